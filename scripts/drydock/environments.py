@@ -1,0 +1,139 @@
+"""Environments: a values stack with a name, and the account that it expects."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from drydock.errors import UsageError
+from drydock.project import Project
+
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+@dataclass(frozen=True)
+class CapacityReservation:
+    """An On-Demand Capacity Reservation or Capacity Block that the account of an environment holds.
+
+    Attributes:
+        id: `cr-` and 17 hexadecimal digits.
+        instance_type: for example `p5.48xlarge`.
+        zone: availability zone.
+        instance_count: instances reserved.
+        kind: `default` or `capacity-block`, as EC2 spells it.
+        tags: tags of the reservation, which node classes may select by.
+    """
+
+    id: str
+    instance_type: str
+    zone: str
+    instance_count: int
+    kind: str
+    tags: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Environment:
+    """A values stack with a name.
+
+    Attributes:
+        name: as `drydock render NAME` takes it.
+        file: the small file that names the stack.
+        description: one line for people.
+        values_files: Helm values files, in the order of `-f`.
+        set_values: `KEY=VALUE` as Helm's `--set` takes them, applied last.
+        namespace: namespace of the Helm release.
+        capacity_reservations: reservations that the account holds.
+    """
+
+    name: str
+    file: Path
+    description: str
+    values_files: tuple[Path, ...]
+    set_values: tuple[str, ...] = ()
+    namespace: str = "genai"
+    capacity_reservations: tuple[CapacityReservation, ...] = ()
+
+    def stacked(self, files: Sequence[Path], set_values: Sequence[str]) -> "Environment":
+        """The environment with more values files and `--set` values on top.
+
+        Raises:
+            UsageError: a file does not exist.
+        """
+        for file in files:
+            if not file.is_file():
+                raise UsageError(f"-f {file}: no such file")
+        return replace(
+            self,
+            values_files=(*self.values_files, *files),
+            set_values=(*self.set_values, *set_values),
+        )
+
+    def helm_arguments(self) -> list[str]:
+        """The stack as arguments of `helm install`, `template` and `lint`."""
+        files = [argument for file in self.values_files for argument in ("-f", str(file))]
+        return files + [argument for pair in self.set_values for argument in ("--set", pair)]
+
+
+def environment_names(project: Project) -> tuple[str, ...]:
+    """Names of every environment, sorted."""
+    return tuple(sorted(file.stem for file in (project.values_dir / "environments").glob("*.yaml")))
+
+
+def load_environment(project: Project, name: str) -> Environment:
+    """Read one environment's file.
+
+    Raises:
+        UsageError: there is no such environment, or its file is wrong.
+    """
+    file = project.values_dir / "environments" / f"{name}.yaml"
+    if not file.is_file():
+        raise UsageError(
+            f"unknown environment '{name}'",
+            remedy=f"Known: {', '.join(environment_names(project))} (files in {file.parent}).",
+        )
+    try:
+        content = yaml.load(file.read_text(), Loader=_Loader)  # noqa: S506 (a safe loader)
+    except yaml.YAMLError as error:
+        raise UsageError(f"{file}: not YAML: {error}") from error
+    _check_shape(file, content)
+    stack = tuple(project.values_dir / entry for entry in content["stack"])
+    for entry in stack:
+        if not entry.is_file():
+            raise UsageError(f"{file}: stack: no such file: {entry}", remedy="Paths are relative to values/.")
+    return Environment(
+        name=name,
+        file=file,
+        description=content["description"],
+        values_files=stack,
+        namespace=content.get("namespace", "genai"),
+        capacity_reservations=tuple(
+            CapacityReservation(
+                id=each["id"],
+                instance_type=each["instanceType"],
+                zone=each["zone"],
+                instance_count=each["instanceCount"],
+                kind=each["type"],
+                tags=each.get("tags", {}),
+            )
+            for each in content.get("account", {}).get("capacityReservations", [])
+        ),
+    )
+
+
+def _check_shape(file: Path, content: Any) -> None:
+    from importlib.resources import files
+
+    from jsonschema import Draft202012Validator
+
+    schema = yaml.load((files("drydock") / "data" / "environment.schema.yaml").read_text(), Loader=_Loader)  # noqa: S506
+    for error in Draft202012Validator(schema).iter_errors(content):
+        where = ".".join(str(part) for part in error.absolute_path) or "(top level)"
+        raise UsageError(f"{file}: {where}: {error.message}", remedy="See docs/environments.md for the keys.")
+
+
+def load_environments(project: Project, names: Sequence[str]) -> tuple[Environment, ...]:
+    """The named environments, or all of them when none is named."""
+    return tuple(load_environment(project, name) for name in (names or environment_names(project)))

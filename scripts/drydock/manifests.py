@@ -1,0 +1,69 @@
+"""Rendered objects, each with the template it came from."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_DOCUMENT = re.compile(r"^---\n", re.MULTILINE)
+_SOURCE = re.compile(r"^# Source: (\S+)$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """One rendered object.
+
+    Attributes:
+        template: the template's path in the chart as Helm tells it, for example
+            `genai-platform/charts/vllm/templates/deployment.yaml`.
+        content: the object as plain data.
+        text: the YAML document as Helm printed it, with a final newline.
+    """
+
+    template: str
+    content: Mapping[str, Any]
+    text: str
+
+    @property
+    def api_version(self) -> str:
+        """`apiVersion` of the object."""
+        return str(self.content.get("apiVersion", ""))
+
+    @property
+    def kind(self) -> str:
+        """`kind` of the object."""
+        return str(self.content.get("kind", ""))
+
+    @property
+    def name(self) -> str:
+        """`metadata.name`."""
+        return str(self.content.get("metadata", {}).get("name", ""))
+
+    @property
+    def namespace(self) -> str:
+        """`metadata.namespace`, empty when the object leaves it to the release or has none."""
+        return str(self.content.get("metadata", {}).get("namespace") or "")
+
+    @property
+    def chart(self) -> str:
+        """Name of the chart that owns the template."""
+        return self.template.split("/templates/", maxsplit=1)[0].rsplit("/", maxsplit=1)[-1]
+
+    @property
+    def identity(self) -> str:
+        """`Kind/name`, or `Kind/namespace/name`."""
+        return "/".join(part for part in (self.kind, self.namespace, self.name) if part)
+
+
+def parse_manifests(rendered: str) -> tuple[Manifest, ...]:
+    """Split what `helm template` printed, in a stable order (template, then kind, namespace and name)."""
+    manifests = []
+    for document in _DOCUMENT.split(rendered):
+        source = _SOURCE.search(document)
+        content = yaml.load(document, Loader=_Loader) if document.strip() else None  # noqa: S506 (a safe loader)
+        if source and isinstance(content, dict):
+            manifests.append(Manifest(source.group(1), content, document.strip("\n") + "\n"))
+    return tuple(sorted(manifests, key=lambda each: (each.template, each.kind, each.namespace, each.name)))

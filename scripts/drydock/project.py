@@ -1,0 +1,99 @@
+"""Where the suite's files lie, and where Drydock keeps what it builds."""
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import drydock
+from drydock.errors import UsageError
+
+UMBRELLA = "genai-platform"
+
+
+@dataclass(frozen=True)
+class Project:
+    """The folders of one suite.
+
+    Attributes:
+        root: holds charts/, values/ and ci/toolchain/.
+        cache_dir: built tools, schemas and results, keyed by content; safe to delete.
+    """
+
+    root: Path
+    cache_dir: Path
+
+    @property
+    def charts_dir(self) -> Path:
+        """Sources of the charts."""
+        return self.root / "charts"
+
+    @property
+    def values_dir(self) -> Path:
+        """Environments and presets."""
+        return self.root / "values"
+
+    @property
+    def toolchain_dir(self) -> Path:
+        """Pinned Go modules of the tools."""
+        return self.root / "ci" / "toolchain"
+
+    @property
+    def runs_dir(self) -> Path:
+        """One folder for each rehearsal."""
+        return self.cache_dir / "runs"
+
+    @classmethod
+    def discover(cls, start: Path | None = None) -> "Project":
+        """Find the suite: $DRYDOCK_PROJECT, the folder or a parent of it, else the suite this package brings.
+
+        Raises:
+            UsageError: $DRYDOCK_PROJECT names a folder without the suite's charts.
+        """
+        cache_dir = _cache_dir()
+        named = os.environ.get("DRYDOCK_PROJECT")
+        if named:
+            root = Path(named).expanduser().resolve()
+            if not _is_suite(root):
+                raise UsageError(
+                    f"DRYDOCK_PROJECT={named} has no charts/{UMBRELLA}/Chart.yaml",
+                    remedy="Point it at a checkout of the suite, or unset it to use the suite that drydock brings.",
+                )
+            return cls(root, cache_dir)
+        here = (start or Path.cwd()).resolve()
+        for candidate in (here, *here.parents, Path(__file__).resolve().parents[2]):
+            if _is_suite(candidate):
+                return cls(candidate, cache_dir)
+        return cls(_unpack_bundled_suite(cache_dir), cache_dir)
+
+
+def _is_suite(folder: Path) -> bool:
+    return (folder / "charts" / UMBRELLA / "Chart.yaml").is_file() and (folder / "values").is_dir()
+
+
+def _cache_dir() -> Path:
+    named = os.environ.get("DRYDOCK_CACHE")
+    if named:
+        return Path(named).expanduser().resolve()
+    from platformdirs import user_cache_path
+
+    return user_cache_path("drydock", appauthor=False)
+
+
+def _unpack_bundled_suite(cache_dir: Path) -> Path:
+    """Copy the suite out of the installed package, because set-up writes CRDs beside the charts."""
+    bundled = Path(drydock.__file__).parent / "suite"
+    if not _is_suite(bundled):
+        raise UsageError(
+            "no suite found: neither this folder nor a parent of it holds charts/ and values/",
+            remedy="Change into a checkout, or set DRYDOCK_PROJECT to one.",
+        )
+    target = cache_dir / "suite" / drydock.__version__
+    if not _is_suite(target):
+        partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
+        shutil.copytree(bundled, partial)
+        try:
+            partial.rename(target)
+        except OSError:  # another process was first
+            shutil.rmtree(partial)
+    return target

@@ -1,0 +1,1 @@
+"""What a rehearsal found, as data, for terminals, machines and browsers."""

@@ -1,0 +1,124 @@
+"""A rehearsal's result as plain data; `report.json` is exactly this (docs/report.md)."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+REPORT_VERSION = 1
+HOURS_PER_MONTH = 730
+"""AWS's own convention for monthly estimates: 365 days x 24 h / 12."""
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """One step of the main job: when it began (seconds since the command) and how long it took."""
+
+    name: str
+    start_seconds: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class PodReport:
+    """One pod of the release.
+
+    Attributes:
+        name, namespace: of the pod.
+        workload: `Kind/name` of the topmost owner.
+        node, instance_type: where it was bound; empty while it is not.
+        accelerators: extended resources that it requests, by resource name.
+        created_seconds, scheduled_seconds, ready_seconds: since the install began; None for what has not happened.
+        phase: `Ready`, `Pending`, `Unschedulable` or `Failed`.
+        reason: for a pod that is not ready, why, in the words of Karpenter or the scheduler.
+        exclusions: for a pod that no pool can host, the requirement that each pool fails on, by pool.
+    """
+
+    name: str
+    namespace: str
+    workload: str
+    node: str
+    instance_type: str
+    accelerators: dict[str, int]
+    created_seconds: float
+    scheduled_seconds: float | None
+    ready_seconds: float | None
+    phase: str
+    reason: str
+    exclusions: dict[str, str]
+
+
+@dataclass(frozen=True)
+class NodeReport:
+    """One node that Karpenter bought.
+
+    Attributes:
+        name, pool, instance_type, zone, capacity_type, architecture: of the node.
+        accelerators: by resource name, (used, available).
+        cpu, memory: (requested, allocatable) in cores and GiB.
+        dollars_per_hour: Karpenter's own price of the offering.
+        pods: names of the pods that it holds.
+    """
+
+    name: str
+    pool: str
+    instance_type: str
+    zone: str
+    capacity_type: str
+    architecture: str
+    accelerators: dict[str, tuple[int, int]]
+    cpu: tuple[float, float]
+    memory: tuple[float, float]
+    dollars_per_hour: float
+    pods: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class WarningReport:
+    """A warning event that a person would act on, repeated `count` times."""
+
+    object: str
+    reason: str
+    message: str
+    count: int
+
+
+@dataclass(frozen=True)
+class RehearsalReport:
+    """Everything a rehearsal found.
+
+    Attributes:
+        version: of this shape; a field is never renamed or removed without a new one.
+        environment: its name.
+        started: RFC 3339 time of the command.
+        ready: whether every workload became ready.
+        seconds: from command to verdict.
+        kubernetes_version, karpenter_version, helm_version: of the programs that ran.
+        steps, pods, nodes, warnings: see their classes.
+        dollars_per_hour: sum over the nodes.
+        assumptions: what the figures rest on (such as the share of on-demand that spot is priced at).
+        limits: what this rehearsal cannot show.
+    """
+
+    environment: str
+    started: str
+    ready: bool
+    seconds: float
+    kubernetes_version: str
+    karpenter_version: str
+    helm_version: str
+    steps: tuple[StepReport, ...]
+    pods: tuple[PodReport, ...]
+    nodes: tuple[NodeReport, ...]
+    warnings: tuple[WarningReport, ...]
+    dollars_per_hour: float
+    assumptions: tuple[str, ...]
+    limits: tuple[str, ...]
+    version: int = REPORT_VERSION
+
+    @property
+    def dollars_per_month(self) -> float:
+        """The hourly total over AWS's 730-hour month."""
+        return self.dollars_per_hour * HOURS_PER_MONTH
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready data, the monthly total included."""
+        return {**asdict(self), "dollars_per_month": self.dollars_per_month}
