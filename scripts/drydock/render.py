@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,17 +33,9 @@ class RenderedEnvironment:
         return tuple(each for each in self.manifests if each.kind in kinds)
 
 
-def template_command(helm: Path, charts: AssembledCharts, environment: Environment) -> list[str]:
-    """The `helm template` call that renders the umbrella for an environment."""
-    return [
-        str(helm),
-        "template",
-        RELEASE,
-        str(charts.umbrella),
-        "--namespace",
-        environment.namespace,
-        *environment.helm_arguments(),
-    ]
+def template_command(helm: Path, chart: Path, arguments: Sequence[str], *, namespace: str) -> list[str]:
+    """The `helm template` call for one chart."""
+    return [str(helm), "template", RELEASE, str(chart), "--namespace", namespace, *arguments]
 
 
 def install_command(environment: Environment, chart: str = f"charts/{UMBRELLA}") -> str:
@@ -57,17 +50,34 @@ def render(helm: Path, charts: AssembledCharts, environment: Environment) -> Ren
     Raises:
         RenderError: Helm refused, with its reason and the files of the stack.
     """
+    command = template_command(helm, charts.umbrella, environment.helm_arguments(), namespace=environment.namespace)
     try:
-        completed = process.run(template_command(helm, charts, environment))
+        completed = process.run(command)
     except ToolError as error:
-        raise render_error(environment, error.stderr or error.message) from error
+        stack = ", ".join(file.name for file in environment.values_files)
+        raise RenderError(
+            f"environment {environment.name} ({stack}) does not render: {helm_reason(error.stderr or error.message)}"
+        ) from error
     return RenderedEnvironment(environment, parse_manifests(completed.stdout))
 
 
-def render_error(environment: Environment, stderr: str) -> RenderError:
-    """What Helm said, without its call stack."""
-    said = stderr.strip()
-    failed = re.search(r"error calling fail: (.+)$", said, re.DOTALL)
-    reason = failed.group(1) if failed else re.sub(r"^Error: ", "", said)
-    stack = ", ".join(file.name for file in environment.values_files)
-    return RenderError(f"environment {environment.name} ({stack}) does not render: {reason}")
+def render_chart(
+    helm: Path, chart: Path, *, values_files: Sequence[Path] = (), namespace: str = "genai"
+) -> tuple[Manifest, ...]:
+    """Render one chart alone, for tests of a chart.
+
+    Raises:
+        RenderError: Helm refused.
+    """
+    arguments = [argument for file in values_files for argument in ("-f", str(file))]
+    try:
+        completed = process.run(template_command(helm, chart, arguments, namespace=namespace))
+    except ToolError as error:
+        raise RenderError(f"chart {chart.name} does not render: {helm_reason(error.stderr or error.message)}") from error
+    return parse_manifests(completed.stdout)
+
+
+def helm_reason(stderr: str) -> str:
+    """What Helm said, without the call stack of a template that called `fail`."""
+    failed = re.search(r"error calling fail: (.+)$", stderr.strip(), re.DOTALL)
+    return failed.group(1) if failed else re.sub(r"^Error: ", "", stderr.strip())

@@ -1,0 +1,87 @@
+"""Fixtures for tests of the suite's charts, and for a platform team's own (docs/pytest.md).
+
+Installed with the package; pytest finds it by its entry point.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+import yaml
+
+from drydock.charts import AssembledCharts, assemble_charts
+from drydock.environments import load_environment
+from drydock.manifests import Manifest
+from drydock.project import Project
+from drydock.render import RenderedEnvironment, render, render_chart
+
+
+class RenderChart(Protocol):
+    """Renders one chart alone."""
+
+    def __call__(
+        self, chart: str, values: Mapping[str, Any] | None = None, *, namespace: str = "genai", helm: str = "helm4"
+    ) -> tuple[Manifest, ...]:
+        """The objects that `values` give; RenderError when Helm refuses."""
+
+
+class RenderEnvironment(Protocol):
+    """Renders the umbrella for an environment."""
+
+    def __call__(
+        self, name: str, files: Sequence[Path] = (), set_values: Sequence[str] = (), *, helm: str = "helm4"
+    ) -> RenderedEnvironment:
+        """The environment's objects, with more values files and `--set` pairs on top."""
+
+
+@pytest.fixture(scope="session")
+def drydock_project() -> Project:
+    """The suite under test: $DRYDOCK_PROJECT, or the folder pytest runs in or a parent of it."""
+    return Project.discover()
+
+
+@pytest.fixture(scope="session")
+def drydock_tool(drydock_project: Project) -> Callable[[str], Path]:
+    """Path of a pinned tool by its name, built when it is missing."""
+    from drydock.toolchain import ensure
+    from drydock.progress import PlainProgress
+
+    return lambda name: ensure(drydock_project, [name], PlainProgress())[name]
+
+
+@pytest.fixture
+def drydock_charts(drydock_project: Project) -> AssembledCharts:
+    """The charts with their dependencies inside."""
+    return assemble_charts(drydock_project)
+
+
+@pytest.fixture
+def render_environment(
+    drydock_project: Project, drydock_charts: AssembledCharts, drydock_tool: Callable[[str], Path]
+) -> RenderEnvironment:
+    """See RenderEnvironment."""
+
+    def rendered(
+        name: str, files: Sequence[Path] = (), set_values: Sequence[str] = (), *, helm: str = "helm4"
+    ) -> RenderedEnvironment:
+        environment = load_environment(drydock_project, name).stacked(files, set_values)
+        return render(drydock_tool(helm), drydock_charts, environment)
+
+    return rendered
+
+
+@pytest.fixture(name="render_chart")
+def render_chart_fixture(
+    tmp_path: Path, drydock_charts: AssembledCharts, drydock_tool: Callable[[str], Path]
+) -> RenderChart:
+    """See RenderChart."""
+
+    def rendered(
+        chart: str, values: Mapping[str, Any] | None = None, *, namespace: str = "genai", helm: str = "helm4"
+    ) -> tuple[Manifest, ...]:
+        file = tmp_path / "values.yaml"
+        file.write_text(yaml.safe_dump(dict(values or {})))
+        return render_chart(drydock_tool(helm), drydock_charts.chart(chart), values_files=[file], namespace=namespace)
+
+    return rendered
