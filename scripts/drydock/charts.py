@@ -6,11 +6,8 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
+from drydock.documents import load_yaml_file
 from drydock.project import UMBRELLA, Project
-
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass(frozen=True)
@@ -61,7 +58,7 @@ def assemble_charts(project: Project) -> AssembledCharts:
 
 def _copy_with_dependencies(source: Path, target: Path) -> None:
     shutil.copytree(source, target, ignore=shutil.ignore_patterns("*.tgz", "Chart.lock"))
-    metadata = yaml.load((source / "Chart.yaml").read_text(), Loader=_Loader)  # noqa: S506 (a safe loader)
+    metadata = load_yaml_file(source / "Chart.yaml")
     for dependency in metadata.get("dependencies", []):
         repository = dependency.get("repository", "")
         if repository.startswith("file://"):

@@ -7,10 +7,9 @@ from typing import Any
 
 import yaml
 
+from drydock.documents import load_yaml_file
 from drydock.errors import UsageError
 from drydock.project import Project
-
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass(frozen=True)
@@ -95,7 +94,7 @@ def load_environment(project: Project, name: str) -> Environment:
             remedy=f"Known: {', '.join(environment_names(project))} (files in {file.parent}).",
         )
     try:
-        content = yaml.load(file.read_text(), Loader=_Loader)  # noqa: S506 (a safe loader)
+        content = load_yaml_file(file)
     except yaml.YAMLError as error:
         raise UsageError(f"{file}: not YAML: {error}") from error
     _check_shape(file, content)
@@ -124,11 +123,10 @@ def load_environment(project: Project, name: str) -> Environment:
 
 
 def _check_shape(file: Path, content: Any) -> None:
-    from importlib.resources import files
 
     from jsonschema import Draft202012Validator
 
-    schema = yaml.load((files("drydock") / "data" / "environment.schema.yaml").read_text(), Loader=_Loader)  # noqa: S506
+    schema = load_yaml_file(Path(__file__).parent / "data" / "environment.schema.yaml")
     for error in Draft202012Validator(schema).iter_errors(content):
         where = ".".join(str(part) for part in error.absolute_path) or "(top level)"
         raise UsageError(f"{file}: {where}: {error.message}", remedy="See docs/environments.md for the keys.")

@@ -43,7 +43,9 @@ class ToolError(DrydockError):
         stderr: what it wrote there, complete.
     """
 
-    def __init__(self, message: str, *, command: tuple[str, ...], returncode: int, stderr: str, remedy: str = "") -> None:
+    def __init__(
+        self, message: str, *, command: tuple[str, ...], returncode: int, stderr: str, remedy: str = ""
+    ) -> None:
         super().__init__(message, remedy=remedy)
         self.command = command
         self.returncode = returncode

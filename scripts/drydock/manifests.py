@@ -5,9 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
+from drydock.documents import load_yaml
 
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _DOCUMENT = re.compile(r"^---\n", re.MULTILINE)
 _SOURCE = re.compile(r"^# Source: (\S+)$", re.MULTILINE)
 
@@ -63,7 +62,7 @@ def parse_manifests(rendered: str) -> tuple[Manifest, ...]:
     manifests = []
     for document in _DOCUMENT.split(rendered):
         source = _SOURCE.search(document)
-        content = yaml.load(document, Loader=_Loader) if document.strip() else None  # noqa: S506 (a safe loader)
+        content = load_yaml(document) if document.strip() else None
         if source and isinstance(content, dict):
             manifests.append(Manifest(source.group(1), content, document.strip("\n") + "\n"))
     return tuple(sorted(manifests, key=lambda each: (each.template, each.kind, each.namespace, each.name)))

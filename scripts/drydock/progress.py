@@ -5,7 +5,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, Self
 
@@ -23,16 +23,11 @@ class Step(Protocol):
 class Progress(Protocol):
     """Shows steps, also several at once from several threads."""
 
-    def step(self, name: str) -> "_StepContext":
+    def step(self, name: str) -> AbstractContextManager[Step]:
         """Open a step; it ends with the `with` block, as failed when that raises."""
 
     def note(self, text: str) -> None:
         """Print one line that stays."""
-
-
-class _StepContext(Protocol):
-    def __enter__(self) -> Step: ...
-    def __exit__(self, *exception: object) -> bool | None: ...
 
 
 @dataclass

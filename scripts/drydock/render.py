@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from drydock import process
-from drydock.charts import AssembledCharts
+from drydock.charts import AssembledCharts, chart_names
 from drydock.environments import Environment
-from drydock.errors import RenderError, ToolError
+from drydock.errors import RenderError, ToolError, UsageError
 from drydock.manifests import Manifest, parse_manifests
-from drydock.project import UMBRELLA
+from drydock.project import UMBRELLA, Project
 
 RELEASE = "genai"
 
@@ -38,10 +38,19 @@ def template_command(helm: Path, chart: Path, arguments: Sequence[str], *, names
     return [str(helm), "template", RELEASE, str(chart), "--namespace", namespace, *arguments]
 
 
-def install_command(environment: Environment, chart: str = f"charts/{UMBRELLA}") -> str:
-    """The plain Helm command that installs the same objects, to paste into a shell."""
-    arguments = ["helm", "upgrade", "--install", RELEASE, chart, "--namespace", environment.namespace]
-    return shlex.join([*arguments, "--create-namespace", *environment.helm_arguments()])
+def install_commands(project: Project, environment: Environment) -> tuple[str, ...]:
+    """The plain commands that install the same objects from a checkout, to paste into a shell in its root."""
+    chart = f"charts/{UMBRELLA}"
+    arguments = [
+        str(Path(each).relative_to(project.root)) if each.startswith(f"{project.root}/") else each
+        for each in environment.helm_arguments()
+    ]
+    install = ["helm", "upgrade", "--install", RELEASE, chart, "--namespace", environment.namespace]
+    return (
+        "drydock setup crds  # fills charts/crds from the pinned modules",
+        f"helm dependency update {chart}",
+        shlex.join([*install, "--create-namespace", *arguments]),
+    )
 
 
 def render(helm: Path, charts: AssembledCharts, environment: Environment) -> RenderedEnvironment:
@@ -73,7 +82,9 @@ def render_chart(
     try:
         completed = process.run(template_command(helm, chart, arguments, namespace=namespace))
     except ToolError as error:
-        raise RenderError(f"chart {chart.name} does not render: {helm_reason(error.stderr or error.message)}") from error
+        raise RenderError(
+            f"chart {chart.name} does not render: {helm_reason(error.stderr or error.message)}"
+        ) from error
     return parse_manifests(completed.stdout)
 
 
@@ -81,3 +92,27 @@ def helm_reason(stderr: str) -> str:
     """What Helm said, without the call stack of a template that called `fail`."""
     failed = re.search(r"error calling fail: (.+)$", stderr.strip(), re.DOTALL)
     return failed.group(1) if failed else re.sub(r"^Error: ", "", stderr.strip())
+
+
+def chart_manifests(project: Project, manifests: Sequence[Manifest], chart: str) -> tuple[Manifest, ...]:
+    """The objects that one chart renders.
+
+    Raises:
+        UsageError: there is no such chart.
+    """
+    known = chart_names(project)
+    if chart not in known:
+        raise UsageError(f"--chart {chart}: no such chart", remedy=f"Known: {', '.join(known)}.")
+    return tuple(each for each in manifests if each.chart == chart)
+
+
+def write_manifests(manifests: Sequence[Manifest], folder: Path) -> None:
+    """Write one file an object, `CHART/KIND-NAME.yaml`, and remove objects of an earlier render from those folders."""
+    for chart in {each.chart for each in manifests}:
+        for stale in (folder / chart).glob("*.yaml"):
+            stale.unlink()
+    for manifest in manifests:
+        name = "-".join(part for part in (manifest.kind.lower(), manifest.namespace, manifest.name) if part)
+        file = folder / manifest.chart / f"{name.replace(':', '_')}.yaml"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(manifest.text)

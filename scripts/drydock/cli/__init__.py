@@ -1,0 +1,58 @@
+"""The command line: each verb parses, calls one function and turns its result into output and an exit status.
+
+One module a verb; it is imported only when that verb (or the list of verbs) is asked for.
+"""
+
+from importlib import import_module
+
+import click
+
+import drydock as package
+
+VERBS = (
+    "render",
+    "validate",
+    "rehearse",
+    "down",
+    "environments",
+    "setup",
+    "doctor",
+    "package",
+    "crds",
+    "test",
+    "bench",
+)
+
+
+class _Verbs(click.Group):
+    """Verbs in the order of the way from values to a report, each imported when it is needed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in VERBS:
+            return None
+        command = import_module(f"drydock.cli.{cmd_name}").command
+        assert isinstance(command, click.Command)  # noqa: S101 (tells the type checker what a verb module holds)
+        return command
+
+
+@click.command(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package.__version__, "-V", "--version", prog_name="drydock")
+def drydock() -> None:
+    r"""Prove a change to a generative-AI platform on Amazon EKS before it costs anything.
+
+    \b
+    The way of every change, and the verbs that go it:
+      values  ->  manifests  ->  findings  ->  cluster   ->  report
+                  render         validate      rehearse
+
+    \b
+    Start here:
+      drydock environments          what can be rendered, validated, rehearsed
+      drydock rehearse dev          the whole way for the smallest platform
+      drydock validate              check every environment, in seconds
+
+    Exit status: 0 when all is well, 1 when something was found or failed, 2 for wrong usage, 130 when interrupted.
+    """

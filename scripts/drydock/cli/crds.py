@@ -1,0 +1,61 @@
+"""drydock crds."""
+
+from pathlib import Path
+
+import click
+
+
+@click.group("crds")
+def command() -> None:
+    """Print or upgrade the CRDs that the suite's objects need."""
+
+
+_owners = click.option(
+    "--owner", "owners", multiple=True, metavar="NAME", help="Only this owner's (karpenter, ...); may be given again."
+)
+
+
+@command.command("print")
+@_owners
+def print_(owners: tuple[str, ...]) -> None:
+    """Print the CRDs as YAML, for `kubectl apply --server-side -f -`."""
+    import yaml
+
+    from drydock.crds import read_crds
+    from drydock.progress import terminal_progress
+    from drydock.project import Project
+    from drydock.toolchain import ensure_crds
+
+    project = Project.discover()
+    with terminal_progress() as progress:
+        ensure_crds(project, progress)
+    click.echo(yaml.safe_dump_all(read_crds(project, owners), sort_keys=False), nl=False)
+
+
+@command.command("upgrade")
+@click.option(
+    "--kubeconfig", type=click.Path(path_type=Path, exists=True), help="As kubectl's; $KUBECONFIG when absent."
+)
+@_owners
+def upgrade(kubeconfig: Path | None, owners: tuple[str, ...]) -> None:
+    """Bring a cluster's CRDs to the pinned versions; run it before `helm upgrade`, which never touches them.
+
+    Applied server-side; objects that etcd holds in an older version are rewritten. Nothing is applied when a version
+    that the cluster still stores would be lost.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from drydock.crds import read_crds, upgrade_crds
+    from drydock.progress import terminal_progress
+    from drydock.project import Project
+    from drydock.toolchain import ensure_crds
+
+    project = Project.discover()
+    with terminal_progress() as progress:
+        ensure_crds(project, progress)
+        results = upgrade_crds(kubeconfig, read_crds(project, owners), progress)
+    table = Table("CRD", "action", "storage version", "objects rewritten")
+    for each in results:
+        table.add_row(each.name, each.action, each.storage_version, str(each.migrated_objects))
+    Console().print(table)

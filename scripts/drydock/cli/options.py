@@ -1,0 +1,57 @@
+"""Arguments that several verbs share."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import click
+from click.shell_completion import CompletionItem
+
+from drydock.environments import Environment, environment_names, load_environment, load_environments
+from drydock.project import Project
+
+_Command = TypeVar("_Command", bound=Callable[..., object])
+
+
+class EnvironmentName(click.ParamType[str]):
+    """Name of an environment, completed in the shell; whether it exists is told when it is loaded."""
+
+    name = "environment"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Names that begin with what was typed."""
+        names = environment_names(Project.discover())
+        return [CompletionItem(each) for each in names if each.startswith(incomplete)]
+
+
+def stack_options(command: _Command) -> _Command:
+    """`-f` and `--set`, as Helm takes them, on top of the environment's own stack."""
+    set_option = click.option(
+        "--set",
+        "set_values",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Set one value, as Helm's --set does; may be given again.",
+    )
+    file_option = click.option(
+        "-f",
+        "--values",
+        "files",
+        multiple=True,
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="A Helm values file on top of the environment's stack; may be given again.",
+    )
+    return file_option(set_option(command))
+
+
+def one_environment(project: Project, name: str, files: tuple[Path, ...], set_values: tuple[str, ...]) -> Environment:
+    """The named environment with the stack options on top."""
+    return load_environment(project, name).stacked(files, set_values)
+
+
+def some_environments(
+    project: Project, names: tuple[str, ...], files: tuple[Path, ...], set_values: tuple[str, ...]
+) -> tuple[Environment, ...]:
+    """The named environments, or all, each with the stack options on top."""
+    return tuple(each.stacked(files, set_values) for each in load_environments(project, names))

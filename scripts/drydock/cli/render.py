@@ -1,0 +1,62 @@
+"""drydock render."""
+
+from pathlib import Path
+
+import click
+
+from drydock.cli.options import EnvironmentName, one_environment, stack_options
+
+
+@click.command("render")
+@click.argument("environment", type=EnvironmentName())
+@stack_options
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Write one file an object into DIR.",
+)
+@click.option("--chart", "chart", metavar="NAME", help="Only the objects of this chart.")
+@click.option("--helm", type=click.Choice(["3", "4"]), default="4", show_default=True, help="Major version of Helm.")
+@click.option("--show-command", is_flag=True, help="Print the plain Helm commands that install the same objects.")
+def command(
+    environment: str,
+    files: tuple[Path, ...],
+    set_values: tuple[str, ...],
+    output: Path | None,
+    chart: str | None,
+    helm: str,
+    show_command: bool,
+) -> None:
+    r"""Print the manifests of ENVIRONMENT, in a stable order, each with its source template.
+
+    \b
+    Examples:
+      drydock render dev
+      drydock render prod --chart vllm -o out/
+      drydock render dev --set vllm.models.llama-3-8b.replicas=2
+      drydock render dev --show-command
+    """
+    from drydock.charts import assemble_charts
+    from drydock.progress import terminal_progress
+    from drydock.project import Project
+    from drydock.render import chart_manifests, install_commands, render, write_manifests
+    from drydock.toolchain import ensure
+
+    project = Project.discover()
+    stack = one_environment(project, environment, files, set_values)
+    if show_command:
+        click.echo("\n".join(install_commands(project, stack)))
+        return
+    with terminal_progress() as progress:
+        tool = ensure(project, [f"helm{helm}"], progress)[f"helm{helm}"]
+        manifests = render(tool, assemble_charts(project), stack).manifests
+    if chart:
+        manifests = chart_manifests(project, manifests, chart)
+    if output:
+        write_manifests(manifests, output)
+        click.echo(f"{len(manifests)} objects written to {output}", err=True)
+        return
+    for manifest in manifests:
+        click.echo(f"---\n{manifest.text}", nl=False)
