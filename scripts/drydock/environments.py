@@ -1,5 +1,6 @@
 """Environments: a values stack with a name, and the account that it expects."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -7,9 +8,11 @@ from typing import Any
 
 import yaml
 
-from drydock.documents import load_yaml_file
+from drydock.documents import load_yaml
 from drydock.errors import UsageError
 from drydock.project import Project
+
+_SCHEMA = Path(__file__).parent / "data" / "environment.schema.yaml"
 
 
 @dataclass(frozen=True)
@@ -93,11 +96,7 @@ def load_environment(project: Project, name: str) -> Environment:
             f"unknown environment '{name}'",
             remedy=f"Known: {', '.join(environment_names(project))} (files in {file.parent}).",
         )
-    try:
-        content = load_yaml_file(file)
-    except yaml.YAMLError as error:
-        raise UsageError(f"{file}: not YAML: {error}") from error
-    _check_shape(file, content)
+    content = _read(project, file)
     stack = tuple(project.values_dir / entry for entry in content["stack"])
     for entry in stack:
         if not entry.is_file():
@@ -122,14 +121,25 @@ def load_environment(project: Project, name: str) -> Environment:
     )
 
 
-def _check_shape(file: Path, content: Any) -> None:
-
+def _read(project: Project, file: Path) -> Any:
+    """The file's content in the right shape; a content once found right is not checked again."""
+    text = file.read_text()
+    schema_text = _SCHEMA.read_text()
+    try:
+        content = load_yaml(text)
+    except yaml.YAMLError as error:
+        raise UsageError(f"{file}: not YAML: {error}") from error
+    known_good = project.cache_dir / "environments" / hashlib.sha256((schema_text + text).encode()).hexdigest()
+    if known_good.exists():
+        return content
     from jsonschema import Draft202012Validator
 
-    schema = load_yaml_file(Path(__file__).parent / "data" / "environment.schema.yaml")
-    for error in Draft202012Validator(schema).iter_errors(content):
+    for error in Draft202012Validator(load_yaml(schema_text)).iter_errors(content):
         where = ".".join(str(part) for part in error.absolute_path) or "(top level)"
         raise UsageError(f"{file}: {where}: {error.message}", remedy="See docs/environments.md for the keys.")
+    known_good.parent.mkdir(parents=True, exist_ok=True)
+    known_good.touch()
+    return content
 
 
 def load_environments(project: Project, names: Sequence[str]) -> tuple[Environment, ...]:
