@@ -134,9 +134,9 @@ def _read(project: Project, file: Path) -> Any:
         return content
     from jsonschema import Draft202012Validator
 
-    for error in Draft202012Validator(load_yaml(schema_text)).iter_errors(content):
-        where = ".".join(str(part) for part in error.absolute_path) or "(top level)"
-        raise UsageError(f"{file}: {where}: {error.message}", remedy="See docs/environments.md for the keys.")
+    for wrong in Draft202012Validator(load_yaml(schema_text)).iter_errors(content):
+        where = ".".join(str(part) for part in wrong.absolute_path) or "(top level)"
+        raise UsageError(f"{file}: {where}: {wrong.message}", remedy="See docs/environments.md for the keys.")
     known_good.parent.mkdir(parents=True, exist_ok=True)
     known_good.touch()
     return content
