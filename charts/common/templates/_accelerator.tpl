@@ -1,0 +1,129 @@
+{{- /*
+From "2 NVIDIA GPUs of pool gpu" to what a pod says. Declared helpers:
+  common.nodeLabel                 a node label of Karpenter, under the name that Auto Mode gives it when it runs the nodes
+  common.accelerator.resourceName  extended resource of a kind, empty for none
+  common.accelerator.tolerations   tolerations of the taints that every pool of a kind carries
+  common.accelerator.resources     the container's resources
+  common.accelerator.scheduling    the pod's nodeSelector, affinity and tolerations
+  common.accelerator               all of them as one document: resources, nodeSelector, affinity, tolerations
+
+ACCELERATOR is a map:
+  kind           nvidia, neuron or none
+  count          whole devices: GPUs, or Neuron devices (an inf2.xlarge has 1, a trn2.48xlarge 16)
+  pool           optional: name of the node pool; any pool that offers the rest when absent
+  gpuNames       optional: GPU models as Karpenter spells them, any of them will do, such as [l4, a10g]
+  instanceTypes  optional: EC2 instance types, any of them will do
+*/ -}}
+
+{{- /* Usage: include "common.nodeLabel" (tuple . "karpenter.k8s.aws/instance-gpu-name") */ -}}
+{{- define "common.nodeLabel" -}}
+{{- if or (not (kindIs "slice" .)) (ne (len .) 2) -}}
+{{- fail "common.nodeLabel: call it with (tuple ROOT LABEL)" -}}
+{{- end -}}
+{{- if include "common.autoMode" (index . 0) -}}
+{{- regexReplaceAll "^karpenter\\.k8s\\.aws/instance-" (index . 1) "eks.amazonaws.com/instance-" -}}
+{{- else -}}
+{{- regexReplaceAll "^eks\\.amazonaws\\.com/instance-" (index . 1) "karpenter.k8s.aws/instance-" -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* Usage: include "common.accelerator.resourceName" "nvidia" */ -}}
+{{- define "common.accelerator.resourceName" -}}
+{{- if eq . "nvidia" -}}nvidia.com/gpu
+{{- else if eq . "neuron" -}}aws.amazon.com/neuron
+{{- else if ne . "none" -}}
+{{- fail (printf "accelerator.kind '%s' is unknown: set nvidia, neuron or none" .) -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* Usage: include "common.accelerator.tolerations" "nvidia". A pool's taint is named after the resource it offers. */ -}}
+{{- define "common.accelerator.tolerations" -}}
+{{- with include "common.accelerator.resourceName" . -}}
+- key: {{ . }}
+  operator: Exists
+  effect: NoSchedule
+{{- end -}}
+{{- end -}}
+
+{{- /*
+Usage: include "common.accelerator.resources" (dict "root" . "accelerator" ACCELERATOR ["resources" RESOURCES])
+RESOURCES are the container's other requests and limits. An extended resource's request equals its limit; both are
+written, because the API server would add the request and a GitOps tool would then see a difference.
+*/ -}}
+{{- define "common.accelerator.resources" -}}
+{{- include "common.checkCall" (tuple "common.accelerator.resources" . (list "root" "accelerator")) -}}
+{{- $resources := deepCopy (.resources | default dict) -}}
+{{- with include "common.accelerator.resourceName" .accelerator.kind -}}
+{{- $count := int ($.accelerator.count | default 0) -}}
+{{- if lt $count 1 -}}
+{{- fail (printf "accelerator.kind %s needs accelerator.count of 1 or more, not %d; set kind none for a pod without" $.accelerator.kind $count) -}}
+{{- end -}}
+{{- $extended := dict . (toString $count) -}}
+{{- $_ := set $resources "requests" (merge (dict) $extended (get $resources "requests" | default dict)) -}}
+{{- $_ := set $resources "limits" (merge (dict) $extended (get $resources "limits" | default dict)) -}}
+{{- end -}}
+{{- toYaml $resources -}}
+{{- end -}}
+
+{{- /*
+Usage: include "common.accelerator.scheduling"
+         (dict "root" . "accelerator" ACCELERATOR ["nodeSelector" MAP] ["affinity" AFFINITY] ["tolerations" LIST])
+The optional ones are a user's own. They are added to: a user's node affinity keeps each of its terms, narrowed to the
+accelerator's nodes.
+*/ -}}
+{{- define "common.accelerator.scheduling" -}}
+{{- include "common.checkCall" (tuple "common.accelerator.scheduling" . (list "root" "accelerator")) -}}
+{{- $accelerator := .accelerator -}}
+{{- $nodeSelector := deepCopy (.nodeSelector | default dict) -}}
+{{- with $accelerator.pool -}}
+{{- $_ := set $nodeSelector "karpenter.sh/nodepool" . -}}
+{{- end -}}
+{{- $expressions := list -}}
+{{- with $accelerator.gpuNames -}}
+{{- $label := include "common.nodeLabel" (tuple $.root "karpenter.k8s.aws/instance-gpu-name") -}}
+{{- $expressions = append $expressions (dict "key" $label "operator" "In" "values" .) -}}
+{{- end -}}
+{{- with $accelerator.instanceTypes -}}
+{{- $expressions = append $expressions (dict "key" "node.kubernetes.io/instance-type" "operator" "In" "values" .) -}}
+{{- end -}}
+{{- $tolerations := include "common.accelerator.tolerations" $accelerator.kind | fromYamlArray -}}
+{{- $scheduling := dict -}}
+{{- if $nodeSelector -}}
+{{- $_ := set $scheduling "nodeSelector" $nodeSelector -}}
+{{- end -}}
+{{- with include "common.accelerator.affinity" (tuple (.affinity | default dict) $expressions) | fromYaml -}}
+{{- $_ := set $scheduling "affinity" . -}}
+{{- end -}}
+{{- with concat $tolerations (.tolerations | default list) | uniq -}}
+{{- $_ := set $scheduling "tolerations" . -}}
+{{- end -}}
+{{- if $scheduling -}}
+{{- toYaml $scheduling -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* Usage: include "common.accelerator.affinity" (tuple AFFINITY EXPRESSIONS): AFFINITY with the expressions in every required term. */ -}}
+{{- define "common.accelerator.affinity" -}}
+{{- $affinity := deepCopy (index . 0) -}}
+{{- $expressions := index . 1 -}}
+{{- if $expressions -}}
+{{- $node := get $affinity "nodeAffinity" | default dict -}}
+{{- $required := get $node "requiredDuringSchedulingIgnoredDuringExecution" | default dict -}}
+{{- $terms := list -}}
+{{- range $term := get $required "nodeSelectorTerms" | default (list dict) -}}
+{{- $own := get $term "matchExpressions" | default list -}}
+{{- $terms = append $terms (set (deepCopy $term) "matchExpressions" (concat $own $expressions)) -}}
+{{- end -}}
+{{- $_ := set $node "requiredDuringSchedulingIgnoredDuringExecution" (dict "nodeSelectorTerms" $terms) -}}
+{{- $_ := set $affinity "nodeAffinity" $node -}}
+{{- end -}}
+{{- if $affinity -}}
+{{- toYaml $affinity -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* Usage: include "common.accelerator" (dict "root" . "accelerator" ACCELERATOR ...) | fromYaml, with what the two above take. */ -}}
+{{- define "common.accelerator" -}}
+{{- $scheduling := include "common.accelerator.scheduling" . | fromYaml -}}
+{{- toYaml (set $scheduling "resources" (include "common.accelerator.resources" . | fromYaml)) -}}
+{{- end -}}
