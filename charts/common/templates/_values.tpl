@@ -1,0 +1,27 @@
+{{- /*
+Values. Declared helpers:
+  common.merge   one map over another, every type of value taken as it is
+*/ -}}
+
+{{- /*
+Usage: include "common.merge" (tuple BASE OVERLAY) | fromJson
+Maps merge key by key; anything else in OVERLAY replaces BASE, and null removes. Sprig's mergeOverwrite would drop a
+false, a 0 and an empty list of OVERLAY.
+*/ -}}
+{{- define "common.merge" -}}
+{{- if or (not (kindIs "slice" .)) (ne (len .) 2) -}}
+{{- fail "common.merge: call it with (tuple BASE OVERLAY)" -}}
+{{- end -}}
+{{- $merged := deepCopy (index . 0 | default dict) -}}
+{{- range $key, $value := index . 1 | default dict -}}
+{{- $old := get $merged $key -}}
+{{- if kindIs "invalid" $value -}}
+{{- $_ := unset $merged $key -}}
+{{- else if and (kindIs "map" $value) (kindIs "map" $old) -}}
+{{- $_ := set $merged $key (include "common.merge" (tuple $old $value) | fromJson) -}}
+{{- else -}}
+{{- $_ := set $merged $key $value -}}
+{{- end -}}
+{{- end -}}
+{{- toJson $merged -}}
+{{- end -}}
