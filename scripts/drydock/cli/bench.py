@@ -1,0 +1,63 @@
+"""drydock bench."""
+
+import json
+from collections.abc import Iterable
+
+import click
+
+from drydock.benchmarks import Measure
+
+PARTS = ("render", "validate", "rehearse")
+
+
+@click.command("bench")
+@click.argument("parts", nargs=-1, type=click.Choice(PARTS))
+@click.option(
+    "--rounds", type=click.IntRange(1, 50), default=5, show_default=True, help="Runs of which the median counts."
+)
+@click.option("--environment", default="dev", show_default=True, help="What the rehearsal benchmark rehearses.")
+@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+def command(parts: tuple[str, ...], rounds: int, environment: str, form: str) -> int:
+    """Measure Drydock itself, against the bare programs in the same run; exit 1 when a bound is missed.
+
+    PARTS are what to measure, all of them by default.
+    """
+    from drydock.benchmarks import bench_rehearse, bench_render, bench_validate
+    from drydock.progress import terminal_progress
+    from drydock.project import Project
+    from drydock.setup import set_up
+
+    chosen = parts or PARTS
+    project = Project.discover()
+    measures: list[Measure] = []
+    with terminal_progress() as progress:
+        ready = set_up(project, "rehearse" if "rehearse" in chosen else "validate", progress)
+        if "render" in chosen:
+            measures += bench_render(project, ready.tools, rounds, progress)
+        if "validate" in chosen:
+            measures += bench_validate(project, ready.tools, ready.schemas, rounds, progress)
+        if "rehearse" in chosen:
+            measures += bench_rehearse(environment, progress)
+    if form == "json":
+        rows = [{**vars(each), "ratio": each.ratio, "within": each.within} for each in measures]
+        click.echo(json.dumps(rows, indent=2))
+    else:
+        _print(measures)
+    return 0 if all(each.within for each in measures) else 1
+
+
+def _print(measures: Iterable[Measure]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("measured", "median", "floor", "ratio", "bound", "")
+    for each in measures:
+        table.add_row(
+            each.name,
+            f"{each.value:.2f} {each.unit}",
+            "" if each.floor is None else f"{each.floor:.2f} {each.unit}",
+            "" if each.ratio is None else f"{each.ratio:.2f}",
+            "" if each.bound is None else f"{each.bound:g}",
+            "" if each.bound is None else ("within" if each.within else "MISSED"),
+        )
+    Console().print(table)
