@@ -1,0 +1,104 @@
+"""DaemonSets beside a pod: where they run, and what they leave of a node.
+
+Source: karpenter v1.14, pkg/controllers/provisioning/scheduling/scheduler.go, buildDaemonOverheadGroups and
+isDaemonPodCompatible.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from drydock.checks.scheduling.admission import tolerates
+from drydock.checks.scheduling.pods import PodUse
+from drydock.checks.scheduling.pools import Pool
+from drydock.checks.scheduling.requirements import Requirements, conflicts, from_expressions, from_labels, merged
+from drydock.instance_types.quantity import Resources, add
+
+Fields = Mapping[str, Any]
+HostPort = tuple[str, int, str]
+"""Address, number and protocol."""
+
+
+@dataclass(frozen=True)
+class Daemon:
+    """A DaemonSet's pod, and the instance types of a pool that it runs on."""
+
+    pod: PodUse
+    types: frozenset[str]
+
+
+def daemons_on(pool: Pool, pods: Sequence[PodUse]) -> list[Daemon]:
+    """DaemonSets among the pods that run on a pool's nodes."""
+    found = (Daemon(pod, daemon_types(pod, pool)) for pod in pods if pod.is_daemon)
+    return [each for each in found if each.types]
+
+
+def daemon_types(daemon: PodUse, pool: Pool) -> frozenset[str]:
+    """Instance types of a pool on whose nodes a DaemonSet runs."""
+    if untolerated(daemon, pool):
+        return frozenset()
+    allowed = (
+        pool.matching(pool.types, term)
+        for term in required_terms(daemon)
+        if not conflicts(pool.requirements, term, pool.well_known)
+    )
+    return frozenset[str]().union(*allowed)
+
+
+def required_terms(pod: PodUse) -> list[Requirements]:
+    """What a pod requires of its node, any one of the alternatives will do (preferences are left out)."""
+    selector = from_labels(pod.spec.get("nodeSelector"))
+    affinity = (pod.spec.get("affinity") or {}).get("nodeAffinity") or {}
+    required = affinity.get("requiredDuringSchedulingIgnoredDuringExecution") or {}
+    terms = [from_expressions(term.get("matchExpressions")) for term in required.get("nodeSelectorTerms") or ()]
+    return [merged(selector, term) for term in terms or [[]]]
+
+
+def untolerated(pod: PodUse, pool: Pool) -> Fields | None:
+    """A taint of the pool's nodes that keeps the pod away; PreferNoSchedule never does in the end."""
+    tolerations = pod.spec.get("tolerations") or ()
+    taints = (taint for taint in pool.taints if taint.get("effect") != "PreferNoSchedule")
+    return next((taint for taint in taints if not tolerates(tolerations, taint)), None)
+
+
+def overheads_beside(pod: PodUse, types: frozenset[str], daemons: Sequence[Daemon]) -> dict[str, Resources]:
+    """Requests of the DaemonSets on a node of each type; types where one holds a host port of the pod are left out."""
+    result: dict[str, Resources] = {}
+    sums: dict[tuple[int, ...], Resources | None] = {}
+    ports = host_ports(pod)
+    for name in types:
+        present = tuple(position for position, daemon in enumerate(daemons) if name in daemon.types)
+        if present not in sums:
+            beside = [daemons[position].pod for position in present]
+            taken = [port for each in beside for port in host_ports(each)]
+            clash = any(_collide(one, other) for one in ports for other in taken)
+            sums[present] = None if clash else add(*(each.requests for each in beside))
+        overhead = sums[present]
+        if overhead is not None:
+            result[name] = overhead
+    return result
+
+
+def host_ports(pod: PodUse) -> list[HostPort]:
+    """Ports of its node that a pod takes: address, number, protocol."""
+    ports = [port for container in pod.spec.get("containers") or () for port in container.get("ports") or ()]
+    on_host = bool(pod.spec.get("hostNetwork"))
+    numbered = ((port, port.get("hostPort") or (port.get("containerPort") if on_host else None)) for port in ports)
+    return [
+        (port.get("hostIP") or "0.0.0.0", int(number), port.get("protocol") or "TCP")  # noqa: S104 (Kubernetes' own default)
+        for port, number in numbered
+        if number
+    ]
+
+
+def _collide(one: HostPort, other: HostPort) -> bool:
+    anywhere = {"0.0.0.0", "::"}  # noqa: S104
+    return one[1:] == other[1:] and (one[0] == other[0] or not anywhere.isdisjoint((one[0], other[0])))
+
+
+def fits(requests: Resources, overhead: Resources, allocatable: Resources) -> bool:
+    """Whether a pod and the DaemonSets beside it fit on a node (resources.Fits)."""
+    if any(value < 0 for value in allocatable.values()):
+        return False
+    names = {**requests, **overhead}
+    return all(requests.get(name, 0) + overhead.get(name, 0) <= allocatable.get(name, 0) for name in names)

@@ -1,0 +1,190 @@
+"""Why a node pool cannot host a pod, in words that name what to change."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+from drydock.checks.scheduling.pods import PodUse
+from drydock.checks.scheduling.pools import Pool
+from drydock.checks.scheduling.requirements import Conflict, Requirement, Requirements
+from drydock.instance_types.labels import ARCHITECTURE, CAPACITY_TYPE, NODE_POOL, ZONE
+from drydock.instance_types.quantity import Resources, describe
+
+Fields = Mapping[str, Any]
+
+
+class Stage(IntEnum):
+    """How far a pod came with a pool before something excluded it."""
+
+    POOL = 0
+    LABEL = 1
+    TAINT = 2
+    TYPE = 3
+    OFFERING = 4
+    RESOURCES = 5
+    LIMITS = 6
+
+
+@dataclass(frozen=True)
+class Exclusion:
+    """What keeps a pod out of a pool.
+
+    Attributes:
+        stage: how far it came.
+        reason: in one clause, without the pod's and with the pool's name where it helps.
+        remedy: what to set instead.
+    """
+
+    stage: Stage
+    reason: str
+    remedy: str
+
+
+def explain_node_class(pool: Pool) -> Exclusion:
+    """The pool refers to a node class that is not there."""
+    reference = pool.template.get("nodeClassRef") or {}
+    named = f"{reference.get('kind', 'node class')} {reference.get('name', '')}"
+    return Exclusion(Stage.POOL, f"its {named} does not exist", f"Add {named}, or refer to one that exists.")
+
+
+def explain_static(pool: Pool) -> Exclusion:
+    """A static pool of no nodes."""
+    return Exclusion(Stage.POOL, "it has replicas: 0, so it never has a node", f"Raise replicas of pool {pool.name}.")
+
+
+def explain_empty(pool: Pool) -> Exclusion:
+    """No instance type meets the pool's own requirements."""
+    reason = f"no instance type in {pool.account.region} meets its own requirements"
+    return Exclusion(Stage.POOL, reason, f"Widen the requirements of pool {pool.name}.")
+
+
+def explain_taint(pool: Pool, taint: Fields) -> Exclusion:
+    """A taint that the pod does not tolerate."""
+    value = f"={taint['value']}" if taint.get("value") else ""
+    shown = f"{taint.get('key')}{value}:{taint.get('effect')}"
+    remedy = f"Tolerate {shown} in the pod, if it belongs on pool {pool.name}."
+    return Exclusion(Stage.TAINT, f"its nodes have the taint {shown}, which the pod does not tolerate", remedy)
+
+
+def explain_conflict(pool: Pool, conflict: Conflict, *, of_volume: bool = False) -> Exclusion:
+    """A label on which the pod, or a volume of it, and the pool do not agree."""
+    wanted = conflict.wanted
+    who = "a volume of the pod requires" if of_volume else "the pod requires"
+    if conflict.offered is None:
+        remedy = f"Label the nodes of pool {pool.name} with {wanted.key}, or do not select by it."
+        return Exclusion(Stage.LABEL, f"{who} {wanted}, and its nodes do not carry that label", remedy)
+    offered = _allowed(conflict.offered)
+    if wanted.key == NODE_POOL:
+        return Exclusion(Stage.POOL, f"{who} node pool {_values(wanted)}", f"Pin the pod to pool {pool.name} instead.")
+    remedies = {
+        ARCHITECTURE: f"Use images for {offered}, or allow {_values(wanted)} in pool {pool.name}.",
+        ZONE: f"Let pool {pool.name} have nodes in {_values(wanted)}, or move what ties the pod to that zone.",
+    }
+    remedy = remedies.get(wanted.key, f"Allow {_values(wanted)} in pool {pool.name}, or ask for {offered}.")
+    return Exclusion(Stage.LABEL, f"{who} {wanted}, and it allows {offered}", remedy)
+
+
+def explain_matching(pool: Pool, wanted: Requirements) -> Exclusion:
+    """No instance type of the pool is what the pod asks for."""
+    culprit = next((each for each in wanted.values() if not pool.matching(pool.types, {each.key: each})), None)
+    asked = str(culprit) if culprit else " and ".join(str(each) for each in wanted.values())
+    reason = f"none of its {len(pool.types)} instance types has {asked}"
+    return Exclusion(Stage.TYPE, reason, f"Widen the requirements of pool {pool.name}, or ask for what it has.")
+
+
+def explain_offerings(pool: Pool, requirements: Requirements, types: frozenset[str]) -> Exclusion:
+    """The instance types exist, but not where or how they may be bought."""
+    kind = requirements.get(CAPACITY_TYPE)
+    if kind is not None and kind.operator == "In" and kind.values == {"reserved"}:
+        reservations = pool.node_class.reservations if pool.node_class else ()
+        held = ", ".join(f"{each.id} ({each.instance_type} in {each.zone})" for each in reservations)
+        reason = "only reserved capacity is allowed, and its node class selects " + (
+            f"{held}, which does not fit" if held else "no capacity reservation of the account"
+        )
+        remedy = "Select a reservation with capacityReservationSelectorTerms, or allow on-demand as well."
+        return Exclusion(Stage.OFFERING, reason, remedy)
+    where = _allowed(requirements[ZONE]) if ZONE in requirements else ", ".join(pool.account.zones)
+    how = f" as {_allowed(kind)}" if kind else ""
+    reason = f"{_names(types)} cannot be bought in {where}{how}"
+    return Exclusion(
+        Stage.OFFERING, reason, f"Allow other zones, capacity types or instance types in pool {pool.name}."
+    )
+
+
+def explain_resources(pool: Pool, pod: PodUse, types: frozenset[str], overheads: Mapping[str, Resources]) -> Exclusion:
+    """No instance type is large enough; told by the first resource that excludes the last of them."""
+    if not overheads:
+        return Exclusion(
+            Stage.RESOURCES,
+            "a DaemonSet on its nodes holds a host port that the pod wants",
+            "Drop hostPort from the pod, or use another port.",
+        )
+    left = set(overheads)
+    requests = pod.requests
+    for resource in sorted(requests, key=_telling_first):
+        room = {name: pool.allocatable(name).get(resource, 0) - overheads[name].get(resource, 0) for name in left}
+        enough = {name for name in left if room[name] >= requests[resource]}
+        if not enough:
+            largest = max(sorted(room), key=lambda name: room[name])
+            return _too_small(
+                pool, resource, requests[resource], largest, room[largest], narrowed=left != set(overheads)
+            )
+        left = enough
+    return Exclusion(
+        Stage.RESOURCES, "no instance type has room left for the pod", f"Allow larger types in {pool.name}."
+    )
+
+
+def explain_limits(pool: Pool, types: frozenset[str]) -> Exclusion:
+    """One node would already exceed the pool's limits."""
+    smallest = min(sorted(types), key=lambda name: pool.capacity(name)["cpu"])
+    over = [
+        f"{describe(resource, pool.capacity(smallest)[resource])} over the limit of {describe(resource, limit)}"
+        for resource, limit in pool.limits.items()
+        if pool.capacity(smallest).get(resource, 0) > limit
+    ]
+    reason = f"one {smallest} would exceed its limits ({', '.join(over)})"
+    return Exclusion(Stage.LIMITS, reason, f"Raise limits of pool {pool.name}.")
+
+
+def explain_min_values(pool: Pool, wanted: Requirement, covered: int) -> Exclusion:
+    """Too few different values are left for a `minValues`."""
+    reason = f"its minValues {wanted.min_values} for {wanted.key} cannot be met: the types left have {covered}"
+    return Exclusion(Stage.LIMITS, reason, f"Lower minValues of pool {pool.name}, or widen its requirements.")
+
+
+def _too_small(pool: Pool, resource: str, wanted: int, largest: str, room: int, *, narrowed: bool) -> Exclusion:
+    needed = describe(resource, wanted)
+    offered = describe(resource, max(room, 0))
+    if not narrowed and pool.allocatable(largest).get(resource, 0) == 0:
+        remedy = f"Pin the pod to a pool that offers {resource}."
+        return Exclusion(Stage.RESOURCES, f"the pod needs {needed}, and no instance type of it has any", remedy)
+    which = "the roomiest instance type that has the rest" if narrowed else "its largest instance type"
+    beside = "" if room == pool.allocatable(largest).get(resource, 0) else " beside the DaemonSets"
+    remedy = f"Ask for {offered} or less, or allow larger instance types in pool {pool.name}."
+    return Exclusion(
+        Stage.RESOURCES, f"the pod needs {needed}, and {which} ({largest}) has {offered} for pods{beside}", remedy
+    )
+
+
+def _telling_first(resource: str) -> tuple[int, str]:
+    """Accelerators first, then memory: what people choose an instance by."""
+    order = {"memory": 1, "cpu": 2, "ephemeral-storage": 3, "pods": 4}
+    return order.get(resource, 0), resource
+
+
+def _values(requirement: Requirement) -> str:
+    return ", ".join(sorted(requirement.values)) or requirement.operator
+
+
+def _allowed(requirement: Requirement) -> str:
+    if requirement.operator == "In":
+        return _values(requirement)
+    return str(requirement).removeprefix(f"{requirement.key} ")
+
+
+def _names(types: Iterable[str]) -> str:
+    shown = sorted(types)
+    more = f" and {len(shown) - 3} other types" if len(shown) > 3 else ""  # noqa: PLR2004 (three names are enough)
+    return ", ".join(shown[:3]) + more

@@ -1,0 +1,218 @@
+"""Node pools: what a NodePool allows, and which instance types that leaves."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from drydock.checks.scheduling.account import Account
+from drydock.checks.scheduling.node_classes import NodeClass, find_node_class, suits
+from drydock.checks.scheduling.requirements import (
+    Requirement,
+    Requirements,
+    from_expressions,
+    from_labels,
+    merged,
+    requirement,
+)
+from drydock.instance_types.catalogue import Catalogue
+from drydock.instance_types.labels import (
+    AUTO_MODE_PREFIX,
+    CAPACITY_TYPE,
+    EC2_PREFIX,
+    NODE_POOL,
+    REGION,
+    RESERVATION_ID,
+    RESERVATION_INTERRUPTIBLE,
+    RESERVATION_TYPE,
+    ZONE,
+    Values,
+    well_known,
+)
+from drydock.instance_types.quantity import Resources, amounts
+from drydock.instance_types.resources import NodeSettings, allocatable, capacity
+from drydock.manifests import Manifest
+
+Fields = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Pool:
+    """A NodePool.
+
+    Attributes:
+        manifest: the NodePool.
+        node_class: None when no object of the release (and nothing that Auto Mode brings) has its name.
+        account: where its nodes are bought.
+        catalogue: instance types of the region.
+    """
+
+    manifest: Manifest
+    node_class: NodeClass | None
+    account: Account
+    catalogue: Catalogue
+    _resources: dict[str, tuple[Resources, Resources]] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def name(self) -> str:
+        """Name of the NodePool."""
+        return self.manifest.name
+
+    @property
+    def spec(self) -> Fields:
+        """Spec of the NodePool."""
+        return self.manifest.content.get("spec") or {}
+
+    @property
+    def template(self) -> Fields:
+        """`spec.template.spec`: what its nodes are like."""
+        return (self.spec.get("template") or {}).get("spec") or {}
+
+    @property
+    def prefix(self) -> str:
+        """Domain of the instance labels."""
+        return AUTO_MODE_PREFIX if self.node_class and self.node_class.is_auto_mode else EC2_PREFIX
+
+    @property
+    def taints(self) -> Sequence[Fields]:
+        """Taints that stay on its nodes."""
+        return self.template.get("taints") or ()
+
+    @property
+    def replicas(self) -> int | None:
+        """Nodes that are always there (static capacity), None for a pool that grows with its pods."""
+        return self.spec.get("replicas")
+
+    @cached_property
+    def limits(self) -> Resources:
+        """The most that all its nodes together may have."""
+        return amounts(self.spec.get("limits"))
+
+    @cached_property
+    def labels(self) -> Mapping[str, str]:
+        """Labels that every node carries, whatever its type."""
+        own = ((self.spec.get("template") or {}).get("metadata") or {}).get("labels") or {}
+        reference = self.template.get("nodeClassRef") or {}
+        kind = f"{reference.get('group', '')}/{str(reference.get('kind', '')).lower()}"
+        return {**own, NODE_POOL: self.name, kind: str(reference.get("name", ""))}
+
+    @cached_property
+    def requirements(self) -> Requirements:
+        """Everything that its nodes are known to be.
+
+        Source: karpenter v1.14, pkg/controllers/provisioning/scheduling/nodeclaimtemplate.go, NewNodeClaimTemplate.
+        """
+        states = [requirement(f"karpenter.sh/{state}", "In", ["true"]) for state in ("registered", "initialized")]
+        return merged(from_expressions(self.template.get("requirements")), from_labels(self.labels), states)
+
+    @cached_property
+    def well_known(self) -> frozenset[str]:
+        """Labels that a pod may ask for although the pool does not name them."""
+        extra = {"eks.amazonaws.com/compute-type"} if self.prefix == AUTO_MODE_PREFIX else set()
+        return well_known(self.prefix) | extra
+
+    @cached_property
+    def types(self) -> frozenset[str]:
+        """Instance types that the pool may buy, limits apart."""
+        if self.node_class is None:
+            return frozenset()
+        fitting = (name for name, facts in self.catalogue.types.items() if suits(facts, self.node_class))
+        return self.narrowed(frozenset(fitting), self.requirements)
+
+    @cached_property
+    def types_within_limits(self) -> frozenset[str]:
+        """Instance types of which one node does not exceed the pool's limits."""
+        if not self.limits:
+            return self.types
+        return frozenset(
+            name
+            for name in self.types
+            if all(self.capacity(name).get(resource, 0) <= limit for resource, limit in self.limits.items())
+        )
+
+    def narrowed(self, types: frozenset[str], requirements: Requirements) -> frozenset[str]:
+        """The types among `types` that meet the requirements and can be bought under them."""
+        return self.buyable(self.matching(types, requirements), requirements)
+
+    def matching(self, types: frozenset[str], requirements: Requirements) -> frozenset[str]:
+        """The types among `types` whose labels meet the requirements."""
+        for key, each in requirements.items():
+            index = self.catalogue.by_value(key, self.prefix)
+            if index is not None and types:
+                allowed = [names for value, names in index.items() if _allows(each, value)]
+                types = types.intersection(frozenset().union(*allowed))
+        return types
+
+    def buyable(self, types: frozenset[str], requirements: Requirements) -> frozenset[str]:
+        """The types among `types` with an offering (zone, capacity type, reservation) under the requirements."""
+        if not _allows(requirements.get(REGION), self.account.region):
+            return frozenset()
+        zones = frozenset(zone for zone in self.account.zones if _allows(requirements.get(ZONE), zone))
+        market = {kind for kind in ("on-demand", "spot") if _allows(requirements.get(CAPACITY_TYPE), kind)}
+        reserving = [self.prefix + name for name in (RESERVATION_ID, RESERVATION_TYPE, RESERVATION_INTERRUPTIBLE)]
+        if not all(_allows(requirements.get(label), None) for label in reserving):
+            market = set()
+        found = {
+            name
+            for name in types
+            if not zones.isdisjoint(self.catalogue.types[name].zones)
+            and not market.isdisjoint(self.catalogue.types[name].usage_classes)
+        }
+        return frozenset(found | (types & self._reserved_types(requirements, zones)))
+
+    def capacity(self, name: str) -> Resources:
+        """What a node of a type has."""
+        return self._computed(name)[0]
+
+    def allocatable(self, name: str) -> Resources:
+        """What pods may request of a node of a type, DaemonSets included."""
+        return self._computed(name)[1]
+
+    def values(self, name: str, key: str) -> Values:
+        """Values that a node of a type may have for a label, as `minValues` counts them."""
+        facts = self.catalogue.types[name]
+        if key == ZONE:
+            return frozenset(facts.zones).intersection(self.account.zones)
+        if key == CAPACITY_TYPE:
+            return frozenset(facts.usage_classes) & {"on-demand", "spot"}
+        return self.catalogue.values(name, key, self.prefix)
+
+    def _computed(self, name: str) -> tuple[Resources, Resources]:
+        if name not in self._resources:
+            settings = self.node_class.settings if self.node_class else NodeSettings()
+            facts = self.catalogue.types[name]
+            self._resources[name] = (capacity(facts, settings), allocatable(facts, settings))
+        return self._resources[name]
+
+    def _reserved_types(self, requirements: Requirements, zones: frozenset[str]) -> set[str]:
+        if self.node_class is None or not _allows(requirements.get(CAPACITY_TYPE), "reserved"):
+            return set()
+        return {
+            each.instance_type
+            for each in self.node_class.reservations
+            if each.instance_count > 0
+            and each.zone in zones
+            and each.instance_type in self.catalogue.types
+            and each.zone in self.catalogue.types[each.instance_type].zones
+            and _allows(requirements.get(self.prefix + RESERVATION_ID), each.id)
+            and _allows(requirements.get(self.prefix + RESERVATION_TYPE), each.kind)
+            and _allows(requirements.get(self.prefix + RESERVATION_INTERRUPTIBLE), "false")
+        }
+
+
+def find_pools(manifests: Sequence[Manifest], account: Account, catalogue: Catalogue) -> tuple[Pool, ...]:
+    """Every node pool of the objects, in the order in which Karpenter tries them (weight, then name, both falling)."""
+    pools = []
+    for manifest in manifests:
+        if manifest.kind == "NodePool" and manifest.api_version.startswith("karpenter.sh/"):
+            template = ((manifest.content.get("spec") or {}).get("template") or {}).get("spec") or {}
+            node_class = find_node_class(template.get("nodeClassRef") or {}, manifests, account)
+            pools.append(Pool(manifest, node_class, account, catalogue))
+    return tuple(sorted(pools, key=lambda pool: (pool.spec.get("weight") or 0, pool.name), reverse=True))
+
+
+def _allows(wanted: Requirement | None, value: str | None) -> bool:
+    """Whether a requirement allows a value, or (None) the absence of the label."""
+    if wanted is None:
+        return True
+    return wanted.is_negative if value is None else wanted.has(value)
