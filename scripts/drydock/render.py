@@ -14,6 +14,8 @@ from drydock.manifests import Manifest, parse_manifests
 from drydock.project import UMBRELLA, Project
 
 RELEASE = "genai"
+KUBERNETES_VERSION = "1.36.3"
+"""What `.Capabilities` says without a cluster: the pinned control plane, whichever Helm renders and however it was built."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,8 @@ class RenderedEnvironment:
 
 def template_command(helm: Path, chart: Path, arguments: Sequence[str], *, namespace: str) -> list[str]:
     """The `helm template` call for one chart."""
-    return [str(helm), "template", RELEASE, str(chart), "--namespace", namespace, *arguments]
+    fixed = ["--namespace", namespace, "--kube-version", KUBERNETES_VERSION]
+    return [str(helm), "template", RELEASE, str(chart), *fixed, *arguments]
 
 
 def install_commands(project: Project, environment: Environment) -> tuple[str, ...]:
