@@ -15,7 +15,7 @@ from drydock.project import UMBRELLA, Project
 
 RELEASE = "genai"
 KUBERNETES_VERSION = "1.36.3"
-"""What `.Capabilities` says without a cluster: the pinned control plane, whichever Helm renders and however it was built."""
+"""What `.Capabilities` says without a cluster: the pinned control plane, however Helm was built."""
 
 
 @dataclass(frozen=True)
