@@ -35,7 +35,11 @@ Node pools. Declared helpers:
 {{- $requirement := get $pool.requirements $key -}}
 {{- if $requirement -}}
 {{- $label := include "common.nodeLabel" (tuple $root $key) -}}
-{{- $requirements = append $requirements (merge (dict "key" $label) $requirement) -}}
+{{- $kept := dict "key" $label -}}
+{{- range $field, $value := $requirement -}}
+{{- if not (kindIs "invalid" $value) -}}{{- $_ := set $kept $field $value -}}{{- end -}}
+{{- end -}}
+{{- $requirements = append $requirements $kept -}}
 {{- end -}}
 {{- end -}}
 {{- toYaml $requirements -}}
