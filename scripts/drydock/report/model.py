@@ -1,7 +1,10 @@
 """A rehearsal's result as plain data; `report.json` is exactly this (docs/report.md)."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Self
+
+from drydock.errors import DrydockError
 
 REPORT_VERSION = 1
 HOURS_PER_MONTH = 730
@@ -96,6 +99,8 @@ class RehearsalReport:
         dollars_per_hour: sum over the nodes.
         assumptions: what the figures rest on (such as the share of on-demand that spot is priced at).
         limits: what this rehearsal cannot show.
+        install_began_seconds: since the command, when the install began, from which the seconds of pods count; None when
+            it never did.
     """
 
     environment: str
@@ -113,6 +118,7 @@ class RehearsalReport:
     assumptions: tuple[str, ...]
     limits: tuple[str, ...]
     version: int = REPORT_VERSION
+    install_began_seconds: float | None = None
 
     @property
     def dollars_per_month(self) -> float:
@@ -122,3 +128,34 @@ class RehearsalReport:
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready data, the monthly total included."""
         return {**asdict(self), "dollars_per_month": self.dollars_per_month}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """The report that `to_dict` gave, also after a way through JSON.
+
+        Raises:
+            DrydockError: it is of another version.
+        """
+        if data.get("version") != REPORT_VERSION:
+            raise DrydockError(
+                f"a report of version {data.get('version')} was given; this Drydock reads version {REPORT_VERSION}",
+                remedy="Read it with the Drydock that wrote it, or rehearse again.",
+            )
+        fields = {key: value for key, value in data.items() if key != "dollars_per_month"}
+        return cls(
+            **{
+                **fields,
+                "steps": tuple(StepReport(**each) for each in data["steps"]),
+                "pods": tuple(PodReport(**each) for each in data["pods"]),
+                "nodes": tuple(_node(each) for each in data["nodes"]),
+                "warnings": tuple(WarningReport(**each) for each in data["warnings"]),
+                "assumptions": tuple(data["assumptions"]),
+                "limits": tuple(data["limits"]),
+            }
+        )
+
+
+def _node(data: Mapping[str, Any]) -> NodeReport:
+    accelerators = {resource: (used, available) for resource, (used, available) in data["accelerators"].items()}
+    pairs = {key: tuple(data[key]) for key in ("cpu", "memory", "pods")}
+    return NodeReport(**{**data, **pairs, "accelerators": accelerators})

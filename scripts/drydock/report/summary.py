@@ -1,0 +1,134 @@
+"""What terminal and browser both tell of a report: orders, sums, and figures as text."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+from drydock.report.model import HOURS_PER_MONTH, NodeReport, PodReport, RehearsalReport
+
+
+@dataclass(frozen=True)
+class PoolCost:
+    """What the nodes of one pool cost.
+
+    Attributes:
+        pool: its name.
+        nodes: how many.
+        instance_types: of its nodes, sorted.
+        dollars_per_hour: of all its nodes.
+        share: of the report's total, 0 to 1.
+    """
+
+    pool: str
+    nodes: int
+    instance_types: tuple[str, ...]
+    dollars_per_hour: float
+    share: float
+
+
+@dataclass(frozen=True)
+class Blocked:
+    """Pods of one workload that are not ready for the same reason.
+
+    Attributes:
+        workload, namespace, phase, reason: as in PodReport.
+        pods: their names, sorted.
+        exclusions: (pool, requirement that it fails on), sorted by pool.
+    """
+
+    workload: str
+    namespace: str
+    phase: str
+    reason: str
+    pods: tuple[str, ...]
+    exclusions: tuple[tuple[str, str], ...]
+
+
+def ordered_pods(report: RehearsalReport) -> tuple[PodReport, ...]:
+    """Pods in the order in which things happened to them; what never happened comes last."""
+    never = float("inf")
+
+    def moments(pod: PodReport) -> tuple[float | str, ...]:
+        ready = never if pod.ready_seconds is None else pod.ready_seconds
+        scheduled = never if pod.scheduled_seconds is None else pod.scheduled_seconds
+        return scheduled, ready, pod.created_seconds, pod.node, pod.namespace, pod.name
+
+    return tuple(sorted(report.pods, key=moments))
+
+
+def ordered_nodes(report: RehearsalReport) -> tuple[NodeReport, ...]:
+    """Nodes by pool, the dearest first."""
+    return tuple(sorted(report.nodes, key=lambda node: (node.pool, -node.dollars_per_hour, node.name)))
+
+
+def ready_pods(report: RehearsalReport) -> int:
+    """How many pods became ready."""
+    return sum(pod.phase == "Ready" for pod in report.pods)
+
+
+def accelerator_totals(report: RehearsalReport) -> dict[str, tuple[int, int]]:
+    """(used, available) over all nodes, by resource name."""
+    totals: dict[str, tuple[int, int]] = {}
+    for node in report.nodes:
+        for resource, (used, available) in node.accelerators.items():
+            before = totals.get(resource, (0, 0))
+            totals[resource] = (before[0] + used, before[1] + available)
+    return dict(sorted(totals.items()))
+
+
+def pool_costs(report: RehearsalReport) -> tuple[PoolCost, ...]:
+    """The pools that have nodes, the dearest first."""
+    nodes = defaultdict(list)
+    for node in report.nodes:
+        nodes[node.pool].append(node)
+    total = sum(node.dollars_per_hour for node in report.nodes)
+    costs = []
+    for pool, members in nodes.items():
+        dollars = sum(node.dollars_per_hour for node in members)
+        types = tuple(sorted({node.instance_type for node in members}))
+        costs.append(PoolCost(pool, len(members), types, dollars, dollars / total if total else 0))
+    return tuple(sorted(costs, key=lambda cost: (-cost.dollars_per_hour, cost.pool)))
+
+
+def blocked_pods(report: RehearsalReport) -> tuple[Blocked, ...]:
+    """Pods that are not ready, those of one workload with one reason together."""
+    groups = defaultdict(list)
+    for pod in report.pods:
+        if pod.phase != "Ready":
+            exclusions = tuple(sorted(pod.exclusions.items()))
+            groups[pod.workload, pod.namespace, pod.phase, pod.reason, exclusions].append(pod.name)
+    return tuple(
+        Blocked(workload, namespace, phase, reason, tuple(sorted(pods)), exclusions)
+        for (workload, namespace, phase, reason, exclusions), pods in sorted(groups.items())
+    )
+
+
+def accelerators_text(accelerators: dict[str, int]) -> str:
+    """Extended resources as `8 nvidia.com/gpu, 4 vpc.amazonaws.com/efa`."""
+    return ", ".join(f"{count} {resource}" for resource, count in sorted(accelerators.items()))
+
+
+def hourly(dollars: float) -> str:
+    """An hourly price, to a tenth of a cent."""
+    return f"${dollars:,.3f}"
+
+
+def monthly(dollars_per_hour: float) -> str:
+    """What an hourly price comes to in AWS's 730-hour month, to the dollar."""
+    return f"${dollars_per_hour * HOURS_PER_MONTH:,.0f}"
+
+
+def seconds_text(seconds: float | None) -> str:
+    """A time such as `63.2 s`; empty for what has not happened."""
+    return "" if seconds is None else f"{seconds:.1f} s"
+
+
+def counted(count: int, noun: str) -> str:
+    """`1 node`, `2 nodes`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def printable(text: str) -> str:
+    """Text without control characters, which a hostile name or message could steer a terminal or a reader with."""
+    return "".join(
+        each if each.isprintable() else " " if each.isspace() else "\N{REPLACEMENT CHARACTER}" for each in text
+    )

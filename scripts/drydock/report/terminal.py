@@ -1,0 +1,221 @@
+"""A report for people at a terminal, and for logs."""
+
+import os
+from collections.abc import Iterable, Sequence
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from drydock.report.model import NodeReport, PodReport, RehearsalReport, WarningReport
+from drydock.report.summary import (
+    Blocked,
+    accelerators_text,
+    blocked_pods,
+    counted,
+    hourly,
+    monthly,
+    ordered_nodes,
+    ordered_pods,
+    printable,
+    ready_pods,
+    seconds_text,
+)
+
+PIPED_WIDTH = 160
+"""Columns when standard output is no terminal and COLUMNS does not say: a log viewer scrolls."""
+
+_PHASE_STYLES = {"Ready": "green", "Pending": "yellow", "Unschedulable": "bold red", "Failed": "bold red"}
+
+
+def print_report(report: RehearsalReport, console: Console | None = None) -> None:
+    """Print a report, the verdict last.
+
+    Tables have one line an object where the console is wide enough, and stacked cells where it is not; no name is cut.
+    Colours only on a terminal, and not where NO_COLOR is set.
+    """
+    console = console or _standard_output()
+    console.print(_title(report))
+    if report.pods:
+        pods = ordered_pods(report)
+        _heading(console, "Pods")
+        _print_fitting(console, _pods_in_lines(pods), _pods_stacked(pods))
+    if report.nodes:
+        nodes = ordered_nodes(report)
+        _heading(console, "Nodes")
+        _print_fitting(console, _nodes_in_lines(nodes), _nodes_stacked(nodes))
+        console.print(_text(f"  Total: {_cost(report)}", "bold"))
+    if report.warnings:
+        _heading(console, "Warnings")
+        console.print(_warnings(report.warnings))
+    _print_list(console, "What the figures assume", report.assumptions)
+    _print_list(console, "What a rehearsal cannot show", report.limits)
+    blocked = blocked_pods(report)
+    if blocked:
+        _heading(console, "Not ready")
+        for group in blocked:
+            _print_blocked(console, group)
+    console.print()
+    console.print(_verdict(report))
+
+
+def _standard_output() -> Console:
+    console = Console(highlight=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = PIPED_WIDTH
+    return console
+
+
+def _title(report: RehearsalReport) -> Text:
+    versions = f"Kubernetes {report.kubernetes_version}, Karpenter {report.karpenter_version}"
+    return _text(f"Rehearsal of {report.environment} ({versions}, Helm {report.helm_version})")
+
+
+def _verdict(report: RehearsalReport) -> Text:
+    verdict = ("READY", "bold reverse green") if report.ready else ("NOT READY", "bold reverse red")
+    pods = f"{ready_pods(report)} of {counted(len(report.pods), 'pod')} ready"
+    when = f"{seconds_text(report.seconds)} after the command"
+    return Text.assemble(verdict, _text(f"  {report.environment}: {pods}, {when}\n{_cost(report)}", "bold"))
+
+
+def _cost(report: RehearsalReport) -> str:
+    price = f"{hourly(report.dollars_per_hour)} an hour, {monthly(report.dollars_per_hour)} a month"
+    return f"{counted(len(report.nodes), 'node')}, {price}"
+
+
+def _pods_in_lines(pods: Iterable[PodReport]) -> Table:
+    table = _table("pod", "node", "instance type", "accelerators")
+    for header in ("scheduled", "ready"):
+        table.add_column(header, justify="right", no_wrap=True)
+    table.add_column("phase", no_wrap=True)
+    for pod in pods:
+        table.add_row(
+            _text(pod.name),
+            _text(pod.node),
+            _text(pod.instance_type),
+            _text(accelerators_text(pod.accelerators)),
+            seconds_text(pod.scheduled_seconds),
+            seconds_text(pod.ready_seconds),
+            _phase(pod),
+        )
+    return table
+
+
+def _pods_stacked(pods: Iterable[PodReport]) -> Table:
+    table = _table()
+    table.add_column("pod\n  instance type and node\n  accelerators", overflow="fold")
+    table.add_column("scheduled", justify="right", no_wrap=True)
+    table.add_column("phase", no_wrap=True)
+    for pod in pods:
+        where = f"{pod.instance_type} {pod.node}".strip()
+        cell = _stack([pod.name, where, accelerators_text(pod.accelerators)])
+        table.add_row(cell, seconds_text(pod.scheduled_seconds), _phase(pod, with_time=True))
+    return table
+
+
+def _phase(pod: PodReport, *, with_time: bool = False) -> Text:
+    time = f" {seconds_text(pod.ready_seconds)}" if with_time and pod.ready_seconds is not None else ""
+    return _text(f"{pod.phase}{time}", _PHASE_STYLES.get(pod.phase, ""))
+
+
+def _nodes_in_lines(nodes: Iterable[NodeReport]) -> Table:
+    table = _table("node", "pool", "instance type", "zone", "capacity type", "accelerators used")
+    for header in ("cpu used", "memory used", "$/hour"):
+        table.add_column(header, justify="right", no_wrap=True)
+    for node in nodes:
+        cpu, memory = _used(node)
+        table.add_row(
+            *map(_text, (node.name, node.pool, node.instance_type, node.zone, node.capacity_type)),
+            _text(", ".join(_accelerators_used(node))),
+            cpu,
+            memory,
+            hourly(node.dollars_per_hour),
+        )
+    return table
+
+
+def _nodes_stacked(nodes: Iterable[NodeReport]) -> Table:
+    table = _table()
+    table.add_column("instance type, capacity type\n  node\n  pool, zone", overflow="fold")
+    table.add_column("used of what is there", no_wrap=True)
+    table.add_column("$/hour", justify="right", no_wrap=True)
+    for node in nodes:
+        cell = _stack([f"{node.instance_type}, {node.capacity_type}", node.name, f"{node.pool}, {node.zone}"])
+        used = _text("\n".join([*_accelerators_used(node), *_used(node)]))
+        table.add_row(cell, used, hourly(node.dollars_per_hour))
+    return table
+
+
+def _accelerators_used(node: NodeReport) -> list[str]:
+    return [f"{used}/{available} {resource}" for resource, (used, available) in sorted(node.accelerators.items())]
+
+
+def _used(node: NodeReport) -> tuple[str, str]:
+    return f"{node.cpu[0]:.1f}/{node.cpu[1]:.1f} cores", f"{node.memory[0]:.1f}/{node.memory[1]:.1f} GiB"
+
+
+def _warnings(warnings: Iterable[WarningReport]) -> Table:
+    table = _table()
+    table.add_column("times", justify="right", no_wrap=True)
+    table.add_column("event and object, message", overflow="fold")
+    for warning in warnings:
+        event = _text(f"{warning.reason} {warning.object}\n", "yellow")
+        table.add_row(str(warning.count), Text.assemble(event, _text(warning.message), overflow="fold"))
+    return table
+
+
+def _print_blocked(console: Console, group: Blocked) -> None:
+    title = _text(f"{group.workload} in {group.namespace}: ", "bold").append(
+        group.phase, _PHASE_STYLES.get(group.phase)
+    )
+    console.print(Padding(title, (0, 0, 0, 2)))
+    for name in group.pods:
+        console.print(Padding(_text(name), (0, 0, 0, 4)))
+    if group.reason:
+        console.print(Padding(_text(group.reason), (0, 0, 0, 4)))
+    if group.exclusions:
+        table = _table("pool")
+        table.add_column("cannot host it because", overflow="fold")
+        for pool, requirement in group.exclusions:
+            table.add_row(_text(pool), _text(requirement))
+        console.print(Padding(table, (0, 0, 0, 2)))
+
+
+def _print_list(console: Console, heading: str, sentences: Sequence[str]) -> None:
+    if not sentences:
+        return
+    _heading(console, heading)
+    table = Table.grid(padding=(0, 1))
+    for sentence in sentences:
+        table.add_row("  -", _text(sentence))
+    console.print(table)
+
+
+def _print_fitting(console: Console, in_lines: Table, stacked: Table) -> None:
+    unbounded = console.options.update_width(10_000)
+    fits = console.measure(in_lines, options=unbounded).maximum <= console.width
+    console.print(in_lines if fits else stacked)
+
+
+def _heading(console: Console, text: str) -> None:
+    console.print()
+    console.print(_text(text, "bold"))
+
+
+def _table(*headers: str) -> Table:
+    """A table whose named columns are never cut nor wrapped."""
+    table = Table(box=SIMPLE_HEAD, show_edge=False, header_style="dim", pad_edge=True)
+    for header in headers:
+        table.add_column(header, no_wrap=True)
+    return table
+
+
+def _stack(parts: Iterable[str]) -> Text:
+    return _text("\n  ".join(part for part in parts if part))
+
+
+def _text(value: str, style: str = "") -> Text:
+    """A value as it is: no markup, no control characters, folded rather than cut."""
+    return Text("\n".join(map(printable, value.split("\n"))), style, overflow="fold")
