@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,7 @@ class Environment:
         set_values: `KEY=VALUE` as Helm's `--set` takes them, applied last.
         namespace: namespace of the Helm release.
         capacity_reservations: reservations that the account holds.
+        secrets: keys by name of the Secrets that lie in the namespace before the install.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Environment:
     set_values: tuple[str, ...] = ()
     namespace: str = "genai"
     capacity_reservations: tuple[CapacityReservation, ...] = ()
+    secrets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def stacked(self, files: Sequence[Path], set_values: Sequence[str]) -> "Environment":
         """The environment with more values files and `--set` values on top.
@@ -107,6 +109,7 @@ def load_environment(project: Project, name: str) -> Environment:
         description=content["description"],
         values_files=stack,
         namespace=content.get("namespace", "genai"),
+        secrets={secret: tuple(keys) for secret, keys in content.get("secrets", {}).items()},
         capacity_reservations=tuple(
             CapacityReservation(
                 id=each["id"],

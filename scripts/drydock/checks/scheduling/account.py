@@ -4,7 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from drydock.environments import CapacityReservation
+from drydock.checks.scheduling.requirements import from_expressions
+from drydock.environments import CapacityReservation, Environment
+from drydock.instance_types.labels import ZONE
+from drydock.manifests import Manifest
+
+DEFAULT_ZONES = ("us-west-2a", "us-west-2b", "us-west-2c")
+"""Where an environment is taken to be that names no zone."""
 
 
 @dataclass(frozen=True)
@@ -20,6 +26,23 @@ class Account:
     region: str
     zones: tuple[str, ...]
     reservations: tuple[CapacityReservation, ...] = ()
+
+
+def account_of(environment: Environment, manifests: Sequence[Manifest]) -> Account:
+    """The account that an environment's objects expect: the zones that its node pools and reservations name."""
+    named = {each.zone for each in environment.capacity_reservations}
+    for manifest in manifests:
+        if manifest.kind == "NodePool":
+            template = ((manifest.content.get("spec") or {}).get("template") or {}).get("spec") or {}
+            for each in from_expressions(template.get("requirements")):
+                named |= each.values if each.key == ZONE and each.operator == "In" else set()
+    zones = tuple(sorted(named)) or DEFAULT_ZONES
+    return Account(region_of(zones[0]), zones, environment.capacity_reservations)
+
+
+def region_of(zone: str) -> str:
+    """Region of an availability zone: its name without the last letter."""
+    return zone[:-1]
 
 
 def selected_reservations(

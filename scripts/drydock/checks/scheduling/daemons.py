@@ -61,22 +61,30 @@ def untolerated(pod: PodUse, pool: Pool) -> Fields | None:
     return next((taint for taint in taints if not tolerates(tolerations, taint)), None)
 
 
-def overheads_beside(pod: PodUse, types: frozenset[str], daemons: Sequence[Daemon]) -> dict[str, Resources]:
-    """Requests of the DaemonSets on a node of each type; types where one holds a host port of the pod are left out."""
-    result: dict[str, Resources] = {}
-    sums: dict[tuple[int, ...], Resources | None] = {}
+@dataclass(frozen=True)
+class NodeGroup:
+    """Instance types on whose nodes the same DaemonSets run, and what those request together."""
+
+    types: frozenset[str]
+    overhead: Resources
+
+
+def groups_beside(pod: PodUse, types: frozenset[str], daemons: Sequence[Daemon]) -> list[NodeGroup]:
+    """The types by what runs on them already, without those where a DaemonSet holds a host port of the pod."""
+    parts: list[tuple[frozenset[str], list[PodUse]]] = [(types, [])]
+    for daemon in daemons:
+        split = [
+            (part & daemon.types, [*beside, daemon.pod]) if inside else (part - daemon.types, beside)
+            for part, beside in parts
+            for inside in (True, False)
+        ]
+        parts = [(part, beside) for part, beside in split if part]
     ports = host_ports(pod)
-    for name in types:
-        present = tuple(position for position, daemon in enumerate(daemons) if name in daemon.types)
-        if present not in sums:
-            beside = [daemons[position].pod for position in present]
-            taken = [port for each in beside for port in host_ports(each)]
-            clash = any(_collide(one, other) for one in ports for other in taken)
-            sums[present] = None if clash else add(*(each.requests for each in beside))
-        overhead = sums[present]
-        if overhead is not None:
-            result[name] = overhead
-    return result
+    return [
+        NodeGroup(part, add(*(each.requests for each in beside)))
+        for part, beside in parts
+        if not any(_collide(one, other) for each in beside for other in host_ports(each) for one in ports)
+    ]
 
 
 def host_ports(pod: PodUse) -> list[HostPort]:
@@ -94,11 +102,3 @@ def host_ports(pod: PodUse) -> list[HostPort]:
 def _collide(one: HostPort, other: HostPort) -> bool:
     anywhere = {"0.0.0.0", "::"}  # noqa: S104
     return one[1:] == other[1:] and (one[0] == other[0] or not anywhere.isdisjoint((one[0], other[0])))
-
-
-def fits(requests: Resources, overhead: Resources, allocatable: Resources) -> bool:
-    """Whether a pod and the DaemonSets beside it fit on a node (resources.Fits)."""
-    if any(value < 0 for value in allocatable.values()):
-        return False
-    names = {**requests, **overhead}
-    return all(requests.get(name, 0) + overhead.get(name, 0) <= allocatable.get(name, 0) for name in names)

@@ -1,15 +1,16 @@
 """Why a node pool cannot host a pod, in words that name what to change."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
+from drydock.checks.scheduling.daemons import NodeGroup
 from drydock.checks.scheduling.pods import PodUse
 from drydock.checks.scheduling.pools import Pool
 from drydock.checks.scheduling.requirements import Conflict, Requirement, Requirements
 from drydock.instance_types.labels import ARCHITECTURE, CAPACITY_TYPE, NODE_POOL, ZONE
-from drydock.instance_types.quantity import Resources, describe
+from drydock.instance_types.quantity import describe
 
 Fields = Mapping[str, Any]
 
@@ -112,8 +113,9 @@ def explain_offerings(pool: Pool, requirements: Requirements, types: frozenset[s
     )
 
 
-def explain_resources(pool: Pool, pod: PodUse, types: frozenset[str], overheads: Mapping[str, Resources]) -> Exclusion:
+def explain_resources(pool: Pool, pod: PodUse, groups: Sequence[NodeGroup]) -> Exclusion:
     """No instance type is large enough; told by the first resource that excludes the last of them."""
+    overheads = {name: group.overhead for group in groups for name in group.types}
     if not overheads:
         return Exclusion(
             Stage.RESOURCES,

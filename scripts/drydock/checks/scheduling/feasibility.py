@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from drydock.checks.scheduling.admission import admitted
-from drydock.checks.scheduling.daemons import Daemon, daemons_on, fits, overheads_beside, required_terms, untolerated
+from drydock.checks.scheduling.daemons import Daemon, daemons_on, groups_beside, required_terms, untolerated
 from drydock.checks.scheduling.explain import (
     Exclusion,
     explain_conflict,
@@ -33,6 +33,7 @@ from drydock.checks.scheduling.requirements import (
 )
 from drydock.checks.scheduling.volumes import Storage
 from drydock.instance_types.labels import CAPACITY_TYPE, HOSTNAME, NODE_POOL, well_known
+from drydock.instance_types.quantity import add
 from drydock.manifests import Manifest
 
 RESTRICTED_DOMAINS = ("karpenter.sh", "karpenter.k8s.aws")
@@ -147,7 +148,9 @@ def avoids_karpenter(pod: PodUse) -> bool:
 
 
 def ignored_because(pod: PodUse) -> str:
-    """Why Karpenter ignores a pod altogether (provisioner.go, Validate); empty when it does not."""
+    """Why Karpenter ignores a pod altogether (provisioner.go, Validate; scheduler.go, add); empty when it does not."""
+    if pod.spec.get("resourceClaims"):
+        return "claims devices by DRA (resourceClaims), for which Karpenter by default buys no node"
     for term in required_terms(pod):
         for key, each in term.items():
             domain = key.rpartition("/")[0]
@@ -170,10 +173,10 @@ def _types_for(
     buyable = _buyable(pool, requirements, {**term, **volume})
     if isinstance(buyable, Exclusion):
         return buyable
-    overheads = overheads_beside(pod, buyable, daemons)
-    fitting = frozenset(name for name in overheads if fits(pod.requests, overheads[name], pool.allocatable(name)))
+    groups = groups_beside(pod, buyable, daemons)
+    fitting = frozenset[str]().union(*(pool.roomy(each.types, add(pod.requests, each.overhead)) for each in groups))
     if not fitting:
-        return explain_resources(pool, pod, buyable, overheads)
+        return explain_resources(pool, pod, groups)
     within = fitting & pool.types_within_limits
     if not within:
         return explain_limits(pool, fitting)

@@ -1,13 +1,14 @@
 """Node classes: how the nodes of a pool are launched, and which instance types that leaves."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from drydock.checks.scheduling.account import Account, selected_reservations
 from drydock.environments import CapacityReservation
 from drydock.instance_types.facts import InstanceFacts
-from drydock.instance_types.resources import NodeSettings
+from drydock.instance_types.quantity import Resources
+from drydock.instance_types.resources import NodeSettings, allocatable, capacity
 from drydock.manifests import Manifest
 
 Fields = Mapping[str, Any]
@@ -15,6 +16,19 @@ Fields = Mapping[str, Any]
 AUTO_MODE_GROUP = "eks.amazonaws.com"
 AUTO_MODE_STORAGE = "80Gi"
 """Default of `ephemeralStorage.size` in EKS Auto Mode's NodeClass."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeResources:
+    """What a node of one type has, and what of it pods may request."""
+
+    capacity: Resources
+    allocatable: Resources
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether the node's own needs leave something of everything."""
+        return min(self.allocatable.values()) >= 0
 
 
 @dataclass(frozen=True)
@@ -36,6 +50,31 @@ class NodeClass:
     settings: NodeSettings
     reservations: tuple[CapacityReservation, ...]
     manifest: Manifest | None
+    _computed: dict[str, NodeResources] = field(default_factory=dict, compare=False, repr=False)
+
+    def resources(self, facts: InstanceFacts) -> NodeResources:
+        """What a node of the type has when it is launched from this class; computed once."""
+        found = self._computed.get(facts.name)
+        if found is None:
+            total = capacity(facts, self.settings)
+            found = NodeResources(total, allocatable(facts, self.settings, total))
+            self._computed[facts.name] = found
+        return found
+
+    def suits(self, facts: InstanceFacts) -> bool:
+        """Whether nodes of the type can be launched from this class, and have anything left for pods.
+
+        Source: karpenter-provider-aws v1.14, pkg/providers/instancetype/compatibility/compatibility.go, and karpenter
+        v1.14, pkg/utils/resources/resources.go, Fits (a negative amount fits nothing).
+        """
+        if self.settings.ami_family == "AL2023" and facts.name.startswith("a1."):
+            return False
+        nested = (self.spec.get("cpuOptions") or {}).get("nestedVirtualization") == "enabled"
+        if nested and not facts.nested_virtualization:
+            return False
+        if self.spec.get("connectionTracking") is not None and facts.hypervisor != "nitro":
+            return False
+        return _takes_interfaces(facts, self.settings.network_interfaces) and self.resources(facts).is_usable
 
 
 def find_node_class(reference: Fields, manifests: Sequence[Manifest], account: Account) -> NodeClass | None:
@@ -79,21 +118,6 @@ def _auto_mode_settings(spec: Fields) -> NodeSettings:
     """Auto Mode runs Bottlerocket; its NodeClass has one size for the volume that images and emptyDir lie on."""
     size = (spec.get("ephemeralStorage") or {}).get("size") or AUTO_MODE_STORAGE
     return NodeSettings("Bottlerocket", [{"rootVolume": True, "ebs": {"volumeSize": size}}])
-
-
-def suits(facts: InstanceFacts, node_class: NodeClass) -> bool:
-    """Whether nodes of the type can be launched from the node class.
-
-    Source: karpenter-provider-aws v1.14, pkg/providers/instancetype/compatibility/compatibility.go.
-    """
-    spec = node_class.spec
-    if node_class.settings.ami_family == "AL2023" and facts.name.startswith("a1."):
-        return False
-    if (spec.get("cpuOptions") or {}).get("nestedVirtualization") == "enabled" and not facts.nested_virtualization:
-        return False
-    if spec.get("connectionTracking") is not None and facts.hypervisor != "nitro":
-        return False
-    return _takes_interfaces(facts, node_class.settings.network_interfaces)
 
 
 def _takes_interfaces(facts: InstanceFacts, interfaces: Sequence[Fields] | None) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from drydock.instance_types.quantity import Resources, add, amounts
@@ -55,7 +56,7 @@ class PodUse:
         """Containers and init containers."""
         return [*(self.spec.get("initContainers") or ()), *(self.spec.get("containers") or ())]
 
-    @property
+    @cached_property
     def requests(self) -> Resources:
         """What the scheduler counts for one of the pods, itself included as `pods`."""
         return pod_requests(self.spec)

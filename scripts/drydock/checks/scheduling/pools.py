@@ -1,12 +1,12 @@
 """Node pools: what a NodePool allows, and which instance types that leaves."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from drydock.checks.scheduling.account import Account
-from drydock.checks.scheduling.node_classes import NodeClass, find_node_class, suits
+from drydock.checks.scheduling.node_classes import NodeClass, NodeResources, find_node_class
 from drydock.checks.scheduling.requirements import (
     Requirement,
     Requirements,
@@ -30,7 +30,6 @@ from drydock.instance_types.labels import (
     well_known,
 )
 from drydock.instance_types.quantity import Resources, amounts
-from drydock.instance_types.resources import NodeSettings, allocatable, capacity
 from drydock.manifests import Manifest
 
 Fields = Mapping[str, Any]
@@ -51,7 +50,6 @@ class Pool:
     node_class: NodeClass | None
     account: Account
     catalogue: Catalogue
-    _resources: dict[str, tuple[Resources, Resources]] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def name(self) -> str:
@@ -106,6 +104,11 @@ class Pool:
         return merged(from_expressions(self.template.get("requirements")), from_labels(self.labels), states)
 
     @cached_property
+    def zones(self) -> frozenset[str]:
+        """Zones of the account in which it may have nodes."""
+        return frozenset(zone for zone in self.account.zones if _allows(self.requirements.get(ZONE), zone))
+
+    @cached_property
     def well_known(self) -> frozenset[str]:
         """Labels that a pod may ask for although the pool does not name them."""
         extra = {"eks.amazonaws.com/compute-type"} if self.prefix == AUTO_MODE_PREFIX else set()
@@ -116,8 +119,8 @@ class Pool:
         """Instance types that the pool may buy, limits apart."""
         if self.node_class is None:
             return frozenset()
-        fitting = (name for name, facts in self.catalogue.types.items() if suits(facts, self.node_class))
-        return self.narrowed(frozenset(fitting), self.requirements)
+        named = self.narrowed(frozenset(self.catalogue.types), self.requirements)
+        return frozenset(name for name in named if self.node_class.suits(self.catalogue.types[name]))
 
     @cached_property
     def types_within_limits(self) -> frozenset[str]:
@@ -162,11 +165,20 @@ class Pool:
 
     def capacity(self, name: str) -> Resources:
         """What a node of a type has."""
-        return self._computed(name)[0]
+        return self._resources(name).capacity
 
     def allocatable(self, name: str) -> Resources:
         """What pods may request of a node of a type, DaemonSets included."""
-        return self._computed(name)[1]
+        return self._resources(name).allocatable
+
+    def roomy(self, types: frozenset[str], requests: Resources) -> frozenset[str]:
+        """The types among `types` of which an empty node takes the requests."""
+        for resource, amount in requests.items():
+            rooms = self._rooms.setdefault(resource, {})
+            missing = types.difference(rooms)
+            rooms.update((name, self.allocatable(name).get(resource, 0)) for name in missing)
+            types = frozenset(name for name in types if rooms[name] >= amount)
+        return types
 
     def values(self, name: str, key: str) -> Values:
         """Values that a node of a type may have for a label, as `minValues` counts them."""
@@ -177,12 +189,15 @@ class Pool:
             return frozenset(facts.usage_classes) & {"on-demand", "spot"}
         return self.catalogue.values(name, key, self.prefix)
 
-    def _computed(self, name: str) -> tuple[Resources, Resources]:
-        if name not in self._resources:
-            settings = self.node_class.settings if self.node_class else NodeSettings()
-            facts = self.catalogue.types[name]
-            self._resources[name] = (capacity(facts, settings), allocatable(facts, settings))
-        return self._resources[name]
+    @cached_property
+    def _rooms(self) -> dict[str, dict[str, int]]:
+        """Allocatable amounts by resource and type, filled as they are asked for."""
+        return {}
+
+    def _resources(self, name: str) -> NodeResources:
+        if self.node_class is None:
+            raise KeyError(name)  # without a node class a pool has no types to ask about
+        return self.node_class.resources(self.catalogue.types[name])
 
     def _reserved_types(self, requirements: Requirements, zones: frozenset[str]) -> set[str]:
         if self.node_class is None or not _allows(requirements.get(CAPACITY_TYPE), "reserved"):
@@ -202,12 +217,16 @@ class Pool:
 
 def find_pools(manifests: Sequence[Manifest], account: Account, catalogue: Catalogue) -> tuple[Pool, ...]:
     """Every node pool of the objects, in the order in which Karpenter tries them (weight, then name, both falling)."""
+    classes: dict[str, NodeClass | None] = {}
     pools = []
     for manifest in manifests:
         if manifest.kind == "NodePool" and manifest.api_version.startswith("karpenter.sh/"):
             template = ((manifest.content.get("spec") or {}).get("template") or {}).get("spec") or {}
-            node_class = find_node_class(template.get("nodeClassRef") or {}, manifests, account)
-            pools.append(Pool(manifest, node_class, account, catalogue))
+            reference = template.get("nodeClassRef") or {}
+            key = "/".join(str(reference.get(part)) for part in ("group", "kind", "name"))
+            if key not in classes:
+                classes[key] = find_node_class(reference, manifests, account)
+            pools.append(Pool(manifest, classes[key], account, catalogue))
     return tuple(sorted(pools, key=lambda pool: (pool.spec.get("weight") or 0, pool.name), reverse=True))
 
 

@@ -1,0 +1,95 @@
+"""Every check, and every kind of finding that `validate` can make."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from drydock.checks import (
+    devices,
+    feasibility,
+    images,
+    memory,
+    pools,
+    probes,
+    references,
+    rollouts,
+    services,
+    storage,
+    termination,
+)
+from drydock.checks.subject import Subject
+from drydock.findings import Finding
+
+Check = Callable[[Subject], Iterable[Finding]]
+
+CHECKS: tuple[Check, ...] = (
+    feasibility.check,
+    pools.check,
+    devices.check,
+    rollouts.check,
+    storage.check,
+    probes.check,
+    references.check,
+    memory.check,
+    services.check,
+    images.check,
+    termination.check,
+)
+"""The checks of a rendered environment, in the order in which they run."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A kind of finding.
+
+    Attributes:
+        id: `Finding.check`.
+        title: what is asked of an environment, in one line.
+        pain: number of the known pain that it prevents, 0 for none.
+    """
+
+    id: str
+    title: str
+    pain: int = 0
+
+
+RULES: tuple[Rule, ...] = (
+    Rule("values-schema", "Values have the keys and types that the charts' schemas allow"),
+    Rule("render", "Helm renders the environment"),
+    Rule("helm-lint", "helm lint has nothing to say of the charts"),
+    Rule("object-schema", "Every object is what its API (or its CRD) defines, without unknown fields"),
+    Rule("render-differs", "Helm 3, Helm 4 and a second render give the same objects", 8),
+    Rule("server-dry-run", "A real API server accepts every object: CEL rules, defaulting, pod security"),
+    Rule(feasibility.POD, "Every pod has a node pool that can host it", 1),
+    Rule(feasibility.DAEMON, "Every DaemonSet runs on the nodes of some pool", 1),
+    Rule(pools.EMPTY, "Every node pool matches an instance type", 22),
+    Rule(pools.LIMITS, "A pool's limits leave room for one node", 22),
+    Rule(pools.NARROW, "No pool depends on one instance type in one zone", 22),
+    Rule(pools.ARCHITECTURES, "Images exist for every architecture that a pool may buy for their pod", 24),
+    Rule(devices.MISSING, "The devices that pods ask for are announced by a device plugin", 4),
+    Rule(devices.TWICE, "No node runs two device plugins for the same devices", 5),
+    Rule(devices.IDLE, "Device plugins run only where their devices are", 5),
+    Rule(rollouts.CAPACITY, "The pods of a pool fit into its limits or reservations together", 10),
+    Rule(rollouts.HEADROOM, "A rollout does not wait for accelerators that it never gets", 10),
+    Rule(rollouts.RAY_UPGRADE, "An upgrade of a RayService does not wait for a second cluster's accelerators", 11),
+    Rule(storage.SPACE, "Images and emptyDir volumes of a pod fit on its node's disk", 13),
+    Rule(storage.DEVICE, "blockDeviceMappings size the device that the AMI family uses", 13),
+    Rule(storage.ZONAL, "No volume ties a pod to a zone in which it may find no node", 14),
+    Rule(storage.SNAPSHOT, "A volume from a snapshot is filled at a set rate", 12),
+    Rule(probes.STARTUP, "Probes leave an engine the time to load its model", 2),
+    Rule(probes.DEADLINE, "A Deployment does not count as failed before its pods can be ready", 12),
+    Rule(references.SECRET, "Secrets that pods need are in the release, or expected in the namespace", 16),
+    Rule(references.PLACEHOLDER, "No Secret of the release holds a placeholder", 16),
+    Rule(references.RUNTIME, "RuntimeClasses that pods name are in the release", 24),
+    Rule(memory.MISSING, "Engines on several GPUs have memory-backed /dev/shm", 17),
+    Rule(services.PUBLIC, "No load balancer takes requests from anywhere", 20),
+    Rule(services.VARIABLES, "No Service's variables read as settings of an engine", 18),
+    Rule(images.MUTABLE, "Images are pinned to a version", 19),
+    Rule(termination.GRACE, "Nodes live as long as their pods' grace period", 21),
+    Rule(termination.CHURN, "Karpenter does not move running models about", 21),
+    Rule(termination.DRAIN, "A preStop hook ends before the pod is killed", 21),
+)
+
+
+def run_checks(subject: Subject) -> tuple[Finding, ...]:
+    """What the checks find in one environment, each finding once, in a stable order."""
+    return tuple(sorted({finding for check in CHECKS for finding in check(subject)}))

@@ -1,0 +1,135 @@
+"""A rollout must not wait for accelerators that it will never get (pains 10 and 11)."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from drydock.checks.scheduling.feasibility import PodVerdict
+from drydock.checks.scheduling.pods import PodUse, is_extended
+from drydock.checks.scheduling.pools import Pool
+from drydock.checks.subject import Subject
+from drydock.findings import Finding, Severity
+
+HEADROOM = "rollout-headroom"
+CAPACITY = "pool-capacity"
+RAY_UPGRADE = "ray-service-upgrade"
+
+
+@dataclass(frozen=True)
+class _Demand:
+    """Devices that a workload takes of one pool at most: in rest, and on top of it while it is rolled out."""
+
+    verdict: PodVerdict
+    steady: int
+    surge: int
+    waits: bool
+
+
+def check(subject: Subject) -> Iterator[Finding]:
+    """Workloads whose pods, or whose pods during a rollout, need more devices than their pool may ever hold."""
+    for pool in subject.pools:
+        for resource, most, bound in _bounds(pool):
+            demands = [_demand(each, resource) for each in subject.verdicts_on(pool) if _only_on(each, pool)]
+            demands = [each for each in demands if each.steady]
+            steady = sum(each.steady for each in demands)
+            if steady > most:
+                yield _overfull(subject, pool, resource, demands, most, bound)
+                continue
+            for each in demands:
+                if each.surge and steady + each.surge > most:
+                    yield _stuck(subject, pool, resource, each, most - steady, bound)
+
+
+def _bounds(pool: Pool) -> Iterator[tuple[str, int, str]]:
+    """Device resources that a pool holds only so many of, by its limits or because it has nothing but reservations."""
+    for resource, limit in pool.limits.items():
+        if is_extended(resource):
+            yield resource, limit, "its limits allow"
+    capacity_type = pool.requirements.get("karpenter.sh/capacity-type")
+    if pool.node_class and capacity_type and capacity_type.values == {"reserved"}:
+        held: dict[str, int] = {}
+        for each in pool.node_class.reservations:
+            if each.instance_type in pool.types:
+                for resource, value in pool.capacity(each.instance_type).items():
+                    held[resource] = held.get(resource, 0) + value * each.instance_count
+        yield from (
+            (resource, value, "its reservations hold") for resource, value in held.items() if is_extended(resource)
+        )
+
+
+def _only_on(verdict: PodVerdict, pool: Pool) -> bool:
+    return [each.pool for each in verdict.pools if each.hosts] == [pool]
+
+
+def _demand(verdict: PodVerdict, resource: str) -> _Demand:
+    pod = verdict.pod
+    each = pod.requests.get(resource, 0)
+    surge, unavailable = _rolling(pod)
+    return _Demand(verdict, each * pod.replicas, each * surge, waits=not unavailable)
+
+
+def _rolling(pod: PodUse) -> tuple[int, int]:
+    """Pods that a rollout adds, and pods that it may take away first (apps/v1 defaults are 25 % each)."""
+    spec: Mapping[str, Any] = pod.manifest.content.get("spec") or {}
+    if pod.manifest.kind == "RayService":
+        return (0 if _keeps_cluster(spec) else pod.replicas), 0
+    if pod.manifest.kind == "LeaderWorkerSet":
+        strategy = (spec.get("rolloutStrategy") or {}).get("rollingUpdateConfiguration") or {}
+        replicas = int(spec.get("replicas", 1))
+        per_group = pod.replicas // replicas if replicas else 0
+        surge = _share(strategy.get("maxSurge", 0), replicas, math.ceil)
+        return surge * per_group, _share(strategy.get("maxUnavailable", 1), replicas, math.floor)
+    if pod.manifest.kind != "Deployment" or (spec.get("strategy") or {}).get("type") == "Recreate":
+        return 0, 1
+    strategy = (spec.get("strategy") or {}).get("rollingUpdate") or {}
+    surge = _share(strategy.get("maxSurge", "25%"), pod.replicas, math.ceil)
+    return surge, _share(strategy.get("maxUnavailable", "25%"), pod.replicas, math.floor)
+
+
+def _keeps_cluster(spec: Mapping[str, Any]) -> bool:
+    """Whether an upgrade of a RayService starts no second cluster of full size."""
+    kind = (spec.get("upgradeStrategy") or {}).get("type")
+    return kind in ("None", "NewClusterWithIncrementalUpgrade")
+
+
+def _share(value: object, replicas: int, rounding: Any) -> int:
+    text = str(value)
+    return int(rounding(replicas * float(text[:-1]) / 100)) if text.endswith("%") else int(text)
+
+
+def _overfull(
+    subject: Subject, pool: Pool, resource: str, demands: Sequence[_Demand], most: int, bound: str
+) -> Finding:
+    largest = max(demands, key=lambda each: each.steady)
+    names = ", ".join(f"{each.verdict.pod.name} {each.steady}" for each in demands)
+    total = sum(each.steady for each in demands)
+    return subject.finding(
+        CAPACITY,
+        largest.verdict.pod.manifest,
+        f"The pods that only node pool {pool.name} can host need {total} {resource} ({names}), and {bound} {most}.",
+        f"Raise what pool {pool.name} may hold, or run fewer replicas.",
+        path=largest.verdict.pod.path,
+        pain=10,
+    )
+
+
+def _stuck(subject: Subject, pool: Pool, resource: str, demand: _Demand, free: int, bound: str) -> Finding:
+    pod = demand.verdict.pod
+    ray = pod.manifest.kind == "RayService"
+    remedy = (
+        "Set upgradeStrategy.type to NewClusterWithIncrementalUpgrade or None"
+        if ray
+        else "Set strategy.rollingUpdate maxSurge 0 and maxUnavailable 1"
+    )
+    outcome = "it would wait for them for ever, with the old pods still running" if demand.waits else "it goes slower"
+    return subject.finding(
+        RAY_UPGRADE if ray else HEADROOM,
+        pod.manifest,
+        f"A rollout starts pods with {demand.surge} more {resource} before it stops old ones, and {bound} pool "
+        f"{pool.name} only {free} more: {outcome}.",
+        f"{remedy}, or raise limits of pool {pool.name}.",
+        path="spec.upgradeStrategy" if ray else "spec.strategy",
+        pain=11 if ray else 10,
+        severity=Severity.ERROR if demand.waits else Severity.WARNING,
+    )

@@ -1,0 +1,94 @@
+"""Services that the world can reach (pain 20), and names that poison an engine's environment (pain 18)."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from drydock.checks.subject import Subject
+from drydock.findings import Finding
+from drydock.manifests import Manifest
+
+PUBLIC = "public-endpoint"
+VARIABLES = "service-environment"
+
+_SCHEME = "service.beta.kubernetes.io/aws-load-balancer-scheme"
+_KIND = "service.beta.kubernetes.io/aws-load-balancer-type"
+_RANGES = "service.beta.kubernetes.io/load-balancer-source-ranges"
+_LEGACY_INTERNAL = "service.beta.kubernetes.io/aws-load-balancer-internal"
+_INGRESS_SCHEME = "alb.ingress.kubernetes.io/scheme"
+_INGRESS_RANGES = "alb.ingress.kubernetes.io/inbound-cidrs"
+_EVERYWHERE = {"0.0.0.0/0", "::/0"}
+_READ_BY_ENGINES = ("VLLM_", "RAY_")
+
+
+def check(subject: Subject) -> Iterator[Finding]:
+    """Load balancers open to the internet, and Services whose variables engines take for their settings."""
+    for manifest in subject.manifests:
+        if manifest.kind == "Service":
+            yield from _service(subject, manifest)
+        elif manifest.kind == "Ingress":
+            yield from _ingress(subject, manifest)
+    yield from _variables(subject)
+
+
+def is_internet_facing(service: Mapping[str, Any]) -> bool:
+    """Whether a Service gets a load balancer with a public address.
+
+    The AWS Load Balancer Controller makes internal ones unless told otherwise; the cloud provider inside Kubernetes,
+    which serves a Service that names neither class nor type, makes public ones unless told otherwise.
+    """
+    spec, annotations = service.get("spec") or {}, (service.get("metadata") or {}).get("annotations") or {}
+    if spec.get("type") != "LoadBalancer":
+        return False
+    if _SCHEME in annotations:
+        return bool(annotations[_SCHEME] == "internet-facing")
+    if spec.get("loadBalancerClass") or annotations.get(_KIND) in ("external", "nlb-ip"):
+        return False
+    return str(annotations.get(_LEGACY_INTERNAL, "false")) == "false"
+
+
+def _service(subject: Subject, manifest: Manifest) -> Iterator[Finding]:
+    if not is_internet_facing(manifest.content):
+        return
+    annotations = (manifest.content.get("metadata") or {}).get("annotations") or {}
+    listed = (manifest.content.get("spec") or {}).get("loadBalancerSourceRanges") or ()
+    ranges = {*listed, *(part.strip() for part in str(annotations.get(_RANGES, "")).split(",") if part.strip())}
+    if not ranges or ranges & _EVERYWHERE:
+        yield _public(subject, manifest, "spec.loadBalancerSourceRanges", "loadBalancerSourceRanges")
+
+
+def _ingress(subject: Subject, manifest: Manifest) -> Iterator[Finding]:
+    annotations = (manifest.content.get("metadata") or {}).get("annotations") or {}
+    ranges = {part.strip() for part in str(annotations.get(_INGRESS_RANGES, "")).split(",") if part.strip()}
+    if annotations.get(_INGRESS_SCHEME) == "internet-facing" and (not ranges or ranges & _EVERYWHERE):
+        yield _public(subject, manifest, f"metadata.annotations.{_INGRESS_RANGES}", _INGRESS_RANGES)
+
+
+def _public(subject: Subject, manifest: Manifest, path: str, key: str) -> Finding:
+    return subject.finding(
+        PUBLIC,
+        manifest,
+        "The load balancer has a public address and takes requests from anywhere; an engine's API key does not "
+        "cover all of its routes.",
+        f"Make it internal, or list the source ranges that may reach it in {key}.",
+        path=path,
+        pain=20,
+    )
+
+
+def _variables(subject: Subject) -> Iterator[Finding]:
+    linked = [pod for pod in subject.pods if pod.spec.get("enableServiceLinks") is not False]
+    for manifest in subject.manifests:
+        if manifest.kind != "Service":
+            continue
+        variable = f"{manifest.name.upper().replace('-', '_')}_"
+        reader = next((pod for pod in linked if pod.manifest.namespace == manifest.namespace), None)
+        if reader is not None and variable.startswith(_READ_BY_ENGINES):
+            yield subject.finding(
+                VARIABLES,
+                reader.manifest,
+                f"Kubernetes gives the pod variables of the Service {manifest.name} ({variable}PORT=tcp://...), "
+                f"which engines read as their own {variable.partition('_')[0]}_ settings.",
+                "Set enableServiceLinks: false in the pod, or name the Service otherwise.",
+                path=f"{reader.path}.enableServiceLinks",
+                pain=18,
+            )

@@ -1,0 +1,99 @@
+"""What a check looks at: one environment as it renders, beside what its account can buy."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from drydock.checks.scheduling.account import Account, account_of
+from drydock.checks.scheduling.feasibility import PodVerdict, Scheduling, avoids_karpenter
+from drydock.checks.scheduling.pods import PodUse
+from drydock.checks.scheduling.pools import Pool, find_pools
+from drydock.findings import Finding, Severity
+from drydock.instance_types.catalogue import Catalogue
+from drydock.manifests import Manifest
+from drydock.render import RenderedEnvironment
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One environment under the checks.
+
+    Attributes:
+        rendered: the environment and its objects.
+        account: where its nodes can be bought.
+        catalogue: instance types of the region.
+    """
+
+    rendered: RenderedEnvironment
+    account: Account
+    catalogue: Catalogue
+
+    @property
+    def manifests(self) -> Sequence[Manifest]:
+        """Every object of the environment."""
+        return self.rendered.manifests
+
+    @cached_property
+    def pools(self) -> tuple[Pool, ...]:
+        """Node pools, in the order in which Karpenter tries them."""
+        return find_pools(self.manifests, self.account, self.catalogue)
+
+    @cached_property
+    def scheduling(self) -> Scheduling:
+        """Pods against pools."""
+        return Scheduling.of(self.manifests, self.pools)
+
+    @property
+    def pods(self) -> tuple[PodUse, ...]:
+        """Every pod as it would be admitted."""
+        return self.scheduling.pods
+
+    @cached_property
+    def verdicts(self) -> tuple[PodVerdict, ...]:
+        """Where each pod that Karpenter is to host can run."""
+        return tuple(each for each in self.scheduling.verdicts() if not avoids_karpenter(each.pod))
+
+    def verdicts_on(self, pool: Pool) -> list[PodVerdict]:
+        """Verdicts of the pods that a pool can host."""
+        return [each for each in self.verdicts if any(one.hosts and one.pool is pool for one in each.pools)]
+
+    def finding(
+        self,
+        check: str,
+        manifest: Manifest,
+        reason: str,
+        remedy: str,
+        *,
+        path: str = "",
+        pain: int = 0,
+        severity: Severity = Severity.ERROR,
+    ) -> Finding:
+        """A finding about one object."""
+        return Finding(
+            environment=self.rendered.environment.name,
+            check=check,
+            reason=reason,
+            remedy=remedy,
+            severity=severity,
+            chart=manifest.chart,
+            template=manifest.template,
+            object=manifest.identity,
+            path=path,
+            file=template_file(manifest.template),
+            pain=pain,
+        )
+
+
+def subject_of(rendered: RenderedEnvironment, catalogue: Catalogue, account: Account | None = None) -> Subject:
+    """An environment under the checks, in the account that its objects expect unless another is given."""
+    expected = account or account_of(rendered.environment, rendered.manifests)
+    return Subject(rendered, expected, catalogue)
+
+
+def template_file(template: str) -> str:
+    """A template's file relative to the project, from the path that Helm gives it.
+
+    `genai-platform/charts/vllm/templates/deployment.yaml` lies in `charts/vllm/templates/deployment.yaml`.
+    """
+    folder, separator, rest = template.partition("/templates/")
+    return f"charts/{folder.rpartition('/')[2]}{separator}{rest}"
