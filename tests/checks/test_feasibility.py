@@ -5,10 +5,11 @@ import time
 from typing import Any
 
 import pytest
-from .builders import daemon_set, deployment, needs, pod_spec, pool
-from .conftest import Judge
 
 from drydock.environments import CapacityReservation
+
+from .builders import daemon_set, deployment, needs, pod_spec, pool
+from .helpers import judge
 
 CATEGORY = "karpenter.k8s.aws/instance-category"
 FAMILY = "karpenter.k8s.aws/instance-family"
@@ -21,7 +22,7 @@ GPU_POOL = pool(requirements=[(FAMILY, "In", ["g6"]), (ARCH, "In", ["amd64"])], 
 CPU_POOL = pool("cpu", [(CATEGORY, "In", ["m"]), (ARCH, "In", ["amd64"])])
 
 
-def test_a_gpu_pod_runs_where_the_gpus_are_and_tolerates_by_admission(judge: Judge) -> None:
+def test_a_gpu_pod_runs_where_the_gpus_are_and_tolerates_by_admission() -> None:
     (verdict,) = judge(GPU_POOL + CPU_POOL + deployment(pod_spec({GPU: 1})))
     hosts = {each.pool.name: each.hosts for each in verdict.pools}
     assert hosts == {"gpu": True, "cpu": False}
@@ -85,7 +86,7 @@ def test_a_gpu_pod_runs_where_the_gpus_are_and_tolerates_by_admission(judge: Jud
         (pool(spec={"replicas": 0}), pod_spec(), "it has replicas: 0"),
     ],
 )
-def test_a_pool_that_cannot_host_a_pod_says_why(judge: Judge, pools: str, spec: dict[str, Any], reason: str) -> None:
+def test_a_pool_that_cannot_host_a_pod_says_why(pools: str, spec: dict[str, Any], reason: str) -> None:
     (verdict,) = judge(pools + deployment(spec))
     assert not verdict.is_feasible
     assert verdict.pools[0].exclusion is not None
@@ -93,7 +94,7 @@ def test_a_pool_that_cannot_host_a_pod_says_why(judge: Judge, pools: str, spec: 
     assert verdict.pools[0].exclusion.remedy
 
 
-def test_daemon_sets_take_their_part_of_every_node_they_run_on(judge: Judge) -> None:
+def test_daemon_sets_take_their_part_of_every_node_they_run_on() -> None:
     small = pool(requirements=[(TYPE, "In", ["m5.large"])])
     agent = daemon_set(pod_spec({"cpu": "500m"}, tolerations=[{"operator": "Exists"}]))
     fits = deployment(pod_spec({"cpu": "1500m"}))
@@ -106,7 +107,7 @@ def test_daemon_sets_take_their_part_of_every_node_they_run_on(judge: Judge) -> 
     assert judge(small + elsewhere + fits)[0].is_feasible
 
 
-def test_a_daemon_set_that_holds_the_pods_host_port_keeps_it_out(judge: Judge) -> None:
+def test_a_daemon_set_that_holds_the_pods_host_port_keeps_it_out() -> None:
     port = [{"containerPort": 9400, "hostPort": 9400}]
     spec = pod_spec()
     spec["containers"][0]["ports"] = port
@@ -115,7 +116,7 @@ def test_a_daemon_set_that_holds_the_pods_host_port_keeps_it_out(judge: Judge) -
     assert "host port" in verdict.pools[0].exclusion.reason
 
 
-def test_any_one_of_the_required_terms_will_do_and_preferences_never_exclude(judge: Judge) -> None:
+def test_any_one_of_the_required_terms_will_do_and_preferences_never_exclude() -> None:
     affinity = needs("team", "In", "red")
     terms = affinity["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
     terms.append({"matchExpressions": [{"key": ARCH, "operator": "In", "values": ["amd64"]}]})
@@ -136,13 +137,13 @@ def test_any_one_of_the_required_terms_will_do_and_preferences_never_exclude(jud
     ],
 )
 def test_a_label_that_the_nodes_lack_meets_negative_requirements_only(
-    judge: Judge, operator: str, values: list[str], feasible: bool
+    operator: str, values: list[str], feasible: bool
 ) -> None:
     spec = pod_spec(affinity=needs("team", operator, *values))
     assert judge(CPU_POOL + deployment(spec))[0].is_feasible is feasible
 
 
-def test_bounds_select_by_number(judge: Judge) -> None:
+def test_bounds_select_by_number() -> None:
     newer = pool(requirements=[(CATEGORY, "In", ["g"]), ("karpenter.k8s.aws/instance-generation", "Gt", ["5"])])
     (verdict,) = judge(newer + deployment(pod_spec({GPU: 1})))
     families = {name.partition(".")[0] for name in verdict.pools[0].types}
@@ -150,7 +151,7 @@ def test_bounds_select_by_number(judge: Judge) -> None:
     assert "g5" not in families
 
 
-def test_min_values_must_be_covered_by_the_types_left(judge: Judge) -> None:
+def test_min_values_must_be_covered_by_the_types_left() -> None:
     requirement = {"key": FAMILY, "operator": "In", "values": ["g5", "g6"], "minValues": 2}
     content = json.loads(pool().removesuffix("---\n"))
     content["spec"]["template"]["spec"]["requirements"] = [requirement]
@@ -161,7 +162,7 @@ def test_min_values_must_be_covered_by_the_types_left(judge: Judge) -> None:
     assert "minValues 2" in verdict.pools[0].exclusion.reason
 
 
-def test_reserved_capacity_needs_a_reservation_that_the_node_class_selects(judge: Judge) -> None:
+def test_reserved_capacity_needs_a_reservation_that_the_node_class_selects() -> None:
     text = """
 apiVersion: karpenter.k8s.aws/v1
 kind: EC2NodeClass
@@ -180,7 +181,7 @@ spec: {amiSelectorTerms: [{alias: al2023@latest}], capacityReservationSelectorTe
     assert not judge(text + workload, reservations=[reservation("us-west-2c", "red")])[0].is_feasible
 
 
-def test_a_volume_keeps_a_pod_in_its_zone(judge: Judge) -> None:
+def test_a_volume_keeps_a_pod_in_its_zone() -> None:
     storage = """
 apiVersion: storage.k8s.io/v1
 kind: StorageClass
@@ -203,7 +204,7 @@ spec: {storageClassName: zonal, accessModes: [ReadWriteOnce]}
     )
 
 
-def test_a_runtime_class_adds_its_selector_and_overhead(judge: Judge) -> None:
+def test_a_runtime_class_adds_its_selector_and_overhead() -> None:
     runtime = """
 apiVersion: node.k8s.io/v1
 kind: RuntimeClass
@@ -229,13 +230,13 @@ scheduling: {nodeSelector: {sandbox: "true"}}
         ({CAPACITY: "ondemand"}, "there are on-demand, spot and reserved"),
     ],
 )
-def test_what_karpenter_ignores_is_told(judge: Judge, selector: dict[str, str], problem: str) -> None:
+def test_what_karpenter_ignores_is_told(selector: dict[str, str], problem: str) -> None:
     (verdict,) = judge(pool() + deployment(pod_spec(nodeSelector=selector)))
     assert not verdict.is_feasible
     assert problem in verdict.problem
 
 
-def test_pods_inside_custom_resources_are_judged_too(judge: Judge) -> None:
+def test_pods_inside_custom_resources_are_judged_too() -> None:
     cluster = {
         "apiVersion": "ray.io/v1",
         "kind": "RayCluster",
@@ -281,7 +282,7 @@ def test_pods_inside_custom_resources_are_judged_too(judge: Judge) -> None:
     }
 
 
-def test_auto_mode_has_the_labels_under_its_own_domain(judge: Judge) -> None:
+def test_auto_mode_has_the_labels_under_its_own_domain() -> None:
     content = json.loads(pool().removesuffix("---\n"))
     content["spec"]["template"]["spec"] |= {
         "nodeClassRef": {"group": "eks.amazonaws.com", "kind": "NodeClass", "name": "default"},
@@ -292,7 +293,7 @@ def test_auto_mode_has_the_labels_under_its_own_domain(judge: Judge) -> None:
     assert "g6.xlarge" in verdict.pools[0].types
 
 
-def test_an_environment_is_judged_in_milliseconds(judge: Judge) -> None:
+def test_an_environment_is_judged_in_milliseconds() -> None:
     pools = "".join(
         pool(f"p{number}", [(CATEGORY, "In", ["c", "m", "r"]), (ARCH, "In", ["amd64"])]) for number in range(4)
     )

@@ -23,19 +23,37 @@ class DeviceKind:
         name: as people call them.
         resources: extended resources that their plugin offers.
         images: what the repository name of a plugin's image contains.
+        commands: names of the plugin's program; other programs of the image are none.
         from_bottlerocket: whether Bottlerocket's AMI brings the plugin.
     """
 
     name: str
     resources: tuple[str, ...]
     images: tuple[str, ...]
+    commands: tuple[str, ...]
     from_bottlerocket: bool = False
 
 
 KINDS = (
-    DeviceKind("NVIDIA GPUs", (NVIDIA_GPU,), ("k8s-device-plugin", "nvidia-device-plugin"), from_bottlerocket=True),
-    DeviceKind("Neuron devices", (NEURON, NEURON_CORE), ("neuron-device-plugin",)),
-    DeviceKind("EFA interfaces", (EFA,), ("aws-efa-k8s-device-plugin", "efa-device-plugin")),
+    DeviceKind(
+        name="NVIDIA GPUs",
+        resources=(NVIDIA_GPU,),
+        images=("k8s-device-plugin", "nvidia-device-plugin"),
+        commands=("nvidia-device-plugin",),
+        from_bottlerocket=True,
+    ),
+    DeviceKind(
+        name="Neuron devices",
+        resources=(NEURON, NEURON_CORE),
+        images=("neuron-device-plugin",),
+        commands=("k8s-neuron-device-plugin", "neuron-device-plugin"),
+    ),
+    DeviceKind(
+        name="EFA interfaces",
+        resources=(EFA,),
+        images=("aws-efa-k8s-device-plugin", "efa-device-plugin"),
+        commands=("efa-k8s-device-plugin", "aws-efa-k8s-device-plugin"),
+    ),
 )
 
 
@@ -51,7 +69,12 @@ def check(subject: Subject) -> Iterator[Finding]:
 
 
 def _is_plugin(pod: PodUse, kind: DeviceKind) -> bool:
-    return any(part in str(each.get("image", "")) for each in pod.containers for part in kind.images)
+    for container in pod.spec.get("containers") or ():
+        command = [str(each) for each in container.get("command") or ()]
+        runs_it = not command or command[0].rpartition("/")[2] in kind.commands
+        if runs_it and any(part in str(container.get("image", "")) for part in kind.images):
+            return True
+    return False
 
 
 def _asked_for(subject: Subject, pool: Pool, kind: DeviceKind) -> bool:

@@ -1,0 +1,67 @@
+"""Checks on objects by hand, which need no chart and no Helm."""
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from drydock.checks.registry import run_checks
+from drydock.checks.scheduling.account import Account
+from drydock.checks.scheduling.feasibility import PodVerdict
+from drydock.checks.subject import Subject
+from drydock.documents import load_yaml_all
+from drydock.environments import CapacityReservation, Environment
+from drydock.findings import Finding
+from drydock.instance_types.catalogue import Catalogue, load_catalogue
+from drydock.manifests import Manifest
+from drydock.render import RenderedEnvironment
+
+REGION = "us-west-2"
+ZONES = ("us-west-2a", "us-west-2b")
+
+NODE_CLASS = """
+apiVersion: karpenter.k8s.aws/v1
+kind: EC2NodeClass
+metadata: {name: default}
+spec: {amiSelectorTerms: [{alias: al2023@latest}]}
+"""
+
+
+@lru_cache(maxsize=1)
+def catalogue() -> Catalogue:
+    """Instance types of one region."""
+    with TemporaryDirectory() as folder:
+        return load_catalogue(Path(folder), REGION)
+
+
+def manifests_of(text: str) -> tuple[Manifest, ...]:
+    """Objects of a YAML stream as if a chart had rendered them."""
+    template = "genai-platform/charts/vllm/templates/objects.yaml"
+    return tuple(Manifest(template, each, "") for each in load_yaml_all(text) if each)
+
+
+def subject(
+    text: str,
+    *,
+    zones: Sequence[str] = ZONES,
+    reservations: Sequence[CapacityReservation] = (),
+    secrets: Mapping[str, tuple[str, ...]] | None = None,
+) -> Subject:
+    """The objects of a YAML stream, and an EC2NodeClass `default`, as an environment `test`."""
+    environment = Environment(
+        "test", Path("test.yaml"), "", (), capacity_reservations=tuple(reservations), secrets=secrets or {}
+    )
+    rendered = RenderedEnvironment(environment, manifests_of(f"{NODE_CLASS}---\n{text}"))
+    return Subject(rendered, Account(REGION, tuple(zones), tuple(reservations)), catalogue())
+
+
+def judge(
+    text: str, zones: Sequence[str] = ZONES, reservations: Sequence[CapacityReservation] = ()
+) -> tuple[PodVerdict, ...]:
+    """Verdicts on every pod of a YAML stream."""
+    return subject(text, zones=zones, reservations=reservations).scheduling.verdicts()
+
+
+def findings(text: str, check: str = "", secrets: Mapping[str, tuple[str, ...]] | None = None) -> list[Finding]:
+    """What the checks (or the one with this id) find in the objects of a YAML stream."""
+    return [each for each in run_checks(subject(text, secrets=secrets)) if check in ("", each.check)]
