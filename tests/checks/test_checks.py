@@ -1,0 +1,308 @@
+"""Each rule: objects that it complains of, and the same objects put right."""
+
+import json
+from typing import Any
+
+import pytest
+
+from drydock.checks.registry import RULES
+from drydock.checks.termination import seconds_of
+from drydock.findings import Severity
+
+from .builders import daemon_set, deployment, needs, pod_spec, pool
+from .helpers import findings
+
+GPU = "nvidia.com/gpu"
+FAMILY = "karpenter.k8s.aws/instance-family"
+PLUGIN_IMAGE = "nvcr.io/nvidia/k8s-device-plugin:v0.20.0"
+G6 = pool(requirements=[(FAMILY, "In", ["g6"])])
+ANYWHERE = [{"operator": "Exists"}]
+
+
+def container(spec: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    """The pod's spec with its container changed."""
+    return {**spec, "containers": [{**spec["containers"][0], **fields}]}
+
+
+def objects(*contents: dict[str, Any]) -> str:
+    return "".join(json.dumps(each) + "\n---\n" for each in contents)
+
+
+def service(name: str = "model", **fields: Any) -> dict[str, Any]:
+    metadata = {"name": name, "annotations": fields.pop("annotations", {})}
+    return {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {"ports": [{"port": 80}], **fields}}
+
+
+def node_class(name: str = "own", **spec: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": "karpenter.k8s.aws/v1",
+        "kind": "EC2NodeClass",
+        "metadata": {"name": name},
+        "spec": {"amiSelectorTerms": [{"alias": "bottlerocket@latest"}], **spec},
+    }
+
+
+def claim(name: str = "cache", mode: str = "ReadWriteOnce", storage_class: str = "gp3") -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": name},
+        "spec": {"accessModes": [mode], "storageClassName": storage_class},
+    }
+
+
+def storage_class(mode: str = "WaitForFirstConsumer") -> dict[str, Any]:
+    return {
+        "apiVersion": "storage.k8s.io/v1",
+        "kind": "StorageClass",
+        "metadata": {"name": "gp3"},
+        "provisioner": "ebs.csi.aws.com",
+        "volumeBindingMode": mode,
+    }
+
+
+MOUNTED = pod_spec(volumes=[{"name": "cache", "persistentVolumeClaim": {"claimName": "cache"}}])
+GPU_POD = pod_spec({GPU: 1})
+PLUGIN = container(pod_spec(tolerations=ANYWHERE), image=PLUGIN_IMAGE, command=["/usr/bin/nvidia-device-plugin"])
+FEATURE_DISCOVERY = container(PLUGIN, command=["gpu-feature-discovery"])
+SHM = {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "8Gi"}}
+PARALLEL = container(pod_spec({GPU: 4}), volumeMounts=[{"name": "shm", "mountPath": "/dev/shm"}])
+TOKEN = [{"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": {"name": "hf-secret", "key": "hf_api_token"}}}]
+BOTTLEROCKET = objects(node_class()) + pool(requirements=[(FAMILY, "In", ["g6"])], node_class="own")
+LATER_PROBE = {"httpGet": {"path": "/health", "port": 80}, "periodSeconds": 10, "failureThreshold": 90}
+RAY: dict[str, Any] = {
+    "apiVersion": "ray.io/v1",
+    "kind": "RayService",
+    "metadata": {"name": "ray"},
+    "spec": {"rayClusterConfig": {"workerGroupSpecs": [{"replicas": 2, "template": {"spec": pod_spec({GPU: 4})}}]}},
+}
+P5_RESERVED = pool(requirements=[(FAMILY, "In", ["g6"])], limits={GPU: 8})
+PUBLIC = {"service.beta.kubernetes.io/aws-load-balancer-scheme": "internet-facing"}
+ONE_OF_A_KIND = [("node.kubernetes.io/instance-type", "In", ["g6.xlarge"])]
+ZONE_A = ("topology.kubernetes.io/zone", "In", ["us-west-2a"])
+
+CASES: dict[str, tuple[str, str]] = {
+    "pod-feasibility": (G6 + deployment(pod_spec({GPU: 16})), G6 + deployment(GPU_POD)),
+    "daemon-feasibility": (
+        G6 + daemon_set(pod_spec(nodeSelector={"team": "red"})),
+        pool(labels={"team": "red"}) + daemon_set(pod_spec(nodeSelector={"team": "red"})),
+    ),
+    "pool-without-types": (pool(requirements=[(FAMILY, "In", ["g66"])]), G6),
+    "pool-limits": (
+        pool(requirements=[(FAMILY, "In", ["p5"])], limits={"cpu": 8}),
+        pool(requirements=[(FAMILY, "In", ["p5"])], limits={"cpu": 200}),
+    ),
+    "pool-without-fallback": (pool(requirements=[*ONE_OF_A_KIND, ZONE_A]), pool(requirements=ONE_OF_A_KIND)),
+    "pool-architecture": (
+        pool() + deployment(container(pod_spec(), image="rayproject/ray-ml:2.40.0")),
+        pool()
+        + deployment(
+            container(pod_spec(nodeSelector={"kubernetes.io/arch": "amd64"}), image="rayproject/ray-ml:2.40.0")
+        ),
+    ),
+    "device-plugin-missing": (
+        G6 + daemon_set(FEATURE_DISCOVERY) + deployment(GPU_POD),
+        G6 + daemon_set(PLUGIN) + deployment(GPU_POD),
+    ),
+    "device-plugin-twice": (
+        BOTTLEROCKET + daemon_set(PLUGIN) + deployment(GPU_POD),
+        BOTTLEROCKET + deployment(GPU_POD),
+    ),
+    "device-plugin-on-other-nodes": (
+        G6 + pool("cpu", [(FAMILY, "In", ["m7i"])]) + daemon_set(PLUGIN),
+        G6
+        + pool("cpu", [(FAMILY, "In", ["m7i"])])
+        + daemon_set({**PLUGIN, "affinity": needs("karpenter.k8s.aws/instance-gpu-count", "Gt", "0")}),
+    ),
+    "pool-capacity": (
+        pool(requirements=[(FAMILY, "In", ["g6"])], limits={GPU: 4}) + deployment(GPU_POD, replicas=5),
+        pool(requirements=[(FAMILY, "In", ["g6"])], limits={GPU: 4}) + deployment(GPU_POD, replicas=4),
+    ),
+    "rollout-headroom": (
+        pool(requirements=[(FAMILY, "In", ["g6"])], limits={GPU: 4}) + deployment(pod_spec({GPU: 4})),
+        pool(requirements=[(FAMILY, "In", ["g6"])], limits={GPU: 4})
+        + deployment(pod_spec({GPU: 4}), strategy={"rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}}),
+    ),
+    "ray-service-upgrade": (
+        P5_RESERVED + objects(RAY),
+        P5_RESERVED + objects({**RAY, "spec": {**RAY["spec"], "upgradeStrategy": {"type": "None"}}}),
+    ),
+    "ephemeral-storage": (
+        G6 + deployment(container(GPU_POD, image="docker.io/vllm/vllm-openai:v0.26.0")),
+        objects(node_class(instanceStorePolicy="RAID0"))
+        + pool(requirements=[(FAMILY, "In", ["g6"])], node_class="own")
+        + deployment(container(GPU_POD, image="docker.io/vllm/vllm-openai:v0.26.0")),
+    ),
+    "block-device-name": (
+        objects(node_class(blockDeviceMappings=[{"deviceName": "/dev/xvda", "ebs": {"volumeSize": "200Gi"}}]))
+        + pool(node_class="own"),
+        objects(node_class(blockDeviceMappings=[{"deviceName": "/dev/xvdb", "ebs": {"volumeSize": "200Gi"}}]))
+        + pool(node_class="own"),
+    ),
+    "snapshot-initialization": (
+        objects(node_class(blockDeviceMappings=[{"deviceName": "/dev/xvdb", "ebs": {"snapshotID": "snap-1"}}]))
+        + pool(node_class="own"),
+        objects(
+            node_class(
+                blockDeviceMappings=[
+                    {"deviceName": "/dev/xvdb", "ebs": {"snapshotID": "snap-1", "volumeInitializationRate": 300}}
+                ]
+            )
+        )
+        + pool(node_class="own"),
+    ),
+    "zonal-volume": (
+        pool() + objects(storage_class(), claim()) + deployment(MOUNTED),
+        pool(requirements=[ZONE_A]) + objects(storage_class(), claim()) + deployment(MOUNTED),
+    ),
+    "startup-probe": (
+        deployment(container(GPU_POD, livenessProbe={**LATER_PROBE, "failureThreshold": 3})),
+        deployment(container(GPU_POD, livenessProbe=LATER_PROBE)),
+    ),
+    "progress-deadline": (
+        deployment(container(GPU_POD, startupProbe=LATER_PROBE)),
+        deployment(container(GPU_POD, startupProbe=LATER_PROBE), progressDeadlineSeconds=1800),
+    ),
+    "secret-reference": (
+        deployment(container(pod_spec(), env=TOKEN)),
+        deployment(container(pod_spec(), env=TOKEN))
+        + objects({"kind": "Secret", "metadata": {"name": "hf-secret"}, "data": {"hf_api_token": "aGZfMTIz"}}),
+    ),
+    "placeholder-secret": (
+        objects({"kind": "Secret", "metadata": {"name": "hf-secret"}, "stringData": {"token": "DUMMY_REPLACE_ME"}}),
+        objects({"kind": "Secret", "metadata": {"name": "hf-secret"}, "stringData": {"token": "hf_abc"}}),
+    ),
+    "runtime-class": (
+        deployment(pod_spec(runtimeClassName="nvidia")),
+        deployment(pod_spec(runtimeClassName="nvidia"))
+        + objects({"kind": "RuntimeClass", "metadata": {"name": "nvidia"}}),
+    ),
+    "shared-memory": (
+        deployment(PARALLEL),
+        deployment({**PARALLEL, "volumes": [SHM]}),
+    ),
+    "public-endpoint": (
+        objects(service(type="LoadBalancer", annotations=PUBLIC)),
+        objects(service(type="LoadBalancer", annotations=PUBLIC, loadBalancerSourceRanges=["203.0.113.0/24"])),
+    ),
+    "service-environment": (
+        objects(service("vllm")) + deployment(pod_spec()),
+        objects(service("vllm")) + deployment(pod_spec(enableServiceLinks=False)),
+    ),
+    "mutable-image-tag": (
+        deployment(container(pod_spec(), image="example.com/model:latest")),
+        deployment(container(pod_spec(), image="example.com/model:latest@sha256:" + "0" * 64)),
+    ),
+    "termination-grace": (
+        pool(spec={"template": json.loads(pool().removesuffix("---\n"))["spec"]["template"]}).replace(
+            '"taints": []', '"taints": [], "terminationGracePeriod": "5m"'
+        )
+        + deployment(pod_spec(terminationGracePeriodSeconds=600)),
+        pool() + deployment(pod_spec(terminationGracePeriodSeconds=600)),
+    ),
+    "consolidation-of-models": (
+        G6 + deployment(GPU_POD),
+        pool(requirements=[(FAMILY, "In", ["g6"])], spec={"disruption": {"consolidationPolicy": "WhenEmpty"}})
+        + deployment(GPU_POD),
+    ),
+    "drain-longer-than-grace": (
+        deployment(container(pod_spec(), lifecycle={"preStop": {"sleep": {"seconds": 30}}})),
+        deployment(
+            container(pod_spec(terminationGracePeriodSeconds=90), lifecycle={"preStop": {"sleep": {"seconds": 30}}})
+        ),
+    ),
+}
+"""By rule: wrong, and put right."""
+
+ELSEWHERE = {"values-schema", "render", "helm-lint", "object-schema", "render-differs", "server-dry-run"}
+"""Rules that need Helm, kubeconform or an API server."""
+
+
+def test_every_rule_has_a_case() -> None:
+    assert {rule.id for rule in RULES} - ELSEWHERE == set(CASES)
+
+
+@pytest.mark.parametrize("check", sorted(CASES))
+def test_a_rule_is_broken_and_kept(check: str) -> None:
+    wrong, right = CASES[check]
+    found = findings(wrong, check)
+    assert found
+    assert findings(right, check) == []
+    (rule,) = (rule for rule in RULES if rule.id == check)
+    for each in found:
+        assert each.environment == "test"
+        assert each.reason.endswith(".")
+        assert each.remedy
+        assert each.object
+        assert each.chart == "vllm"
+        assert each.file == "charts/vllm/templates/objects.yaml"
+        assert each.pain == rule.pain
+
+
+@pytest.mark.parametrize(
+    ("check", "wrong"),
+    [
+        ("zonal-volume", pool() + objects(storage_class("Immediate"), claim()) + deployment(MOUNTED)),
+        ("zonal-volume", pool() + objects(storage_class(), claim()) + deployment(MOUNTED, replicas=2)),
+        ("shared-memory", deployment(container(pod_spec({GPU: 1}), args=["--tensor-parallel-size", "4"]))),
+        (
+            "shared-memory",
+            deployment({**container(PARALLEL, resources={"limits": {"memory": "4Gi", GPU: 4}}), "volumes": [SHM]}),
+        ),
+        ("public-endpoint", objects(service(type="LoadBalancer"))),
+        (
+            "public-endpoint",
+            objects(service(type="LoadBalancer", annotations=PUBLIC, loadBalancerSourceRanges=["0.0.0.0/0"])),
+        ),
+        (
+            "public-endpoint",
+            objects(
+                {
+                    "kind": "Ingress",
+                    "metadata": {"name": "in", "annotations": {"alb.ingress.kubernetes.io/scheme": "internet-facing"}},
+                }
+            ),
+        ),
+        ("mutable-image-tag", deployment(container(pod_spec(), image="registry.example.com:5000/model"))),
+        ("mutable-image-tag", deployment(container(pod_spec(), image="example.com/model:nightly-2025"))),
+        (
+            "drain-longer-than-grace",
+            deployment(container(pod_spec(), lifecycle={"preStop": {"exec": {"command": ["sh", "-c", "sleep 45"]}}})),
+        ),
+        (
+            "device-plugin-missing",
+            G6 + daemon_set({**PLUGIN, "nodeSelector": {"nvidia.com/gpu.present": "true"}}) + deployment(GPU_POD),
+        ),
+        ("device-plugin-twice", G6 + daemon_set(PLUGIN, "one") + daemon_set(PLUGIN, "two") + deployment(GPU_POD)),
+        (
+            "pod-feasibility",
+            G6 + deployment(pod_spec(resourceClaims=[{"name": "gpu", "resourceClaimTemplateName": "gpu"}])),
+        ),
+    ],
+)
+def test_more_that_a_rule_complains_of(check: str, wrong: str) -> None:
+    assert findings(wrong, check)
+
+
+def test_a_secret_that_the_environment_expects_is_fine_but_for_its_keys() -> None:
+    wanted = deployment(container(pod_spec(), env=TOKEN))
+    assert findings(wanted, "secret-reference", secrets={"hf-secret": ("hf_api_token",)}) == []
+    (wrong,) = findings(wanted, "secret-reference", secrets={"hf-secret": ("token",)})
+    assert "key hf_api_token of the Secret hf-secret, which holds token" in wrong.reason
+
+
+def test_a_rollout_that_only_goes_slower_is_a_warning() -> None:
+    limits = pool(requirements=[(FAMILY, "In", ["g6"])], limits={GPU: 4})
+    (found,) = findings(limits + deployment(GPU_POD, replicas=4), "rollout-headroom")
+    assert found.severity is Severity.WARNING
+
+
+def test_an_environment_without_node_pools_is_not_judged_by_them() -> None:
+    assert findings(deployment(pod_spec({GPU: 16})), "pod-feasibility") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("1h30m", 5400), ("45s", 45), ("Never", None), ("", None), ("500ms", 0.5)]
+)
+def test_durations(text: str, seconds: float | None) -> None:
+    assert seconds_of(text) == seconds
