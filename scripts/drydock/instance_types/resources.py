@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from drydock.instance_types.facts import InstanceFacts
-from drydock.instance_types.quantity import GIB, amount, amounts
+from drydock.instance_types.quantity import GIB, Resources, amount, amounts
 
 MIB = 1024**2
 DEFAULT_VOLUME = 20 * GIB
@@ -62,9 +62,8 @@ def capacity(facts: InstanceFacts, settings: NodeSettings) -> dict[str, int]:
     }
 
 
-def allocatable(facts: InstanceFacts, settings: NodeSettings) -> dict[str, int]:
+def allocatable(facts: InstanceFacts, settings: NodeSettings, total: Resources) -> dict[str, int]:
     """What pods may request of a node of the type: its capacity without what kubelet and system keep."""
-    total = capacity(facts, settings)
     kubelet = settings.kubelet
     reserved = _kube_reserved(facts, settings, total["pods"]) | amounts(kubelet.get("kubeReserved"))
     system = amounts(kubelet.get("systemReserved"))
