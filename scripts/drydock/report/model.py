@@ -99,8 +99,8 @@ class RehearsalReport:
         dollars_per_hour: sum over the nodes.
         assumptions: what the figures rest on (such as the share of on-demand that spot is priced at).
         limits: what this rehearsal cannot show.
-        install_began_seconds: since the command, when the install began, from which the seconds of pods count; None when
-            it never did.
+        install_began_seconds: since the command, when the install began, from which the seconds of pods count;
+            None when it never did.
     """
 
     environment: str
