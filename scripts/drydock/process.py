@@ -1,9 +1,11 @@
 """The one place that starts programs and waits for them."""
 
 import os
+import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,3 +86,68 @@ def run_all(commands: Sequence[Sequence[str | Path]], *, env: Mapping[str, str] 
     """
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 2) as pool:
         return list(pool.map(lambda command: run(command, env=env, check=False), commands))
+
+
+def run_streamed(
+    command: Sequence[str | Path],
+    on_line: Callable[[str], None],
+    *,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+) -> Completed:
+    """Run a program to its end, and hand on each line of its output (both streams) as it comes.
+
+    The program gets a process group of its own: an exception here, as from Ctrl-C, ends it and all that it started.
+    Its output is in `stdout`; its exit status is left to the caller.
+
+    Raises:
+        ToolError: it could not be started.
+    """
+    arguments = tuple(str(part) for part in command)
+    try:
+        process = subprocess.Popen(
+            arguments,
+            cwd=cwd,
+            env={**os.environ, **env} if env else None,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            process_group=0,
+        )
+    except OSError as error:
+        raise ToolError(
+            f"cannot start {arguments[0]}: {error.strerror}", command=arguments, returncode=-1, stderr=""
+        ) from error
+    lines = []
+    try:
+        for line in process.stdout or ():
+            lines.append(line)
+            on_line(line.rstrip("\n"))
+        returncode = process.wait()
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    return Completed(arguments, returncode, "".join(lines), "")
+
+
+@contextmanager
+def background(
+    command: Sequence[str | Path], *, cwd: Path | None = None, env: Mapping[str, str] | None = None
+) -> Iterator[None]:
+    """Run a program beside the block, whose work does not depend on it; end it when the block ends."""
+    process = subprocess.Popen(
+        [str(part) for part in command],
+        cwd=cwd,
+        env={**os.environ, **env} if env else None,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
