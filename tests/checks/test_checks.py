@@ -214,7 +214,15 @@ CASES: dict[str, tuple[str, str]] = {
 }
 """By rule: wrong, and put right."""
 
-ELSEWHERE = {"values-schema", "render", "helm-lint", "object-schema", "render-differs", "server-dry-run"}
+ELSEWHERE = {
+    "values-schema",
+    "values-duplicate-key",
+    "render",
+    "helm-lint",
+    "object-schema",
+    "render-differs",
+    "server-dry-run",
+}
 """Rules that need Helm, kubeconform or an API server."""
 
 

@@ -54,6 +54,7 @@ class Rule:
 
 RULES: tuple[Rule, ...] = (
     Rule("values-schema", "Values have the keys and types that the charts' schemas allow"),
+    Rule("values-duplicate-key", "No values file sets a key twice"),
     Rule("render", "Helm renders the environment"),
     Rule("helm-lint", "helm lint has nothing to say of the charts"),
     Rule("object-schema", "Every object is what its API (or its CRD) defines, without unknown fields"),

@@ -1,0 +1,111 @@
+"""Findings for people, for programs, for code scanning (SARIF 2.1.0) and for GitHub's workflow log."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+import drydock
+from drydock.findings import Finding, Severity
+
+_INFORMATION = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/os/schemas/sarif-schema-2.1.0.json"
+
+
+def text(findings: Sequence[Finding]) -> str:
+    """Findings by environment, each with what, where, why and the way out, and a summary in the last line."""
+    return "\n".join([*_text_lines(findings), summary(findings)])
+
+
+def summary(findings: Sequence[Finding]) -> str:
+    """`2 errors and 1 warning`, or that nothing was found."""
+    errors = sum(1 for each in findings if each.severity is Severity.ERROR)
+    warnings = len(findings) - errors
+    parts = [
+        f"{count} {word}{'s' * (count != 1)}" for count, word in ((errors, "error"), (warnings, "warning")) if count
+    ]
+    return " and ".join(parts) or "Nothing found."
+
+
+def as_json(findings: Sequence[Finding]) -> str:
+    """A list of objects, one a finding, without what is empty."""
+    return json.dumps([each.to_dict() for each in findings], indent=2)
+
+
+def github(findings: Sequence[Finding]) -> str:
+    """Workflow commands that put each finding beside its line in a pull request."""
+    return "\n".join(_workflow_command(each) for each in findings)
+
+
+def sarif(findings: Sequence[Finding]) -> str:
+    """A SARIF 2.1.0 log of one run, for code scanning."""
+    from drydock.checks.registry import RULES
+
+    used = {each.check for each in findings}
+    rules = [
+        {
+            "id": rule.id,
+            "shortDescription": {"text": rule.title},
+            "properties": {"pain": rule.pain} if rule.pain else {},
+        }
+        for rule in RULES
+        if rule.id in used
+    ]
+    driver = {"name": "drydock", "version": drydock.__version__, "rules": rules}
+    run = {"tool": {"driver": driver}, "results": [_sarif_result(each) for each in findings]}
+    return json.dumps({"$schema": _INFORMATION, "version": "2.1.0", "runs": [run]}, indent=2)
+
+
+FORMATS: Mapping[str, Callable[[Sequence[Finding]], str]] = {
+    "text": text,
+    "json": as_json,
+    "sarif": sarif,
+    "github": github,
+}
+"""Writers by the name that `--format` takes."""
+
+
+def _text_lines(findings: Sequence[Finding]) -> Iterator[str]:
+    for environment, group in groupby(findings, key=lambda each: each.environment):
+        yield environment or "charts"
+        for each in group:
+            mark = "✗" if each.severity is Severity.ERROR else "!"
+            place = f"{each.file}:{each.line}" if each.line else each.file
+            subject = " ".join(part for part in (each.object, each.path) if part)
+            yield f"  {mark} {each.check}  {' · '.join(part for part in (subject, place) if part)}"
+            yield f"      {each.reason}"
+            if each.remedy:
+                yield f"      → {each.remedy}"
+        yield ""
+
+
+def _message(finding: Finding) -> str:
+    where = " ".join(part for part in (finding.environment, finding.object, finding.path) if part)
+    return " ".join(part for part in (f"{where}:" if where else "", finding.reason, finding.remedy) if part)
+
+
+def _workflow_command(finding: Finding) -> str:
+    properties = {"file": finding.file, "line": str(finding.line or ""), "title": finding.check}
+    shown = ",".join(f"{key}={_escaped(value, ',:')}" for key, value in properties.items() if value)
+    return f"::{finding.severity} {shown}::{_escaped(_message(finding))}"
+
+
+def _escaped(value: str, more: str = "") -> str:
+    """GitHub's own escapes: percent and line ends everywhere, comma and colon in properties."""
+    for character in ("%", "\r", "\n", *more):
+        value = value.replace(character, f"%{ord(character):02X}")
+    return value
+
+
+def _sarif_result(finding: Finding) -> dict[str, Any]:
+    result: dict[str, Any] = {
+        "ruleId": finding.check,
+        "level": str(finding.severity),
+        "message": {"text": _message(finding)},
+        "properties": {key: value for key, value in finding.to_dict().items() if key not in ("check", "severity")},
+    }
+    if finding.file:
+        location: dict[str, Any] = {"artifactLocation": {"uri": finding.file}}
+        if finding.line:
+            location["region"] = {"startLine": finding.line}
+        result["locations"] = [{"physicalLocation": location}]
+    return result

@@ -1,0 +1,81 @@
+"""Findings kept by the content of everything that they follow from."""
+
+import hashlib
+import importlib.util
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import drydock
+from drydock.environments import Environment
+from drydock.findings import Finding, Severity
+
+
+def content_key(parts: Iterable[object]) -> str:
+    """A short digest of the parts, in their order."""
+    digest = hashlib.sha256()
+    for part in parts:
+        text = str(part).encode()
+        digest.update(len(text).to_bytes(8, "big"))
+        digest.update(text)
+    return digest.hexdigest()[:24]
+
+
+def environment_parts(environment: Environment) -> list[object]:
+    """Everything of an environment that findings follow from, file contents included."""
+    contents = [(file.name, hashlib.sha256(file.read_bytes()).hexdigest()) for file in environment.values_files]
+    return [
+        environment.name,
+        environment.namespace,
+        [str(file) for file in environment.values_files],
+        contents,
+        environment.set_values,
+        environment.capacity_reservations,
+        sorted(environment.secrets.items()),
+    ]
+
+
+def file_identity(path: Path) -> str:
+    """Changes when a program, or a folder of generated files, is replaced; nothing is read."""
+    status = path.stat()
+    return f"{path} {status.st_size} {status.st_mtime_ns}"
+
+
+@lru_cache(maxsize=1)
+def code_identity() -> str:
+    """Changes with Drydock's own code and data, and with the release of Moto that the instance types come from."""
+    digest = hashlib.sha256()
+    folder = Path(drydock.__file__).parent
+    for directory, subdirectories, files in os.walk(folder):
+        subdirectories[:] = sorted(set(subdirectories) - {"__pycache__", "suite", "rehearsal", "report", "cli"})
+        for name in sorted(files):
+            with open(os.path.join(directory, name), "rb") as file:  # noqa: PTH118, PTH123 (many files, on the warm path)
+                digest.update(hashlib.sha256(file.read()).digest())
+    moto = importlib.util.find_spec("moto")
+    if moto is not None and moto.origin is not None:
+        digest.update(file_identity(Path(moto.origin)).encode())
+    return digest.hexdigest()
+
+
+def stored(file: Path) -> tuple[Finding, ...] | None:
+    """Findings that an earlier run kept, None when there are none."""
+    try:
+        rows = json.loads(file.read_bytes())
+    except FileNotFoundError:
+        return None
+    return tuple(_revived(row) for row in rows)
+
+
+def store(file: Path, findings: Sequence[Finding]) -> None:
+    """Keep findings; two runs side by side may both do so."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_name(f"{file.name}.{os.getpid()}.partial")
+    partial.write_text(json.dumps([each.to_dict() for each in findings]))
+    partial.replace(file)
+
+
+def _revived(row: Mapping[str, object]) -> Finding:
+    values = {"environment": "", **row, "severity": Severity(str(row["severity"]))}
+    return Finding(**values)  # type: ignore[arg-type]

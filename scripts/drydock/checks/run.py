@@ -1,0 +1,218 @@
+"""One cold run of all checks: the programs side by side, and Python's own work beside them."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from os import cpu_count
+from pathlib import Path
+
+from drydock import process
+from drydock.charts import AssembledCharts
+from drydock.checks import conformity
+from drydock.checks.helm_output import SCHEMA_REFUSAL, lint_findings, refusal, versions_of
+from drydock.checks.registry import run_checks
+from drydock.checks.scheduling.account import account_of
+from drydock.checks.subject import Subject, template_file
+from drydock.checks.values_files import duplicate_keys
+from drydock.checks.values_schema import CHECK as VALUES
+from drydock.checks.values_schema import refused_values
+from drydock.environments import Environment
+from drydock.findings import Finding
+from drydock.instance_types.catalogue import Catalogue, load_catalogue
+from drydock.manifests import Manifest, parse_manifests
+from drydock.process import Completed
+from drydock.progress import Progress
+from drydock.project import Project
+from drydock.render import RenderedEnvironment, template_command
+from drydock.validate import HELMS
+
+DIFFERS = "render-differs"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Findings by environment, and of the charts alone (None when they were not asked for)."""
+
+    environments: Mapping[str, tuple[Finding, ...]]
+    charts: tuple[Finding, ...] | None
+
+
+@dataclass(frozen=True)
+class _Rendering:
+    """What the Helms made of an environment.
+
+    Attributes:
+        environment: what was rendered.
+        manifests: objects of the first Helm, empty when it refused.
+        findings: what is wrong already.
+    """
+
+    environment: Environment
+    manifests: tuple[Manifest, ...]
+    findings: tuple[Finding, ...]
+
+
+class Run:
+    """Programs in a pool of as many threads as there are processors; close it to end what still runs."""
+
+    def __init__(
+        self,
+        project: Project,
+        tools: Mapping[str, Path],
+        charts: AssembledCharts,
+        schemas: Path,
+        progress: Progress,
+    ) -> None:
+        self._project = project
+        self._tools = tools
+        self._charts = charts
+        self._schemas = schemas
+        self._progress = progress
+        self._pool = ThreadPoolExecutor(max_workers=cpu_count() or 2)
+        self._catalogues: dict[str, Catalogue] = {}
+
+    def __enter__(self) -> "Run":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def check(self, environments: Sequence[Environment], *, lint: bool) -> Outcome:
+        """Check the environments, and with `lint` the charts."""
+        with self._progress.step(f"Render {len(environments)} environments with Helm 3 and Helm 4"):
+            started = {each.name: self._render(each) for each in environments}
+            linted = self._pool.submit(self._lint) if lint else None
+            renderings = [self._rendering(each, started[each.name]) for each in environments]
+        with self._progress.step("Check the objects"):
+            conforming = self._pool.submit(self._nonconforming, renderings)
+            found = {each.environment.name: [*each.findings, *self._checks(each)] for each in renderings}
+            for name, findings in conforming.result().items():
+                found[name].extend(findings)
+            of_charts = _of_charts(linted.result().stdout, found) if linted else None
+        return Outcome({name: tuple(sorted(set(findings))) for name, findings in found.items()}, of_charts)
+
+    def _render(self, environment: Environment) -> dict[str, "Future[Completed]"]:
+        arguments = environment.helm_arguments()
+        umbrella, namespace = self._charts.umbrella, environment.namespace
+        return {
+            name: self._pool.submit(
+                process.run,
+                template_command(self._tools[name], umbrella, arguments, namespace=namespace),
+                check=False,
+            )
+            for name in HELMS
+        }
+
+    def _lint(self) -> Completed:
+        folders = sorted(path for path in self._charts.folder.iterdir() if (path / "Chart.yaml").is_file())
+        return process.run([self._tools[HELMS[0]], "lint", *folders], check=False)
+
+    def _rendering(self, environment: Environment, started: Mapping[str, "Future[Completed]"]) -> _Rendering:
+        done = {name: future.result() for name, future in started.items()}
+        failed = [name for name, completed in done.items() if completed.returncode != 0]
+        files = list(self._duplicate_keys(environment))
+        if failed:
+            return _Rendering(environment, (), (*files, *self._refused(environment, done, failed)))
+        first, second = (done[name].stdout for name in HELMS)
+        manifests = parse_manifests(first)
+        differing = () if first == second else _differences(environment, manifests, parse_manifests(second))
+        return _Rendering(environment, manifests, (*files, *differing))
+
+    def _refused(
+        self, environment: Environment, done: Mapping[str, Completed], failed: Sequence[str]
+    ) -> Iterator[Finding]:
+        stderr = done[failed[0]].stderr
+        refused = (
+            refused_values(self._tools[HELMS[0]], self._project, self._charts.umbrella, environment)
+            if SCHEMA_REFUSAL in stderr
+            else []
+        )
+        if refused:
+            yield from refused
+            return
+        versions = versions_of(failed) if len(failed) < len(done) else ""
+        finding = refusal(environment.name, stderr, versions=versions)
+        yield replace(finding, file=finding.file.removeprefix(f"{self._project.root}/"))
+
+    def _duplicate_keys(self, environment: Environment) -> Iterator[Finding]:
+        for file in environment.values_files:
+            yield from duplicate_keys(environment.name, file, str(file).removeprefix(f"{self._project.root}/"))
+
+    def _checks(self, rendering: _Rendering) -> tuple[Finding, ...]:
+        if not rendering.manifests:
+            return ()
+        account = account_of(rendering.environment, rendering.manifests)
+        if account.region not in self._catalogues:
+            self._catalogues[account.region] = load_catalogue(self._project.cache_dir, account.region)
+        rendered = RenderedEnvironment(rendering.environment, rendering.manifests)
+        return run_checks(Subject(rendered, account, self._catalogues[account.region]))
+
+    def _nonconforming(self, renderings: Sequence[_Rendering]) -> dict[str, list[Finding]]:
+        """Findings of kubeconform by environment; a document that several environments share is checked once."""
+        documents = list(dict.fromkeys(manifest.text for each in renderings for manifest in each.manifests))
+        wrong = conformity.nonconforming(self._tools["kubeconform"], self._schemas, documents)
+        complaints = {documents[position]: reasons for position, reasons in wrong.items()}
+        return {
+            each.environment.name: [
+                _object_finding(each.environment, manifest, conformity.CHECK, reason, path)
+                for manifest in each.manifests
+                for path, reason in complaints.get(manifest.text, ())
+            ]
+            for each in renderings
+        }
+
+
+def _of_charts(lint_output: str, found: Mapping[str, Sequence[Finding]]) -> tuple[Finding, ...]:
+    """What `helm lint` finds, without refused values that an environment's findings already tell with their line."""
+    told = {each.chart for findings in found.values() for each in findings if each.check == VALUES}
+    linted = (each for each in lint_findings(lint_output) if SCHEMA_REFUSAL not in each.reason)
+    return tuple(each for each in linted if each.chart not in told or not each.reason.startswith("- at "))
+
+
+def _differences(environment: Environment, first: Sequence[Manifest], second: Sequence[Manifest]) -> Iterator[Finding]:
+    """Objects that the two Helms, and so two renders, do not agree on."""
+    others = {(each.template, each.identity): each for each in second}
+    for manifest in first:
+        other = others.pop((manifest.template, manifest.identity), None)
+        if other is None or other.content != manifest.content:
+            place = _first_difference(manifest.content, other.content if other else None)
+            reason = f"Two renders, by {versions_of(HELMS)}, differ at {place or 'the whole object'}."
+            yield _object_finding(environment, manifest, DIFFERS, reason, place)
+    for manifest in others.values():
+        yield _object_finding(environment, manifest, DIFFERS, "Only Helm 3 renders this object.", "")
+
+
+def _first_difference(one: object, other: object) -> str:
+    if isinstance(one, dict) and isinstance(other, dict):
+        for key in sorted({*one, *other}, key=str):
+            if key not in one or key not in other or one[key] != other[key]:
+                below = _first_difference(one.get(key), other.get(key))
+                return f"{key}.{below}" if below else str(key)
+    if isinstance(one, list) and isinstance(other, list):
+        for position, (mine, theirs) in enumerate(zip(one, other, strict=False)):
+            if mine != theirs:
+                below = _first_difference(mine, theirs)
+                return f"{position}.{below}" if below else str(position)
+    return ""
+
+
+_REMEDIES = {
+    DIFFERS: "Take random values, times and lookups out of the template; refer to an existing Secret instead.",
+    conformity.CHECK: "Correct the template, or the value that sets it.",
+}
+_PAINS = {DIFFERS: 8}
+
+
+def _object_finding(environment: Environment, manifest: Manifest, check: str, reason: str, path: str) -> Finding:
+    return Finding(
+        environment.name,
+        check,
+        reason,
+        _REMEDIES[check],
+        chart=manifest.chart,
+        template=manifest.template,
+        object=manifest.identity,
+        path=path,
+        file=template_file(manifest.template),
+        pain=_PAINS.get(check, 0),
+    )
