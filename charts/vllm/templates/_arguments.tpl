@@ -1,0 +1,209 @@
+{{- /*
+The command line of `vllm serve`. Declared helpers, each for a model's context unless said otherwise:
+  vllm.command        command of the container, as JSON
+  vllm.arguments      its arguments as JSON: the model, then the rest by name
+  vllm.argumentMap    arguments by name, before they are checked and spelt out, as JSON
+  vllm.modelPath      what vllm serve is to serve: an id on the Hub or a folder
+  vllm.servedName     name of the model in requests
+  vllm.tensorParallelSize  devices that share each layer
+  vllm.loraModules    LoRA adapters as vLLM wants them, as JSON
+  vllm.version        release of vLLM in the image, or unchecked
+  vllm.known          what that release knows of arguments, as JSON; empty when unchecked
+  vllm.checkArgument  (dict "key" KEY "name" NAME "value" VALUE "version" VERSION "known" KNOWN "rules" RULES) fails on what
+                      the release does not take
+  vllm.spell          (tuple NAME VALUE) one argument as a JSON list of words
+  vllm.scalar         a number, string or boolean as text
+*/ -}}
+
+{{- define "vllm.command" -}}
+{{- toJson (list "vllm" "serve") -}}
+{{- end -}}
+
+{{- define "vllm.arguments" -}}
+{{- $words := list (include "vllm.modelPath" .) -}}
+{{- $arguments := include "vllm.argumentMap" . | fromJson -}}
+{{- range $name := keys $arguments | sortAlpha -}}
+{{- $words = concat $words (include "vllm.spell" (tuple $name (get $arguments $name)) | fromJsonArray) -}}
+{{- end -}}
+{{- toJson $words -}}
+{{- end -}}
+
+{{- define "vllm.argumentMap" -}}
+{{- $model := .model -}}
+{{- $engine := $model.engine -}}
+{{- $known := include "vllm.known" . | fromJson -}}
+{{- $check := dict "known" $known "version" (include "vllm.version" .) "rules" (.root.Files.Get "files/arguments/rules.yaml" | fromYaml) -}}
+{{- $arguments := dict "port" 8000 "served-model-name" (include "vllm.servedName" .) -}}
+{{- if eq (include "vllm.source" .) "huggingFace" -}}
+{{- with $model.source.huggingFace.revision }}{{ $_ := set $arguments "revision" . }}{{ end -}}
+{{- end -}}
+{{- if or (not $known) (has "shutdown-timeout" $known.value) -}}
+{{- $_ := set $arguments "shutdown-timeout" $model.shutdown.drainSeconds -}}
+{{- end -}}
+{{- $_ := set $arguments "tensor-parallel-size" (include "vllm.tensorParallelSize" . | int) -}}
+{{- if $engine.chatTemplate }}{{ $_ := set $arguments "chat-template" "/etc/vllm/chat-template.jinja" }}{{ end -}}
+{{- if $engine.toolCallParser }}{{ $_ := set $arguments "enable-auto-tool-choice" true }}{{ end -}}
+{{- with include "vllm.loraModules" . | fromJsonArray -}}
+{{- $_ := set $arguments "enable-lora" true -}}
+{{- $_ := set $arguments "lora-modules" . -}}
+{{- end -}}
+{{- if $model.apiKeySecret.name }}{{ $_ := set $arguments "middleware" "require_api_key.RequireApiKey" }}{{ end -}}
+{{- range $key, $value := omit $engine "servedModelName" "tensorParallelSize" "chatTemplate" "loraAdapters" -}}
+{{- if not (or (kindIs "invalid" $value) (and (kindIs "string" $value) (empty $value)) (and (kindIs "map" $value) (empty $value))) -}}
+{{- $name := kebabcase $key -}}
+{{- include "vllm.checkArgument" (merge (dict "key" (printf "models.%s.engine.%s" $.name $key) "name" $name "value" $value) $check) -}}
+{{- $_ := set $arguments $name $value -}}
+{{- end -}}
+{{- end -}}
+{{- range $name, $value := $model.extraArgs -}}
+{{- if not (kindIs "invalid" $value) -}}
+{{- $key := printf "models.%s.extraArgs.%s" $.name $name -}}
+{{- include "vllm.checkArgument" (merge (dict "key" $key "name" $name "value" $value) $check) -}}
+{{- if hasKey $arguments $name -}}
+{{- fail (printf "%s: --%s is set already, by engine or another key of the model: set it there" $key $name) -}}
+{{- end -}}
+{{- $_ := set $arguments $name $value -}}
+{{- end -}}
+{{- end -}}
+{{- toJson $arguments -}}
+{{- end -}}
+
+{{- define "vllm.modelPath" -}}
+{{- $source := include "vllm.source" . -}}
+{{- if eq $source "huggingFace" -}}
+{{- .model.source.huggingFace.id -}}
+{{- else if and (eq $source "claim") .model.source.claim.path -}}
+/model/{{ trimAll "/" .model.source.claim.path }}
+{{- else -}}
+/model
+{{- end -}}
+{{- end -}}
+
+{{- define "vllm.servedName" -}}
+{{- .model.engine.servedModelName | default .name -}}
+{{- end -}}
+
+{{- /* A replica's processes are as many as its devices have cores; the sizes that are left out make up for it. */ -}}
+{{- define "vllm.tensorParallelSize" -}}
+{{- $engine := .model.engine -}}
+{{- $accelerator := .model.accelerator -}}
+{{- $others := mul (int $engine.pipelineParallelSize) (int $engine.dataParallelSize) -}}
+{{- $cores := mul (int $accelerator.count) (int $accelerator.coresPerDevice) -}}
+{{- if eq $accelerator.kind "none" -}}
+{{- kindIs "invalid" $engine.tensorParallelSize | ternary 1 $engine.tensorParallelSize | int -}}
+{{- else if kindIs "invalid" $engine.tensorParallelSize -}}
+{{- if mod $cores $others -}}
+{{- fail (printf "models.%s.engine: pipelineParallelSize x dataParallelSize = %d does not divide accelerator.count x coresPerDevice = %d" .name $others $cores) -}}
+{{- end -}}
+{{- div $cores $others -}}
+{{- else -}}
+{{- $used := mul (int $engine.tensorParallelSize) $others -}}
+{{- if ne $used $cores -}}
+{{- fail (printf "models.%s.engine.tensorParallelSize: the engine would run on %d devices (tensorParallelSize x pipelineParallelSize x dataParallelSize), and the pod has %d (accelerator.count x coresPerDevice): make them equal, or leave tensorParallelSize out" .name $used $cores) -}}
+{{- end -}}
+{{- int $engine.tensorParallelSize -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "vllm.loraModules" -}}
+{{- $modules := list -}}
+{{- range $name := keys .model.engine.loraAdapters | sortAlpha -}}
+{{- with get $.model.engine.loraAdapters $name -}}
+{{- $path := .path -}}
+{{- $source := include "vllm.source" $ -}}
+{{- if hasPrefix "./" $path -}}
+{{- if eq $source "huggingFace" -}}
+{{- fail (printf "models.%s.engine.loraAdapters.%s.path: %s is a folder of the model's volume, and a model of the Hub has none: set an id on the Hub" $.name $name $path) -}}
+{{- end -}}
+{{- $path = printf "/model/%s" (trimPrefix "./" $path) -}}
+{{- else if ne $source "huggingFace" -}}
+{{- fail (printf "models.%s.engine.loraAdapters.%s.path: the pod does not reach the Hub, because its model comes from elsewhere: put %s into the model's volume and set a path that begins with ./" $.name $name $path) -}}
+{{- end -}}
+{{- $modules = append $modules (dict "name" $name "path" $path | toJson) -}}
+{{- end -}}
+{{- end -}}
+{{- toJson $modules -}}
+{{- end -}}
+
+{{- define "vllm.version" -}}
+{{- if .model.image.vllmVersion -}}
+{{- trimPrefix "v" .model.image.vllmVersion -}}
+{{- else -}}
+{{- regexFind "[0-9]+\\.[0-9]+\\.[0-9]+" (toString .model.image.tag) -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "vllm.known" -}}
+{{- $version := include "vllm.version" . -}}
+{{- if ne $version "unchecked" -}}
+{{- $file := .root.Files.Get (printf "files/arguments/%s.yaml" $version) -}}
+{{- if not $file -}}
+{{- $releases := list -}}
+{{- range $path, $_ := .root.Files.Glob "files/arguments/[0-9]*.yaml" }}{{ $releases = append $releases (base $path | trimSuffix ".yaml") }}{{ end -}}
+{{- fail (printf "models.%s.image: the arguments of vLLM '%s' are not known here, only those of %s: set image.vllmVersion to the nearest of them, or to unchecked" .name $version ($releases | sortAlpha | join " and ")) -}}
+{{- end -}}
+{{- fromYaml $file | toJson -}}
+{{- else -}}
+{}
+{{- end -}}
+{{- end -}}
+
+{{- define "vllm.checkArgument" -}}
+{{- $name := .name -}}
+{{- $command := printf "vLLM %s" .version -}}
+{{- with get .rules.refused $name -}}
+{{- fail (printf "%s: --%s is not taken: %s" $.key $name .) -}}
+{{- end -}}
+{{- if .known -}}
+{{- $switch := has $name .known.switch -}}
+{{- $flag := has $name .known.flag -}}
+{{- if not (or $switch $flag (has $name .known.value) (has $name .known.list)) -}}
+{{- if has (trimPrefix "no-" $name) .known.switch -}}
+{{- fail (printf "%s: set %s to false in its place" .key (trimPrefix "no-" $name)) -}}
+{{- end -}}
+{{- with get .rules.removed $name -}}
+{{- fail (printf "%s: %s does not know --%s any more and would not start: %s" $.key $command $name .) -}}
+{{- end -}}
+{{- fail (printf "%s: %s does not know --%s and would not start: see `vllm serve --help=all` of that release, or set image.vllmVersion to unchecked for a build of your own" .key $command $name) -}}
+{{- end -}}
+{{- if ne (or $switch $flag) (kindIs "bool" .value) -}}
+{{- fail (printf "%s: --%s of %s %s" .key $name $command (ternary "is turned on and off: set true or false" "takes a value: true and false are none" (or $switch $flag))) -}}
+{{- end -}}
+{{- if and $flag (not .value) -}}
+{{- fail (printf "%s: --%s of %s can only be turned on: leave it out" .key $name $command) -}}
+{{- end -}}
+{{- with get .known.choices $name -}}
+{{- $allowed := list -}}
+{{- range . }}{{ $allowed = append $allowed (include "vllm.scalar" .) }}{{ end -}}
+{{- if not (has (include "vllm.scalar" $.value) $allowed) -}}
+{{- fail (printf "%s: '%s' is nothing that --%s of %s takes: set one of %s" $.key (include "vllm.scalar" $.value) $name $command (join ", " $allowed)) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "vllm.spell" -}}
+{{- $flag := printf "--%s" (index . 0) -}}
+{{- $value := index . 1 -}}
+{{- $words := list -}}
+{{- if kindIs "bool" $value -}}
+{{- $words = list (ternary $flag (printf "--no-%s" (index . 0)) $value) -}}
+{{- else if kindIs "map" $value -}}
+{{- $words = list (printf "%s=%s" $flag (toRawJson $value)) -}}
+{{- else if kindIs "slice" $value -}}
+{{- $words = list $flag -}}
+{{- range $value }}{{ $words = append $words (kindIs "map" . | ternary (toRawJson .) (include "vllm.scalar" .)) }}{{ end -}}
+{{- else -}}
+{{- $words = list (printf "%s=%s" $flag (include "vllm.scalar" $value)) -}}
+{{- end -}}
+{{- toJson $words -}}
+{{- end -}}
+
+{{- /* Helm hands numbers over as floating point, which would print 1000000 as 1e+06. */ -}}
+{{- define "vllm.scalar" -}}
+{{- if kindIs "float64" . -}}
+{{- if eq (floor .) . }}{{ int64 . }}{{ else }}{{ . }}{{ end -}}
+{{- else -}}
+{{- . -}}
+{{- end -}}
+{{- end -}}

@@ -1,0 +1,77 @@
+{{- /*
+Environment of the server. Declared helpers:
+  vllm.environment  env of the container; takes a model's context
+  vllm.ownNames     variables that the chart sets, as a JSON list
+*/ -}}
+
+{{- define "vllm.ownNames" -}}
+{{- list "DO_NOT_TRACK" "HF_HOME" "HF_HUB_OFFLINE" "HF_TOKEN" "HOME" "NEURON_COMPILE_CACHE_URL" "PYTHONPATH" "TORCHINDUCTOR_CACHE_DIR" "TRITON_CACHE_DIR" "USER" "VLLM_API_KEY" "VLLM_CACHE_ROOT" "VLLM_NO_USAGE_STATS" | toJson -}}
+{{- end -}}
+
+{{- define "vllm.environment" -}}
+{{- $hub := eq (include "vllm.source" .) "huggingFace" -}}
+- name: HOME
+  value: /cache
+{{- /* PyTorch asks for the name of the user, and the uid need not be in the image's /etc/passwd. */}}
+- name: USER
+  value: vllm
+- name: HF_HOME
+  value: /cache/huggingface
+- name: VLLM_CACHE_ROOT
+  value: /cache/vllm
+- name: TORCHINDUCTOR_CACHE_DIR
+  value: /cache/torchinductor
+- name: TRITON_CACHE_DIR
+  value: /cache/triton
+{{- if eq .model.accelerator.kind "neuron" }}
+- name: NEURON_COMPILE_CACHE_URL
+  value: /cache/neuron
+{{- end }}
+- name: DO_NOT_TRACK
+  value: "1"
+- name: VLLM_NO_USAGE_STATS
+  value: "1"
+{{- if not $hub }}
+- name: HF_HUB_OFFLINE
+  value: "1"
+{{- else if .model.source.huggingFace.tokenSecret.name }}
+- name: HF_TOKEN
+  valueFrom:
+    secretKeyRef:
+      name: {{ .model.source.huggingFace.tokenSecret.name }}
+      key: {{ .model.source.huggingFace.tokenSecret.key }}
+      {{- if not .model.source.huggingFace.gated }}
+      optional: true
+      {{- end }}
+{{- end }}
+{{- if .model.apiKeySecret.name }}
+- name: VLLM_API_KEY
+  valueFrom:
+    secretKeyRef:
+      name: {{ .model.apiKeySecret.name }}
+      key: {{ .model.apiKeySecret.key }}
+- name: PYTHONPATH
+  value: /etc/vllm
+{{- end }}
+{{- $own := include "vllm.ownNames" . | fromJsonArray }}
+{{- range $name := keys .model.extraEnv | sortAlpha }}
+{{- $value := get $.model.extraEnv $name }}
+{{- $key := printf "models.%s.extraEnv.%s" $.name $name }}
+{{- if has $name $own }}
+{{- fail (printf "%s: the chart sets this variable itself" $key) }}
+{{- end }}
+{{- if kindIs "map" $value }}
+- name: {{ $name | quote }}
+  valueFrom:
+    secretKeyRef:
+      name: {{ $value.secret }}
+      key: {{ $value.key }}
+{{- else if not (kindIs "invalid" $value) }}
+{{- if regexMatch "(TOKEN|SECRET|PASSWORD|API_KEY|ACCESS_KEY)$" $name }}
+{{- fail (printf "%s: a credential in values can be read by everybody: put it into a Secret and set {secret: NAME, key: KEY}" $key) }}
+{{- end }}
+- name: {{ $name | quote }}
+  value: {{ include "vllm.scalar" $value | quote }}
+{{- end }}
+{{- end }}
+{{- end -}}

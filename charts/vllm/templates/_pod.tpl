@@ -1,0 +1,123 @@
+{{- /*
+The pod of a model, each for a model's context. Declared helpers:
+  vllm.podSpec         spec of the pod
+  vllm.podLabels       its labels
+  vllm.podAnnotations  its annotations, or nothing
+  vllm.scheduling      nodeSelector, affinity and tolerations
+  vllm.topologySpread  topologySpreadConstraints of two or more pods, or nothing
+*/ -}}
+
+{{- define "vllm.podSpec" -}}
+{{- $sizes := include "vllm.sizes" . | fromJson -}}
+{{- $memory := include "vllm.quantity" $sizes.memory -}}
+{{- $requests := dict "cpu" (mod $sizes.cpu 1000 | eq 0 | ternary (div $sizes.cpu 1000 | toString) (printf "%dm" (int64 $sizes.cpu))) "memory" $memory "ephemeral-storage" (include "vllm.quantity" $sizes.disk) -}}
+{{- $resources := dict "requests" $requests "limits" (dict "memory" $memory) -}}
+{{- with include "common.imagePullSecrets" .root }}{{ . }}
+{{ end -}}
+serviceAccountName: {{ include "vllm.serviceAccount" .root }}
+automountServiceAccountToken: false
+enableServiceLinks: false
+{{- with .model.scheduling.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+terminationGracePeriodSeconds: {{ int64 $sizes.graceSeconds }}
+securityContext:
+  {{- include "common.podSecurityContext" (dict "uid" .model.uid) | nindent 2 }}
+{{- with include "vllm.scheduling" . }}
+{{ . }}
+{{- end }}
+{{- with include "vllm.topologySpread" . }}
+topologySpreadConstraints:
+{{ . }}
+{{- end }}
+containers:
+  - name: vllm
+    image: {{ include "common.image" (dict "root" .root "image" .model.image) }}
+    imagePullPolicy: IfNotPresent
+    command: {{ include "vllm.command" . }}
+    args:
+      {{- include "vllm.arguments" . | fromJsonArray | toYaml | nindent 6 }}
+    env:
+      {{- include "vllm.environment" . | nindent 6 }}
+    ports:
+      - name: http
+        containerPort: 8000
+    resources:
+      {{- include "common.accelerator.resources" (dict "root" .root "accelerator" .model.accelerator "resources" $resources) | nindent 6 }}
+    securityContext:
+      {{- include "common.containerSecurityContext" . | nindent 6 }}
+    startupProbe:
+      httpGet:
+        path: /health
+        port: http
+      periodSeconds: {{ int64 .model.startup.periodSeconds }}
+      timeoutSeconds: 5
+      failureThreshold: {{ int64 $sizes.startupFailures }}
+    {{- range $kind := list "liveness" "readiness" }}
+    {{- $probe := get $.model.probes $kind }}
+    {{ $kind }}Probe:
+      httpGet:
+        path: /health
+        port: http
+      periodSeconds: {{ int64 $probe.periodSeconds }}
+      timeoutSeconds: {{ int64 $probe.timeoutSeconds }}
+      failureThreshold: {{ int64 $probe.failureThreshold }}
+    {{- end }}
+    {{- if .model.shutdown.preStopSeconds }}
+    lifecycle:
+      preStop:
+        sleep:
+          seconds: {{ int64 .model.shutdown.preStopSeconds }}
+    {{- end }}
+    volumeMounts:
+      {{- include "vllm.volumeMounts" . | nindent 6 }}
+volumes:
+  {{- include "vllm.volumes" . | nindent 2 }}
+{{- end -}}
+
+{{- /* Without the chart's version, or an upgrade of the chart alone would load every model anew. */ -}}
+{{- define "vllm.podLabels" -}}
+{{- $own := include "common.selectorLabels" (dict "root" .root "component" .name) | fromYaml -}}
+{{- $_ := set $own "app.kubernetes.io/part-of" "genai-platform" -}}
+{{- include "common.merge" (tuple .model.podLabels $own) | fromJson | toYaml -}}
+{{- end -}}
+
+{{- define "vllm.podAnnotations" -}}
+{{- $annotations := dict -}}
+{{- with include "vllm.settings" . | fromJson }}{{ $_ := set $annotations "checksum/settings" (toJson . | sha256sum | trunc 16) }}{{ end -}}
+{{- if .model.metrics.annotate -}}
+{{- $_ := set $annotations "prometheus.io/scrape" "true" -}}
+{{- $_ := set $annotations "prometheus.io/port" "8000" -}}
+{{- $_ := set $annotations "prometheus.io/path" "/metrics" -}}
+{{- end -}}
+{{- if .model.scheduling.doNotDisrupt }}{{ $_ := set $annotations "karpenter.sh/do-not-disrupt" "true" }}{{ end -}}
+{{- with include "common.merge" (tuple .model.podAnnotations $annotations) | fromJson -}}
+{{- toYaml . -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "vllm.scheduling" -}}
+{{- $scheduling := .model.scheduling -}}
+{{- $nodeSelector := deepCopy $scheduling.nodeSelector -}}
+{{- with $scheduling.zone }}{{ $_ := set $nodeSelector "topology.kubernetes.io/zone" . }}{{ end -}}
+{{- with $scheduling.architecture }}{{ $_ := set $nodeSelector "kubernetes.io/arch" . }}{{ end -}}
+{{- $tolerations := list -}}
+{{- range $name := keys $scheduling.tolerations | sortAlpha -}}
+{{- with get $scheduling.tolerations $name }}{{ $tolerations = append $tolerations . }}{{ end -}}
+{{- end -}}
+{{- include "common.accelerator.scheduling" (dict "root" .root "accelerator" .model.accelerator "nodeSelector" $nodeSelector "affinity" $scheduling.affinity "tolerations" $tolerations) -}}
+{{- end -}}
+
+{{- define "vllm.topologySpread" -}}
+{{- $constraints := list -}}
+{{- if gt (include "vllm.mostReplicas" . | int) 1 -}}
+{{- range $label := keys .model.scheduling.topologySpread | sortAlpha -}}
+{{- with get $.model.scheduling.topologySpread $label -}}
+{{- $constraint := dict "topologyKey" $label "maxSkew" (int .maxSkew) "whenUnsatisfiable" .whenUnsatisfiable "matchLabelKeys" (list "pod-template-hash") -}}
+{{- $_ := set $constraint "labelSelector" (dict "matchLabels" (include "common.selectorLabels" (dict "root" $.root "component" $.name) | fromYaml)) -}}
+{{- $constraints = append $constraints $constraint -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- with $constraints }}{{ toYaml . | indent 2 }}{{ end -}}
+{{- end -}}
