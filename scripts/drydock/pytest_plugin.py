@@ -44,8 +44,8 @@ def drydock_project() -> Project:
 @pytest.fixture(scope="session")
 def drydock_tool(drydock_project: Project) -> Callable[[str], Path]:
     """Path of a pinned tool by its name, built when it is missing."""
-    from drydock.toolchain import ensure
     from drydock.progress import PlainProgress
+    from drydock.toolchain import ensure
 
     return lambda name: ensure(drydock_project, [name], PlainProgress())[name]
 
