@@ -78,4 +78,12 @@ def remove(folder: Path) -> None:
 
 def size_of(folder: Path) -> int:
     """Bytes of all files below a folder; 0 when it is not there."""
-    return sum(file.lstat().st_size for file in folder.rglob("*") if not file.is_dir())
+    total, left = 0, [str(folder)] if folder.is_dir() else []
+    while left:
+        with os.scandir(left.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    left.append(entry.path)
+                else:
+                    total += entry.stat(follow_symlinks=False).st_size
+    return total
