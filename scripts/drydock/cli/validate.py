@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from drydock.cli.options import EnvironmentName, stack_options
+from drydock.cli.options import EnvironmentName, some_environments, stack_options
 
 
 @click.command("validate")
@@ -30,8 +30,9 @@ def command(
 ) -> int:
     r"""Check ENVIRONMENTs, all of them by default, without installing anything; exit 1 when there are errors.
 
-    Values against schemas (with file and line), `helm lint`, objects against the schemas of the pinned Kubernetes and of
-    every CRD, pods against node pools, and the known pains, under Helm 3 and Helm 4. Unchanged input is not checked twice.
+    Values against schemas (with file and line), `helm lint`, objects against the schemas of the pinned Kubernetes and
+    of every CRD, pods against node pools, and the known pains, under Helm 3 and Helm 4. What is unchanged is not
+    checked twice.
 
     \b
     Examples:
