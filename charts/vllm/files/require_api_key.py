@@ -1,4 +1,4 @@
-"""Asks for the API key on every route that tells or does something; vLLM itself guards /v1, /v2 and /inference alone."""
+"""Asks for the API key on every route; vLLM itself guards those under /v1, /v2 and /inference alone."""
 
 import hashlib
 import os
@@ -26,9 +26,9 @@ class RequireApiKey:
         self.digest = hashlib.sha256(key.encode()).digest()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan" or scope.get("method") == "OPTIONS" or scope["path"] in OPEN:
-            await self.app(scope, receive, send)
-        elif self.is_authorized(scope):
+        """Hand an open or authorized request on, and answer any other."""
+        is_open = scope["type"] == "lifespan" or scope.get("method") == "OPTIONS" or scope["path"] in OPEN
+        if is_open or self.is_authorized(scope):
             await self.app(scope, receive, send)
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008})
