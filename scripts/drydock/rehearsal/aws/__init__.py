@@ -1,0 +1,1 @@
+"""The AWS account that an environment expects, stood in for by Moto."""

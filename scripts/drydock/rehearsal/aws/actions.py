@@ -1,0 +1,200 @@
+"""EC2 calls that Moto lacks or answers in a way that would mislead Karpenter, added to its response class.
+
+Moto finds the method for a call by the call's name, so a method of that name is all that is needed.
+"""
+
+import datetime
+import fnmatch
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from drydock.environments import CapacityReservation
+from drydock.rehearsal.aws.account import Account
+from drydock.rehearsal.aws.seed import ACCOUNT_ID
+
+_BLOCK_DURATION = datetime.timedelta(days=14)
+
+
+@dataclass
+class Market:
+    """What the added calls answer with.
+
+    Attributes:
+        cache: folder for answers that are the same in every rehearsal.
+        accounts: everything seeded so far, merged.
+        on_demand: dollars an hour by instance type; empty until Karpenter was asked.
+        spot_price_share: spot price as a share of on-demand.
+        in_use: instances launched in a reservation, by its identifier.
+        started: when reservations began.
+    """
+
+    cache: Path
+    spot_price_share: float
+    account: Account | None = None
+    on_demand: Mapping[str, float] = field(default_factory=dict)
+    in_use: Counter[str] = field(default_factory=Counter)
+    started: datetime.datetime = field(default_factory=lambda: datetime.datetime.now(datetime.UTC))
+
+
+def add_actions(market: Market) -> None:
+    """Teach this process's Moto the calls; `market` may change afterwards."""
+    from moto.ec2.responses import EC2Response
+
+    for name, method in {
+        "describe_capacity_reservations": _capacity_reservations(market),
+        "describe_placement_groups": _placement_groups(market),
+        "describe_spot_price_history": _spot_prices(market),
+        "describe_instance_types": _kept(market, EC2Response.describe_instance_types),
+        "describe_instance_type_offerings": _kept(market, EC2Response.describe_instance_type_offerings),
+    }.items():
+        setattr(EC2Response, name, method)
+
+
+Action = Callable[[Any], Any]
+
+
+def _capacity_reservations(market: Market) -> Action:
+    def describe_capacity_reservations(response: Any) -> Any:
+        from moto.core.responses import ActionResult
+
+        wanted = response._get_param("CapacityReservationIds", [])
+        filters = response._filters_from_querystring()
+        held = market.account.capacity_reservations if market.account else ()
+        found = [
+            _reservation(market, each)
+            for each in held
+            if (not wanted or each.id in wanted) and _matches(filters, _reservation_facts(each), each.tags)
+        ]
+        return ActionResult({"CapacityReservations": found})
+
+    return describe_capacity_reservations
+
+
+def _reservation_facts(reservation: CapacityReservation) -> dict[str, str]:
+    return {
+        "state": "active",
+        "owner-id": ACCOUNT_ID,
+        "instance-type": reservation.instance_type,
+        "availability-zone": reservation.zone,
+        "instance-match-criteria": "targeted",
+    }
+
+
+def _reservation(market: Market, reservation: CapacityReservation) -> dict[str, Any]:
+    block = reservation.kind == "capacity-block"
+    left = max(0, reservation.instance_count - market.in_use[reservation.id])
+    return {
+        "CapacityReservationId": reservation.id,
+        "OwnerId": ACCOUNT_ID,
+        "CapacityReservationArn": f"arn:aws:ec2:::capacity-reservation/{reservation.id}",
+        "InstanceType": reservation.instance_type,
+        "InstancePlatform": "Linux/UNIX",
+        "AvailabilityZone": reservation.zone,
+        "Tenancy": "default",
+        "TotalInstanceCount": reservation.instance_count,
+        "AvailableInstanceCount": left,
+        "State": "active",
+        "StartDate": market.started,
+        "CreateDate": market.started,
+        "EndDateType": "limited" if block else "unlimited",
+        "InstanceMatchCriteria": "targeted",
+        "ReservationType": reservation.kind,
+        "Tags": [{"Key": key, "Value": value} for key, value in reservation.tags.items()],
+        **({"EndDate": market.started + _BLOCK_DURATION} if block else {}),
+    }
+
+
+def _placement_groups(market: Market) -> Action:
+    """Every group that a node class names, as a cluster group: values do not say the strategy."""
+
+    def describe_placement_groups(response: Any) -> Any:
+        from moto.core.responses import ActionResult
+
+        wanted = {*response._get_param("GroupIds", []), *response._get_param("GroupNames", [])}
+        named = [spec["placementGroupSelector"] for spec in _node_classes(market) if "placementGroupSelector" in spec]
+        groups = [
+            {
+                "GroupId": term.get("id") or f"pg-{hashlib.sha256(term['name'].encode()).hexdigest()[:17]}",
+                "GroupName": term.get("name") or term["id"],
+                "State": "available",
+                "Strategy": "cluster",
+            }
+            for term in named
+        ]
+        found = {group["GroupId"]: group for group in groups if {group["GroupId"], group["GroupName"]} & wanted}
+        return ActionResult({"PlacementGroups": list(found.values())})
+
+    return describe_placement_groups
+
+
+def _node_classes(market: Market) -> Sequence[Mapping[str, Any]]:
+    return market.account.node_classes if market.account else ()
+
+
+def _spot_prices(market: Market) -> Action:
+    """A share of the on-demand price in every zone; before any price is known, one of a type that does not exist."""
+    made: dict[tuple[int, int], str] = {}
+
+    def describe_spot_price_history(response: Any) -> Any:
+        from moto.core.responses import ActionResult
+
+        key = (len(market.on_demand), len(market.account.zones) if market.account else 0)
+        if key not in made:
+            made[key] = response.serialized(ActionResult({"SpotPriceHistory": _spot_history(market)}))[2]
+        return made[key]
+
+    return describe_spot_price_history
+
+
+def _spot_history(market: Market) -> list[dict[str, Any]]:
+    zones = market.account.zones if market.account else ()
+    prices = market.on_demand or {"none.unknown": 1.0}
+    return [
+        {
+            "InstanceType": kind,
+            "ProductDescription": "Linux/UNIX",
+            "SpotPrice": f"{price * market.spot_price_share:.6f}",
+            "AvailabilityZone": zone,
+            "Timestamp": market.started,
+        }
+        for kind, price in prices.items()
+        for zone in zones
+    ]
+
+
+def _kept(market: Market, answer: Action) -> Action:
+    """The same answer, written down once: it is a large part of EC2's catalogue and takes seconds to make."""
+
+    def kept(response: Any) -> Any:
+        from moto import __version__
+
+        asked = sorted((key, sorted(values)) for key, values in response.querystring.items() if key != "AUTHORIZATION")
+        digest = hashlib.sha256(repr((__version__, answer.__name__, response.region, asked)).encode()).hexdigest()[:24]
+        file = market.cache / "ec2" / f"{digest}.xml"
+        if not file.exists():
+            _, _, body = response.serialized(answer(response))
+            file.parent.mkdir(parents=True, exist_ok=True)
+            partial = file.with_name(f"{file.name}.{id(response)}.partial")
+            partial.write_text(body)
+            partial.replace(file)
+        return file.read_text()
+
+    return kept
+
+
+def _matches(filters: Mapping[str, Iterable[str]], facts: Mapping[str, str], tags: Mapping[str, str]) -> bool:
+    def values(name: str) -> list[str]:
+        if name == "tag-key":
+            return list(tags)
+        if name.startswith("tag:"):
+            return [tags[name.removeprefix("tag:")]] if name.removeprefix("tag:") in tags else []
+        return [facts[name]] if name in facts else []
+
+    return all(
+        any(fnmatch.fnmatchcase(value, pattern) for value in values(name) for pattern in patterns)
+        for name, patterns in filters.items()
+    )

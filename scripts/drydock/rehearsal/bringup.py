@@ -1,0 +1,194 @@
+"""The order in which a cluster comes up: whatever does not need another thing starts at once."""
+
+import queue
+import socket
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from drydock.errors import ClusterError
+from drydock.rehearsal import control_plane, fleet, karpenter, prices
+from drydock.rehearsal.api import Api, ApiError
+from drydock.rehearsal.aws.account import Account
+from drydock.rehearsal.children import Child, Children, describe_end, last_lines
+from drydock.rehearsal.crd_objects import create_crds, read_crds
+from drydock.rehearsal.credentials import Credentials, create_credentials, write_kubeconfigs
+from drydock.rehearsal.events import ApiReady, KarpenterStarted, Outlet, StepDone
+from drydock.rehearsal.kwok import kwok
+from drydock.rehearsal.nodes import NodeStandIn
+from drydock.rehearsal.runs import Order, RunFolder
+from drydock.rehearsal.volumes import provision_volumes, remove_volumes
+from drydock.rehearsal.watching import in_background
+
+if TYPE_CHECKING:
+    from drydock.rehearsal.aws.server import AwsStandIn
+
+READY_SECONDS = 120
+_PAUSE_SECONDS = 0.05
+_PORT_ATTEMPTS = 3
+_PORT_TAKEN = "address already in use"
+
+
+@dataclass
+class BringUp:
+    """Starts the programs of one cluster, and Karpenter again whenever the account changed.
+
+    Args:
+        folder: of the rehearsal.
+        order: what to start.
+        children: starts and ends programs.
+        outlet: tells the command how far things are.
+    """
+
+    folder: RunFolder
+    order: Order
+    children: Children
+    outlet: Outlet
+    _accounts: "queue.SimpleQueue[Account]" = field(default_factory=queue.SimpleQueue)
+    _starting: Child | None = None
+
+    def seed(self, account: Account) -> None:
+        """Ask for an account to be there; Karpenter starts with the first."""
+        self._accounts.put(account)
+
+    def may_end(self, child: Child) -> bool:
+        """Whether the end of a program is dealt with here (an API server that found its port taken)."""
+        return child is self._starting and _PORT_TAKEN in last_lines(child.log)
+
+    def run(self) -> None:
+        """Start everything, then serve accounts for ever.
+
+        Raises:
+            ClusterError: something does not start.
+        """
+        with ThreadPoolExecutor(max_workers=2) as pool:
+            stand_in = pool.submit(self._make_stand_in)
+            credentials, server = self._start_api_server()
+            api = Api(credentials.access(server))
+            self._start_beside(api, credentials)
+            version = str(api.get("/version")["gitVersion"])
+            self.outlet.tell(ApiReady(server, version))
+            self._serve_accounts(api, credentials, server, version, stand_in)
+
+    @contextmanager
+    def _step(self, name: str) -> Iterator[None]:
+        started, began = time.time(), time.monotonic()
+        yield
+        self.outlet.tell(StepDone(name, started, time.monotonic() - began))
+
+    def _make_stand_in(self) -> "AwsStandIn":
+        with self._step("stand-in for AWS"):
+            from drydock.rehearsal.aws.actions import Market
+            from drydock.rehearsal.aws.server import AwsStandIn
+
+            return AwsStandIn(Market(Path(self.order.cache), self.order.spot_price_share))
+
+    @property
+    def _tools(self) -> dict[str, Path]:
+        return {name: Path(path) for name, path in self.order.tools.items()}
+
+    def _start_api_server(self) -> tuple[Credentials, str]:
+        with self._step("etcd and API server"):
+            self.children.start("etcd", control_plane.etcd(self._tools))
+            credentials = create_credentials(self.folder.credentials)
+            for _ in range(_PORT_ATTEMPTS):
+                port = self.order.port or _free_port()
+                server = f"https://127.0.0.1:{port}"
+                command = control_plane.api_server(self._tools, credentials, port)
+                self._starting = self.children.start("kube-apiserver", command)
+                if self._await_ready(Api(credentials.access(server)), self._starting):
+                    self._starting = None
+                    write_kubeconfigs(credentials, server)
+                    return credentials, server
+                if self.order.port:
+                    raise ClusterError(
+                        f"port {port} of 127.0.0.1 is taken by another program",
+                        remedy="Choose another one, or none: then a free port is taken.",
+                    )
+        raise ClusterError(f"found no free port in {_PORT_ATTEMPTS} attempts", remedy="Try again.")
+
+    def _await_ready(self, api: Api, server: Child) -> bool:
+        """Until the API server is ready; False when its port was taken. Nothing can be watched before it answers."""
+        deadline = time.monotonic() + READY_SECONDS
+        seen = "no connection"
+        with api:
+            while time.monotonic() < deadline:
+                if server.process.poll() is not None:
+                    if self.may_end(server):
+                        return False
+                    raise ClusterError(describe_end(server)[0], remedy=describe_end(server)[1])
+                try:
+                    if api.text("/readyz") == "ok":
+                        return True
+                except ApiError as error:
+                    seen = error.message
+                time.sleep(_PAUSE_SECONDS)
+        raise ClusterError(f"the API server is not ready after {READY_SECONDS} s; last seen: {seen}")
+
+    def _start_beside(self, api: Api, credentials: Credentials) -> None:
+        """What needs the API server and nothing else."""
+        with self._step("controllers, scheduler and CRDs"):
+            scheduler = control_plane.scheduler(self._tools, credentials, self.folder.cluster)
+            self.children.start("kube-controller-manager", control_plane.controller_manager(self._tools, credentials))
+            self.children.start("kube-scheduler", scheduler)
+            self.children.start("kwok", kwok(self._tools, credentials))
+            create_crds(api, read_crds(Path(file) for file in self.order.crds))
+            in_background(provision_volumes, api)
+            in_background(remove_volumes, api)
+
+    def _serve_accounts(
+        self, api: Api, credentials: Credentials, server: str, version: str, stand_in: "Future[AwsStandIn]"
+    ) -> None:
+        running: Child | None = None
+        account: Account | None = None
+        while True:
+            wanted = self._accounts.get()
+            aws = stand_in.result()
+            merged = aws.add(wanted, _minor(version))
+            if merged == account and running:
+                self.outlet.tell(KarpenterStarted(running.process.pid))
+                continue
+            if running:
+                running.end()
+            else:
+                self._start_nodes(api, credentials, aws)
+            account = merged
+            with self._step("Karpenter's prices"):
+                launch = karpenter.Launch(self.children, self._tools, credentials, account, server, aws)
+                prices.ensure_prices(api, launch, Path(self.order.cache))
+            with self._step("start of Karpenter"):
+                running = launch.start(self._tell_line)
+            self.outlet.tell(KarpenterStarted(running.process.pid))
+
+    def _start_nodes(self, api: Api, credentials: Credentials, aws: "AwsStandIn") -> None:
+        def reserved(counts: Counter[str]) -> None:
+            aws.market.in_use = counts
+
+        nodes = NodeStandIn(api, reserved)
+        nodes.start()
+
+        def choose(claim: Mapping[str, Any]) -> fleet.Requirements | None:
+            return fleet.narrow(claim["spec"]["requirements"], nodes.class_zones(claim), aws.offers())
+
+        fleet.serve(api, credentials, choose)
+
+    def _tell_line(self, line: str) -> None:
+        if event := karpenter.read_line(line):
+            self.outlet.tell(event)
+
+
+def _minor(version: str) -> str:
+    """`1.36` of `v1.36.3`."""
+    return ".".join(version.lstrip("v").split(".")[:2])
+
+
+def _free_port() -> int:
+    """A loopback port that is free now; the API server cannot be handed an open socket."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])

@@ -1,0 +1,203 @@
+"""Programs that a supervisor owns: started, recorded, watched, and ended all at once."""
+
+import json
+import os
+import subprocess
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import IO
+
+import psutil
+
+from drydock.errors import ClusterError
+
+_LAST_LINES = 15
+_REMEDIES = {
+    "no space left on device": "The disk is full. `drydock doctor` tells how large Drydock's caches are.",
+    "too many open files": "Raise the limit of open files (`ulimit -n 4096`) and try again.",
+    "cannot allocate memory": "The machine is out of memory; a rehearsal needs about 2 GB.",
+    "address already in use": "Another program took the port meanwhile; try again.",
+}
+
+
+@dataclass(frozen=True)
+class ProcessRecord:
+    """One process, told apart from a later one with the same pid by its creation time."""
+
+    name: str
+    pid: int
+    created: float
+
+    def find(self) -> psutil.Process | None:
+        """The process, if it still runs."""
+        try:
+            process = psutil.Process(self.pid)
+            same = process.create_time() == self.created and process.status() != psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return None
+        return process if same else None
+
+
+def own_record(name: str) -> ProcessRecord:
+    """The record of this process."""
+    return ProcessRecord(name, os.getpid(), psutil.Process().create_time())
+
+
+def read_records(file: Path) -> tuple[ProcessRecord, ...]:
+    """The processes that a supervisor recorded; none when it came to nothing."""
+    try:
+        return tuple(ProcessRecord(**each) for each in json.loads(file.read_text()))
+    except (OSError, ValueError, TypeError):
+        return ()
+
+
+def write_records(file: Path, records: Sequence[ProcessRecord]) -> None:
+    """Replace the file in one step, so that no reader sees half of it."""
+    partial = file.with_suffix(".partial")
+    partial.write_text(json.dumps([asdict(record) for record in records]))
+    partial.replace(file)
+
+
+@dataclass
+class Child:
+    """A running program.
+
+    Attributes:
+        name: the program's.
+        process: its handle.
+        log: file with all that it wrote.
+        expected_end: set before it is ended on purpose.
+    """
+
+    name: str
+    process: subprocess.Popen[bytes]
+    log: Path
+    expected_end: bool = False
+
+    def end(self) -> None:
+        """Kill it and wait until it is gone; what it kept is thrown away with the cluster."""
+        self.expected_end = True
+        self.process.kill()
+        self.process.wait()
+
+
+@dataclass
+class Children:
+    """The programs of one supervisor.
+
+    Args:
+        folder: working directory of them all.
+        logs: folder for their logs.
+        record: file that tells `drydock down` what to end should the supervisor itself be killed.
+        on_exit: called, from another thread, when one ends by itself.
+    """
+
+    folder: Path
+    logs: Path
+    record: Path
+    on_exit: Callable[[Child], None]
+    _running: list[Child] = field(default_factory=list)
+    _records: list[ProcessRecord] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _closed: bool = False
+
+    def start(
+        self,
+        name: str,
+        command: Sequence[str | Path],
+        *,
+        env: Mapping[str, str] | None = None,
+        on_line: Callable[[str], None] | None = None,
+    ) -> Child:
+        """Start a program; its output goes to `logs/NAME.log` and, line by line, to `on_line`.
+
+        Raises:
+            ClusterError: it could not be started, or the supervisor is ending.
+        """
+        log = self.logs / f"{name}.log"
+        with self._lock:
+            if self._closed:
+                raise ClusterError("the rehearsal cluster is being removed")
+            child = Child(name, self._spawn(command, log, env, piped=on_line is not None), log)
+            created = psutil.Process(child.process.pid).create_time()
+            self._running.append(child)
+            self._records.append(ProcessRecord(name, child.process.pid, created))
+            write_records(self.record, [own_record("supervisor"), *self._records])
+        threading.Thread(target=self._watch, args=(child, on_line), daemon=True).start()
+        return child
+
+    def end_all(self) -> None:
+        """End every program; none can be started afterwards."""
+        with self._lock:
+            self._closed = True
+            for child in self._running:
+                child.expected_end = True
+                child.process.kill()
+            for child in self._running:
+                child.process.wait()
+
+    def _spawn(
+        self, command: Sequence[str | Path], log: Path, env: Mapping[str, str] | None, *, piped: bool
+    ) -> subprocess.Popen[bytes]:
+        with log.open("ab") as output:
+            try:
+                return subprocess.Popen(
+                    [str(part) for part in command],
+                    cwd=self.folder,
+                    env={**os.environ, **(env or {})},
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE if piped else output,
+                    stderr=subprocess.STDOUT,
+                )
+            except OSError as error:
+                raise ClusterError(f"cannot start {command[0]}: {error.strerror}") from error
+
+    def _watch(self, child: Child, on_line: Callable[[str], None] | None) -> None:
+        if on_line and child.process.stdout:
+            _copy_lines(child.process.stdout, child.log, on_line)
+        child.process.wait()
+        if not child.expected_end:
+            self.on_exit(child)
+
+
+def _copy_lines(source: IO[bytes], log: Path, on_line: Callable[[str], None]) -> None:
+    with log.open("ab", buffering=0) as output:
+        for line in source:
+            output.write(line)
+            on_line(line.decode(errors="replace"))
+
+
+def last_lines(log: Path, count: int = _LAST_LINES) -> str:
+    """The end of a log."""
+    try:
+        return "\n".join(log.read_text(errors="replace").splitlines()[-count:])
+    except OSError as error:
+        return f"({error.strerror})"
+
+
+def describe_end(child: Child) -> tuple[str, str]:
+    """What to tell about a program that ended by itself: (message, remedy)."""
+    status = child.process.returncode
+    how = f"was ended by signal {-status}" if status < 0 else f"ended with status {status}"
+    text = last_lines(child.log)
+    return f"{child.name} {how}; its last lines ({child.log}):\n{text}", remedy(text)
+
+
+def remedy(text: str) -> str:
+    """The way out of a failure that a program told in its own words; empty when unknown."""
+    lowered = text.lower()
+    return next((way for sign, way in _REMEDIES.items() if sign in lowered), "")
+
+
+def end_recorded(records: Sequence[ProcessRecord], *, seconds: float = 10) -> Iterator[ProcessRecord]:
+    """Kill the recorded processes that still run, and tell each that did."""
+    running = [(record, process) for record in records if (process := record.find())]
+    for _, process in running:
+        try:
+            process.kill()
+        except psutil.NoSuchProcess:
+            continue
+    psutil.wait_procs([process for _, process in running], timeout=seconds)
+    yield from (record for record, _ in running)

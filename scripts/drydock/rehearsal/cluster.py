@@ -1,0 +1,261 @@
+"""A rehearsal cluster as the code that uses it sees it."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import IO, Any, Self, TypeVar
+
+from drydock.errors import ClusterError, UsageError
+from drydock.rehearsal import runs
+from drydock.rehearsal.api import Api
+from drydock.rehearsal.aws.account import Account
+from drydock.rehearsal.children import last_lines, remedy
+from drydock.rehearsal.credentials import Credentials
+from drydock.rehearsal.events import (
+    ApiReady,
+    Decided,
+    Event,
+    Failed,
+    KarpenterStarted,
+    Kept,
+    PoolSkipped,
+    StepDone,
+    read_event,
+)
+from drydock.rehearsal.helm import Helm
+
+TOOLS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok", "karpenter")
+_NEEDED_BYTES = 1 << 30
+_STOP_SECONDS = 20
+_START_SECONDS = 300
+_Kind = TypeVar("_Kind", ApiReady, KarpenterStarted, Kept)
+
+
+class RehearsalCluster:
+    """A control plane with Karpenter on this machine; a context manager that ends it.
+
+        with RehearsalCluster(folder, tools, crds=files, cache=cache) as cluster:
+            cluster.seed(account)
+            cluster.helm(helm4).install(chart, environment)
+
+    Args:
+        folder: of the rehearsal; see `runs.new_run_folder`.
+        tools: paths of the programs in `TOOLS`.
+        crds: files of CRDs to create before anything else, Karpenter's among them.
+        cache: folder that rehearsals share.
+        spot_price_share: spot price as a share of on-demand.
+        port: of the API server; 0 takes a free one.
+    """
+
+    def __init__(
+        self,
+        folder: runs.RunFolder,
+        tools: Mapping[str, Path],
+        *,
+        crds: Iterable[Path],
+        cache: Path,
+        spot_price_share: float,
+        port: int = 0,
+    ) -> None:
+        self.folder = folder
+        programs = {name: str(tools[name]) for name in TOOLS}
+        self._order = runs.Order(programs, tuple(map(str, crds)), str(cache), spot_price_share, port)
+        self._changed = threading.Condition()
+        self._events: list[Event] = []
+        self._listening = False
+        self._kept = False
+        self._supervisor: subprocess.Popen[str] | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start the supervisor; what it starts comes up while other work goes on.
+
+        Raises:
+            ClusterError: there is no room on the disk.
+        """
+        _check_disk(self.folder.path)
+        self.folder.cluster.mkdir(mode=0o700)
+        self.folder.logs.mkdir()
+        self._order.write(self.folder.order)
+        with (self.folder.logs / "supervisor.log").open("wb") as log:
+            self._supervisor = subprocess.Popen(
+                [sys.executable, "-m", "drydock.rehearsal.supervisor", str(self.folder.path)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                start_new_session=True,  # a Ctrl-C in the terminal is for the command alone
+            )
+        self._listening = True
+        threading.Thread(target=self._listen, args=(self._supervisor.stdout,), daemon=True).start()
+
+    def stop(self) -> None:
+        """End every program of the cluster and remove what it kept; nothing happens to one that is kept."""
+        supervisor = self._supervisor
+        if supervisor is None:
+            return
+        if supervisor.stdin:
+            supervisor.stdin.close()
+        if self._kept:
+            return
+        try:
+            supervisor.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            supervisor.kill()
+            supervisor.wait()
+        finally:
+            runs.end(self.folder)
+
+    def keep(self) -> None:
+        """Let the cluster outlive this process, until `drydock down`."""
+        self._send({"do": "keep"})
+        self._await(Kept)
+        self._kept = True
+
+    def seed(self, account: Account) -> None:
+        """Have AWS hold what an environment expects, besides what it holds already; Karpenter (re)starts with it."""
+        self._send({"do": "seed", "account": account.to_json()})
+
+    def await_api(self) -> Api:
+        """Access to the API server, once objects can be created.
+
+        Raises:
+            ClusterError: the cluster did not start.
+        """
+        ready = self._await(ApiReady)
+        return Api(Credentials(self.folder.credentials).access(ready.server))
+
+    def await_karpenter(self) -> int:
+        """The process of Karpenter, once it runs with the first account.
+
+        Raises:
+            ClusterError: the cluster did not start.
+        """
+        self._await(KarpenterStarted)
+        return self.karpenter_pid
+
+    @property
+    def karpenter_pid(self) -> int:
+        """The process of Karpenter that was started last; 0 before the first."""
+        with self._changed:
+            return next((each.pid for each in reversed(self._events) if isinstance(each, KarpenterStarted)), 0)
+
+    @property
+    def kubernetes_version(self) -> str:
+        """Of the API server."""
+        return self._await(ApiReady).version
+
+    @property
+    def kubeconfig(self) -> Path:
+        """The administrator's kubeconfig, mode 0600."""
+        return self.folder.kubeconfig
+
+    def helm(self, program: Path) -> Helm:
+        """Helm for this cluster."""
+        return Helm(program, self.kubeconfig, self.folder.cluster / "helm")
+
+    def steps(self) -> tuple[StepDone, ...]:
+        """Steps of the start that are over."""
+        with self._changed:
+            return tuple(each for each in self._events if isinstance(each, StepDone))
+
+    def decisions(self) -> tuple[Decided, ...]:
+        """What Karpenter could not place so far, in the order it told."""
+        with self._changed:
+            return tuple(each for each in self._events if isinstance(each, Decided))
+
+    def skipped_pools(self) -> dict[str, str]:
+        """Pools that Karpenter leaves out, and why."""
+        with self._changed:
+            return {each.pool: each.reason for each in self._events if isinstance(each, PoolSkipped)}
+
+    def check(self) -> None:
+        """Find out whether the cluster is well.
+
+        Raises:
+            ClusterError: it is not, and why.
+        """
+        with self._changed:
+            self._raise_failure()
+
+    def _send(self, message: Mapping[str, Any]) -> None:
+        inlet = self._supervisor.stdin if self._supervisor else None
+        if inlet is None:
+            raise ClusterError("the rehearsal cluster was not started")
+        try:
+            print(json.dumps(message), file=inlet, flush=True)
+        except OSError:
+            self.check()
+            raise
+
+    def _await(self, kind: type[_Kind]) -> _Kind:
+        with self._changed:
+            while True:
+                for event in self._events:
+                    if isinstance(event, kind):
+                        return event
+                self._raise_failure()
+                if not self._changed.wait(_START_SECONDS):
+                    raise ClusterError(
+                        f"the rehearsal cluster says nothing for {_START_SECONDS} s",
+                        remedy=f"Its logs: {self.folder.logs}",
+                    )
+
+    def _raise_failure(self) -> None:
+        for event in self._events:
+            if isinstance(event, Failed):
+                raise ClusterError(event.message, remedy=event.remedy)
+        if not self._listening:
+            log = self.folder.logs / "supervisor.log"
+            text = last_lines(log)
+            raise ClusterError(f"the cluster's supervisor ended; its last lines ({log}):\n{text}", remedy=remedy(text))
+
+    def _listen(self, source: IO[str]) -> None:
+        for line in source:
+            event = read_event(line)
+            with self._changed:
+                self._events.append(event)
+                self._changed.notify_all()
+        with self._changed:
+            self._listening = False
+            self._changed.notify_all()
+
+
+def _check_disk(folder: Path) -> None:
+    free = shutil.disk_usage(folder).free
+    if free < _NEEDED_BYTES:
+        raise ClusterError(
+            f"{free / (1 << 20):.0f} MiB are free on the disk of {folder}, a rehearsal needs 1 GiB",
+            remedy="Free some space; `drydock doctor` tells how large Drydock's caches are.",
+        )
+
+
+def check_port(port: int) -> None:
+    """Find out whether a port can be had.
+
+    Raises:
+        UsageError: another program has it, or this user may not.
+    """
+    import socket
+
+    with socket.socket() as listener:
+        if os.name == "posix":
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise UsageError(
+                f"port {port} of 127.0.0.1 cannot be had: {error.strerror}",
+                remedy="Choose another one, or none: then a free port is taken.",
+            ) from error

@@ -1,0 +1,97 @@
+"""Helm on a rehearsal cluster: the same calls that a user makes, with no setting of the user's own Helm."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from drydock import process
+from drydock.environments import Environment
+from drydock.errors import ClusterError, ToolError
+from drydock.render import RELEASE, helm_reason
+
+_TIMEOUT = 600
+
+
+@dataclass(frozen=True)
+class Helm:
+    """One build of Helm and one cluster.
+
+    Attributes:
+        program: path of Helm 3 or 4.
+        kubeconfig: of the cluster.
+        home: folder for Helm's own caches and settings.
+    """
+
+    program: Path
+    kubeconfig: Path
+    home: Path
+
+    def install(self, chart: Path, environment: Environment) -> None:
+        """`helm install` of an environment.
+
+        Raises:
+            ClusterError: Helm or the API server refused, with the reason.
+        """
+        self._release("install", chart, environment, ["--create-namespace"])
+
+    def upgrade(self, chart: Path, environment: Environment) -> None:
+        """`helm upgrade` to an environment's values; errors as for `install`."""
+        self._release("upgrade", chart, environment, [])
+
+    def rollback(self, namespace: str, revision: int = 0) -> None:
+        """`helm rollback`, to the revision before the last one or a given one."""
+        self._run(["rollback", RELEASE, *([str(revision)] if revision else []), "--namespace", namespace], "rollback")
+
+    def uninstall(self, namespace: str) -> None:
+        """`helm uninstall`."""
+        self._run(["uninstall", RELEASE, "--namespace", namespace], "uninstall")
+
+    def version(self) -> str:
+        """Its version, as `v4.1.0`."""
+        return process.run([self.program, "version", "--template={{.Version}}"]).stdout.strip()
+
+    def _release(self, verb: str, chart: Path, environment: Environment, more: Sequence[str]) -> None:
+        arguments = [*environment.helm_arguments(), "--namespace", environment.namespace, *more]
+        self._run([verb, RELEASE, str(chart), *arguments], f"{verb} of environment {environment.name}")
+
+    def _run(self, arguments: Sequence[str], what: str) -> None:
+        command = [str(self.program), *arguments, "--kubeconfig", str(self.kubeconfig)]
+        try:
+            process.run(command, env=self._settings(), timeout=_TIMEOUT)
+        except ToolError as error:
+            reason = helm_reason(error.stderr or error.message)
+            raise ClusterError(f"the {what} failed: {reason}") from error
+
+    def _settings(self) -> Mapping[str, str]:
+        return {f"HELM_{kind}_HOME": str(self.home / kind.lower()) for kind in ("CACHE", "CONFIG", "DATA")}
+
+
+def merged_values(program: Path, chart: Path, environment: Environment) -> dict[str, Any]:
+    """The values that Helm hands to the chart: its defaults with the environment's stack on top.
+
+    Raises:
+        ClusterError: Helm refused the stack.
+    """
+    import json
+
+    arguments = [*environment.helm_arguments(), "--namespace", environment.namespace]
+    command = [str(program), "install", RELEASE, str(chart), "--dry-run=client", "-o", "json", *arguments]
+    try:
+        release = json.loads(process.run(command).stdout)
+    except ToolError as error:
+        raise ClusterError(f"environment {environment.name}: {helm_reason(error.stderr or error.message)}") from error
+    return merge(release["chart"].get("values") or {}, release.get("config") or {})
+
+
+def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Maps merged as Helm does: key by key, and null takes a key away."""
+    merged = dict(below)
+    for key, value in above.items():
+        if value is None:
+            merged.pop(key, None)
+        elif isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):
+            merged[key] = merge(merged[key], value)
+        else:
+            merged[key] = value
+    return merged

@@ -1,0 +1,109 @@
+"""Karpenter with the AWS provider's own logic, whose EC2 fleet calls are answered inside it (its KWOK build)."""
+
+import datetime
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+from drydock.rehearsal.aws.account import Account
+from drydock.rehearsal.children import Child, Children
+from drydock.rehearsal.credentials import Credentials
+from drydock.rehearsal.events import Decided, PoolSkipped
+
+if TYPE_CHECKING:
+    from drydock.rehearsal.aws.server import AwsStandIn
+
+SYSTEM_NAMESPACE = "kube-system"
+_OK = 200
+_UNPLACED = "could not schedule pod"
+_IGNORED = "ignoring pod"
+_SKIPPED = "skipping, nodepool requirements filtered out all instance types"
+FEATURE_GATES = {
+    "ReservedCapacity": True,
+    "NodeRepair": True,
+    "SpotToSpotConsolidation": True,
+    "StaticCapacity": True,
+    "NodeOverlay": False,
+    "CapacityBuffer": False,
+}
+
+
+@dataclass(frozen=True)
+class Launch:
+    """All that one start of Karpenter needs.
+
+    Attributes:
+        children: starts it.
+        tools: holds its path.
+        credentials: hold its kubeconfig.
+        account: gives the cluster's name and region.
+        server: address of the API server.
+        aws: answers for AWS.
+    """
+
+    children: Children
+    tools: Mapping[str, Path]
+    credentials: Credentials
+    account: Account
+    server: str
+    aws: "AwsStandIn"
+
+    def start(self, on_line: Callable[[str], None] | None = None) -> Child:
+        """Start it; every line of its log goes to `on_line`."""
+        return self.children.start("karpenter", [self.tools["karpenter"]], env=self._settings(), on_line=on_line)
+
+    def _settings(self) -> dict[str, str]:
+        return {
+            **self.aws.client_settings(self.account.region),
+            "KUBECONFIG": str(self.credentials.kubeconfig("karpenter")),
+            "CLUSTER_NAME": self.account.cluster_name,
+            "CLUSTER_ENDPOINT": self.server,
+            "SYSTEM_NAMESPACE": SYSTEM_NAMESPACE,
+            "DISABLE_LEADER_ELECTION": "true",
+            "METRICS_PORT": "0",  # any free one; `metrics` finds it
+            "HEALTH_PROBE_PORT": "0",
+            "FEATURE_GATES": ",".join(f"{gate}={str(on).lower()}" for gate, on in FEATURE_GATES.items()),
+            "LOG_LEVEL": "debug",  # info does not tell why it ignores a pod
+        }
+
+
+def metrics(pid: int) -> str:
+    """The metrics page, looked for on each port that the process listens on; empty while there is none."""
+    import urllib3
+
+    try:
+        connections = psutil.Process(pid).net_connections(kind="tcp")
+    except psutil.Error:
+        return ""
+    with urllib3.PoolManager(retries=False, timeout=10) as pool:
+        for port in sorted({each.laddr.port for each in connections if each.status == psutil.CONN_LISTEN}):
+            try:
+                answer = pool.request("GET", f"http://127.0.0.1:{port}/metrics")
+            except urllib3.exceptions.HTTPError:
+                continue
+            if answer.status == _OK:
+                return str(answer.data.decode())
+    return ""
+
+
+def read_line(line: str) -> Decided | PoolSkipped | None:
+    """What a line of Karpenter's log tells about a pod or a pool that it cannot use."""
+    if not any(sign in line for sign in (_UNPLACED, _IGNORED, _SKIPPED)):
+        return None
+    try:
+        entry: dict[str, Any] = json.loads(line)
+        message = entry["message"]
+        if message.startswith(_SKIPPED):
+            return PoolSkipped(entry["NodePool"]["name"], str(entry.get("minValuesIncompatibleErr", message)))
+        if message not in (_UNPLACED, _IGNORED):
+            return None
+        causes = tuple(str(each["error"]) for each in entry.get("errorCauses", [])) or (str(entry["error"]),)
+        pod = f"{entry['Pod']['namespace']}/{entry['Pod']['name']}"
+        when = datetime.datetime.fromisoformat(entry["time"]).timestamp()
+        return Decided(pod, str(entry["error"]), causes if message == _UNPLACED else (), when)
+    except (ValueError, KeyError, TypeError):
+        return None

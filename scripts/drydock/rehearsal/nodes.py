@@ -1,0 +1,143 @@
+"""Stands in for what a real node tells of itself, on top of KWOK: its capacity, and its accelerators once it has them.
+
+Karpenter's KWOK build makes nodes with the capacity of a plain AL2023 node, whatever the node class says of disks and
+kubelet; the claim that it was made for knows better. And where a real node has no GPUs before a device plugin has
+registered them, such a node would have them from the start.
+"""
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from drydock.rehearsal.api import Api, collection
+from drydock.rehearsal.objects import is_true
+from drydock.rehearsal.watching import follow, in_background
+
+NODES = collection("v1", "nodes")
+PODS = collection("v1", "pods")
+CLAIMS = collection("karpenter.sh/v1", "nodeclaims")
+CLASSES = collection("karpenter.k8s.aws/v1", "ec2nodeclasses")
+PLUGIN_FOLDER = "/var/lib/kubelet/device-plugins"
+_RESERVATION = "karpenter.k8s.aws/capacity-reservation-id"
+
+
+@dataclass(frozen=True)
+class PluggedResource:
+    """A resource that a node has only once a device plugin registered it.
+
+    Attributes:
+        name: of the extended resource.
+        image_hint: part of the name of its plugin's image.
+        built_in: families of images that bring the plugin.
+    """
+
+    name: str
+    image_hint: str
+    built_in: tuple[str, ...] = ()
+
+
+PLUGGED = (PluggedResource("nvidia.com/gpu", "nvidia", ("bottlerocket",)),)
+
+
+@dataclass
+class NodeStandIn:
+    """Corrects nodes as they appear.
+
+    Args:
+        api: of the cluster.
+        on_reserved: told how many claims hold each capacity reservation, whenever that changes.
+        plugged: resources that wait for a device plugin.
+    """
+
+    api: Api
+    on_reserved: Callable[[Counter[str]], None]
+    plugged: tuple[PluggedResource, ...] = PLUGGED
+    _claims: dict[str, Any] = field(default_factory=dict)
+    _classes: dict[str, Any] = field(default_factory=dict)
+    _nodes: dict[str, Any] = field(default_factory=dict)
+    _plugins: dict[str, tuple[str, str]] = field(default_factory=dict)
+    _told: dict[str, Any] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def class_zones(self, claim: Mapping[str, Any]) -> tuple[str, ...]:
+        """Zones of the subnets that the node class of a claim selects."""
+        with self._lock:
+            node_class = self._classes.get(claim["spec"]["nodeClassRef"]["name"], {})
+        return tuple(each["zone"] for each in node_class.get("status", {}).get("subnets", []))
+
+    def start(self) -> None:
+        """Watch in the background until the cluster ends."""
+        for path, store in ((CLASSES, self._classes), (CLAIMS, self._claims), (NODES, self._nodes)):
+            in_background(self._keep, path, store)
+        in_background(self._keep_plugins)
+
+    def _keep(self, path: str, store: dict[str, Any]) -> None:
+        for kind, content in follow(self.api, path):
+            with self._lock:
+                if kind == "DELETED":
+                    store.pop(content["metadata"]["name"], None)
+                else:
+                    store[content["metadata"]["name"]] = content
+                if store is self._claims:
+                    self.on_reserved(_reserved(self._claims))
+                self._correct_all()
+
+    def _keep_plugins(self) -> None:
+        for kind, pod in follow(self.api, PODS):
+            identity = pod["metadata"]["uid"]
+            with self._lock:
+                if kind == "DELETED" or not is_true(pod, "Ready"):
+                    gone = self._plugins.pop(identity, None)
+                    if not gone:
+                        continue
+                elif hint := plugin_image(pod):
+                    self._plugins[identity] = (pod["spec"]["nodeName"], hint)
+                else:
+                    continue
+                self._correct_all()
+
+    def _correct_all(self) -> None:
+        by_provider = {claim.get("status", {}).get("providerID"): claim for claim in self._claims.values()}
+        for name, node in self._nodes.items():
+            claim = by_provider.get(node["spec"].get("providerID"))
+            if claim and (status := self._status(name, claim)) != self._told.get(name):
+                self._told[name] = status
+                self.api.merge(f"{NODES}/{name}/status", {"status": status})
+
+    def _status(self, node: str, claim: Mapping[str, Any]) -> dict[str, Any]:
+        withheld = {
+            resource.name
+            for resource in self.plugged
+            if self._family(claim) not in resource.built_in and not self._has_plugin(node, resource)
+        }
+        told = claim["status"]
+        return {
+            part: {name: "0" if name in withheld else amount for name, amount in told.get(part, {}).items()}
+            for part in ("capacity", "allocatable")
+        }
+
+    def _family(self, claim: Mapping[str, Any]) -> str:
+        node_class = self._classes.get(claim["spec"]["nodeClassRef"]["name"])
+        return image_family(node_class["spec"]) if node_class else ""
+
+    def _has_plugin(self, node: str, resource: PluggedResource) -> bool:
+        return any(where == node and resource.image_hint in image for where, image in self._plugins.values())
+
+
+def plugin_image(pod: Mapping[str, Any]) -> str:
+    """Images of a pod that can register devices with its kubelet; empty for any other pod."""
+    folders = {(volume.get("hostPath") or {}).get("path", "").rstrip("/") for volume in pod["spec"].get("volumes", [])}
+    return " ".join(each["image"] for each in pod["spec"]["containers"]) if PLUGIN_FOLDER in folders else ""
+
+
+def image_family(node_class: Mapping[str, Any]) -> str:
+    """`al2023`, `bottlerocket`... as a node class names it, in lower case; empty when it does not."""
+    aliases = [term["alias"].partition("@")[0] for term in node_class.get("amiSelectorTerms", []) if "alias" in term]
+    return str(aliases[0] if aliases else node_class.get("amiFamily", "")).lower()
+
+
+def _reserved(claims: Mapping[str, Any]) -> Counter[str]:
+    labels = (claim["metadata"].get("labels", {}) for claim in claims.values())
+    return Counter(each[_RESERVATION] for each in labels if _RESERVATION in each)

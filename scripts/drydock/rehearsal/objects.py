@@ -1,0 +1,23 @@
+"""What is read off Kubernetes objects in many places."""
+
+from collections.abc import Mapping
+from typing import Any
+
+Content = Mapping[str, Any]
+
+
+def condition(content: Content, kind: str) -> Content:
+    """The status condition of a kind; empty when the object has none such."""
+    found = (content.get("status") or {}).get("conditions") or []
+    return next((each for each in found if each["type"] == kind), {})
+
+
+def is_true(content: Content, kind: str) -> bool:
+    """Whether a status condition is True."""
+    return condition(content, kind).get("status") == "True"
+
+
+def full_name(content: Content) -> str:
+    """`namespace/name`, or the name of an object without a namespace."""
+    metadata = content["metadata"]
+    return "/".join(part for part in (metadata.get("namespace"), metadata["name"]) if part)

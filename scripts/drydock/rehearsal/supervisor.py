@@ -1,0 +1,123 @@
+"""The process that owns one rehearsal cluster: `python -m drydock.rehearsal.supervisor RUN_FOLDER`.
+
+It is tied to the command that started it by its standard input. When that closes without a word, by Ctrl-C or because
+the command was killed, it ends every program and removes the cluster. After `keep` it lives on until `drydock down`.
+
+Lines on standard input: `{"do": "seed", "account": ...}`, `{"do": "keep"}`, `{"do": "stop"}`.
+Lines on standard output: events, see `drydock.rehearsal.events`.
+"""
+
+import os
+import queue
+import resource
+import shutil
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from drydock.errors import DrydockError
+from drydock.rehearsal import events
+from drydock.rehearsal.aws.account import Account
+from drydock.rehearsal.bringup import BringUp
+from drydock.rehearsal.children import Child, Children, describe_end, own_record, write_records
+from drydock.rehearsal.runs import Order, RunFolder
+
+_OPEN_FILES = 8192
+
+
+class Supervisor:
+    """Runs the cluster of one folder until it is told to end it."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        self._folder = folder
+        self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._outlet = events.Outlet(sys.stdout)
+        self._children = Children(folder.cluster, folder.logs, folder.processes, on_exit=self._on_child_exit)
+        self._bring_up = BringUp(folder, Order.read(folder.order), self._children, self._outlet)
+        self._ended = False
+
+    def run(self) -> None:
+        """Live until the command, `down` or a failure ends it."""
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, lambda *_: self._inbox.put(self._end))
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        threading.excepthook = self._on_crash
+        write_records(self._folder.processes, [own_record("supervisor")])
+        threading.Thread(target=self._listen, daemon=True).start()
+        threading.Thread(target=self._work, daemon=True).start()
+        while not self._ended:
+            self._inbox.get()()
+        self._children.end_all()
+        shutil.rmtree(self._folder.cluster, ignore_errors=True)
+
+    def _end(self) -> None:
+        self._ended = True
+
+    def _listen(self) -> None:
+        """Take the command's lines; the end of them means that it is gone."""
+        for line in sys.stdin:
+            message = events.read_message(line)
+            if message["do"] == "seed":
+                self._bring_up.seed(Account.from_json(message["account"]))
+            elif message["do"] == "keep":
+                self._keep()
+            else:
+                break
+        if not self._folder.kept.exists():
+            self._inbox.put(self._end)
+
+    def _keep(self) -> None:
+        self._folder.kept.touch()
+        self._outlet.tell(events.Kept())
+
+    def _work(self) -> None:
+        try:
+            self._bring_up.run()
+        except DrydockError as error:
+            self._fail(error.message, error.remedy)
+        except OSError as error:
+            self._fail(f"the rehearsal cluster could not start: {error}", _disk_remedy(error))
+
+    def _on_crash(self, crash: threading.ExceptHookArgs) -> None:
+        """A fault of Drydock's own must not leave a cluster that never becomes ready."""
+        sys.excepthook(crash.exc_type, crash.exc_value or crash.exc_type(), crash.exc_traceback)
+        log = self._folder.logs / "supervisor.log"
+        self._fail(f"the cluster's supervisor failed: {crash.exc_value!r}", f"Please report it with {log}.")
+
+    def _on_child_exit(self, child: Child) -> None:
+        if not self._bring_up.may_end(child):
+            self._fail(*describe_end(child))
+
+    def _fail(self, message: str, remedy: str) -> None:
+        print(message, file=sys.stderr, flush=True)
+        self._outlet.tell(events.Failed(message, remedy))
+        if not self._folder.kept.exists():
+            self._inbox.put(self._end)
+
+
+def _disk_remedy(error: OSError) -> str:
+    import errno
+
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return "The disk is full. `drydock doctor` tells how large Drydock's caches are." if full else ""
+
+
+def _raise_open_files() -> None:
+    """As many open files as this user may have, up to what a cluster can need; macOS starts with 256."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def main() -> None:
+    """Supervise the cluster of the folder named on the command line, then end without waiting for any thread."""
+    _raise_open_files()
+    Supervisor(RunFolder(Path(sys.argv[1]))).run()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
