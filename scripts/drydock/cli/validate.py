@@ -62,5 +62,7 @@ def command(
             cache=not no_cache,
         )
     write = {"text": formats.text, "json": formats.as_json, "sarif": formats.sarif, "github": formats.github}
+    names = ", ".join(each.name for each in stacks)
+    click.echo(f"checked with Helm 3 and Helm 4: {names}", err=True)
     click.echo(write[form](findings))
     return int(any(each.severity is Severity.ERROR for each in findings))
