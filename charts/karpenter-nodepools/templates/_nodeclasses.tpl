@@ -17,7 +17,9 @@ Node classes. Declared helpers:
 {{- $root := index . 0 -}}
 {{- $name := index . 1 -}}
 {{- $class := include "common.merge" (tuple $root.Values.nodeClassDefaults (get $root.Values.nodeClasses $name)) | fromJson -}}
-{{- $_ := include "karpenter-nodepools.checkNodeClass" (tuple $root $name $class) -}}
+{{- if $class.enabled -}}
+{{- include "karpenter-nodepools.checkNodeClass" (tuple $root $name $class) -}}
+{{- end -}}
 {{- toJson $class -}}
 {{- end -}}
 
