@@ -121,15 +121,16 @@ def run_streamed(
             f"cannot start {arguments[0]}: {error.strerror}", command=arguments, returncode=-1, stderr=""
         ) from error
     lines = []
-    try:
-        for line in process.stdout or ():
-            lines.append(line)
-            on_line(line.rstrip("\n"))
-        returncode = process.wait()
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+    with process:
+        try:
+            for line in process.stdout or ():
+                lines.append(line)
+                on_line(line.rstrip("\n"))
+            returncode = process.wait()
+        except BaseException:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+            raise
     return Completed(arguments, returncode, "".join(lines), "")
 
 

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,9 +43,11 @@ def scratch(folder: Path) -> Iterator[Path]:
 
     What a killed process left behind is removed first.
     """
+    from tempfile import mkdtemp
+
     for left in folder.glob(f"{_SCRATCH}*"):
         remove(left)
-    partial = Path(tempfile.mkdtemp(prefix=_SCRATCH, dir=folder))
+    partial = Path(mkdtemp(prefix=_SCRATCH, dir=folder))
     try:
         yield partial
     finally:
