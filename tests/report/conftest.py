@@ -18,46 +18,46 @@ def read_sample(name: str) -> RehearsalReport:
 
 
 @pytest.fixture
-def prod() -> RehearsalReport:
-    """Several pools, GPUs and Neuron devices, everything ready."""
-    return read_sample("sample")
+def several_pools() -> RehearsalReport:
+    """GPUs and Neuron devices, reserved, spot and on-demand, everything ready."""
+    return read_sample("several-pools")
 
 
 @pytest.fixture
-def dev() -> RehearsalReport:
-    """One GPU."""
-    return read_sample("sample-dev")
+def one_gpu() -> RehearsalReport:
+    """The smallest platform."""
+    return read_sample("one-gpu")
 
 
 @pytest.fixture
-def failing() -> RehearsalReport:
+def not_ready() -> RehearsalReport:
     """Pods that no pool can host, and one whose container fails."""
-    return read_sample("sample-failing")
+    return read_sample("not-ready")
 
 
-@pytest.fixture(params=["sample", "sample-dev", "sample-failing"])
-def sample(request: pytest.FixtureRequest) -> RehearsalReport:
-    """Each sample."""
+@pytest.fixture(params=["sample", "several-pools", "one-gpu", "not-ready"])
+def report(request: pytest.FixtureRequest) -> RehearsalReport:
+    """Each of them, and sample.json, whose picture is in the README."""
     return read_sample(request.param)
 
 
 @pytest.fixture
-def empty(dev: RehearsalReport) -> RehearsalReport:
+def empty(one_gpu: RehearsalReport) -> RehearsalReport:
     """Nothing was created."""
     return replace(
-        dev, ready=False, pods=(), nodes=(), steps=(), warnings=(), dollars_per_hour=0.0, install_began_seconds=None
+        one_gpu, ready=False, pods=(), nodes=(), steps=(), warnings=(), dollars_per_hour=0.0, install_began_seconds=None
     )
 
 
 @pytest.fixture
-def hostile(failing: RehearsalReport) -> Callable[[str], RehearsalReport]:
+def hostile(not_ready: RehearsalReport) -> Callable[[str], RehearsalReport]:
     """A failing report with the given text wherever text can come from a cluster."""
 
     def make(text: str) -> RehearsalReport:
         pod = PodReport(text, text, text, text, text, {text: 1}, 0.0, 1.0, None, "Failed", text, {text: text})
         node = NodeReport(text, text, text, text, text, text, {text: (1, 2)}, (1.0, 2.0), (1.0, 2.0), 1.0, (text,))
         return replace(
-            failing, environment=text, pods=(pod,), nodes=(node,), warnings=(WarningReport(text, text, text, 1),)
+            not_ready, environment=text, pods=(pod,), nodes=(node,), warnings=(WarningReport(text, text, text, 1),)
         )
 
     return make

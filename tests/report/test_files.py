@@ -26,19 +26,19 @@ def schema() -> dict[str, Any]:
     return loaded
 
 
-def test_both_files_are_written_and_named(sample: RehearsalReport, tmp_path: Path) -> None:
-    files = write_report(sample, tmp_path / "new" / "folder")
+def test_both_files_are_written_and_named(report: RehearsalReport, tmp_path: Path) -> None:
+    files = write_report(report, tmp_path / "new" / "folder")
     assert files.json == tmp_path / "new" / "folder" / "report.json"
-    assert files.html.read_text() == render_html(sample)
+    assert files.html.read_text() == render_html(report)
     assert sorted(each.name for each in files.json.parent.iterdir()) == ["report.html", "report.json"]
 
 
 def test_the_json_follows_its_schema_and_reads_back(
-    sample: RehearsalReport, schema: dict[str, Any], tmp_path: Path
+    report: RehearsalReport, schema: dict[str, Any], tmp_path: Path
 ) -> None:
-    data = json.loads(write_report(sample, tmp_path).json.read_text())
+    data = json.loads(write_report(report, tmp_path).json.read_text())
     Draft202012Validator(schema).validate(data)
-    assert RehearsalReport.from_dict(data) == sample
+    assert RehearsalReport.from_dict(data) == report
 
 
 def test_a_report_of_nothing_follows_the_schema(empty: RehearsalReport, schema: dict[str, Any], tmp_path: Path) -> None:
@@ -57,9 +57,9 @@ def test_a_report_of_nothing_follows_the_schema(empty: RehearsalReport, schema: 
     ],
 )
 def test_the_schema_refuses_what_is_no_report(
-    prod: RehearsalReport, schema: dict[str, Any], where: tuple[str | int, ...], value: object
+    several_pools: RehearsalReport, schema: dict[str, Any], where: tuple[str | int, ...], value: object
 ) -> None:
-    data = json.loads(json.dumps(prod.to_dict()))
+    data = json.loads(json.dumps(several_pools.to_dict()))
     parent = data
     for key in where[:-1]:
         parent = parent[key]
@@ -91,30 +91,32 @@ def test_the_documentation_explains_every_field_as_the_schema_does(schema: dict[
     assert lines == list(_rows(schema["properties"]))
 
 
-def test_an_older_report_is_replaced_whole(prod: RehearsalReport, dev: RehearsalReport, tmp_path: Path) -> None:
-    write_report(prod, tmp_path)
-    files = write_report(dev, tmp_path)
+def test_an_older_report_is_replaced_whole(
+    several_pools: RehearsalReport, one_gpu: RehearsalReport, tmp_path: Path
+) -> None:
+    write_report(several_pools, tmp_path)
+    files = write_report(one_gpu, tmp_path)
     assert json.loads(files.json.read_text())["environment"] == "dev"
     assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_a_failed_write_leaves_the_older_report_and_no_rest(prod: RehearsalReport, tmp_path: Path) -> None:
-    files = write_report(prod, tmp_path)
+def test_a_failed_write_leaves_the_older_report_and_no_rest(several_pools: RehearsalReport, tmp_path: Path) -> None:
+    files = write_report(several_pools, tmp_path)
     before = files.json.read_bytes()
     with pytest.raises(UnicodeEncodeError):
-        write_report(replace(prod, environment="\ud800"), tmp_path)
+        write_report(replace(several_pools, environment="\ud800"), tmp_path)
     assert files.json.read_bytes() == before
     assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_a_folder_that_cannot_be_written_to_is_named(dev: RehearsalReport, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_to_is_named(one_gpu: RehearsalReport, tmp_path: Path) -> None:
     file = tmp_path / "taken"
     file.write_text("")
     with pytest.raises(DrydockError, match="taken") as caught:
-        write_report(dev, file)
+        write_report(one_gpu, file)
     assert "-o" in caught.value.remedy
 
 
-def test_a_report_of_another_version_is_refused(dev: RehearsalReport) -> None:
+def test_a_report_of_another_version_is_refused(one_gpu: RehearsalReport) -> None:
     with pytest.raises(DrydockError, match="version 2"):
-        RehearsalReport.from_dict({**dev.to_dict(), "version": 2})
+        RehearsalReport.from_dict({**one_gpu.to_dict(), "version": 2})

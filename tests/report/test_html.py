@@ -54,36 +54,38 @@ class Page(HTMLParser):
         return " ".join(" ".join(self.words).split())
 
 
-def test_all_pods_nodes_and_prices_are_on_the_page(sample: RehearsalReport) -> None:
-    text = Page(render_html(sample)).text
-    for pod in sample.pods:
-        for each in (pod.name, pod.workload, pod.instance_type, pod.phase, pod.reason):
+def test_all_pods_nodes_and_prices_are_on_the_page(report: RehearsalReport) -> None:
+    text = Page(render_html(report)).text
+    for pod in report.pods:
+        for each in (pod.name, pod.workload, pod.instance_type, pod.phase, " ".join(pod.reason.split())):
             assert each in text
         if pod.ready_seconds is not None:
             assert f"{pod.ready_seconds:.1f} s" in text
         for pool, requirement in pod.exclusions.items():
-            assert f"{pool} {requirement}" in text
-    for node in sample.nodes:
+            assert f"{pool} {' '.join(requirement.split())}" in text
+    for node in report.nodes:
         for each in (node.name, node.instance_type, node.zone, node.capacity_type, node.architecture):
             assert each in text
-        assert f"${node.dollars_per_hour:,.3f}/h" in text
+        if node.capacity_type != "reserved":
+            assert f"${node.dollars_per_hour:,.3f}/h" in text
         for resource, (used, available) in node.accelerators.items():
             assert f"{resource} {used} of {available} used" in text
-    for each in (*sample.assumptions, *sample.limits, *(step.name for step in sample.steps)):
+    for each in (*report.assumptions, *report.limits, *(step.name for step in report.steps)):
         assert each in text
-    for warning in sample.warnings:
-        assert f"{warning.reason} {warning.object} {warning.message} {warning.count}" in text
+    for warning in report.warnings:
+        message = " ".join(warning.message.split())
+        assert f"{warning.reason} {warning.object} {message} {warning.count}" in text
 
 
-def test_the_verdict_and_the_totals_head_the_page(prod: RehearsalReport, failing: RehearsalReport) -> None:
-    header = Page(render_html(prod)).text.partition("Pods from created to ready")[0]
+def test_the_verdict_and_the_totals_head_the_page(several_pools: RehearsalReport, not_ready: RehearsalReport) -> None:
+    header = Page(render_html(several_pools)).text.partition("Pods from created to ready")[0]
     for each in ("prod Ready", "Pods ready 13 of 13", "An hour $62.659", "A month of 730 hours $45,741"):
         assert each in header
-    assert "staging Not ready" in Page(render_html(failing)).text
+    assert "staging Not ready" in Page(render_html(not_ready)).text
 
 
-def test_nothing_is_fetched_and_nothing_runs(sample: RehearsalReport) -> None:
-    page = Page(render_html(sample))
+def test_nothing_is_fetched_and_nothing_runs(report: RehearsalReport) -> None:
+    page = Page(render_html(report))
     assert not {"script", "link", "img", "iframe", "object", "embed", "base", "form"} & set(page.tags)
     assert not [each for each in page.attributes if each[1] in {"src", "href", "xlink:href", "style", "action"}]
     assert not [each for each in page.attributes if each[1].startswith("on")]
@@ -105,15 +107,15 @@ def test_control_characters_do_not_reach_the_page(hostile: Callable[[str], Rehea
     assert not set(render_html(hostile("a\x1b[31mb\x07\u202ec"))) & {"\x1b", "\x07", "\u202e"}
 
 
-def test_the_same_data_gives_the_same_bytes(prod: RehearsalReport) -> None:
-    again = replace(prod, pods=tuple(reversed(prod.pods)), nodes=tuple(reversed(prod.nodes)))
-    assert render_html(prod) == render_html(prod) == render_html(again)
+def test_the_same_data_gives_the_same_bytes(several_pools: RehearsalReport) -> None:
+    again = replace(several_pools, pods=tuple(reversed(several_pools.pods)), nodes=tuple(reversed(several_pools.nodes)))
+    assert render_html(several_pools) == render_html(several_pools) == render_html(again)
 
 
-def test_every_picture_says_what_it_shows(sample: RehearsalReport) -> None:
-    html = render_html(sample)
+def test_every_picture_says_what_it_shows(report: RehearsalReport) -> None:
+    html = render_html(report)
     pictures = re.findall(r"<svg([^>]*)>(.*?)</svg>", html, re.DOTALL)
-    assert len(pictures) > len(sample.pods) + len(sample.nodes)
+    assert len(pictures) > len(report.pods) + len(report.nodes)
     legend = re.search(r'<ul class="legend" aria-hidden="true">.*?</ul>', html, re.DOTALL)
     assert legend
     for attributes, content in pictures:
@@ -125,8 +127,8 @@ def test_every_picture_says_what_it_shows(sample: RehearsalReport) -> None:
             assert 'aria-hidden="true"' in attributes
 
 
-def test_every_table_has_headings_for_its_columns_and_rows(failing: RehearsalReport) -> None:
-    tables = re.findall(r"<table.*?</table>", render_html(failing), re.DOTALL)
+def test_every_table_has_headings_for_its_columns_and_rows(not_ready: RehearsalReport) -> None:
+    tables = re.findall(r"<table.*?</table>", render_html(not_ready), re.DOTALL)
     assert len(tables) == 6
     for table in tables:
         head, _, body = table.partition("<tbody")
@@ -134,9 +136,11 @@ def test_every_table_has_headings_for_its_columns_and_rows(failing: RehearsalRep
         assert body.count("<tr") == body.count('scope="row"')
 
 
-def test_the_timeline_draws_time_to_scale(dev: RehearsalReport) -> None:
-    model = next(pod for pod in dev.pods if pod.accelerators)
-    html = render_html(replace(dev, pods=(replace(model, created_seconds=0, scheduled_seconds=50, ready_seconds=100),)))
+def test_the_timeline_draws_time_to_scale(one_gpu: RehearsalReport) -> None:
+    model = next(pod for pod in one_gpu.pods if pod.accelerators)
+    html = render_html(
+        replace(one_gpu, pods=(replace(model, created_seconds=0, scheduled_seconds=50, ready_seconds=100),))
+    )
     waiting, starting = (
         re.search(rf'<rect class="{kind}" x="([\d.]+)%" width="([\d.]+)%" y', html) for kind in ("waiting", "starting")
     )
@@ -149,28 +153,35 @@ def test_the_timeline_draws_time_to_scale(dev: RehearsalReport) -> None:
     assert float(ready[1]) == pytest.approx(2 * float(starting[1]), abs=0.02)
 
 
-def test_accelerators_are_drawn_one_by_one(prod: RehearsalReport) -> None:
-    html = render_html(prod)
-    used = sum(used for node in prod.nodes for used, _ in node.accelerators.values())
-    available = sum(available for node in prod.nodes for _, available in node.accelerators.values())
+def test_accelerators_are_drawn_one_by_one(several_pools: RehearsalReport) -> None:
+    html = render_html(several_pools)
+    used = sum(used for node in several_pools.nodes for used, _ in node.accelerators.values())
+    available = sum(available for node in several_pools.nodes for _, available in node.accelerators.values())
     cells = re.findall(r'<rect class="(used\d|free)" [^>]*><title>', html)
     assert len(cells) == available
     assert len([each for each in cells if each != "free"]) == used
 
 
-def test_many_shares_of_a_gpu_become_one_bar(dev: RehearsalReport) -> None:
-    node = replace(dev.nodes[0], accelerators={"nvidia.com/gpu": (100, 400)})
-    html = render_html(replace(dev, nodes=(node,)))
+def test_many_shares_of_a_gpu_become_one_bar(one_gpu: RehearsalReport) -> None:
+    node = replace(one_gpu.nodes[0], accelerators={"nvidia.com/gpu": (100, 400)})
+    html = render_html(replace(one_gpu, nodes=(node,)))
     assert "100 of 400 used" in html
     assert '<rect class="used0" width="25.00%"' in html
 
 
-def test_cost_by_pool_adds_up(prod: RehearsalReport) -> None:
-    section = render_html(prod).partition('id="cost"')[2].partition("</section>")[0]
+def test_cost_by_pool_adds_up(several_pools: RehearsalReport) -> None:
+    section = render_html(several_pools).partition('id="cost"')[2].partition("</section>")[0]
     shares = [float(each) for each in re.findall(r'class="share">([\d.]+) %', section)]
-    assert len(shares) == len({node.pool for node in prod.nodes})
+    assert len(shares) == len({node.pool for node in several_pools.nodes})
     assert sum(shares) == pytest.approx(100, abs=0.3)
     assert shares == sorted(shares, reverse=True)
+
+
+def test_reserved_capacity_is_not_shown_as_free(several_pools: RehearsalReport) -> None:
+    text = Page(render_html(several_pools)).text
+    assert "p5.48xlarge reserved" in text
+    assert "Nodes 6 (1 reserved)" in text
+    assert "gpu-reserved 1 node (1 reserved, paid for apart): p5.48xlarge" in text
 
 
 def test_a_report_of_nothing_is_a_page(empty: RehearsalReport) -> None:

@@ -51,25 +51,26 @@ def show_in_terminal(sample: Path, environment: Mapping[str, str]) -> str:
 
 
 @pytest.mark.parametrize("width", [80, 120, 200])
-def test_every_name_and_price_is_whole_at_any_width(sample: RehearsalReport, width: int) -> None:
-    text = printed(sample, width)
-    for pod in sample.pods:
+def test_every_name_and_price_is_whole_at_any_width(report: RehearsalReport, width: int) -> None:
+    text = printed(report, width)
+    for pod in report.pods:
         assert pod.name in text
-    for node in sample.nodes:
+    for node in report.nodes:
         for each in (node.name, node.pool, node.instance_type, node.zone, node.capacity_type):
             assert each in text
-        assert f"${node.dollars_per_hour:,.3f}" in text
+        if node.capacity_type != "reserved":
+            assert f"${node.dollars_per_hour:,.3f}" in text
     assert "…" not in text
 
 
 @pytest.mark.parametrize("width", [80, 120, 200])
-def test_no_line_is_longer_than_the_console(sample: RehearsalReport, width: int) -> None:
-    assert max(map(cell_len, printed(sample, width).splitlines())) <= width
+def test_no_line_is_longer_than_the_console(report: RehearsalReport, width: int) -> None:
+    assert max(map(cell_len, printed(report, width).splitlines())) <= width
 
 
-def test_wide_tables_have_one_line_a_pod_with_all_that_is_asked_for(prod: RehearsalReport) -> None:
-    pod = next(pod for pod in prod.pods if pod.accelerators)
-    (line,) = [line for line in printed(prod, 200).splitlines() if pod.name in line]
+def test_wide_tables_have_one_line_a_pod_with_all_that_is_asked_for(several_pools: RehearsalReport) -> None:
+    pod = next(pod for pod in several_pools.pods if pod.accelerators)
+    (line,) = [line for line in printed(several_pools, 200).splitlines() if pod.name in line]
     assert pod.scheduled_seconds is not None
     assert pod.ready_seconds is not None
     expected = [pod.node, pod.instance_type, "8 nvidia.com/gpu", f"{pod.scheduled_seconds:.1f} s"]
@@ -77,9 +78,9 @@ def test_wide_tables_have_one_line_a_pod_with_all_that_is_asked_for(prod: Rehear
         assert each in line
 
 
-def test_narrow_tables_say_the_same(prod: RehearsalReport) -> None:
-    lines = printed(prod, 80).splitlines()
-    pod = next(pod for pod in prod.pods if pod.accelerators)
+def test_narrow_tables_say_the_same(several_pools: RehearsalReport) -> None:
+    lines = printed(several_pools, 80).splitlines()
+    pod = next(pod for pod in several_pools.pods if pod.accelerators)
     first = next(index for index, line in enumerate(lines) if pod.name in line)
     assert f"{pod.scheduled_seconds:.1f} s" in lines[first]
     assert f"Ready {pod.ready_seconds:.1f} s" in lines[first]
@@ -87,54 +88,62 @@ def test_narrow_tables_say_the_same(prod: RehearsalReport) -> None:
     assert "8 nvidia.com/gpu" in lines[first + 2]
 
 
-def test_the_verdict_and_the_totals_come_last(prod: RehearsalReport, failing: RehearsalReport) -> None:
-    verdict, cost = printed(prod, 80).splitlines()[-2:]
+def test_the_verdict_and_the_totals_come_last(several_pools: RehearsalReport, not_ready: RehearsalReport) -> None:
+    verdict, cost = printed(several_pools, 80).splitlines()[-2:]
     assert verdict == "READY  prod: 13 of 13 pods ready, 93.7 s after the command"
-    assert cost == "6 nodes, $62.659 an hour, $45,741 a month"
-    assert printed(failing, 80).splitlines()[-2].startswith("NOT READY  staging: 1 of 4 pods ready")
+    assert cost == "6 nodes (1 reserved, paid for apart), $62.659 an hour, $45,741 a month"
+    assert printed(not_ready, 80).splitlines()[-2].startswith("NOT READY  staging: 1 of 4 pods ready")
 
 
-def test_used_and_available_stand_beside_each_node(prod: RehearsalReport) -> None:
+def test_used_and_available_stand_beside_each_node(several_pools: RehearsalReport) -> None:
     for width in (80, 200):
-        text = printed(prod, width)
+        text = printed(several_pools, width)
         for each in ("3/4 nvidia.com/gpu", "0/32 vpc.amazonaws.com/efa", "9.2/47.8 cores", "36.1/178.4 GiB"):
             assert each in text
 
 
-def test_an_unschedulable_pod_says_what_each_pool_fails_on(failing: RehearsalReport) -> None:
-    text = " ".join(printed(failing, 80).split())
-    for pod in failing.pods:
+def test_reserved_capacity_is_not_shown_as_free(several_pools: RehearsalReport) -> None:
+    (reserved,) = [node for node in several_pools.nodes if node.capacity_type == "reserved"]
+    (line,) = [line for line in printed(several_pools, 200).splitlines() if line.strip().startswith(reserved.name)]
+    assert line.split()[-1] == "reserved"
+    dear = replace(several_pools, nodes=(replace(reserved, dollars_per_hour=55.04),))
+    assert "$55.040" in printed(dear, 200)
+
+
+def test_an_unschedulable_pod_says_what_each_pool_fails_on(not_ready: RehearsalReport) -> None:
+    text = " ".join(printed(not_ready, 80).split())
+    for pod in not_ready.pods:
         assert pod.reason in text
         for pool, requirement in pod.exclusions.items():
             assert f"{pool} " in text
             assert requirement in text
 
 
-def test_pods_with_one_reason_are_told_once(failing: RehearsalReport) -> None:
+def test_pods_with_one_reason_are_told_once(not_ready: RehearsalReport) -> None:
     requirement = "which the pod does not tolerate"
-    pods_with_it = [pod for pod in failing.pods if any(requirement in each for each in pod.exclusions.values())]
+    pods_with_it = [pod for pod in not_ready.pods if any(requirement in each for each in pod.exclusions.values())]
     assert len(pods_with_it) == 2
-    assert printed(failing, 200).count("no node pool can host the pod") == 1
+    assert printed(not_ready, 200).count("no node pool can host the pod") == 1
 
 
-def test_warnings_assumptions_and_limits_are_there(prod: RehearsalReport) -> None:
-    text = " ".join(printed(prod, 80).split())
-    for warning in prod.warnings:
+def test_warnings_assumptions_and_limits_are_there(several_pools: RehearsalReport) -> None:
+    text = " ".join(printed(several_pools, 80).split())
+    for warning in several_pools.warnings:
         assert warning.message in text
         assert f"{warning.reason} {warning.object}" in text
-    for sentence in (*prod.assumptions, *prod.limits):
+    for sentence in (*several_pools.assumptions, *several_pools.limits):
         assert sentence in text
 
 
-def test_empty_parts_are_left_out(dev: RehearsalReport, empty: RehearsalReport) -> None:
-    assert "Warnings" not in printed(dev, 80)
+def test_empty_parts_are_left_out(one_gpu: RehearsalReport, empty: RehearsalReport) -> None:
+    assert "Warnings" not in printed(one_gpu, 80)
     text = printed(empty, 80)
     assert "Nodes" not in text
     assert text.splitlines()[-2].startswith("NOT READY  dev: 0 of 0 pods ready")
 
 
 def test_a_terminal_gets_colours_and_a_file_none() -> None:
-    sample = Path(__file__).parent / "sample.json"
+    sample = Path(__file__).parent / "several-pools.json"
     assert "\x1b[1;7;32mREADY" in show_in_terminal(sample, {})
     environment = {key: value for key, value in os.environ.items() if key not in {"FORCE_COLOR", "COLUMNS"}}
     piped = subprocess.run(
@@ -145,7 +154,7 @@ def test_a_terminal_gets_colours_and_a_file_none() -> None:
 
 
 def test_no_color_is_heeded() -> None:
-    sample = Path(__file__).parent / "sample-failing.json"
+    sample = Path(__file__).parent / "not-ready.json"
     text = show_in_terminal(sample, {"NO_COLOR": "1"})
     assert "NOT READY" in text
     assert not any(f"{separator}{colour}m" in text for separator in "[;" for colour in range(30, 38))
@@ -158,5 +167,5 @@ def test_names_are_neither_markup_nor_control_codes(hostile: Callable[[str], Reh
     assert not {"\x1b", "\x07", "\u202e"} & set(steered)
 
 
-def test_the_hourly_sum_makes_the_month(dev: RehearsalReport) -> None:
-    assert "$1.000 an hour, $730 a month" in printed(replace(dev, dollars_per_hour=1.0), 80)
+def test_the_hourly_sum_makes_the_month(one_gpu: RehearsalReport) -> None:
+    assert "$1.000 an hour, $730 a month" in printed(replace(one_gpu, dollars_per_hour=1.0), 80)

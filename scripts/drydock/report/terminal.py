@@ -14,9 +14,9 @@ from drydock.report.summary import (
     Blocked,
     accelerators_text,
     blocked_pods,
+    cost_text,
     counted,
-    hourly,
-    monthly,
+    node_price,
     ordered_nodes,
     ordered_pods,
     printable,
@@ -46,7 +46,7 @@ def print_report(report: RehearsalReport, console: Console | None = None) -> Non
         nodes = ordered_nodes(report)
         _heading(console, "Nodes")
         _print_fitting(console, _nodes_in_lines(nodes), _nodes_stacked(nodes))
-        console.print(_text(f"  Total: {_cost(report)}", "bold"))
+        console.print(_text(f"  Total: {cost_text(report)}", "bold"))
     if report.warnings:
         _heading(console, "Warnings")
         console.print(_warnings(report.warnings))
@@ -77,12 +77,7 @@ def _verdict(report: RehearsalReport) -> Text:
     verdict = ("READY", "bold reverse green") if report.ready else ("NOT READY", "bold reverse red")
     pods = f"{ready_pods(report)} of {counted(len(report.pods), 'pod')} ready"
     when = f"{seconds_text(report.seconds)} after the command"
-    return Text.assemble(verdict, _text(f"  {report.environment}: {pods}, {when}\n{_cost(report)}", "bold"))
-
-
-def _cost(report: RehearsalReport) -> str:
-    price = f"{hourly(report.dollars_per_hour)} an hour, {monthly(report.dollars_per_hour)} a month"
-    return f"{counted(len(report.nodes), 'node')}, {price}"
+    return Text.assemble(verdict, _text(f"  {report.environment}: {pods}, {when}\n{cost_text(report)}", "bold"))
 
 
 def _pods_in_lines(pods: Iterable[PodReport]) -> Table:
@@ -131,7 +126,7 @@ def _nodes_in_lines(nodes: Iterable[NodeReport]) -> Table:
             _text(", ".join(_accelerators_used(node))),
             cpu,
             memory,
-            hourly(node.dollars_per_hour),
+            node_price(node),
         )
     return table
 
@@ -144,7 +139,7 @@ def _nodes_stacked(nodes: Iterable[NodeReport]) -> Table:
     for node in nodes:
         cell = _stack([f"{node.instance_type}, {node.capacity_type}", node.name, f"{node.pool}, {node.zone}"])
         used = _text("\n".join([*_accelerators_used(node), *_used(node)]))
-        table.add_row(cell, used, hourly(node.dollars_per_hour))
+        table.add_row(cell, used, node_price(node))
     return table
 
 
