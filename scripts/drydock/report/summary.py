@@ -108,7 +108,7 @@ def blocked_pods(report: RehearsalReport) -> tuple[Blocked, ...]:
 
 
 def is_reserved(node: NodeReport) -> bool:
-    """Whether a node is reserved capacity at next to no price, which is Karpenter's: the reservation is paid for apart."""
+    """Whether a node is reserved capacity, for which Karpenter's price is next to nothing: it is paid for apart."""
     return node.capacity_type == "reserved" and node.dollars_per_hour < _LEAST_SHOWN
 
 
