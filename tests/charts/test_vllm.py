@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import yaml
 
-from charts.vllm_models import HUB, S3, container, environment, pod, render, the, values, volumes
 from drydock.charts import AssembledCharts
 from drydock.errors import RenderError
 from drydock.pytest_plugin import RenderChart
+from tests.charts.vllm_models import HUB, S3, container, environment, pod, render, the, values, volumes
 
 FILES = Path(__file__).resolve().parents[2] / "charts" / "vllm" / "files"
 RICH: dict[str, Any] = {
@@ -659,7 +659,9 @@ def test_notes_say_where_a_model_is_and_what_it_needs(
     file = tmp_path / "values.yaml"
     file.write_text(yaml.safe_dump(values({"source": gated, "apiKeySecret": {"name": "api-key"}})))
     command = [drydock_tool("helm4"), "install", "genai", drydock_charts.chart("vllm"), "--dry-run=client", "-f", file]
-    notes = subprocess.run(command, capture_output=True, text=True, check=True).stdout.partition("NOTES:")[2]
+    notes = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True).stdout.partition(
+        "NOTES:"
+    )[2]
     assert "http://genai-vllm-small.default:8000/v1" in notes
     assert "needs the Secret hf-secret with key hf_api_token" in notes
     assert "needs the Secret api-key with key api_key" in notes

@@ -70,7 +70,7 @@ Declared helpers:
 {{- if gt (int $model.rollout.maxSurge) 0 -}}
 {{- fail (printf "%s: only one node can mount a ReadWriteOnce volume, so the new pod of a rollout would wait for the old one for ever: set rollout.maxSurge to 0" .key) -}}
 {{- end -}}
-{{- if and (not $model.scheduling.zone) (ne 1 (len (.context.root.Values.global | default dict).zones)) -}}
+{{- if and (not $model.scheduling.zone) (ne 1 (len ((.context.root.Values.global | default dict).zones | default list))) -}}
 {{- fail (printf "%s: a ReadWriteOnce volume (EBS) exists in one zone, and the pod could be started in another: set scheduling.zone, or accessMode to ReadWriteMany on EFS or FSx" .key) -}}
 {{- end -}}
 {{- end -}}
