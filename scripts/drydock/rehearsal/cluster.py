@@ -14,6 +14,7 @@ from drydock.errors import ClusterError, UsageError
 from drydock.rehearsal import runs
 from drydock.rehearsal.api import Api
 from drydock.rehearsal.aws.account import Account
+from drydock.rehearsal.aws.prices import Offerings, load_prices, offerings_from, price_file, read_offerings
 from drydock.rehearsal.children import last_lines, remedy
 from drydock.rehearsal.credentials import Credentials
 from drydock.rehearsal.events import (
@@ -63,6 +64,9 @@ class RehearsalCluster:
         port: int = 0,
     ) -> None:
         self.folder = folder
+        self.spot_price_share = spot_price_share
+        self._karpenter = tools["karpenter"]
+        self._cache = cache
         programs = {name: str(tools[name]) for name in TOOLS}
         self._order = runs.Order(programs, tuple(map(str, crds)), str(cache), spot_price_share, port)
         self._changed = threading.Condition()
@@ -180,6 +184,16 @@ class RehearsalCluster:
         with self._changed:
             return {each.pool: each.reason for each in self._events if isinstance(each, PoolSkipped)}
 
+    def offerings(self, account: Account, metrics: str) -> Offerings:
+        """Prices of everything that the account's zones offer, as Karpenter exports them or did before.
+
+        Args:
+            account: gives the region and zones.
+            metrics: Karpenter's metrics page; it may be that of a Karpenter too young to have exported prices.
+        """
+        known = load_prices(price_file(self._cache, self._karpenter, account.region)) or {}
+        return {**offerings_from(known, account.zones, self.spot_price_share), **read_offerings(metrics)}
+
     def check(self) -> None:
         """Find out whether the cluster is well.
 
@@ -222,11 +236,12 @@ class RehearsalCluster:
             raise ClusterError(f"the cluster's supervisor ended; its last lines ({log}):\n{text}", remedy=remedy(text))
 
     def _listen(self, source: IO[str]) -> None:
-        for line in source:
-            event = read_event(line)
-            with self._changed:
-                self._events.append(event)
-                self._changed.notify_all()
+        with source:
+            for line in source:
+                event = read_event(line)
+                with self._changed:
+                    self._events.append(event)
+                    self._changed.notify_all()
         with self._changed:
             self._listening = False
             self._changed.notify_all()

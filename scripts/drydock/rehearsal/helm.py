@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from drydock import process
 from drydock.environments import Environment
@@ -65,33 +64,3 @@ class Helm:
 
     def _settings(self) -> Mapping[str, str]:
         return {f"HELM_{kind}_HOME": str(self.home / kind.lower()) for kind in ("CACHE", "CONFIG", "DATA")}
-
-
-def merged_values(program: Path, chart: Path, environment: Environment) -> dict[str, Any]:
-    """The values that Helm hands to the chart: its defaults with the environment's stack on top.
-
-    Raises:
-        ClusterError: Helm refused the stack.
-    """
-    import json
-
-    arguments = [*environment.helm_arguments(), "--namespace", environment.namespace]
-    command = [str(program), "install", RELEASE, str(chart), "--dry-run=client", "-o", "json", *arguments]
-    try:
-        release = json.loads(process.run(command).stdout)
-    except ToolError as error:
-        raise ClusterError(f"environment {environment.name}: {helm_reason(error.stderr or error.message)}") from error
-    return merge(release["chart"].get("values") or {}, release.get("config") or {})
-
-
-def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Maps merged as Helm does: key by key, and null takes a key away."""
-    merged = dict(below)
-    for key, value in above.items():
-        if value is None:
-            merged.pop(key, None)
-        elif isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):
-            merged[key] = merge(merged[key], value)
-        else:
-            merged[key] = value
-    return merged

@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,6 +89,12 @@ def metrics(pid: int) -> str:
             if answer.status == _OK:
                 return str(answer.data.decode())
     return ""
+
+
+def read_version(metrics_page: str) -> str:
+    """Karpenter's version out of its metrics page; empty when it does not tell."""
+    found = re.search(r'^karpenter_build_info\{[^}]*\bversion="([^"]+)"', metrics_page, re.MULTILINE)
+    return found.group(1) if found else ""
 
 
 def read_line(line: str) -> Decided | PoolSkipped | None:

@@ -1,18 +1,15 @@
 """What the stand-in for AWS must hold for an environment: read from its values and manifests, sent as plain data."""
 
 import json
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from drydock.checks.scheduling.account import account_of
 from drydock.environments import CapacityReservation, Environment
 from drydock.manifests import Manifest
 
-DEFAULT_REGION = "us-west-2"
-DEFAULT_ZONE_COUNT = 3
-_ZONE = "topology.kubernetes.io/zone"
-_ZONE_NAME = re.compile(r"^([a-z]{2}(?:-[a-z]+)+-\d)[a-z]$")
+_CLUSTER_TAG = "karpenter.sh/discovery"
 
 
 @dataclass(frozen=True)
@@ -55,58 +52,28 @@ class Account:
         )
 
 
-def expected_account(environment: Environment, manifests: Sequence[Manifest], values: Mapping[str, Any]) -> Account:
+def expected_account(environment: Environment, manifests: Sequence[Manifest]) -> Account:
     """The account that an environment's objects and values speak of.
 
     Args:
-        environment: names the capacity reservations.
+        environment: names the capacity reservations, and by its values the region and zones.
         manifests: all its rendered objects.
-        values: its merged values; `global.clusterName`, `global.region` and `global.zones` are read when there.
     """
-    shared = values.get("global") or {}
+    place = account_of(environment, manifests)
     node_classes = tuple(each.content["spec"] for each in manifests if each.kind == "EC2NodeClass")
-    zones = _once(
-        [
-            *_names(shared.get("zones")),
-            *_pool_zones(manifests),
-            *(each.zone for each in environment.capacity_reservations),
-        ]
-    )
-    region = str(shared.get("region") or _region_of(zones) or DEFAULT_REGION)
     return Account(
-        cluster_name=str(shared.get("clusterName") or _discovered_name(node_classes) or "drydock"),
-        region=region,
-        zones=tuple(sorted(zones)) or tuple(f"{region}{letter}" for letter in "abc"[:DEFAULT_ZONE_COUNT]),
-        node_classes=node_classes,
-        capacity_reservations=environment.capacity_reservations,
+        cluster_name=_discovered_name(node_classes) or "drydock",
+        region=place.region,
+        zones=place.zones,
+        node_classes=_once(node_classes),
+        capacity_reservations=place.reservations,
     )
-
-
-def _names(zones: Any) -> list[str]:
-    """Zones as values give them: a list of names, or a map by name with false for those left out."""
-    if isinstance(zones, Mapping):
-        return [str(name) for name, used in zones.items() if used]
-    return [str(zone) for zone in zones or []]
-
-
-def _pool_zones(manifests: Sequence[Manifest]) -> Iterable[str]:
-    for pool in manifests:
-        if pool.kind != "NodePool":
-            continue
-        for requirement in pool.content["spec"]["template"]["spec"].get("requirements", []):
-            if requirement["key"] == _ZONE and requirement["operator"] == "In":
-                yield from requirement["values"]
-
-
-def _region_of(zones: Sequence[str]) -> str | None:
-    named = [match.group(1) for zone in zones if (match := _ZONE_NAME.match(zone))]
-    return named[0] if named else None
 
 
 def _discovered_name(node_classes: Sequence[Mapping[str, Any]]) -> str | None:
     for spec in node_classes:
         for term in spec.get("subnetSelectorTerms", []):
-            if name := term.get("tags", {}).get("karpenter.sh/discovery"):
+            if name := term.get("tags", {}).get(_CLUSTER_TAG):
                 return str(name)
     return None
 

@@ -8,7 +8,7 @@ it given back as the spot price: an assumption that the report names.
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 DEFAULT_SPOT_PRICE_SHARE = 0.5
@@ -33,6 +33,16 @@ def read_offerings(metrics: str) -> Offerings:
 def on_demand_prices(offerings: Offerings) -> dict[str, float]:
     """On-demand dollars an hour by instance type (the same in every zone of a region)."""
     return {kind: price for (kind, _, capacity), price in sorted(offerings.items()) if capacity == "on-demand"}
+
+
+def offerings_from(on_demand: Mapping[str, float], zones: Iterable[str], spot_share: float) -> Offerings:
+    """The offerings that on-demand prices and a share of them for spot come to."""
+    return {
+        (kind, zone, capacity): price * share
+        for kind, price in on_demand.items()
+        for zone in zones
+        for capacity, share in (("on-demand", 1.0), ("spot", spot_share))
+    }
 
 
 def price_file(cache: Path, karpenter: Path, region: str) -> Path:

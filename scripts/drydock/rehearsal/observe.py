@@ -1,0 +1,103 @@
+"""What happens on a rehearsal cluster, told by watches and kept with the time of its arrival."""
+
+import queue
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from drydock.rehearsal.api import Api, collection
+from drydock.rehearsal.objects import full_name, is_true
+from drydock.rehearsal.watching import follow, in_background
+
+COLLECTIONS = {
+    "Pod": collection("v1", "pods"),
+    "Node": collection("v1", "nodes"),
+    "Event": collection("v1", "events"),
+    "PersistentVolumeClaim": collection("v1", "persistentvolumeclaims"),
+    "StorageClass": collection("storage.k8s.io/v1", "storageclasses"),
+    "Deployment": collection("apps/v1", "deployments"),
+    "ReplicaSet": collection("apps/v1", "replicasets"),
+    "StatefulSet": collection("apps/v1", "statefulsets"),
+    "DaemonSet": collection("apps/v1", "daemonsets"),
+    "Job": collection("batch/v1", "jobs"),
+    "NodePool": collection("karpenter.sh/v1", "nodepools"),
+    "NodeClaim": collection("karpenter.sh/v1", "nodeclaims"),
+    "EC2NodeClass": collection("karpenter.k8s.aws/v1", "ec2nodeclasses"),
+}
+WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet", "Job")
+
+
+@dataclass
+class PodTimes:
+    """When a pod was first seen in each state, as Unix time."""
+
+    created: float
+    scheduled: float | None = None
+    ready: float | None = None
+
+
+@dataclass
+class Scene:
+    """Every object as it was seen last.
+
+    Attributes:
+        objects: by kind, then by uid.
+        times: of pods, by uid.
+        changed: when anything but an event changed last, as Unix time.
+    """
+
+    objects: dict[str, dict[str, Any]] = field(default_factory=lambda: {kind: {} for kind in COLLECTIONS})
+    times: dict[str, PodTimes] = field(default_factory=dict)
+    changed: float = 0.0
+
+    def of(self, kind: str) -> Iterator[Any]:
+        """The objects of a kind."""
+        yield from self.objects[kind].values()
+
+    def named(self, kind: str) -> dict[str, Any]:
+        """The objects of a kind by `namespace/name`."""
+        return {full_name(each): each for each in self.of(kind)}
+
+    def see(self, kind: str, change: str, content: Mapping[str, Any], when: float) -> None:
+        """Take note of one change."""
+        identity = content["metadata"]["uid"]
+        if change == "DELETED":
+            self.objects[kind].pop(identity, None)
+        else:
+            self.objects[kind][identity] = content
+        if kind == "Pod":
+            self._time(identity, content, when)
+        if kind != "Event":
+            self.changed = when
+
+    def _time(self, identity: str, pod: Mapping[str, Any], when: float) -> None:
+        times = self.times.setdefault(identity, PodTimes(when))
+        if times.scheduled is None and pod["spec"].get("nodeName"):
+            times.scheduled = when
+        if times.ready is None and (is_true(pod, "Ready") or pod["status"].get("phase") == "Succeeded"):
+            times.ready = when
+
+
+class Observer:
+    """Watches a cluster for as long as it lives; `scene` changes only in `look`."""
+
+    def __init__(self, api: Api) -> None:
+        self.scene = Scene()
+        self._api = api
+        self._seen: queue.SimpleQueue[tuple[str, str, Mapping[str, Any], float]] = queue.SimpleQueue()
+        for kind, path in COLLECTIONS.items():
+            in_background(self._watch, kind, path)
+
+    def look(self, seconds: float) -> None:
+        """Wait up to `seconds` for a change, then take note of all there are."""
+        try:
+            self.scene.see(*self._seen.get(timeout=seconds))
+            while True:
+                self.scene.see(*self._seen.get_nowait())
+        except queue.Empty:
+            return
+
+    def _watch(self, kind: str, path: str) -> None:
+        for change, content in follow(self._api, path):
+            self._seen.put((kind, change, content, time.time()))

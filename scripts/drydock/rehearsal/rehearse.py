@@ -1,0 +1,169 @@
+"""The main job: an environment on a rehearsal cluster, from nothing to a report."""
+
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from drydock.charts import assemble_charts
+from drydock.environments import Environment
+from drydock.progress import Progress
+from drydock.project import Project
+from drydock.rehearsal.aws.prices import DEFAULT_SPOT_PRICE_SHARE
+from drydock.rehearsal.cluster import RehearsalCluster
+from drydock.rehearsal.karpenter import metrics, read_version
+from drydock.rehearsal.release import DEFAULT_TIMEOUT, Outcome, Release
+from drydock.rehearsal.results import Circumstances, build_report
+from drydock.rehearsal.runs import RunFolder, new_run_folder
+from drydock.rehearsal.steps import StepClock
+from drydock.report.model import RehearsalReport
+
+_DATA = Path(__file__).resolve().parents[1] / "data" / "crds"
+
+LIMITS = (
+    "Images were neither pulled nor run: whether one exists, starts and serves, and how long pulling it and loading a "
+    "model takes, is not in the seconds to ready.",
+    "There are no drivers, kernels or networks: GPUs, EFA and NCCL work, and NetworkPolicies hold, is not shown.",
+    "EC2 always had the capacity; spot interruptions and insufficient-capacity errors did not happen.",
+    "Nothing measures pods here, so autoscaling on metrics did not happen.",
+    "AWS answered from a stand-in that holds what the node classes select; that the real account does is not shown.",
+)
+_ASSUMPTIONS = (
+    "Prices are those that Karpenter knows: on-demand, Linux, without savings plans, volumes and traffic.",
+    "EC2 takes the cheapest of the offerings that Karpenter asks for; for spot it weighs capacity too.",
+    "Reserved capacity counts at the on-demand price: it is paid for whether used or not.",
+)
+_AUTO_MODE_LIMIT = (
+    "EKS Auto Mode runs in AWS only: the same pools were rehearsed with Karpenter in the cluster "
+    "(global.autoMode.enabled=false)."
+)
+
+
+@dataclass(frozen=True)
+class Rehearsed:
+    """A rehearsal's result.
+
+    Attributes:
+        report: what was found.
+        folder: of the rehearsal, with the logs.
+        kubeconfig: of the cluster when it was kept, else None.
+    """
+
+    report: RehearsalReport
+    folder: RunFolder
+    kubeconfig: Path | None
+
+
+def suite_crds(project: Project) -> list[Path]:
+    """Files of the CRDs that Karpenter needs before it starts, and of what only EKS brings."""
+    karpenter = project.charts_dir / "crds" / "charts" / "karpenter" / "crds"
+    return [*sorted(karpenter.glob("*.yaml")), *sorted(_DATA.glob("*.yaml"))]
+
+
+def rehearse(
+    project: Project,
+    tools: Mapping[str, Path],
+    environment: Environment,
+    *,
+    progress: Progress,
+    folder: RunFolder | None = None,
+    helm: str = "helm4",
+    keep: bool = False,
+    check: Callable[[], None] | None = None,
+    spot_price_share: float = DEFAULT_SPOT_PRICE_SHARE,
+    timeout: float = DEFAULT_TIMEOUT,
+    started: float | None = None,
+    port: int = 0,
+) -> Rehearsed:
+    """Install an environment on a cluster of its own, watch what becomes of it, and report.
+
+    Args:
+        project: the suite.
+        tools: paths of `helm4` or `helm3` and of the programs in `cluster.TOOLS`.
+        environment: what to install.
+        progress: shows the steps.
+        folder: of the rehearsal; a new one when absent.
+        helm: which of the tools installs.
+        keep: leave the cluster running; `runs.down` ends it.
+        check: runs beside the start of the cluster; nothing is installed when it raises.
+        spot_price_share: spot price as a share of the on-demand price.
+        timeout: seconds to wait for a verdict after the install.
+        started: when the command was given, as Unix time; now when absent.
+        port: of the API server; 0 takes a free one.
+
+    Raises:
+        ClusterError: the cluster or the install failed.
+        RenderError: the environment does not render.
+        DrydockError: whatever `check` raises.
+    """
+    clock = StepClock(progress, started or time.time())
+    folder = folder or new_run_folder(project, environment.name)
+    cluster = RehearsalCluster(
+        folder,
+        tools,
+        crds=suite_crds(project),
+        cache=project.cache_dir / "rehearsal",
+        spot_price_share=spot_price_share,
+        port=port,
+    )
+    with cluster:
+        release = Release(cluster, tools[helm], assemble_charts(project))
+        _prepare(cluster, release, environment, check, clock)
+        with clock.step("Install with Helm"):
+            release.install()
+        with clock.step("Wait until every workload is ready or can never be") as step:
+            outcome = release.wait(timeout, step)
+        seconds = time.time() - clock.begun
+        report = _report(cluster, release, outcome, clock, seconds)
+        if keep:
+            cluster.keep()
+    return Rehearsed(report, folder, cluster.kubeconfig if keep else None)
+
+
+def _prepare(
+    cluster: RehearsalCluster,
+    release: Release,
+    environment: Environment,
+    check: Callable[[], None] | None,
+    clock: StepClock,
+) -> None:
+    """Everything up to the install; the check goes on beside the start of the cluster."""
+    beside = ThreadPoolExecutor(max_workers=1)
+    try:
+        checked = beside.submit(check) if check else None
+        with clock.step("Render the environment"):
+            release.seed(environment)
+        with clock.step("Start the control plane"):
+            cluster.await_api()
+        if checked:
+            with clock.step("Validate"):
+                checked.result()
+    finally:
+        beside.shutdown(wait=False, cancel_futures=True)
+
+
+def _report(
+    cluster: RehearsalCluster, release: Release, outcome: Outcome, clock: StepClock, seconds: float
+) -> RehearsalReport:
+    page = metrics(cluster.karpenter_pid)
+    circumstances = Circumstances(
+        environment=release.environment.name,
+        started=clock.begun,
+        install_began=release.install_began,
+        seconds=seconds,
+        versions={
+            "kubernetes": cluster.kubernetes_version,
+            "karpenter": read_version(page),
+            "helm": release.helm_version(),
+        },
+        steps=clock.with_background(cluster.steps()),
+        offerings=cluster.offerings(release.account, page),
+        assumptions=(*_ASSUMPTIONS, _spot_assumption(cluster.spot_price_share), *release.prerequisites.told()),
+        limits=(*LIMITS, _AUTO_MODE_LIMIT) if release.auto_mode else LIMITS,
+    )
+    return build_report(release.scene, outcome.verdict, circumstances)
+
+
+def _spot_assumption(share: float) -> str:
+    return f"Spot capacity is priced at {share:.0%} of on-demand, in every zone and at any time."

@@ -1,0 +1,239 @@
+"""Installs an environment on a rehearsal cluster and finds out what becomes of it."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from drydock.charts import AssembledCharts
+from drydock.environments import Environment
+from drydock.errors import ClusterError
+from drydock.progress import Step
+from drydock.rehearsal.api import Api, collection
+from drydock.rehearsal.aws.account import Account, expected_account
+from drydock.rehearsal.cluster import RehearsalCluster
+from drydock.rehearsal.helm import Helm
+from drydock.rehearsal.objects import full_name
+from drydock.rehearsal.observe import COLLECTIONS, WORKLOADS, Observer, Scene
+from drydock.rehearsal.prerequisites import Prerequisites, create_prerequisites, find_prerequisites
+from drydock.rehearsal.verdict import NUDGE, Expected, Verdict, judge, pending_pods, pools_settled_at
+from drydock.render import RenderedEnvironment, render
+
+DEFAULT_TIMEOUT = 300.0
+_LOOK_SECONDS = 0.1
+_SIBLING_SECONDS = 0.5
+_PODS = collection("v1", "pods", "kube-system")
+AUTO_MODE_OFF = "global.autoMode.enabled=false"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of an install or upgrade.
+
+    Attributes:
+        verdict: see its class; one that is not final says what was still missing when time was over.
+        seconds: from the end of Helm's call to the verdict.
+    """
+
+    verdict: Verdict
+    seconds: float
+
+    @property
+    def ready(self) -> bool:
+        """Every workload is ready."""
+        return self.verdict.ready
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """An environment as it is rehearsed, and what it expects."""
+
+    environment: Environment
+    account: Account
+    prerequisites: Prerequisites
+    auto_mode: bool
+
+
+class Release:
+    """The suite's release on one rehearsal cluster: any number of installs, upgrades, rollbacks and uninstalls.
+
+    Args:
+        cluster: started; it need not be ready.
+        helm: path of Helm 3 or 4.
+        charts: holds the umbrella.
+    """
+
+    def __init__(self, cluster: RehearsalCluster, helm: Path, charts: AssembledCharts) -> None:
+        self._cluster = cluster
+        self._program = helm
+        self._charts = charts
+        self._observer: Observer | None = None
+        self._expected: Expected | None = None
+        self._wanted: Wanted | None = None
+        self.install_began: float | None = None
+
+    @property
+    def scene(self) -> Scene:
+        """Every object of the cluster as it was seen last."""
+        return self._watching().scene
+
+    @property
+    def environment(self) -> Environment:
+        """The environment that was seeded last, as it is rehearsed."""
+        return self._seeded.environment
+
+    @property
+    def account(self) -> Account:
+        """What it expects of AWS."""
+        return self._seeded.account
+
+    @property
+    def prerequisites(self) -> Prerequisites:
+        """What it takes for granted in the cluster."""
+        return self._seeded.prerequisites
+
+    @property
+    def auto_mode(self) -> bool:
+        """Whether it is for EKS Auto Mode, and rehearsed with Karpenter in the cluster."""
+        return self._seeded.auto_mode
+
+    def seed(self, environment: Environment) -> None:
+        """Render an environment as it can be rehearsed, and have AWS hold what it expects.
+
+        One for EKS Auto Mode is rendered for Karpenter in the cluster instead, with the same pools.
+
+        Raises:
+            RenderError: it does not render.
+        """
+        rendered = render(self._program, self._charts, environment)
+        auto_mode = is_auto_mode(rendered)
+        if auto_mode:
+            rendered = render(self._program, self._charts, environment.stacked((), (AUTO_MODE_OFF,)))
+        self._wanted = Wanted(
+            environment=rendered.environment,
+            account=expected_account(rendered.environment, rendered.manifests),
+            prerequisites=find_prerequisites(rendered.environment, rendered.manifests),
+            auto_mode=auto_mode,
+        )
+        self._cluster.seed(self._wanted.account)
+
+    def install(self) -> None:
+        """Make what the seeded environment takes for granted, then `helm install` it.
+
+        Raises:
+            ClusterError: the cluster did not start, or Helm refused.
+        """
+        self._change(lambda helm: helm.install(self._charts.umbrella, self.environment))
+
+    def upgrade(self) -> None:
+        """Make what the seeded environment takes for granted, then `helm upgrade` to its values."""
+        self._change(lambda helm: helm.upgrade(self._charts.umbrella, self.environment))
+
+    def rollback(self, revision: int = 0) -> None:
+        """`helm rollback`, to the revision before the last or to a given one."""
+        self._change(lambda helm: helm.rollback(self.environment.namespace, revision))
+
+    def uninstall(self) -> None:
+        """`helm uninstall`."""
+        self._change(lambda helm: helm.uninstall(self.environment.namespace))
+
+    def helm_version(self) -> str:
+        """Of the Helm that installs."""
+        return self._cluster.helm(self._program).version()
+
+    def wait(self, timeout: float = DEFAULT_TIMEOUT, step: Step | None = None) -> Outcome:
+        """Watch until every workload is ready, or one can never be, or time is over.
+
+        Args:
+            timeout: seconds.
+            step: told what is missing.
+
+        Raises:
+            ClusterError: nothing was installed, or the cluster failed.
+        """
+        if self._expected is None:
+            raise ClusterError("nothing was installed yet")
+        began = time.time()
+        nudged = False
+        try:
+            while True:
+                verdict = self._verdict(self._expected)
+                if verdict.final or time.time() - began > timeout:
+                    return Outcome(verdict, time.time() - self._expected.since)
+                if not nudged and self._should_nudge():
+                    nudged = self._nudge()
+                if step:
+                    step.detail(", ".join(verdict.waiting[:3]))
+        finally:
+            if nudged:
+                self._cluster.await_api().delete(f"{_PODS}/{NUDGE}")
+
+    def _verdict(self, expected: Expected) -> Verdict:
+        self._watching().look(_LOOK_SECONDS)
+        self._cluster.check()
+        verdict = self._judge(expected)
+        if verdict.obstacles:  # Karpenter tells of one pod after the other
+            end = time.monotonic() + _SIBLING_SECONDS
+            while time.monotonic() < end:
+                self._watching().look(_LOOK_SECONDS)
+            verdict = self._judge(expected)
+        return verdict
+
+    def _judge(self, expected: Expected) -> Verdict:
+        return judge(self.scene, expected, self._cluster.decisions(), self._cluster.skipped_pools())
+
+    def _watching(self) -> Observer:
+        if self._observer is None:
+            self._observer = Observer(self._cluster.await_api())
+        return self._observer
+
+    @property
+    def _seeded(self) -> "Wanted":
+        if self._wanted is None:
+            raise ClusterError("no environment was seeded yet")
+        return self._wanted
+
+    def _change(self, change: Callable[[Helm], None]) -> None:
+        api = self._cluster.await_api()
+        self._watching()
+        create_prerequisites(api, self.prerequisites)
+        self.install_began = self.install_began or time.time()
+        change(self._cluster.helm(self._program))
+        self._expected = Expected(_generations(api), time.time())
+
+    def _should_nudge(self) -> bool:
+        return pools_settled_at(self.scene) is not None and bool(pending_pods(self.scene))
+
+    def _nudge(self) -> bool:
+        """Have Karpenter look at the pending pods now.
+
+        It looked at them when they appeared, before the node pools of the same release were usable, and would look
+        again ten seconds later. Any new pod that finds no node makes it look at all.
+        """
+        pod = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": NUDGE},
+            "spec": {
+                "automountServiceAccountToken": False,
+                "terminationGracePeriodSeconds": 0,
+                "nodeSelector": {"drydock.dev/nudge": "true"},
+                "containers": [{"name": "none", "image": "none"}],
+            },
+        }
+        self._cluster.await_api().create(_PODS, pod)
+        return True
+
+
+def is_auto_mode(rendered: RenderedEnvironment) -> bool:
+    """Whether EKS Auto Mode is to run the nodes, which nothing outside AWS can stand in for."""
+    return any(each.api_version.startswith("eks.amazonaws.com/") for each in rendered.manifests)
+
+
+def _generations(api: Api) -> dict[str, int]:
+    """Generation of every workload, by `Kind/namespace/name`."""
+    return {
+        f"{kind}/{full_name(each)}": each["metadata"].get("generation", 0)
+        for kind in WORKLOADS
+        for each in api.get(COLLECTIONS[kind])["items"]
+    }

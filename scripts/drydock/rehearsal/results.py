@@ -1,0 +1,179 @@
+"""The report of a rehearsal, filled from what was seen."""
+
+import datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from drydock.checks.scheduling.pods import pod_requests
+from drydock.instance_types.quantity import GIB, add, amounts
+from drydock.rehearsal.aws.prices import Offerings
+from drydock.rehearsal.fleet import CAPACITY_TYPE, INSTANCE_TYPE, ZONE
+from drydock.rehearsal.objects import condition, full_name, is_true
+from drydock.rehearsal.observe import PodTimes, Scene
+from drydock.rehearsal.owners import workload_of
+from drydock.rehearsal.troubles import actionable_warnings
+from drydock.rehearsal.verdict import NUDGE, Obstacle, Verdict
+from drydock.report.model import NodeReport, PodReport, RehearsalReport, StepReport, WarningReport
+
+_POOL = "karpenter.sh/nodepool"
+_ARCHITECTURE = "kubernetes.io/arch"
+_ACCELERATORS = ("nvidia.com/", "aws.amazon.com/neuron", "amd.com/gpu", "habana.ai/", "vpc.amazonaws.com/efa")
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """What a report tells beside what was seen on the cluster.
+
+    Attributes:
+        environment: its name.
+        started: when the command was given, as Unix time.
+        install_began: when Helm was called, as Unix time; None when it never was.
+        seconds: from the command to the verdict.
+        versions: of `kubernetes`, `karpenter` and `helm`.
+        steps: of the main job.
+        offerings: Karpenter's price of every offering.
+        assumptions, limits: see `RehearsalReport`.
+    """
+
+    environment: str
+    started: float
+    install_began: float | None
+    seconds: float
+    versions: Mapping[str, str]
+    steps: Sequence[StepReport]
+    offerings: Offerings
+    assumptions: Sequence[str]
+    limits: Sequence[str]
+
+
+def build_report(scene: Scene, verdict: Verdict, circumstances: Circumstances) -> RehearsalReport:
+    """The report on a cluster as it stands."""
+    nodes = _nodes(scene, circumstances.offerings)
+    return RehearsalReport(
+        environment=circumstances.environment,
+        started=datetime.datetime.fromtimestamp(circumstances.started, datetime.UTC).isoformat(timespec="seconds"),
+        ready=verdict.ready,
+        seconds=round(circumstances.seconds, 2),
+        kubernetes_version=circumstances.versions["kubernetes"],
+        karpenter_version=circumstances.versions["karpenter"],
+        helm_version=circumstances.versions["helm"],
+        steps=tuple(circumstances.steps),
+        pods=_pods(scene, verdict, circumstances.install_began or circumstances.started),
+        nodes=nodes,
+        warnings=(*_told(verdict), *actionable_warnings(scene)),
+        dollars_per_hour=round(sum(node.dollars_per_hour for node in nodes), 6),
+        assumptions=tuple(circumstances.assumptions),
+        limits=tuple(circumstances.limits),
+        install_began_seconds=_since(circumstances.install_began, circumstances.started),
+    )
+
+
+def _since(moment: float | None, start: float) -> float | None:
+    return None if moment is None else round(max(0.0, moment - start), 2)
+
+
+def _told(verdict: Verdict) -> tuple[WarningReport, ...]:
+    """Obstacles that no pod of the report shows, and what was missing when time was over."""
+    missing = () if verdict.final else verdict.waiting
+    return (
+        *(WarningReport(each.subject, "NeverReady", each.reason, 1) for each in verdict.obstacles if not each.pod),
+        *(WarningReport(each, "NotReady", "still not ready when time was over", 1) for each in missing),
+    )
+
+
+def _pods(scene: Scene, verdict: Verdict, start: float) -> tuple[PodReport, ...]:
+    obstacles = {each.pod: each for each in verdict.obstacles if each.pod}
+    alive = (pod for pod in scene.of("Pod") if pod["metadata"]["name"] != NUDGE)
+    reports = [
+        _pod(scene, pod, obstacles.get(full_name(pod)), start)
+        for pod in alive
+        if "deletionTimestamp" not in pod["metadata"]
+    ]
+    return tuple(sorted(reports, key=lambda each: (each.namespace, each.workload, each.created_seconds, each.name)))
+
+
+def _pod(scene: Scene, pod: Mapping[str, Any], obstacle: Obstacle | None, start: float) -> PodReport:
+    times = scene.times.get(pod["metadata"]["uid"], PodTimes(start))
+    node = pod["spec"].get("nodeName", "")
+    found = next((each for each in scene.of("Node") if each["metadata"]["name"] == node), None)
+    phase = _phase(pod, obstacle)
+    return PodReport(
+        name=pod["metadata"]["name"],
+        namespace=pod["metadata"]["namespace"],
+        workload=workload_of(scene, pod),
+        node=node,
+        instance_type=found["metadata"]["labels"].get(INSTANCE_TYPE, "") if found else "",
+        accelerators=_accelerators(pod_requests(pod["spec"])),
+        created_seconds=_since(times.created, start) or 0.0,
+        scheduled_seconds=_since(times.scheduled, start),
+        ready_seconds=_since(times.ready, start) if phase == "Ready" else None,
+        phase=phase,
+        reason=_reason(pod, obstacle, phase),
+        exclusions=dict(obstacle.exclusions) if obstacle else {},
+    )
+
+
+def _phase(pod: Mapping[str, Any], obstacle: Obstacle | None) -> str:
+    if is_true(pod, "Ready") or pod["status"].get("phase") == "Succeeded":
+        return "Ready"
+    if pod["status"].get("phase") == "Failed":
+        return "Failed"
+    return "Unschedulable" if obstacle and obstacle.unschedulable else "Pending"
+
+
+def _reason(pod: Mapping[str, Any], obstacle: Obstacle | None, phase: str) -> str:
+    if obstacle:
+        return obstacle.reason
+    return "" if phase == "Ready" else str(condition(pod, "PodScheduled").get("message", ""))
+
+
+def _accelerators(resources: Mapping[str, int]) -> dict[str, int]:
+    return {name: value for name, value in sorted(resources.items()) if name.startswith(_ACCELERATORS) and value}
+
+
+def _nodes(scene: Scene, offerings: Offerings) -> tuple[NodeReport, ...]:
+    nodes = scene.named("Node")
+    reports = []
+    for claim in scene.of("NodeClaim"):
+        node = nodes.get((claim.get("status") or {}).get("nodeName", ""))
+        if node:
+            reports.append(_node(scene, claim, node, offerings))
+    return tuple(sorted(reports, key=lambda each: (each.pool, each.instance_type, each.zone, each.name)))
+
+
+def _node(scene: Scene, claim: Mapping[str, Any], node: Mapping[str, Any], offerings: Offerings) -> NodeReport:
+    labels = {**node["metadata"]["labels"], **claim["metadata"]["labels"]}
+    name = node["metadata"]["name"]
+    held = [pod for pod in scene.of("Pod") if pod["spec"].get("nodeName") == name and _occupies(pod)]
+    used = add(*(pod_requests(pod["spec"]) for pod in held))
+    available = amounts(node["status"].get("allocatable"))
+    devices = _accelerators(available)
+    return NodeReport(
+        name=name,
+        pool=labels.get(_POOL, ""),
+        instance_type=labels.get(INSTANCE_TYPE, ""),
+        zone=labels.get(ZONE, ""),
+        capacity_type=labels.get(CAPACITY_TYPE, ""),
+        architecture=labels.get(_ARCHITECTURE, ""),
+        accelerators={device: (used.get(device, 0), count) for device, count in devices.items()},
+        cpu=(round(used.get("cpu", 0) / 1000, 3), round(available.get("cpu", 0) / 1000, 3)),
+        memory=(round(used.get("memory", 0) / GIB, 2), round(available.get("memory", 0) / GIB, 2)),
+        dollars_per_hour=price(offerings, labels),
+        pods=tuple(sorted(pod["metadata"]["name"] for pod in held)),
+    )
+
+
+def _occupies(pod: Mapping[str, Any]) -> bool:
+    return pod["status"].get("phase") not in ("Succeeded", "Failed")
+
+
+def price(offerings: Offerings, labels: Mapping[str, str]) -> float:
+    """Karpenter's price of a node's offering in dollars an hour; 0 when it knows none.
+
+    Reserved capacity is all but free to Karpenter, so that it is used first, but the account pays for it whether used
+    or not: it counts at the on-demand price.
+    """
+    capacity = labels.get(CAPACITY_TYPE, "on-demand")
+    asked = "on-demand" if capacity == "reserved" else capacity
+    return round(offerings.get((labels.get(INSTANCE_TYPE, ""), labels.get(ZONE, ""), asked), 0.0), 6)

@@ -1,0 +1,69 @@
+"""Warning events that a person would act on."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from drydock.rehearsal.objects import is_true
+from drydock.rehearsal.observe import Scene
+from drydock.rehearsal.verdict import NUDGE
+from drydock.report.model import WarningReport
+
+_OVERCOME = ("FailedScheduling", "FailedCreate", "FailedBinding", "ProvisioningFailed")
+"""Reasons that controllers give while something is on its way; told only if it never came."""
+_WITHOUT_METRICS = (
+    "FailedGetResourceMetric",
+    "FailedGetContainerResourceMetric",
+    "FailedGetPodsMetric",
+    "FailedGetExternalMetric",
+    "FailedGetObjectMetric",
+    "FailedComputeMetricsReplicas",
+)
+"""Autoscalers miss their metrics: there is nothing here that measures. The report's limits say so."""
+
+
+def actionable_warnings(scene: Scene) -> tuple[WarningReport, ...]:
+    """One entry for each object, reason and message, the most frequent first.
+
+    Left out: what the end of the rehearsal has overcome (a pod that found its node, a workload that got its pods), and
+    what only a cluster without metrics says.
+    """
+    counts: Counter[tuple[str, str, str]] = Counter()
+    for event in scene.of("Event"):
+        if event["type"] != "Warning" or event["reason"] in _WITHOUT_METRICS or _overcome(scene, event):
+            continue
+        about = event["involvedObject"]
+        subject = "/".join(part for part in (about["kind"], about.get("namespace"), about["name"]) if part)
+        counts[subject, event["reason"], str(event.get("message", "")).strip()] += _times(event)
+    return tuple(
+        WarningReport(subject, reason, message, count)
+        for (subject, reason, message), count in sorted(counts.items(), key=lambda each: (-each[1], each[0]))
+    )
+
+
+def _times(event: Mapping[str, Any]) -> int:
+    return int(event.get("count") or (event.get("series") or {}).get("count") or 1)
+
+
+def _overcome(scene: Scene, event: Mapping[str, Any]) -> bool:
+    about = event["involvedObject"]
+    if about["name"] == NUDGE:
+        return True
+    if event["reason"] not in _OVERCOME:
+        return False
+    subject = scene.objects.get(about["kind"], {}).get(about.get("uid", ""))
+    return subject is None or any(_signs_of_success(about["kind"], subject))
+
+
+def _signs_of_success(kind: str, subject: Mapping[str, Any]) -> Iterator[bool]:
+    status = subject.get("status") or {}
+    if kind == "Pod":
+        yield bool(subject["spec"].get("nodeName"))
+    elif kind == "PersistentVolumeClaim":
+        yield status.get("phase") == "Bound"
+    elif kind == "DaemonSet":
+        yield status.get("currentNumberScheduled") == status.get("desiredNumberScheduled")
+    elif kind == "Job":
+        yield is_true(subject, "Complete") or bool(status.get("active"))
+    else:
+        yield status.get("replicas", 0) >= subject["spec"].get("replicas", 1)

@@ -1,0 +1,296 @@
+"""Whether a rehearsal is ready, can never be, or is still under way: a function of what was seen."""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from drydock.rehearsal.events import Decided
+from drydock.rehearsal.exclusions import read_exclusions
+from drydock.rehearsal.nodes import PLUGGED
+from drydock.rehearsal.objects import condition, full_name, is_true
+from drydock.rehearsal.observe import WORKLOADS, Scene
+
+SETTLE_SECONDS = 0.3
+REFUSED_SECONDS = 3.0
+"""How long a controller may fail to make a pod before that counts: its service account may be made a moment later."""
+_TIMESTAMP_SECONDS = 1
+"""Timestamps of the API are cut to whole seconds."""
+NUDGE = "drydock-nudge"
+_NO_PROVISIONER = "kubernetes.io/no-provisioner"
+
+
+@dataclass(frozen=True)
+class Obstacle:
+    """Why something can never be ready.
+
+    Attributes:
+        subject: `Kind/namespace/name` of a pod, workload, node pool or node.
+        pod: `namespace/name` when it is a pod.
+        reason: in the words of Karpenter, the scheduler or the API server.
+        exclusions: the requirement that each pool fails on, by pool.
+        unschedulable: the pod finds no node; otherwise something else went wrong.
+    """
+
+    subject: str
+    pod: str
+    reason: str
+    exclusions: Mapping[str, str] = field(default_factory=dict)
+    unschedulable: bool = True
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What an install left to be done.
+
+    Attributes:
+        generations: the generation that each workload must have been seen in, by `Kind/namespace/name`.
+        since: when it was over, as Unix time.
+    """
+
+    generations: Mapping[str, int]
+    since: float
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Where a rehearsal stands.
+
+    Attributes:
+        ready: every workload is.
+        obstacles: why it can never be; none while it still may.
+        waiting: for what, in a few words.
+    """
+
+    ready: bool
+    obstacles: tuple[Obstacle, ...]
+    waiting: tuple[str, ...]
+
+    @property
+    def final(self) -> bool:
+        """Nothing that happens now would change it."""
+        return self.ready or bool(self.obstacles)
+
+
+def judge(scene: Scene, expected: Expected, decisions: Sequence[Decided], skipped: Mapping[str, str]) -> Verdict:
+    """The verdict on what was seen so far.
+
+    Args:
+        scene: every object.
+        expected: what the install left.
+        decisions: what Karpenter could not place, in the order it told.
+        skipped: pools that Karpenter left out, and why.
+    """
+    waiting = tuple(_waiting(scene, expected))
+    if not waiting:
+        settled = time.time() - scene.changed >= SETTLE_SECONDS
+        return Verdict(settled, (), () if settled else ("the last changes",))
+    obstacles = (
+        *_unplaced(scene, expected, decisions, skipped),
+        *_without_pool(scene, expected),
+        *_refused(scene, expected),
+        *_failed_jobs(scene),
+        *_unplugged(scene),
+        *_unbound(scene, expected),
+        *_stuck_daemons(scene),
+    )
+    return Verdict(False, obstacles, waiting)
+
+
+def pools_settled_at(scene: Scene) -> float | None:
+    """When the last node pool turned out usable or not, as Unix time in whole seconds; None while one is undecided."""
+    pools = [each for each in scene.of("NodePool") if "replicas" not in each["spec"]]
+    classes = scene.named("EC2NodeClass")
+    moments = [0.0]
+    for pool in pools:
+        if not is_true(pool, "Ready") and not _given_up(pool, classes):
+            return None
+        moments.append(_since(condition(pool, "Ready")))
+    return max(moments)
+
+
+def _since(found: Mapping[str, Any]) -> float:
+    import datetime
+
+    moment = found.get("lastTransitionTime")
+    return datetime.datetime.fromisoformat(moment).timestamp() if moment else 0.0
+
+
+def _given_up(pool: Mapping[str, Any], classes: Mapping[str, Any]) -> bool:
+    """Whether a pool that is not ready will stay so: its own checks failed, or its node class's did or is missing."""
+    if condition(pool, "ValidationSucceeded").get("status") == "False":
+        return True
+    if condition(pool, "Ready").get("status") != "False":
+        return False
+    node_class = classes.get(pool["spec"]["template"]["spec"]["nodeClassRef"]["name"])
+    return node_class is None or condition(node_class, "Ready").get("status") == "False"
+
+
+def pending_pods(scene: Scene) -> list[Mapping[str, Any]]:
+    """Pods that have no node, but for the one that only wakes Karpenter up."""
+    return [
+        pod
+        for pod in scene.of("Pod")
+        if not pod["spec"].get("nodeName") and _lives(pod) and pod["metadata"]["name"] != NUDGE
+    ]
+
+
+def _lives(pod: Mapping[str, Any]) -> bool:
+    return "deletionTimestamp" not in pod["metadata"] and pod["status"].get("phase") not in ("Succeeded", "Failed")
+
+
+def _waiting(scene: Scene, expected: Expected) -> Iterator[str]:
+    seen = {f"{kind}/{full_name(each)}": each for kind in WORKLOADS for each in scene.of(kind)}
+    for name, generation in expected.generations.items():
+        if name not in seen or seen[name]["metadata"].get("generation", 0) < generation:
+            yield name
+    for name, workload in seen.items():
+        if name in expected.generations and not _done(name.partition("/")[0], workload):
+            yield name
+    for pod in scene.of("Pod"):
+        if _lives(pod) and not is_true(pod, "Ready") and pod["metadata"]["name"] != NUDGE:
+            yield f"Pod/{full_name(pod)}"
+    for claim in scene.of("NodeClaim"):
+        if not is_true(claim, "Initialized"):
+            yield f"NodeClaim/{full_name(claim)}"
+    yield from _missing_static_nodes(scene)
+
+
+def _missing_static_nodes(scene: Scene) -> Iterator[str]:
+    for pool in scene.of("NodePool"):
+        name = pool["metadata"]["name"]
+        owned = [
+            each for each in scene.of("NodeClaim") if each["metadata"]["labels"].get("karpenter.sh/nodepool") == name
+        ]
+        if len(owned) < pool["spec"].get("replicas", 0):
+            yield f"NodePool/{name}"
+
+
+def _done(kind: str, workload: Mapping[str, Any]) -> bool:
+    spec, status = workload["spec"], workload.get("status") or {}
+    if kind == "Job":
+        return is_true(workload, "Complete") or bool(spec.get("suspend"))
+    if status.get("observedGeneration", 0) < workload["metadata"].get("generation", 0):
+        return False
+    if kind == "DaemonSet":
+        wanted = status.get("desiredNumberScheduled", 0)
+        return bool(wanted == status.get("numberReady", 0) == status.get("updatedNumberScheduled", 0))
+    wanted = spec.get("replicas", 1)
+    ready = status.get("availableReplicas" if kind == "Deployment" else "readyReplicas", 0)
+    return bool(wanted == ready == status.get("updatedReplicas", 0) == status.get("replicas", 0))
+
+
+def _unplaced(
+    scene: Scene, expected: Expected, decisions: Sequence[Decided], skipped: Mapping[str, str]
+) -> Iterator[Obstacle]:
+    """Pods that Karpenter could not place although all was installed and it knew what every pool can give."""
+    settled = pools_settled_at(scene)
+    if settled is None:
+        return
+    informed = max(settled + _TIMESTAMP_SECONDS, expected.since)
+    latest = {each.pod: each for each in decisions}
+    for pod in pending_pods(scene):
+        decision = latest.get(full_name(pod))
+        if decision and decision.time > informed and not _may_change(decision):
+            pools = list(scene.of("NodePool"))
+            exclusions = read_exclusions(decision.causes, pools, skipped)
+            yield Obstacle(f"Pod/{full_name(pod)}", full_name(pod), decision.reason, exclusions)
+
+
+def _may_change(decision: Decided) -> bool:
+    """Whether the decision waits for a volume that is on its way."""
+    return "immediate volume binding mode must be bound" in decision.reason or "bind-completed" in decision.reason
+
+
+def _without_pool(scene: Scene, expected: Expected) -> Iterator[Obstacle]:
+    """Pods in a cluster none of whose pools will ever be ready: Karpenter does not look at them at all."""
+    pools = list(scene.of("NodePool"))
+    if pools_settled_at(scene) is None or any(is_true(pool, "Ready") for pool in pools):
+        return
+    if not pools and time.time() - expected.since < REFUSED_SECONDS:
+        return
+    reason = "no node pool is ready" if pools else "there is no node pool"
+    for pod in pending_pods(scene):
+        yield Obstacle(f"Pod/{full_name(pod)}", full_name(pod), reason, read_exclusions((), pools, {}))
+
+
+def _refused(scene: Scene, expected: Expected) -> Iterator[Obstacle]:
+    """Workloads whose pods the API server does not take (pod security, quota, a missing service account)."""
+    if time.time() - expected.since < REFUSED_SECONDS:
+        return
+    latest: dict[tuple[str, str], Mapping[str, Any]] = {}
+    for event in scene.of("Event"):
+        about = event["involvedObject"]
+        if event["reason"] == "FailedCreate":
+            latest[about["kind"], about.get("uid", "")] = event
+    for (kind, uid), event in latest.items():
+        owner = scene.objects.get(kind, {}).get(uid)
+        if owner and _lacks_pods(kind, owner):
+            yield Obstacle(f"{kind}/{full_name(owner)}", "", event["message"], unschedulable=False)
+
+
+def _lacks_pods(kind: str, owner: Mapping[str, Any]) -> bool:
+    status = owner.get("status") or {}
+    if kind == "Job":
+        return not (status.get("active") or status.get("succeeded"))
+    if kind == "DaemonSet":
+        return bool(status.get("currentNumberScheduled", 0) < status.get("desiredNumberScheduled", 0))
+    return bool(status.get("replicas", 0) < owner["spec"].get("replicas", 1))
+
+
+def _failed_jobs(scene: Scene) -> Iterator[Obstacle]:
+    for job in scene.of("Job"):
+        failed = condition(job, "Failed")
+        if failed.get("status") == "True":
+            yield Obstacle(f"Job/{full_name(job)}", "", str(failed.get("message")), unschedulable=False)
+
+
+def _unplugged(scene: Scene) -> Iterator[Obstacle]:
+    """Nodes whose devices no device plugin registers, though all that was to run on them does."""
+    names = {resource.name for resource in PLUGGED}
+    for claim in scene.of("NodeClaim"):
+        initialized = condition(claim, "Initialized")
+        node = (claim.get("status") or {}).get("nodeName")
+        if initialized.get("reason") != "ResourceNotRegistered" or not node or not _quiet(scene, claim, node):
+            continue
+        lacking = sorted(name for name in names if name in str(initialized.get("message")))
+        for pod in pending_pods(scene):
+            wants = {name for each in pod["spec"]["containers"] for name in each.get("resources", {}).get("limits", {})}
+            if wants & set(lacking):
+                what = ", ".join(lacking)
+                reason = f"node {node} was bought for it, but no device plugin runs there to register {what}"
+                yield Obstacle(f"Pod/{full_name(pod)}", full_name(pod), reason, unschedulable=False)
+
+
+def _quiet(scene: Scene, claim: Mapping[str, Any], node: str) -> bool:
+    registered = _since(condition(claim, "Registered"))
+    on_node = [pod for pod in scene.of("Pod") if pod["spec"].get("nodeName") == node and _lives(pod)]
+    return time.time() - registered > REFUSED_SECONDS and all(is_true(pod, "Ready") for pod in on_node)
+
+
+def _unbound(scene: Scene, expected: Expected) -> Iterator[Obstacle]:
+    """Claims of volumes that nothing will ever make."""
+    if time.time() - expected.since < REFUSED_SECONDS:
+        return
+    classes = scene.named("StorageClass")
+    for claim in scene.of("PersistentVolumeClaim"):
+        wanted = claim["spec"].get("storageClassName")
+        if (claim.get("status") or {}).get("phase") != "Pending" or claim["spec"].get("volumeName"):
+            continue
+        if wanted not in classes:
+            reason = f"there is no StorageClass {wanted}" if wanted else "no static volume matches it"
+        elif classes[wanted]["provisioner"] == _NO_PROVISIONER:
+            reason = f"no static volume of StorageClass {wanted} matches it"
+        else:
+            continue
+        yield Obstacle(f"PersistentVolumeClaim/{full_name(claim)}", "", reason, unschedulable=False)
+
+
+def _stuck_daemons(scene: Scene) -> Iterator[Obstacle]:
+    """Pods of DaemonSets that do not fit on the node they are for; Karpenter buys none for them."""
+    for pod in pending_pods(scene):
+        owners = pod["metadata"].get("ownerReferences") or []
+        placed = condition(pod, "PodScheduled")
+        stuck = placed.get("reason") == "Unschedulable" and time.time() - _since(placed) > REFUSED_SECONDS
+        if stuck and any(each["kind"] == "DaemonSet" for each in owners):
+            yield Obstacle(f"Pod/{full_name(pod)}", full_name(pod), str(placed.get("message")))
