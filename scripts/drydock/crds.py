@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from drydock.documents import load_yaml_file
-from drydock.errors import ClusterError
+from drydock.errors import ClusterError, UsageError
 from drydock.progress import Progress
 from drydock.project import Project
 
@@ -56,25 +56,42 @@ def upgrade_crds(kubeconfig: Path | None, crds: Sequence[Mapping[str, Any]], pro
         progress: one step is shown for each CRD.
 
     Raises:
-        ClusterError: a stored version would be lost, the API server refused, or a CRD was not established in time.
+        UsageError: there is no kubeconfig.
+        ClusterError: a stored version would be lost, the API server refused or did not answer, or a CRD was not
+            established in time.
     """
     from kubernetes import client, config
     from kubernetes.client.exceptions import ApiException
+    from urllib3.exceptions import HTTPError
 
-    config.load_kube_config(config_file=str(kubeconfig) if kubeconfig else None)
-    api = client.ApiextensionsV1Api()
-    before = {each.metadata.name: each for each in api.list_custom_resource_definition().items}
-    for crd in crds:
-        _refuse_lost_version(crd, before)
-    results = []
-    for crd in crds:
-        name = crd["metadata"]["name"]
-        with progress.step(f"CRD {name}"):
-            try:
-                results.append(_upgrade(client, api, crd, before.get(name)))
-            except ApiException as error:
-                raise ClusterError(f"CRD {name}: the API server answered {error.status}: {error.body}") from error
+    try:
+        config.load_kube_config(config_file=str(kubeconfig) if kubeconfig else None)
+    except config.ConfigException as error:
+        raise UsageError(
+            f"no access to a cluster: {error}", remedy="Give --kubeconfig, or set KUBECONFIG as for kubectl."
+        ) from error
+    api = client.ApiextensionsV1Api(client.ApiClient(_without_retries(client)))
+    try:
+        before = {each.metadata.name: each for each in api.list_custom_resource_definition().items}
+        for crd in crds:
+            _refuse_lost_version(crd, before)
+        results = []
+        for crd in crds:
+            with progress.step(f"CRD {crd['metadata']['name']}"):
+                results.append(_upgrade(api, crd, before.get(crd["metadata"]["name"])))
+    except ApiException as error:
+        raise ClusterError(f"the API server answered {error.status}: {error.body or error.reason}") from error
+    except HTTPError as error:
+        raise ClusterError(
+            f"the API server does not answer: {error}", remedy="Is the kubeconfig the right one?"
+        ) from error
     return results
+
+
+def _without_retries(client: Any) -> Any:
+    configuration = client.Configuration.get_default_copy()
+    configuration.retries = False
+    return configuration
 
 
 def _refuse_lost_version(crd: Mapping[str, Any], before: Mapping[str, Any]) -> None:
@@ -90,7 +107,7 @@ def _refuse_lost_version(crd: Mapping[str, Any], before: Mapping[str, Any]) -> N
         )
 
 
-def _upgrade(client: Any, api: Any, crd: Mapping[str, Any], before: Any) -> UpgradedCrd:
+def _upgrade(api: Any, crd: Mapping[str, Any], before: Any) -> UpgradedCrd:
     name = crd["metadata"]["name"]
     storage = next(version["name"] for version in crd["spec"]["versions"] if version["storage"])
     applied = api.patch_custom_resource_definition(
@@ -99,7 +116,7 @@ def _upgrade(client: Any, api: Any, crd: Mapping[str, Any], before: Any) -> Upgr
     _await_established(api, name)
     migrated = 0
     if set(applied.status.stored_versions or [storage]) - {storage}:
-        migrated = _rewrite_objects(client, crd, storage)
+        migrated = _rewrite_objects(api.api_client, crd, storage)
         api.patch_custom_resource_definition_status(name, {"status": {"storedVersions": [storage]}})
     if before is None:
         action = "created"
@@ -121,11 +138,12 @@ def _await_established(api: Any, name: str) -> None:
     raise ClusterError(f"CRD {name} was not established within {ESTABLISH_SECONDS} s")
 
 
-def _rewrite_objects(client: Any, crd: Mapping[str, Any], version: str) -> int:
+def _rewrite_objects(api_client: Any, crd: Mapping[str, Any], version: str) -> int:
     """Write every object back unchanged, which makes the API server store it in the storage version."""
+    from kubernetes import client
     from kubernetes.client.exceptions import ApiException
 
-    api = client.CustomObjectsApi()
+    api = client.CustomObjectsApi(api_client)
     group, plural = crd["spec"]["group"], crd["spec"]["names"]["plural"]
     count = 0
     for item in _objects(api, group, version, plural):
