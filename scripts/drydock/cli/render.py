@@ -28,7 +28,7 @@ def command(
     chart: str | None,
     helm: str,
     show_command: bool,
-) -> None:
+) -> int:
     r"""Print the manifests of ENVIRONMENT, in a stable order, each with its source template.
 
     \b
@@ -39,6 +39,9 @@ def command(
       drydock render dev --show-command
     """
     from drydock.charts import assemble_charts
+    from drydock.checks import formats
+    from drydock.checks.values_schema import refused_values
+    from drydock.errors import RenderError
     from drydock.progress import terminal_progress
     from drydock.project import Project
     from drydock.render import chart_manifests, install_commands, render, write_manifests
@@ -48,15 +51,24 @@ def command(
     stack = one_environment(project, environment, files, set_values)
     if show_command:
         click.echo("\n".join(install_commands(project, stack)))
-        return
+        return 0
     with terminal_progress() as progress:
         tool = ensure(project, [f"helm{helm}"], progress)[f"helm{helm}"]
-        manifests = render(tool, assemble_charts(project), stack).manifests
+        charts = assemble_charts(project)
+        try:
+            manifests = render(tool, charts, stack).manifests
+        except RenderError:
+            refused = refused_values(tool, project, charts.umbrella, stack)
+            if not refused:
+                raise
+            click.echo(formats.text(refused), err=True)
+            return 1
     if chart:
         manifests = chart_manifests(project, manifests, chart)
     if output:
         write_manifests(manifests, output)
         click.echo(f"{len(manifests)} objects written to {output}", err=True)
-        return
+        return 0
     for manifest in manifests:
         click.echo(f"---\n{manifest.text}", nl=False)
+    return 0
