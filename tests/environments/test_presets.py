@@ -1,0 +1,80 @@
+"""Every preset of a model stacks on an environment, and fits the GPUs that it names."""
+
+from pathlib import Path
+
+import pytest
+
+from drydock.checks.registry import run_checks
+from drydock.checks.scheduling.feasibility import PodVerdict
+from drydock.checks.subject import Subject, subject_of
+from drydock.documents import load_yaml_file
+from drydock.instance_types.catalogue import load_catalogue
+from drydock.instance_types.quantity import amount
+from drydock.project import Project
+from drydock.pytest_plugin import RenderEnvironment
+from tests.conftest import ROOT
+
+MODELS = sorted((ROOT / "values" / "models").glob("*.yaml"))
+CHEAPEST = {
+    "llama-3-8b": {"g5.xlarge", "g6.xlarge"},
+    "llama-3-70b": {"g5.48xlarge", "g6.48xlarge", "p4d.24xlarge", "p5.48xlarge"},
+    "qwen3-32b": {"g5.12xlarge", "g6.12xlarge"},
+    "qwen3-1.7b-inferentia2": {"inf2.8xlarge"},
+    "deepseek-r1": {"p5en.48xlarge"},
+}
+"""Instance types among those that may host each preset."""
+
+
+HUB = "vllm.models.llama-3-8b.source.huggingFace.id=meta-llama/Meta-Llama-3-8B-Instruct"
+"""The environment's own model, from where its preset takes it."""
+
+
+def stacked(render_environment: RenderEnvironment, project: Project, file: Path) -> Subject:
+    rendered = render_environment("airgap", [file], ["vllm.models.llama-3-8b.source.s3.uri=", HUB])
+    return subject_of(rendered, load_catalogue(project.cache_dir, "us-west-2"))
+
+
+def verdict_of(subject: Subject, file: Path) -> PodVerdict:
+    (name,) = load_yaml_file(file)["vllm"]["models"]
+    (found,) = (each for each in subject.verdicts if each.pod.name.endswith(f"vllm-{name}"))
+    return found
+
+
+def test_every_preset_is_listed() -> None:
+    assert {file.stem for file in MODELS} == set(CHEAPEST)
+    page = (ROOT / "docs" / "environments.md").read_text()
+    assert [file.name for file in MODELS if f"models/{file.name}" not in page] == []
+
+
+@pytest.mark.parametrize("file", MODELS, ids=lambda file: file.stem)
+def test_a_preset_can_run_on_the_instance_types_it_is_for(
+    render_environment: RenderEnvironment, drydock_project: Project, file: Path
+) -> None:
+    subject = stacked(render_environment, drydock_project, file)
+    types = frozenset[str]().union(*(each.types for each in verdict_of(subject, file).pools if each.hosts))
+    assert types >= CHEAPEST[file.stem]
+
+
+@pytest.mark.parametrize("file", MODELS, ids=lambda file: file.stem)
+def test_the_weights_fit_the_memory_of_every_type_that_may_be_bought(
+    render_environment: RenderEnvironment, drydock_project: Project, file: Path
+) -> None:
+    (model,) = load_yaml_file(file)["vllm"]["models"].values()
+    weights = amount("memory", model["source"]["size"]) / 1024**2
+    subject = stacked(render_environment, drydock_project, file)
+    verdict = verdict_of(subject, file)
+    devices = model["accelerator"].get("count", 1)
+    for name in frozenset[str]().union(*(each.types for each in verdict.pools if each.hosts)):
+        facts = subject.catalogue.types[name]
+        (device, *_) = facts.gpus or facts.neuron
+        assert weights < 0.9 * devices * device.memory, f"{name}: {devices} x {device.memory} MiB"
+
+
+@pytest.mark.parametrize("file", MODELS, ids=lambda file: file.stem)
+def test_nothing_is_found_in_a_preset_but_the_plugin_for_neuron(
+    render_environment: RenderEnvironment, drydock_project: Project, file: Path
+) -> None:
+    found = run_checks(stacked(render_environment, drydock_project, file))
+    expected_secrets = {"secret-reference"}  # the environment under it takes no model from the Hub
+    others = {each.check for each in found} - expected_secrets
+    assert others == ({"device-plugin-missing"} if "inferentia2" in file.stem else set())
