@@ -1,0 +1,115 @@
+"""drydock rehearse."""
+
+import json
+import time
+from pathlib import Path
+
+import click
+
+from drydock.cli.options import EnvironmentName, one_environment, stack_options
+from drydock.rehearsal.aws.prices import DEFAULT_SPOT_PRICE_SHARE
+from drydock.rehearsal.release import DEFAULT_TIMEOUT
+
+
+@click.command("rehearse")
+@click.argument("environment", type=EnvironmentName())
+@stack_options
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Write report.json and report.html into DIR; without it they lie in the run's folder, which is told.",
+)
+@click.option("--keep", is_flag=True, help="Leave the cluster up, for kubectl; `drydock down` removes it.")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port of the API server; 0 takes a free one.")
+@click.option("--helm", type=click.Choice(["3", "4"]), default="4", show_default=True, help="Major version of Helm.")
+@click.option(
+    "--spot-price-share",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=DEFAULT_SPOT_PRICE_SHARE,
+    show_default=True,
+    help="Price of spot capacity as a share of on-demand; nobody publishes tomorrow's.",
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(1),
+    default=DEFAULT_TIMEOUT,
+    show_default=True,
+    help="Seconds to wait for a verdict after the install; a pod that can never schedule is told at once.",
+)
+@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+def command(
+    environment: str,
+    files: tuple[Path, ...],
+    set_values: tuple[str, ...],
+    output: Path | None,
+    keep: bool,
+    port: int,
+    helm: str,
+    spot_price_share: float,
+    timeout: float,
+    form: str,
+) -> int:
+    r"""Install ENVIRONMENT on a control plane on this machine and report; exit 0 only if every workload is ready.
+
+    Kubernetes and Karpenter are the real ones, AWS is played by this machine: no account, GPU, Docker or root is
+    needed. The report tells which pod landed on which instance and when, what the nodes cost an hour and a month,
+    which warnings to act on, and what a rehearsal cannot show.
+
+    \b
+    Examples:
+      drydock rehearse dev
+      drydock rehearse prod -f next-quarter.yaml -o report/
+      drydock rehearse dev --keep         then: kubectl get nodeclaims; drydock down
+    """
+    started = time.time()
+    from drydock.charts import assemble_charts
+    from drydock.checks import formats
+    from drydock.findings import Severity
+    from drydock.progress import terminal_progress
+    from drydock.project import Project
+    from drydock.rehearsal.cluster import check_port
+    from drydock.setup import set_up
+    from drydock.validate import validate
+
+    project = Project.discover()
+    stack = one_environment(project, environment, files, set_values)
+    check_port(port)
+    with terminal_progress() as progress:
+        equipment = set_up(project, "rehearse", progress)
+        with progress.step("Validate"):
+            charts = assemble_charts(project)
+            findings = validate(project, equipment.tools, [stack], charts, progress=progress, schemas=equipment.schemas)
+        if findings:
+            progress.note(formats.text(findings))
+        if any(each.severity is Severity.ERROR for each in findings):
+            return 1
+
+        from drydock.rehearsal.rehearse import rehearse
+        from drydock.report.files import write_report
+
+        rehearsed = rehearse(
+            project,
+            equipment.tools,
+            stack,
+            progress=progress,
+            helm=f"helm{helm}",
+            keep=keep,
+            spot_price_share=spot_price_share,
+            timeout=timeout,
+            started=started,
+            port=port,
+        )
+    written = write_report(rehearsed.report, output or rehearsed.folder.path)
+    if form == "json":
+        click.echo(json.dumps(rehearsed.report.to_dict(), indent=2))
+    else:
+        from drydock.report.terminal import print_report
+
+        print_report(rehearsed.report)
+    click.echo(f"Report: {written.html}\n        {written.json}", err=True)
+    if rehearsed.kubeconfig:
+        click.echo(f"The cluster is up; `drydock down {rehearsed.folder.name}` removes it.", err=True)
+        click.echo(f"export KUBECONFIG={rehearsed.kubeconfig}")
+    return 0 if rehearsed.report.ready else 1
