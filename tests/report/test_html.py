@@ -66,8 +66,7 @@ def test_all_pods_nodes_and_prices_are_on_the_page(report: RehearsalReport) -> N
     for node in report.nodes:
         for each in (node.name, node.instance_type, node.zone, node.capacity_type, node.architecture):
             assert each in text
-        if node.capacity_type != "reserved":
-            assert f"${node.dollars_per_hour:,.3f}/h" in text
+        assert f"${node.dollars_per_hour:,.3f}/h" in text
         for resource, (used, available) in node.accelerators.items():
             assert f"{resource} {used} of {available} used" in text
     for each in (*report.assumptions, *report.limits, *(step.name for step in report.steps)):
@@ -79,9 +78,19 @@ def test_all_pods_nodes_and_prices_are_on_the_page(report: RehearsalReport) -> N
 
 def test_the_verdict_and_the_totals_head_the_page(several_pools: RehearsalReport, not_ready: RehearsalReport) -> None:
     header = Page(render_html(several_pools)).text.partition("Pods from created to ready")[0]
-    for each in ("prod Ready", "Pods ready 13 of 13", "An hour $62.659", "A month of 730 hours $45,741"):
+    for each in ("prod Ready", "Pods ready 13 of 13", "An hour $117.699", "A month of 730 hours $85,920"):
         assert each in header
     assert "staging Not ready" in Page(render_html(not_ready)).text
+
+
+def test_what_went_wrong_comes_before_what_went_well(
+    not_ready: RehearsalReport, several_pools: RehearsalReport
+) -> None:
+    def order(report: RehearsalReport) -> list[str]:
+        return re.findall(r'<h2 id="(\w+)">', render_html(report))
+
+    assert order(not_ready)[:3] == ["blocked", "warnings", "timeline"]
+    assert order(several_pools)[:4] == ["timeline", "nodes", "cost", "warnings"]
 
 
 def test_nothing_is_fetched_and_nothing_runs(report: RehearsalReport) -> None:
@@ -175,13 +184,6 @@ def test_cost_by_pool_adds_up(several_pools: RehearsalReport) -> None:
     assert len(shares) == len({node.pool for node in several_pools.nodes})
     assert sum(shares) == pytest.approx(100, abs=0.3)
     assert shares == sorted(shares, reverse=True)
-
-
-def test_reserved_capacity_is_not_shown_as_free(several_pools: RehearsalReport) -> None:
-    text = Page(render_html(several_pools)).text
-    assert "p5.48xlarge reserved" in text
-    assert "Nodes 6 (1 reserved)" in text
-    assert "gpu-reserved 1 node (1 reserved, paid for apart): p5.48xlarge" in text
 
 
 def test_a_report_of_nothing_is_a_page(empty: RehearsalReport) -> None:

@@ -58,8 +58,7 @@ def test_every_name_and_price_is_whole_at_any_width(report: RehearsalReport, wid
     for node in report.nodes:
         for each in (node.name, node.pool, node.instance_type, node.zone, node.capacity_type):
             assert each in text
-        if node.capacity_type != "reserved":
-            assert f"${node.dollars_per_hour:,.3f}" in text
+        assert f"${node.dollars_per_hour:,.3f}" in text
     assert "…" not in text
 
 
@@ -91,7 +90,7 @@ def test_narrow_tables_say_the_same(several_pools: RehearsalReport) -> None:
 def test_the_verdict_and_the_totals_come_last(several_pools: RehearsalReport, not_ready: RehearsalReport) -> None:
     verdict, cost = printed(several_pools, 80).splitlines()[-2:]
     assert verdict == "READY  prod: 13 of 13 pods ready, 93.7 s after the command"
-    assert cost == "6 nodes (1 reserved, paid for apart), $62.659 an hour, $45,741 a month"
+    assert cost == "6 nodes, $117.699 an hour, $85,920 a month"
     assert printed(not_ready, 80).splitlines()[-2].startswith("NOT READY  staging: 1 of 4 pods ready")
 
 
@@ -100,14 +99,6 @@ def test_used_and_available_stand_beside_each_node(several_pools: RehearsalRepor
         text = printed(several_pools, width)
         for each in ("3/4 nvidia.com/gpu", "0/32 vpc.amazonaws.com/efa", "9.2/47.8 cores", "36.1/178.4 GiB"):
             assert each in text
-
-
-def test_reserved_capacity_is_not_shown_as_free(several_pools: RehearsalReport) -> None:
-    (reserved,) = [node for node in several_pools.nodes if node.capacity_type == "reserved"]
-    (line,) = [line for line in printed(several_pools, 200).splitlines() if line.strip().startswith(reserved.name)]
-    assert line.split()[-1] == "reserved"
-    dear = replace(several_pools, nodes=(replace(reserved, dollars_per_hour=55.04),))
-    assert "$55.040" in printed(dear, 200)
 
 
 def test_an_unschedulable_pod_says_what_each_pool_fails_on(not_ready: RehearsalReport) -> None:
@@ -133,6 +124,12 @@ def test_warnings_assumptions_and_limits_are_there(several_pools: RehearsalRepor
         assert f"{warning.reason} {warning.object}" in text
     for sentence in (*several_pools.assumptions, *several_pools.limits):
         assert sentence in text
+
+
+def test_what_is_to_be_done_stands_near_the_verdict(not_ready: RehearsalReport) -> None:
+    text = printed(not_ready, 80)
+    order = [text.index(each) for each in ("Pods", "Nodes", "cannot show", "Warnings", "Not ready", "NOT READY")]
+    assert order == sorted(order)
 
 
 def test_empty_parts_are_left_out(one_gpu: RehearsalReport, empty: RehearsalReport) -> None:

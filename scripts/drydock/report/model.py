@@ -57,7 +57,7 @@ class NodeReport:
         name, pool, instance_type, zone, capacity_type, architecture: of the node.
         accelerators: by resource name, (used, available).
         cpu, memory: (requested, allocatable) in cores and GiB.
-        dollars_per_hour: Karpenter's own price of the offering.
+        dollars_per_hour: Karpenter's own price of the offering; of reserved capacity the on-demand price.
         pods: names of the pods that it holds.
     """
 

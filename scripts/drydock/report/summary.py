@@ -5,8 +5,6 @@ from dataclasses import dataclass
 
 from drydock.report.model import HOURS_PER_MONTH, NodeReport, PodReport, RehearsalReport
 
-_LEAST_SHOWN = 0.0005
-
 
 @dataclass(frozen=True)
 class PoolCost:
@@ -18,12 +16,10 @@ class PoolCost:
         instance_types: of its nodes, sorted.
         dollars_per_hour: of all its nodes.
         share: of the report's total, 0 to 1.
-        reserved: how many of the nodes are paid for apart (see is_reserved).
     """
 
     pool: str
     nodes: int
-    reserved: int
     instance_types: tuple[str, ...]
     dollars_per_hour: float
     share: float
@@ -89,8 +85,7 @@ def pool_costs(report: RehearsalReport) -> tuple[PoolCost, ...]:
     for pool, members in nodes.items():
         dollars = sum(node.dollars_per_hour for node in members)
         types = tuple(sorted({node.instance_type for node in members}))
-        reserved = sum(map(is_reserved, members))
-        costs.append(PoolCost(pool, len(members), reserved, types, dollars, dollars / total if total else 0))
+        costs.append(PoolCost(pool, len(members), types, dollars, dollars / total if total else 0))
     return tuple(sorted(costs, key=lambda cost: (-cost.dollars_per_hour, cost.pool)))
 
 
@@ -107,22 +102,10 @@ def blocked_pods(report: RehearsalReport) -> tuple[Blocked, ...]:
     )
 
 
-def is_reserved(node: NodeReport) -> bool:
-    """Whether a node is reserved capacity, for which Karpenter's price is next to nothing: it is paid for apart."""
-    return node.capacity_type == "reserved" and node.dollars_per_hour < _LEAST_SHOWN
-
-
-def node_price(node: NodeReport) -> str:
-    """A node's hourly price; `reserved` for one that is paid for apart."""
-    return "reserved" if is_reserved(node) else hourly(node.dollars_per_hour)
-
-
 def cost_text(report: RehearsalReport) -> str:
     """Nodes and their price in one line."""
-    reserved = sum(map(is_reserved, report.nodes))
-    apart = f" ({reserved} reserved, paid for apart)" if reserved else ""
     price = f"{hourly(report.dollars_per_hour)} an hour, {monthly(report.dollars_per_hour)} a month"
-    return f"{counted(len(report.nodes), 'node')}{apart}, {price}"
+    return f"{counted(len(report.nodes), 'node')}, {price}"
 
 
 def accelerators_text(accelerators: dict[str, int]) -> str:

@@ -16,7 +16,7 @@ from drydock.report.summary import (
     blocked_pods,
     cost_text,
     counted,
-    node_price,
+    hourly,
     ordered_nodes,
     ordered_pods,
     printable,
@@ -47,11 +47,11 @@ def print_report(report: RehearsalReport, console: Console | None = None) -> Non
         _heading(console, "Nodes")
         _print_fitting(console, _nodes_in_lines(nodes), _nodes_stacked(nodes))
         console.print(_text(f"  Total: {cost_text(report)}", "bold"))
+    _print_list(console, "What the figures assume", report.assumptions)
+    _print_list(console, "What a rehearsal cannot show", report.limits)
     if report.warnings:
         _heading(console, "Warnings")
         console.print(_warnings(report.warnings))
-    _print_list(console, "What the figures assume", report.assumptions)
-    _print_list(console, "What a rehearsal cannot show", report.limits)
     blocked = blocked_pods(report)
     if blocked:
         _heading(console, "Not ready")
@@ -126,7 +126,7 @@ def _nodes_in_lines(nodes: Iterable[NodeReport]) -> Table:
             _text(", ".join(_accelerators_used(node))),
             cpu,
             memory,
-            node_price(node),
+            hourly(node.dollars_per_hour),
         )
     return table
 
@@ -139,7 +139,7 @@ def _nodes_stacked(nodes: Iterable[NodeReport]) -> Table:
     for node in nodes:
         cell = _stack([f"{node.instance_type}, {node.capacity_type}", node.name, f"{node.pool}, {node.zone}"])
         used = _text("\n".join([*_accelerators_used(node), *_used(node)]))
-        table.add_row(cell, used, node_price(node))
+        table.add_row(cell, used, hourly(node.dollars_per_hour))
     return table
 
 

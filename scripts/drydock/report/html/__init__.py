@@ -26,7 +26,6 @@ def render_html(report: RehearsalReport) -> str:
     filters = {
         "accelerators": summary.accelerators_text,
         "hourly": summary.hourly,
-        "price": summary.node_price,
         "monthly": summary.monthly,
         "seconds": summary.seconds_text,
         "percent": _percent,

@@ -11,7 +11,6 @@ from drydock.report.summary import (
     PoolCost,
     accelerator_totals,
     blocked_pods,
-    is_reserved,
     ordered_nodes,
     ordered_pods,
     pool_costs,
@@ -122,7 +121,6 @@ class NodeCard:
     """What one node holds."""
 
     node: NodeReport
-    reserved: bool
     colour: int
     devices: tuple[Devices, ...]
     meters: tuple[Meter, ...]
@@ -137,7 +135,6 @@ class Page:
         self.pods = ordered_pods(report)
         self.ready_pods = ready_pods(report)
         self.accelerators = accelerator_totals(report)
-        self.reserved_nodes = sum(map(is_reserved, report.nodes))
         self.blocked: tuple[Blocked, ...] = blocked_pods(report)
         self.pools: tuple[PoolCost, ...] = pool_costs(report)
 
@@ -202,7 +199,6 @@ class Page:
         held = tuple((name, requests.get(name, {})) for name in node.pods)
         return NodeCard(
             node,
-            is_reserved(node),
             self.colours[node.name],
             tuple(_devices(resource, *node.accelerators[resource], held) for resource in sorted(node.accelerators)),
             (Meter("CPU", *node.cpu, "cores"), Meter("Memory", *node.memory, "GiB")),
