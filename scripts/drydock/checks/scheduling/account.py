@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from drydock.checks.scheduling.requirements import from_expressions
+from drydock.documents import load_yaml_file
 from drydock.environments import CapacityReservation, Environment
 from drydock.instance_types.labels import ZONE
 from drydock.manifests import Manifest
 
-DEFAULT_ZONES = ("us-west-2a", "us-west-2b", "us-west-2c")
-"""Where an environment is taken to be that names no zone."""
+DEFAULT_REGION = "us-west-2"
+"""Where an environment is taken to be that names neither region nor zone."""
 
 
 @dataclass(frozen=True)
@@ -29,20 +30,37 @@ class Account:
 
 
 def account_of(environment: Environment, manifests: Sequence[Manifest]) -> Account:
-    """The account that an environment's objects expect: the zones that its node pools and reservations name."""
-    named = {each.zone for each in environment.capacity_reservations}
+    """The account that an environment expects, as the rehearsal's stand-in for AWS is seeded.
+
+    Zones are those that values (`global.zones`), node pools and reservations name, or the first three of the region.
+    """
+    shared = _global_values(environment)
+    zones = {each.zone for each in environment.capacity_reservations} | {
+        str(zone) for zone in shared.get("zones") or ()
+    }
     for manifest in manifests:
         if manifest.kind == "NodePool":
             template = ((manifest.content.get("spec") or {}).get("template") or {}).get("spec") or {}
             for each in from_expressions(template.get("requirements")):
-                named |= each.values if each.key == ZONE and each.operator == "In" else set()
-    zones = tuple(sorted(named)) or DEFAULT_ZONES
-    return Account(region_of(zones[0]), zones, environment.capacity_reservations)
+                zones |= each.values if each.key == ZONE and each.operator == "In" else set()
+    region = str(shared.get("region") or "") or (min(zones)[:-1] if zones else DEFAULT_REGION)
+    named = tuple(sorted(zones)) or tuple(f"{region}{letter}" for letter in "abc")
+    return Account(region, named, environment.capacity_reservations)
 
 
-def region_of(zone: str) -> str:
-    """Region of an availability zone: its name without the last letter."""
-    return zone[:-1]
+def _global_values(environment: Environment) -> dict[str, Any]:
+    """`global.region` and `global.zones` of the stack."""
+    found: dict[str, Any] = {}
+    for file in environment.values_files:
+        content = load_yaml_file(file)
+        found |= (content.get("global") or {}) if isinstance(content, dict) else {}
+    for pair in environment.set_values:
+        key, _, value = pair.partition("=")
+        if key == "global.region":
+            found["region"] = value
+        elif key == "global.zones":
+            found["zones"] = [each.strip() for each in value.strip("{}").split(",")]
+    return found
 
 
 def selected_reservations(

@@ -4,17 +4,15 @@ Source: karpenter v1.14, pkg/controllers/provisioning/scheduling/scheduler.go, b
 isDaemonPodCompatible.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from drydock.checks.scheduling.admission import tolerates
 from drydock.checks.scheduling.pods import PodUse
 from drydock.checks.scheduling.pools import Pool
-from drydock.checks.scheduling.requirements import Requirements, conflicts, from_expressions, from_labels, merged
+from drydock.checks.scheduling.requirements import conflicts
+from drydock.checks.scheduling.wishes import required_terms, untolerated
 from drydock.instance_types.quantity import Resources, add
 
-Fields = Mapping[str, Any]
 HostPort = tuple[str, int, str]
 """Address, number and protocol."""
 
@@ -43,22 +41,6 @@ def daemon_types(daemon: PodUse, pool: Pool) -> frozenset[str]:
         if not conflicts(pool.requirements, term, pool.well_known)
     )
     return frozenset[str]().union(*allowed)
-
-
-def required_terms(pod: PodUse) -> list[Requirements]:
-    """What a pod requires of its node, any one of the alternatives will do (preferences are left out)."""
-    selector = from_labels(pod.spec.get("nodeSelector"))
-    affinity = (pod.spec.get("affinity") or {}).get("nodeAffinity") or {}
-    required = affinity.get("requiredDuringSchedulingIgnoredDuringExecution") or {}
-    terms = [from_expressions(term.get("matchExpressions")) for term in required.get("nodeSelectorTerms") or ()]
-    return [merged(selector, term) for term in terms or [[]]]
-
-
-def untolerated(pod: PodUse, pool: Pool) -> Fields | None:
-    """A taint of the pool's nodes that keeps the pod away; PreferNoSchedule never does in the end."""
-    tolerations = pod.spec.get("tolerations") or ()
-    taints = (taint for taint in pool.taints if taint.get("effect") != "PreferNoSchedule")
-    return next((taint for taint in taints if not tolerates(tolerations, taint)), None)
 
 
 @dataclass(frozen=True)

@@ -86,6 +86,16 @@ def explain_conflict(pool: Pool, conflict: Conflict, *, of_volume: bool = False)
     return Exclusion(Stage.LABEL, f"{who} {wanted}, and it allows {offered}", remedy)
 
 
+def explain_given_up() -> Exclusion:
+    """An alternative of the required node affinity that Karpenter gives up too early (see wishes.attempts)."""
+    reason = (
+        "an earlier alternative of the pod's required node affinity would fit, but Karpenter drops it before it "
+        "gives up the pod's preferences or overlooks a PreferNoSchedule taint"
+    )
+    remedy = "Put the alternative that fits last, drop the preference, or tolerate the taint."
+    return Exclusion(Stage.LIMITS, reason, remedy)
+
+
 def explain_matching(pool: Pool, wanted: Requirements) -> Exclusion:
     """No instance type of the pool is what the pod asks for."""
     culprit = next((each for each in wanted.values() if not pool.matching(pool.types, {each.key: each})), None)

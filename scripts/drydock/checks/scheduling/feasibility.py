@@ -1,19 +1,20 @@
 """For every pod and every node pool: can Karpenter buy a node there that the pod runs on, and if not, why not.
 
 Source: karpenter v1.14, pkg/controllers/provisioning/scheduling (nodeclaim.go, CanAdd; scheduler.go, addToNewNodeClaim;
-preferences.go). A pod is judged alone on a new node, by what it requires: preferences never keep it from running. Pod
-affinity and topology spread, which depend on other pods, are not judged here.
+preferences.go). A pod is judged alone on a new node. Pod affinity and topology spread, which depend on other pods, are
+not judged here.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from drydock.checks.scheduling.admission import admitted
-from drydock.checks.scheduling.daemons import Daemon, daemons_on, groups_beside, required_terms, untolerated
+from drydock.checks.scheduling.daemons import Daemon, daemons_on, groups_beside
 from drydock.checks.scheduling.explain import (
     Exclusion,
     explain_conflict,
     explain_empty,
+    explain_given_up,
     explain_limits,
     explain_matching,
     explain_min_values,
@@ -32,6 +33,7 @@ from drydock.checks.scheduling.requirements import (
     merged,
 )
 from drydock.checks.scheduling.volumes import Storage
+from drydock.checks.scheduling.wishes import Attempt, attempts, required_terms, untolerated
 from drydock.instance_types.labels import CAPACITY_TYPE, HOSTNAME, NODE_POOL, well_known
 from drydock.instance_types.quantity import add
 from drydock.manifests import Manifest
@@ -114,20 +116,35 @@ class Scheduling:
         unusable = unusable_because(pool)
         if unusable:
             return PoolVerdict(pool, frozenset(), unusable)
-        taint = untolerated(pod, pool)
-        if taint:
-            return PoolVerdict(pool, frozenset(), explain_taint(pool, taint))
         types: frozenset[str] = frozenset()
         exclusions = []
-        for term in required_terms(pod):
-            for volume in self.storage.alternatives(pod):
-                found = _types_for(pod, pool, term, volume, daemons)
-                if isinstance(found, Exclusion):
-                    exclusions.append(found)
-                else:
-                    types |= found
-        closest = None if types else max(exclusions, key=lambda each: each.stage)
-        return PoolVerdict(pool, types, closest)
+        for attempt in attempts(pod):
+            found = self._attempt(pod, pool, attempt, daemons)
+            if isinstance(found, Exclusion):
+                exclusions.append(found)
+            else:
+                types |= found
+        if types:
+            return PoolVerdict(pool, types, None)
+        return PoolVerdict(pool, types, self._given_up(pod, pool, daemons) or exclusions[-1])
+
+    def _attempt(
+        self, pod: PodUse, pool: Pool, attempt: Attempt, daemons: Sequence[Daemon]
+    ) -> frozenset[str] | Exclusion:
+        taint = untolerated(pod, pool, tolerates_soft=attempt.tolerates_soft)
+        if taint:
+            return explain_taint(pool, taint)
+        outcomes = [
+            _types_for(pod, pool, attempt.requirements, volume, daemons) for volume in self.storage.alternatives(pod)
+        ]
+        types = frozenset[str]().union(*(each for each in outcomes if not isinstance(each, Exclusion)))
+        return types or max((each for each in outcomes if isinstance(each, Exclusion)), key=lambda each: each.stage)
+
+    def _given_up(self, pod: PodUse, pool: Pool, daemons: Sequence[Daemon]) -> Exclusion | None:
+        """The one reason that is not the pod's: an alternative that fits, and that Karpenter drops before it would."""
+        plain = (Attempt(term, tolerates_soft=True) for term in required_terms(pod)[:-1])
+        fits = any(not isinstance(self._attempt(pod, pool, each, daemons), Exclusion) for each in plain)
+        return explain_given_up() if fits else None
 
 
 def unusable_because(pool: Pool) -> Exclusion | None:
