@@ -121,10 +121,16 @@ def test_volumes_of_two_namespaces_do_not_meet(render_chart: RenderChart) -> Non
 
 
 def test_a_model_in_an_existing_claim(render_chart: RenderChart) -> None:
-    claim = {"name": "weights", "path": "llama/8b", "accessMode": "ReadOnlyMany"}
-    spec = pod(render_chart, {"source": {"size": "15Gi", "claim": claim}})
-    assert spec["containers"][0]["args"][0] == "/model/llama/8b"
-    assert volumes(spec)["/model"]["persistentVolumeClaim"] == {"claimName": "weights", "readOnly": True}
+    for mode, volume in (
+        ("ReadWriteMany", {"claimName": "weights"}),
+        ("ReadOnlyMany", {"claimName": "weights", "readOnly": True}),
+    ):
+        claim = {"name": "weights", "path": "llama/8b", "accessMode": mode}
+        spec = pod(render_chart, {"source": {"size": "15Gi", "claim": claim}})
+        (server,) = spec["containers"]
+        assert server["args"][0] == "/model/llama/8b"
+        assert volumes(spec)["/model"]["persistentVolumeClaim"] == volume
+        assert {"name": "model", "mountPath": "/model", "readOnly": True} in server["volumeMounts"]
 
 
 @pytest.mark.parametrize(

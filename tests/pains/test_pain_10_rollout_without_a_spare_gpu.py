@@ -7,10 +7,14 @@ from drydock.pytest_plugin import RenderChart
 from tests.charts.vllm_models import render, the
 
 
-@pytest.mark.parametrize("replicas", [1, 4])
-def test_a_rollout_frees_a_gpu_before_it_needs_one(render_chart: RenderChart, replicas: int) -> None:
-    strategy = the(render(render_chart, {"replicas": replicas}), "Deployment")["spec"]["strategy"]
+def test_a_rollout_frees_a_gpu_before_it_needs_one(render_chart: RenderChart) -> None:
+    strategy = the(render(render_chart, {"replicas": 4}), "Deployment")["spec"]["strategy"]
     assert strategy == {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}}
+
+
+def test_a_single_pod_is_gone_before_its_successor_asks_for_a_gpu(render_chart: RenderChart) -> None:
+    for model in {"replicas": 1}, {"autoscaling": {"enabled": True, "maxReplicas": 1}}:
+        assert the(render(render_chart, model), "Deployment")["spec"]["strategy"] == {"type": "Recreate"}
 
 
 def test_whoever_has_gpus_to_spare_may_say_so(render_chart: RenderChart) -> None:

@@ -3,6 +3,7 @@ The pod of a model, each for a model's context. Declared helpers:
   vllm.podSpec         spec of the pod
   vllm.podLabels       its labels
   vllm.podAnnotations  its annotations, or nothing
+  vllm.strategy        how a rollout replaces pods
   vllm.scheduling      nodeSelector, affinity and tolerations
   vllm.topologySpread  topologySpreadConstraints of two or more pods, or nothing
 */ -}}
@@ -106,6 +107,21 @@ volumes:
 {{- with get $scheduling.tolerations $name }}{{ $tolerations = append $tolerations . }}{{ end -}}
 {{- end -}}
 {{- include "common.accelerator.scheduling" (dict "root" .root "accelerator" .model.accelerator "nodeSelector" $nodeSelector "affinity" $scheduling.affinity "tolerations" $tolerations) -}}
+{{- end -}}
+
+{{- /*
+A rolling update creates the new pod while the old one, which still drains, holds its GPU: Karpenter would buy a node for it.
+With a single pod nothing is lost by waiting.
+*/ -}}
+{{- define "vllm.strategy" -}}
+{{- if and (le (include "vllm.mostReplicas" . | int) 1) (eq 0 (int .model.rollout.maxSurge)) -}}
+type: Recreate
+{{- else -}}
+type: RollingUpdate
+rollingUpdate:
+  maxSurge: {{ int .model.rollout.maxSurge }}
+  maxUnavailable: {{ int .model.rollout.maxUnavailable }}
+{{- end -}}
 {{- end -}}
 
 {{- define "vllm.topologySpread" -}}

@@ -34,7 +34,10 @@ Volumes of the server, each for a model's context. Declared helpers:
 - name: model
   persistentVolumeClaim:
     claimName: {{ eq $source "s3" | ternary (include "vllm.weightsName" .) .model.source.claim.name }}
+    {{- /* Some drivers attach a volume of this mode in no other way. */}}
+    {{- if or (eq $source "s3") (eq .model.source.claim.accessMode "ReadOnlyMany") }}
     readOnly: true
+    {{- end }}
 {{- end }}
 {{- if include "vllm.settings" . | fromJson }}
 - name: settings
