@@ -100,12 +100,12 @@ def _pods_in_lines(pods: Iterable[PodReport]) -> Table:
 
 def _pods_stacked(pods: Iterable[PodReport]) -> Table:
     table = _table()
-    table.add_column("pod\n  instance type and node\n  accelerators", overflow="fold")
+    table.add_column("pod\n  node\n  instance type, accelerators", overflow="fold")
     table.add_column("scheduled", justify="right", no_wrap=True)
     table.add_column("phase", no_wrap=True)
     for pod in pods:
-        where = f"{pod.instance_type} {pod.node}".strip()
-        cell = _stack([pod.name, where, accelerators_text(pod.accelerators)])
+        where = ", ".join(filter(None, (pod.instance_type, accelerators_text(pod.accelerators))))
+        cell = _stack([pod.name, pod.node, where])
         table.add_row(cell, seconds_text(pod.scheduled_seconds), _phase(pod, with_time=True))
     return table
 
@@ -133,13 +133,12 @@ def _nodes_in_lines(nodes: Iterable[NodeReport]) -> Table:
 
 def _nodes_stacked(nodes: Iterable[NodeReport]) -> Table:
     table = _table()
-    table.add_column("instance type, capacity type\n  node\n  pool, zone", overflow="fold")
+    table.add_column("node\n  pool, zone\n  instance type, capacity type, $/hour", overflow="fold")
     table.add_column("used of what is there", no_wrap=True)
-    table.add_column("$/hour", justify="right", no_wrap=True)
     for node in nodes:
-        cell = _stack([f"{node.instance_type}, {node.capacity_type}", node.name, f"{node.pool}, {node.zone}"])
-        used = _text("\n".join([*_accelerators_used(node), *_used(node)]))
-        table.add_row(cell, used, hourly(node.dollars_per_hour))
+        bought = f"{node.instance_type}, {node.capacity_type}, {hourly(node.dollars_per_hour)}"
+        used = "\n".join([*_accelerators_used(node), *_used(node)])
+        table.add_row(_stack([node.name, f"{node.pool}, {node.zone}", bought]), _text(used))
     return table
 
 
