@@ -21,6 +21,7 @@ from drydock.rehearsal.release import DEFAULT_TIMEOUT
     metavar="DIR",
     help="Write report.json and report.html into DIR; without it they lie in the run's folder, which is told.",
 )
+@click.option("--ignore-findings", is_flag=True, help="Install although validation found errors, to see what happens.")
 @click.option("--keep", is_flag=True, help="Leave the cluster up, for kubectl; `drydock down` removes it.")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port of the API server; 0 takes a free one.")
 @click.option("--helm", type=click.Choice(["3", "4"]), default="4", show_default=True, help="Major version of Helm.")
@@ -44,6 +45,7 @@ def command(
     files: tuple[Path, ...],
     set_values: tuple[str, ...],
     output: Path | None,
+    ignore_findings: bool,
     keep: bool,
     port: int,
     helm: str,
@@ -83,7 +85,8 @@ def command(
             findings = validate(project, equipment.tools, [stack], charts, progress=progress, schemas=equipment.schemas)
         if findings:
             progress.note(formats.text(findings))
-        if any(each.severity is Severity.ERROR for each in findings):
+        if not ignore_findings and any(each.severity is Severity.ERROR for each in findings):
+            progress.note("Nothing was started. To see what a cluster makes of it: --ignore-findings")
             return 1
 
         from drydock.rehearsal.rehearse import rehearse
