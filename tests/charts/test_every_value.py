@@ -1,0 +1,215 @@
+"""Each documented value changes what a chart renders, and each value is documented."""
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from drydock import process
+from drydock.charts import AssembledCharts, chart_names
+from drydock.errors import ToolError
+from drydock.project import UMBRELLA, Project
+from drydock.render import helm_reason, template_command
+
+from .documented_values import Change, Documented, branches, properties, starts_with, steps
+
+SAMPLES = Path(__file__).parent / "value_samples"
+CHARTS = ("crds", "genai-platform", "karpenter-nodepools", "nvidia-device-plugin", "vllm")
+HELMS_OWN = ("common",)
+"""Keys that a chart has because Helm hands its globals to a chart within it; there is nothing to set."""
+
+
+def _documented(project: Project, chart: str) -> Documented:
+    folder = project.charts_dir / chart
+    defaults = yaml.load((folder / "values.yaml").read_text(), yaml.CSafeLoader)
+    schema = json.loads((folder / "values.schema.json").read_text())
+    return Documented(defaults, schema, yaml.load((SAMPLES / f"{chart}.yaml").read_text(), yaml.CSafeLoader))
+
+
+class Renderer:
+    """Renders many values of one chart side by side, each once."""
+
+    def __init__(self, helm: Path, charts: AssembledCharts, chart: str, folder: Path) -> None:
+        self.helm = helm
+        self.charts = charts
+        self.chart = chart
+        self.folder = folder
+
+    def outputs(self, trees: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+        """What each tree of values gives: objects, or the reason why not after `!`."""
+        keys = [json.dumps(tree, sort_keys=True) for tree in trees]
+        unique = list(dict.fromkeys(keys))
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            found = dict(zip(unique, pool.map(self._output, range(len(unique)), unique), strict=True))
+        return (found[key] for key in keys)
+
+    def _output(self, number: int, tree: str) -> str:
+        file = self.folder / f"{number}.json"
+        # `enabled` of a chart is a condition of the umbrella, which alone can show what it does.
+        whole = self.chart in (UMBRELLA, "crds") or json.loads(tree).get("enabled") is not None
+        content = json.loads(tree)
+        if whole and self.chart != UMBRELLA:
+            content = {"global": content.pop("global", {}), self.chart: content}
+        file.write_text(json.dumps(content))
+        chart = self.charts.umbrella if whole else self.charts.chart(self.chart)
+        command = template_command(self.helm, chart, ["-f", str(file), "--include-crds"], namespace="genai")
+        try:
+            return process.run(command).stdout
+        except ToolError as error:
+            return f"!{helm_reason(error.stderr)}"
+
+
+@pytest.mark.parametrize("chart", CHARTS)
+@pytest.mark.usefixtures("crd_folders")
+def test_each_documented_value_changes_the_output(
+    tmp_path: Path,
+    drydock_project: Project,
+    drydock_charts: AssembledCharts,
+    drydock_tool: Callable[[str], Path],
+    chart: str,
+) -> None:
+    documented = _documented(drydock_project, chart)
+    changes = [_through_umbrella(each, chart) for each in documented.changes()]
+    renderer = Renderer(drydock_tool("helm4"), drydock_charts, chart, tmp_path)
+    outputs = list(renderer.outputs([tree for change in changes for tree in (change.before, change.after)]))
+    wrong = [
+        f"{change.name}: {before if before.startswith('!') else after if after.startswith('!') else 'nothing changes'}"
+        for change, before, after in zip(changes, outputs[::2], outputs[1::2], strict=True)
+        if before == after or "!" in (before[:1], after[:1])
+    ]
+    assert not wrong, "\n".join(wrong)
+    assert not _undocumented(documented, chart, changes)
+
+
+def _through_umbrella(change: Change, chart: str) -> Change:
+    if change.path != ("enabled",) or chart == UMBRELLA:
+        return change
+    return Change(change.path, {**change.before, "enabled": True}, change.after)
+
+
+def _undocumented(documented: Documented, chart: str, changes: Sequence[Change]) -> list[str]:
+    """Properties of the schema that no change has touched."""
+    touched = {(id(around), key) for change in changes for around, key, _ in steps(documented.schema, change.path)}
+    return [
+        path
+        for around, key, path in properties(documented.schema)
+        if (id(around), key) not in touched and not _is_helms_own(path, chart)
+    ]
+
+
+def _is_helms_own(path: str, chart: str) -> bool:
+    """The library chart's globals, and globals of a chart within another; those of all charts are the umbrella's."""
+    top = path.partition(".")[0]
+    return top in HELMS_OWN or (chart != UMBRELLA and re.match(r"(\w+\.)?global\b", path) is not None)
+
+
+@pytest.mark.parametrize("chart", CHARTS)
+def test_schemas_are_closed_and_say_what_each_value_is(drydock_project: Project, chart: str) -> None:
+    schema = json.loads((drydock_project.charts_dir / chart / "values.schema.json").read_text())
+    open_objects = [
+        path
+        for around, key, path in properties(schema)
+        for each in branches(around["properties"][key], schema)
+        if "properties" in each and each.get("additionalProperties") is not False and not _may_be_open(path, chart)
+    ]
+    assert not open_objects
+    assert schema["additionalProperties"] is False
+    untold = [
+        path
+        for around, key, path in properties(schema)
+        if not any(
+            "description" in each for each in (around["properties"][key], *branches(around["properties"][key], schema))
+        )
+    ]
+    assert not untold
+
+
+def _may_be_open(path: str, chart: str) -> bool:
+    """Globals may hold those of other charts; a chart within the umbrella has a schema of its own."""
+    return path == "global" or (chart == UMBRELLA and "." not in path)
+
+
+@pytest.mark.parametrize("chart", CHARTS)
+def test_the_charts_agree_about_the_globals(drydock_project: Project, chart: str) -> None:
+    def globals_of(name: str) -> Any:
+        return json.loads((drydock_project.charts_dir / name / "values.schema.json").read_text())["properties"][
+            "global"
+        ]
+
+    theirs, all_of_them = globals_of(chart), globals_of(UMBRELLA)
+    assert {key: all_of_them["properties"].get(key) for key in theirs["properties"]} == theirs["properties"]
+
+
+@pytest.mark.parametrize("chart", CHARTS)
+def test_every_key_of_values_yaml_has_a_comment(drydock_project: Project, chart: str) -> None:
+    text = (drydock_project.charts_dir / chart / "values.yaml").read_text()
+    described = _described_keys(text)
+    tree = yaml.load(text, yaml.CSafeLoader)
+    bare = [
+        ".".join(path)
+        for path in _scalar_paths(tree)
+        if not any(path[:length] in described for length in range(1, len(path) + 1))
+    ]
+    assert not bare
+
+
+def _described_keys(text: str) -> set[tuple[str, ...]]:
+    """Paths of the keys right beneath a `# --` comment."""
+    lines = text.splitlines()
+    found = set()
+
+    def walk(node: yaml.Node, path: tuple[str, ...]) -> None:
+        if isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                line = key.start_mark.line - 1
+                while line >= 0 and lines[line].strip().startswith("#"):
+                    if lines[line].strip().startswith("# -- "):
+                        found.add((*path, key.value))
+                    line -= 1
+                walk(value, (*path, key.value))
+
+    tree = yaml.compose(text, yaml.CSafeLoader)
+    assert tree
+    walk(tree, ())
+    return found
+
+
+def _scalar_paths(tree: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    if isinstance(tree, dict) and tree:
+        for key, value in tree.items():
+            yield from _scalar_paths(value, (*path, str(key)))
+    else:
+        yield path
+
+
+def test_readmes_are_what_helm_docs_makes_of_the_comments(
+    tmp_path: Path, drydock_project: Project, drydock_tool: Callable[[str], Path]
+) -> None:
+    copy = tmp_path / "charts"
+    for source in drydock_project.charts_dir.glob("*/*"):
+        if source.name in ("Chart.yaml", "values.yaml", "README.md.gotmpl"):
+            target = copy / source.relative_to(drydock_project.charts_dir)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(source, target)
+    process.run([str(drydock_tool("helm-docs")), "--chart-search-root", str(copy)])
+    for chart in ("common", *CHARTS):
+        made = (copy / chart / "README.md").read_text()
+        assert (drydock_project.charts_dir / chart / "README.md").read_text() == made, f"run helm-docs for {chart}"
+
+
+def test_every_sample_belongs_to_a_chart(drydock_project: Project) -> None:
+    assert {file.stem for file in SAMPLES.glob("*.yaml")} == set(CHARTS)
+    assert set(CHARTS) == set(chart_names(drydock_project)) - {"common"}
+    for chart in CHARTS:
+        documented = _documented(drydock_project, chart)
+        changes = list(documented.changes())
+        for context in documented.samples.get("contexts") or ():
+            for prefix in context["for"]:
+                assert any(starts_with(each.path, prefix) for each in changes), f"{chart}: nothing at {prefix}"
