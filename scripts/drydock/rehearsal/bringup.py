@@ -5,12 +5,13 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from drydock import process
 from drydock.errors import ClusterError
 from drydock.rehearsal import control_plane, fleet, karpenter, prices
 from drydock.rehearsal.api import Api, ApiError
@@ -66,14 +67,15 @@ class BringUp:
         Raises:
             ClusterError: something does not start.
         """
-        with ThreadPoolExecutor(max_workers=2) as pool:
-            stand_in = pool.submit(self._make_stand_in)
+        with ThreadPoolExecutor(max_workers=1) as beside:
+            first = beside.submit(self._first_account)
             credentials, server = self._start_api_server()
             api = Api(credentials.access(server))
             self._start_beside(api, credentials)
             version = str(api.get("/version")["gitVersion"])
             self.outlet.tell(ApiReady(server, version))
-            self._serve_accounts(api, credentials, server, version, stand_in)
+            aws, account = first.result()
+            self._serve_accounts(api, credentials, server, version, aws, account)
 
     @contextmanager
     def _step(self, name: str) -> Iterator[None]:
@@ -81,12 +83,17 @@ class BringUp:
         yield
         self.outlet.tell(StepDone(name, started, time.monotonic() - began))
 
-    def _make_stand_in(self) -> "AwsStandIn":
+    def _first_account(self) -> "tuple[AwsStandIn, Account]":
+        """The stand-in for AWS, holding the first account that the command sends."""
         with self._step("stand-in for AWS"):
             from drydock.rehearsal.aws.actions import Market
             from drydock.rehearsal.aws.server import AwsStandIn
 
-            return AwsStandIn(Market(Path(self.order.cache), self.order.spot_price_share))
+            aws = AwsStandIn(Market(Path(self.order.cache), self.order.spot_price_share))
+        version = _minor(process.run([self._tools["kube-apiserver"], "--version"]).stdout.split()[-1])
+        wanted = self._accounts.get()
+        with self._step("seeding of AWS"):
+            return aws, aws.add(wanted, version)
 
     @property
     def _tools(self) -> dict[str, Path]:
@@ -142,28 +149,21 @@ class BringUp:
             in_background(remove_volumes, api)
 
     def _serve_accounts(
-        self, api: Api, credentials: Credentials, server: str, version: str, stand_in: "Future[AwsStandIn]"
+        self, api: Api, credentials: Credentials, server: str, version: str, aws: "AwsStandIn", account: Account
     ) -> None:
-        running: Child | None = None
-        account: Account | None = None
+        """Run Karpenter with the first account, and again with each that holds more."""
+        self._start_nodes(api, credentials, aws)
         while True:
-            wanted = self._accounts.get()
-            aws = stand_in.result()
-            merged = aws.add(wanted, _minor(version))
-            if merged == account and running:
-                self.outlet.tell(KarpenterStarted(running.process.pid))
-                continue
-            if running:
-                running.end()
-            else:
-                self._start_nodes(api, credentials, aws)
-            account = merged
+            launch = karpenter.Launch(self.children, self._tools, credentials, account, server, aws)
             with self._step("Karpenter's prices"):
-                launch = karpenter.Launch(self.children, self._tools, credentials, account, server, aws)
                 prices.ensure_prices(api, launch, Path(self.order.cache))
             with self._step("start of Karpenter"):
                 running = launch.start(self._tell_line)
             self.outlet.tell(KarpenterStarted(running.process.pid))
+            while (merged := aws.add(self._accounts.get(), _minor(version))) == account:
+                self.outlet.tell(KarpenterStarted(running.process.pid))
+            account = merged
+            running.end()
 
     def _start_nodes(self, api: Api, credentials: Credentials, aws: "AwsStandIn") -> None:
         def reserved(counts: Counter[str]) -> None:

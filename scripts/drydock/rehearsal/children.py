@@ -14,6 +14,8 @@ import psutil
 from drydock.errors import ClusterError
 
 _LAST_LINES = 15
+_CLOCK_SECONDS = 1.0
+"""A correction of the system clock moves the creation times that Linux tells, by less than this."""
 _REMEDIES = {
     "no space left on device": "The disk is full. `drydock doctor` tells how large Drydock's caches are.",
     "too many open files": "Raise the limit of open files (`ulimit -n 4096`) and try again.",
@@ -34,7 +36,9 @@ class ProcessRecord:
         """The process, if it still runs."""
         try:
             process = psutil.Process(self.pid)
-            same = process.create_time() == self.created and process.status() != psutil.STATUS_ZOMBIE
+            same = (
+                abs(process.create_time() - self.created) < _CLOCK_SECONDS and process.status() != psutil.STATUS_ZOMBIE
+            )
         except psutil.NoSuchProcess:
             return None
         return process if same else None

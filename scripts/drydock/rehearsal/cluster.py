@@ -1,5 +1,6 @@
 """A rehearsal cluster as the code that uses it sees it."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -92,6 +93,13 @@ class RehearsalCluster:
         self.folder.cluster.mkdir(mode=0o700)
         self.folder.logs.mkdir()
         self._order.write(self.folder.order)
+        try:
+            self._spawn()
+        except BaseException:
+            self.stop()
+            raise
+
+    def _spawn(self) -> None:
         with (self.folder.logs / "supervisor.log").open("wb") as log:
             self._supervisor = subprocess.Popen(
                 [sys.executable, "-m", "drydock.rehearsal.supervisor", str(self.folder.path)],
@@ -110,7 +118,8 @@ class RehearsalCluster:
         if supervisor is None:
             return
         if supervisor.stdin:
-            supervisor.stdin.close()
+            with contextlib.suppress(OSError):  # it has ended by itself
+                supervisor.stdin.close()
         if self._kept:
             return
         try:
@@ -179,10 +188,10 @@ class RehearsalCluster:
         with self._changed:
             return tuple(each for each in self._events if isinstance(each, Decided))
 
-    def skipped_pools(self) -> dict[str, str]:
-        """Pools that Karpenter leaves out, and why."""
+    def skipped_pools(self) -> tuple[PoolSkipped, ...]:
+        """Pools that Karpenter left out of a round of decisions, in the order it told."""
         with self._changed:
-            return {each.pool: each.reason for each in self._events if isinstance(each, PoolSkipped)}
+            return tuple(each for each in self._events if isinstance(each, PoolSkipped))
 
     def offerings(self, account: Account, metrics: str) -> Offerings:
         """Prices of everything that the account's zones offer, as Karpenter exports them or did before.

@@ -42,10 +42,11 @@ class Decided:
 
 @dataclass(frozen=True)
 class PoolSkipped:
-    """Karpenter leaves a pool out; `reason` has its words."""
+    """Karpenter leaves a pool out of one round of decisions; `reason` has its words."""
 
     pool: str
     reason: str
+    time: float
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,8 @@ from drydock.rehearsal.objects import condition, is_true
 _POOL = re.compile(r"karpenter\.sh/nodepool In \[([^\]]+)\]")
 _POOL_PAIR = re.compile(r"NodePool=(\S+?)[,)]")
 _TAINT = re.compile(r"^did not tolerate taint \(taint=(?P<taint>[^)]*)\)$")
-_OWN_REQUIREMENTS = re.compile(
-    r"(?:karpenter\.(?:sh/(?:nodepool|initialized|registered)|k8s\.aws/ec2nodeclass) In \[[^\]]*\](?:, )?)"
-)
-_LOOSE_ENDS = re.compile(r", (?=, |$)|requirements=(?=, |$)")
+_REQUIREMENTS = re.compile(r"(?<=requirements=).*(?=, resources=)")
+_OWN = re.compile(r"karpenter\.(?:sh/(?:nodepool|initialized|registered)|k8s\.aws/ec2nodeclass) In \[[^\]]*\]")
 
 
 def read_exclusions(
@@ -75,10 +73,15 @@ def _taint(taint: Mapping[str, Any]) -> str:
 
 
 def _names(reason: str) -> str | None:
-    match = _POOL.search(reason) or _POOL_PAIR.search(reason)
-    return match.group(1) if match else None
+    """The pool that a reason names: the last one, for the pod's own wish comes before it."""
+    named = _POOL.findall(reason) or _POOL_PAIR.findall(reason)
+    return str(named[-1]) if named else None
 
 
 def shorten(reason: str) -> str:
     """A reason without the labels that Karpenter gives every node of its own accord."""
-    return _LOOSE_ENDS.sub("", _OWN_REQUIREMENTS.sub("", reason)).strip()
+
+    def kept(match: re.Match[str]) -> str:
+        return ", ".join(each for each in match.group().split(", ") if not _OWN.fullmatch(each))
+
+    return _REQUIREMENTS.sub(kept, reason)

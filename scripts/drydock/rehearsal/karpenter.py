@@ -104,13 +104,13 @@ def read_line(line: str) -> Decided | PoolSkipped | None:
     try:
         entry: dict[str, Any] = json.loads(line)
         message = entry["message"]
+        when = datetime.datetime.fromisoformat(entry["time"]).timestamp()
         if message.startswith(_SKIPPED):
-            return PoolSkipped(entry["NodePool"]["name"], str(entry.get("minValuesIncompatibleErr", message)))
+            return PoolSkipped(entry["NodePool"]["name"], str(entry.get("minValuesIncompatibleErr", message)), when)
         if message not in (_UNPLACED, _IGNORED):
             return None
         causes = tuple(str(each["error"]) for each in entry.get("errorCauses", [])) or (str(entry["error"]),)
         pod = f"{entry['Pod']['namespace']}/{entry['Pod']['name']}"
-        when = datetime.datetime.fromisoformat(entry["time"]).timestamp()
         return Decided(pod, str(entry["error"]), causes if message == _UNPLACED else (), when)
     except (ValueError, KeyError, TypeError):
         return None

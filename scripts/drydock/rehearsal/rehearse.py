@@ -15,7 +15,7 @@ from drydock.rehearsal.cluster import RehearsalCluster
 from drydock.rehearsal.karpenter import metrics, read_version
 from drydock.rehearsal.release import DEFAULT_TIMEOUT, Outcome, Release
 from drydock.rehearsal.results import Circumstances, build_report
-from drydock.rehearsal.runs import RunFolder, new_run_folder
+from drydock.rehearsal.runs import RunFolder, end_leftovers, new_run_folder
 from drydock.rehearsal.steps import StepClock
 from drydock.report.model import RehearsalReport
 
@@ -98,6 +98,7 @@ def rehearse(
         DrydockError: whatever `check` raises.
     """
     clock = StepClock(progress, started or time.time())
+    end_leftovers(project)
     folder = folder or new_run_folder(project, environment.name)
     cluster = RehearsalCluster(
         folder,

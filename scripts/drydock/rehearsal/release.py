@@ -9,20 +9,20 @@ from drydock.charts import AssembledCharts
 from drydock.environments import Environment
 from drydock.errors import ClusterError
 from drydock.progress import Step
-from drydock.rehearsal.api import Api, collection
+from drydock.rehearsal.api import Api
 from drydock.rehearsal.aws.account import Account, expected_account
 from drydock.rehearsal.cluster import RehearsalCluster
 from drydock.rehearsal.helm import Helm
+from drydock.rehearsal.nudge import Nudge
 from drydock.rehearsal.objects import full_name
 from drydock.rehearsal.observe import COLLECTIONS, WORKLOADS, Observer, Scene
 from drydock.rehearsal.prerequisites import Prerequisites, create_prerequisites, find_prerequisites
-from drydock.rehearsal.verdict import NUDGE, Expected, Verdict, judge, pending_pods, pools_settled_at
+from drydock.rehearsal.verdict import Expected, Verdict, judge, pending_pods, pools_settled_at
 from drydock.render import RenderedEnvironment, render
 
 DEFAULT_TIMEOUT = 300.0
 _LOOK_SECONDS = 0.1
 _SIBLING_SECONDS = 0.5
-_PODS = collection("v1", "pods", "kube-system")
 AUTO_MODE_OFF = "global.autoMode.enabled=false"
 
 
@@ -154,19 +154,19 @@ class Release:
         if self._expected is None:
             raise ClusterError("nothing was installed yet")
         began = time.time()
-        nudged = False
+        nudge = Nudge(self._cluster)
         try:
             while True:
                 verdict = self._verdict(self._expected)
                 if verdict.final or time.time() - began > timeout:
                     return Outcome(verdict, time.time() - self._expected.since)
-                if not nudged and self._should_nudge():
-                    nudged = self._nudge()
+                if pools_settled_at(self.scene) is not None and pending_pods(self.scene):
+                    nudge.give()
+                nudge.take_back()
                 if step:
                     step.detail(", ".join(verdict.waiting[:3]))
         finally:
-            if nudged:
-                self._cluster.await_api().delete(f"{_PODS}/{NUDGE}")
+            nudge.take_back(at_once=True)
 
     def _verdict(self, expected: Expected) -> Verdict:
         self._watching().look(_LOOK_SECONDS)
@@ -200,29 +200,6 @@ class Release:
         self.install_began = self.install_began or time.time()
         change(self._cluster.helm(self._program))
         self._expected = Expected(_generations(api), time.time())
-
-    def _should_nudge(self) -> bool:
-        return pools_settled_at(self.scene) is not None and bool(pending_pods(self.scene))
-
-    def _nudge(self) -> bool:
-        """Have Karpenter look at the pending pods now.
-
-        It looked at them when they appeared, before the node pools of the same release were usable, and would look
-        again ten seconds later. Any new pod that finds no node makes it look at all.
-        """
-        pod = {
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "metadata": {"name": NUDGE},
-            "spec": {
-                "automountServiceAccountToken": False,
-                "terminationGracePeriodSeconds": 0,
-                "nodeSelector": {"drydock.dev/nudge": "true"},
-                "containers": [{"name": "none", "image": "none"}],
-            },
-        }
-        self._cluster.await_api().create(_PODS, pod)
-        return True
 
 
 def is_auto_mode(rendered: RenderedEnvironment) -> bool:

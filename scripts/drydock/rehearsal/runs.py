@@ -177,6 +177,14 @@ def down(project: Project, name: str | None = None) -> tuple[str, ...]:
     return tuple(cluster.name for cluster in chosen)
 
 
+def end_leftovers(project: Project) -> None:
+    """End what supervisors left that were killed; clusters that were kept or are watched go on."""
+    for cluster in list_clusters(project):
+        if not cluster.supervised:
+            end(cluster.folder)
+    _remove_dead(project)
+
+
 def end(folder: RunFolder) -> None:
     """End one cluster: by its supervisor, and what that leaves by the recorded pids and creation times."""
     records = read_records(folder.processes)

@@ -9,6 +9,7 @@ from drydock.rehearsal.observe import Scene
 from drydock.rehearsal.verdict import NUDGE
 from drydock.report.model import WarningReport
 
+_POOL = "karpenter.sh/nodepool"
 _OVERCOME = ("FailedScheduling", "FailedCreate", "FailedBinding", "ProvisioningFailed")
 """Reasons that controllers give while something is on its way; told only if it never came."""
 _WITHOUT_METRICS = (
@@ -49,17 +50,19 @@ def _overcome(scene: Scene, event: Mapping[str, Any]) -> bool:
     about = event["involvedObject"]
     if about["name"] == NUDGE:
         return True
+    if event["reason"] == "NoCompatibleInstanceTypes":  # also said of a pool whose reservation is full by now
+        return any(each["metadata"]["labels"].get(_POOL) == about["name"] for each in scene.of("NodeClaim"))
     if event["reason"] not in _OVERCOME:
         return False
+    if about["kind"] == "Pod":  # the pod's own line in the report says it
+        return True
     subject = scene.objects.get(about["kind"], {}).get(about.get("uid", ""))
     return subject is None or any(_signs_of_success(about["kind"], subject))
 
 
 def _signs_of_success(kind: str, subject: Mapping[str, Any]) -> Iterator[bool]:
     status = subject.get("status") or {}
-    if kind == "Pod":
-        yield bool(subject["spec"].get("nodeName"))
-    elif kind == "PersistentVolumeClaim":
+    if kind == "PersistentVolumeClaim":
         yield status.get("phase") == "Bound"
     elif kind == "DaemonSet":
         yield status.get("currentNumberScheduled") == status.get("desiredNumberScheduled")

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from drydock.rehearsal.events import Decided
+from drydock.rehearsal.events import Decided, PoolSkipped
 from drydock.rehearsal.exclusions import read_exclusions
 from drydock.rehearsal.nodes import PLUGGED
 from drydock.rehearsal.objects import condition, full_name, is_true
@@ -14,6 +14,8 @@ from drydock.rehearsal.observe import WORKLOADS, Scene
 SETTLE_SECONDS = 0.3
 REFUSED_SECONDS = 3.0
 """How long a controller may fail to make a pod before that counts: its service account may be made a moment later."""
+_ROUND_SECONDS = 2.0
+"""More than Karpenter takes from leaving a pool out to its last word on a pod, less than lies between two rounds."""
 _TIMESTAMP_SECONDS = 1
 """Timestamps of the API are cut to whole seconds."""
 NUDGE = "drydock-nudge"
@@ -72,14 +74,14 @@ class Verdict:
         return self.ready or bool(self.obstacles)
 
 
-def judge(scene: Scene, expected: Expected, decisions: Sequence[Decided], skipped: Mapping[str, str]) -> Verdict:
+def judge(scene: Scene, expected: Expected, decisions: Sequence[Decided], skipped: Sequence[PoolSkipped]) -> Verdict:
     """The verdict on what was seen so far.
 
     Args:
         scene: every object.
         expected: what the install left.
         decisions: what Karpenter could not place, in the order it told.
-        skipped: pools that Karpenter left out, and why.
+        skipped: pools that Karpenter left out of rounds of decisions.
     """
     waiting = tuple(_waiting(scene, expected))
     if not waiting:
@@ -181,7 +183,7 @@ def _done(kind: str, workload: Mapping[str, Any]) -> bool:
 
 
 def _unplaced(
-    scene: Scene, expected: Expected, decisions: Sequence[Decided], skipped: Mapping[str, str]
+    scene: Scene, expected: Expected, decisions: Sequence[Decided], skipped: Sequence[PoolSkipped]
 ) -> Iterator[Obstacle]:
     """Pods that Karpenter could not place although all was installed and it knew what every pool can give."""
     settled = pools_settled_at(scene)
@@ -193,8 +195,13 @@ def _unplaced(
         decision = latest.get(full_name(pod))
         if decision and decision.time > informed and not _may_change(decision):
             pools = list(scene.of("NodePool"))
-            exclusions = read_exclusions(decision.causes, pools, skipped)
+            exclusions = read_exclusions(decision.causes, pools, _left_out(decision, skipped))
             yield Obstacle(f"Pod/{full_name(pod)}", full_name(pod), decision.reason, exclusions)
+
+
+def _left_out(decision: Decided, skipped: Sequence[PoolSkipped]) -> dict[str, str]:
+    """Pools left out of the round in which a decision was made, and why."""
+    return {each.pool: each.reason for each in skipped if 0 <= decision.time - each.time < _ROUND_SECONDS}
 
 
 def _may_change(decision: Decided) -> bool:

@@ -16,6 +16,7 @@ from drydock.environments import CapacityReservation
 from drydock.rehearsal.aws.account import Account
 from drydock.rehearsal.aws.seed import ACCOUNT_ID
 
+_PRICED = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 _BLOCK_DURATION = datetime.timedelta(days=14)
 
 
@@ -137,17 +138,17 @@ def _node_classes(market: Market) -> Sequence[Mapping[str, Any]]:
 
 def _spot_prices(market: Market) -> Action:
     """A share of the on-demand price in every zone; before any price is known, one of a type that does not exist."""
-    made: dict[tuple[int, int], str] = {}
 
-    def describe_spot_price_history(response: Any) -> Any:
+    def describe_spot_price_history(_response: Any) -> Any:
         from moto.core.responses import ActionResult
 
-        key = (len(market.on_demand), len(market.account.zones) if market.account else 0)
-        if key not in made:
-            made[key] = response.serialized(ActionResult({"SpotPriceHistory": _spot_history(market)}))[2]
-        return made[key]
+        return ActionResult({"SpotPriceHistory": _spot_history(market)})
 
-    return describe_spot_price_history
+    def ingredients() -> object:
+        zones = market.account.zones if market.account else ()
+        return sorted(market.on_demand.items()), zones, market.spot_price_share
+
+    return _kept(market, describe_spot_price_history, ingredients, asked=False)
 
 
 def _spot_history(market: Market) -> list[dict[str, Any]]:
@@ -159,21 +160,31 @@ def _spot_history(market: Market) -> list[dict[str, Any]]:
             "ProductDescription": "Linux/UNIX",
             "SpotPrice": f"{price * market.spot_price_share:.6f}",
             "AvailabilityZone": zone,
-            "Timestamp": market.started,
+            "Timestamp": _PRICED,
         }
         for kind, price in prices.items()
         for zone in zones
     ]
 
 
-def _kept(market: Market, answer: Action) -> Action:
-    """The same answer, written down once: it is a large part of EC2's catalogue and takes seconds to make."""
+def _kept(
+    market: Market, answer: Action, ingredients: Callable[[], object] = lambda: None, *, asked: bool = True
+) -> Action:
+    """The same answer, written down once: it is a large part of EC2's catalogue and takes seconds to make.
+
+    Args:
+        market: says where.
+        answer: makes it.
+        ingredients: what it depends on besides the request.
+        asked: whether it depends on the request at all.
+    """
 
     def kept(response: Any) -> Any:
         from moto import __version__
 
-        asked = sorted((key, sorted(values)) for key, values in response.querystring.items() if key != "AUTHORIZATION")
-        digest = hashlib.sha256(repr((__version__, answer.__name__, response.region, asked)).encode()).hexdigest()[:24]
+        request = sorted((key, sorted(values)) for key, values in response.querystring.items()) if asked else None
+        parts = (__version__, answer.__name__, response.region, request, ingredients())
+        digest = hashlib.sha256(repr(parts).encode()).hexdigest()[:24]
         file = market.cache / "ec2" / f"{digest}.xml"
         if not file.exists():
             _, _, body = response.serialized(answer(response))
