@@ -1,5 +1,6 @@
 """Where the suite's files lie, and where Drydock keeps what it builds."""
 
+import hashlib
 import os
 import shutil
 from dataclasses import dataclass
@@ -88,7 +89,9 @@ def _unpack_bundled_suite(cache_dir: Path) -> Path:
             "no suite found: neither this folder nor a parent of it holds charts/ and values/",
             remedy="Change into a checkout, or set DRYDOCK_PROJECT to one.",
         )
-    target = cache_dir / "suite" / drydock.__version__
+    stats = sorted((str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in bundled.rglob("*"))
+    digest = hashlib.sha256(repr(stats).encode()).hexdigest()[:12]
+    target = cache_dir / "suite" / f"{drydock.__version__}-{digest}"
     if not _is_suite(target):
         partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
         shutil.copytree(bundled, partial)

@@ -3,9 +3,9 @@
 Installed with the package; pytest finds it by its entry point.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 import yaml
@@ -13,8 +13,13 @@ import yaml
 from drydock.charts import AssembledCharts, assemble_charts
 from drydock.environments import load_environment
 from drydock.manifests import Manifest
+from drydock.progress import PlainProgress
 from drydock.project import Project
 from drydock.render import RenderedEnvironment, render, render_chart
+
+if TYPE_CHECKING:
+    from drydock.rehearsal.cluster import RehearsalCluster
+    from drydock.rehearsal.release import Release
 
 
 class RenderChart(Protocol):
@@ -44,7 +49,6 @@ def drydock_project() -> Project:
 @pytest.fixture(scope="session")
 def drydock_tool(drydock_project: Project) -> Callable[[str], Path]:
     """Path of a pinned tool by its name, built when it is missing."""
-    from drydock.progress import PlainProgress
     from drydock.toolchain import ensure
 
     return lambda name: ensure(drydock_project, [name], PlainProgress())[name]
@@ -85,3 +89,33 @@ def render_chart_fixture(
         return render_chart(drydock_tool(helm), drydock_charts.chart(chart), values_files=[file], namespace=namespace)
 
     return rendered
+
+
+@pytest.fixture
+def rehearsal_cluster(drydock_project: Project) -> Iterator["RehearsalCluster"]:
+    """A control plane with Karpenter on this machine, for one test: starting, with nothing installed."""
+    from drydock.rehearsal.aws.prices import DEFAULT_SPOT_PRICE_SHARE
+    from drydock.rehearsal.cluster import RehearsalCluster
+    from drydock.rehearsal.rehearse import suite_crds
+    from drydock.rehearsal.runs import new_run_folder
+    from drydock.setup import set_up
+
+    equipment = set_up(drydock_project, "rehearse", PlainProgress())
+    with RehearsalCluster(
+        new_run_folder(drydock_project, "test"),
+        equipment.tools,
+        crds=suite_crds(drydock_project),
+        cache=drydock_project.cache_dir / "rehearsal",
+        spot_price_share=DEFAULT_SPOT_PRICE_SHARE,
+    ) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def rehearsal_release(
+    rehearsal_cluster: "RehearsalCluster", drydock_charts: AssembledCharts, drydock_tool: Callable[[str], Path]
+) -> "Release":
+    """The suite's release on a cluster of its own: `seed`, `install`, `wait`, `upgrade`, `rollback`, `uninstall`."""
+    from drydock.rehearsal.release import Release
+
+    return Release(rehearsal_cluster, drydock_tool("helm4"), drydock_charts)
