@@ -67,3 +67,52 @@ def validate(
             store(charts_file, fresh.charts)
             of_charts = fresh.charts
     return (*(of_charts or ()), *(finding for each in environments for finding in known[each.name] or ()))
+
+
+def validate_on_server(
+    project: Project,
+    tools: Mapping[str, Path],
+    environments: Sequence[Environment],
+    charts: AssembledCharts,
+    *,
+    progress: Progress,
+) -> tuple[Finding, ...]:
+    """Dry-run every object of the environments on an API server of their own (`checks.server` for any other).
+
+    Args:
+        project: the suite; its CRDs are put on the server first.
+        tools: paths of `helm4` and of the programs of a rehearsal cluster, by name.
+        environments: what to check; one that does not render is left to `validate`.
+        charts: with their dependencies inside.
+        progress: shows the steps.
+
+    Raises:
+        ClusterError: the API server does not start or answer.
+    """
+    from drydock.checks.server import server_findings
+    from drydock.errors import RenderError
+    from drydock.rehearsal.aws.prices import DEFAULT_SPOT_PRICE_SHARE
+    from drydock.rehearsal.cluster import RehearsalCluster
+    from drydock.rehearsal.rehearse import suite_crds
+    from drydock.rehearsal.runs import new_run_folder
+    from drydock.render import render
+
+    crds = {*suite_crds(project), *(project.charts_dir / "crds" / "charts").glob("*/crds/*.yaml")}
+    found: list[Finding] = []
+    with RehearsalCluster(
+        new_run_folder(project, "validate"),
+        tools,
+        crds=sorted(crds),
+        cache=project.cache_dir / "rehearsal",
+        spot_price_share=DEFAULT_SPOT_PRICE_SHARE,
+    ) as cluster:
+        with progress.step("Start an API server"):
+            cluster.await_api()
+        for environment in environments:
+            with progress.step(f"Dry-run the objects of {environment.name}"):
+                try:
+                    rendered = render(tools[HELMS[0]], charts, environment)
+                except RenderError:
+                    continue
+                found.extend(server_findings(cluster.kubeconfig, rendered))
+    return tuple(found)
