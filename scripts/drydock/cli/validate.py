@@ -1,10 +1,15 @@
 """drydock validate."""
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from drydock.cli.options import EnvironmentName, some_environments, stack_options
+
+if TYPE_CHECKING:
+    from drydock.findings import Finding
 
 
 @click.command("validate")
@@ -42,7 +47,6 @@ def command(
     """
     from drydock.charts import assemble_charts
     from drydock.checks import formats
-    from drydock.findings import Severity
     from drydock.progress import terminal_progress
     from drydock.project import Project
     from drydock.setup import set_up
@@ -51,18 +55,29 @@ def command(
     project = Project.discover()
     stacks = some_environments(project, environments, files, set_values)
     with terminal_progress() as progress:
-        equipment = set_up(project, "validate", progress)
+        equipment = set_up(project, "rehearse" if server else "validate", progress)
+        charts = assemble_charts(project)
         findings = validate(
             project,
             equipment.tools,
             stacks,
-            assemble_charts(project),
+            charts,
             progress=progress,
             schemas=equipment.schemas,
             cache=not no_cache,
         )
+        if server and not _failed(findings):
+            from drydock.rehearsal.dry_run import dry_run
+
+            findings += dry_run(project, equipment.tools, stacks, charts, progress)
     write = {"text": formats.text, "json": formats.as_json, "sarif": formats.sarif, "github": formats.github}
     names = ", ".join(each.name for each in stacks)
     click.echo(f"checked with Helm 3 and Helm 4: {names}", err=True)
     click.echo(write[form](findings))
-    return int(any(each.severity is Severity.ERROR for each in findings))
+    return int(_failed(findings))
+
+
+def _failed(findings: Iterable["Finding"]) -> bool:
+    from drydock.findings import Severity
+
+    return any(each.severity is Severity.ERROR for each in findings)
