@@ -1,6 +1,7 @@
 """Bad input: each kind gets an error that a platform engineer understands, before anything is started."""
 
 import json
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -129,3 +130,27 @@ def test_values_that_helm_refuses_start_nothing(drydock: Drydock, verb: str) -> 
     assert done.returncode == 1
     assert f"{MODEL}.service.type" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_what_only_a_real_api_server_refuses(drydock: Drydock) -> None:
+    arguments = ("--set", r"karpenter-nodepools.nodePools.gpu.labels.karpenter\.sh/custom=x")
+    assert findings(drydock, *arguments) == []
+    (found,) = findings(drydock, "--server", *arguments)
+    assert (found["check"], found["object"]) == ("server-dry-run", "NodePool/gpu")
+    assert 'label domain "karpenter.sh" is restricted' in found["reason"]
+
+
+def test_a_port_in_use_is_told_before_anything_starts(drydock: Drydock) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = drydock("rehearse", "dev", "--port", str(port))
+    assert done.returncode == 2
+    assert f"port {port} of 127.0.0.1 cannot be had" in done.stderr
+    assert "Start the control plane" not in done.stderr
+
+
+def test_a_rehearsal_is_refused_by_what_validation_finds(drydock: Drydock) -> None:
+    done = drydock("rehearse", "dev", "--set", f"{MODEL}.accelerator.count=16")
+    assert done.returncode == 1
+    assert "needs 16 nvidia.com/gpu" in done.stderr
+    assert "Nothing was started" in done.stderr
