@@ -36,7 +36,7 @@ def command(pytest_arguments: tuple[str, ...]) -> int:
     failed = _run([sys.executable, "-m", "ruff", "format", "--check", *sources, "scripts/run"], project.root)
     failed |= _run([sys.executable, "-m", "ruff", "check", *sources], project.root)
     failed |= _run([sys.executable, "-m", "mypy"], project.root)
-    return _run([*pytest, "-n", "2", "--dist", "loadgroup"], project.root) or failed
+    return _run([*pytest, "-n", "2", "--dist", "loadfile"], project.root) or failed
 
 
 def _run(command: list[str], folder: Path) -> int:
