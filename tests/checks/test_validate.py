@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,24 +20,25 @@ from drydock.validate import TOOLS, validate
 MakeProject = Callable[[Mapping[str, str]], Project]
 Tool = Callable[[str], Path]
 
-SCHEMA = {
+PROPERTIES: dict[str, Any] = {
+    "global": {"type": "object"},
+    "enabled": {"type": "boolean"},
+    "models": {
+        "type": "object",
+        "additionalProperties": {
+            "type": "object",
+            "additionalProperties": False,
+            "properties": {"replicas": {"type": "integer"}, "dtype": {"enum": ["auto", "bfloat16"]}},
+        },
+    },
+    "random": {"type": "boolean"},
+    "refuse": {"type": "string"},
+}
+SCHEMA: dict[str, Any] = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",
     "type": "object",
     "additionalProperties": False,
-    "properties": {
-        "global": {"type": "object"},
-        "enabled": {"type": "boolean"},
-        "models": {
-            "type": "object",
-            "additionalProperties": {
-                "type": "object",
-                "additionalProperties": False,
-                "properties": {"replicas": {"type": "integer"}, "dtype": {"enum": ["auto", "bfloat16"]}},
-            },
-        },
-        "random": {"type": "boolean"},
-        "refuse": {"type": "string"},
-    },
+    "properties": PROPERTIES,
 }
 TEMPLATE = """{{- if .Values.refuse }}{{ fail .Values.refuse }}{{ end }}
 {{- range $name, $model := .Values.models }}
@@ -135,6 +137,29 @@ def test_a_wrong_type_is_told_at_the_last_file_that_sets_it(check: Check) -> Non
 def test_a_wrong_value_of_set_is_told_as_such(check: Check) -> None:
     (found,) = check(set_values=("vllm.models.small.replicas=two",))
     assert found.reason.endswith("(set by --set vllm.models.small.replicas=two).")
+
+
+def test_a_wrong_global_is_told_once(check: Check) -> None:
+    schema = {**SCHEMA, "properties": {**PROPERTIES, "global": {"properties": {"region": {"pattern": "^[a-z]+-"}}}}}
+    umbrella = {"properties": {"global": schema["properties"]["global"]}}
+    (found,) = check(
+        {
+            "charts/vllm/values.schema.json": json.dumps(schema),
+            "charts/genai-platform/values.schema.json": json.dumps(umbrella),
+            "values/dev.yaml": "# where\nglobal:\n  region: Oregon\n",
+        }
+    )
+    assert (found.path, found.file, found.line) == ("global.region", "values/dev.yaml", 3)
+
+
+def test_a_name_that_is_not_allowed_is_told_where_it_stands(check: Check) -> None:
+    models = {**PROPERTIES["models"], "propertyNames": {"pattern": "^[a-z]+$"}}
+    schema = {**SCHEMA, "properties": {**PROPERTIES, "models": models}}
+    (found,) = check(
+        {"charts/vllm/values.schema.json": json.dumps(schema), "values/dev.yaml": "vllm:\n  models:\n    BIG: {}\n"}
+    )
+    assert (found.path, found.line) == ("vllm.models.BIG", 3)
+    assert "the name BIG does not match" in found.reason
 
 
 def test_a_wrong_default_is_told_in_the_charts_own_file(check: Check) -> None:

@@ -63,23 +63,23 @@ def refused_values(helm: Path, project: Project, umbrella: Path, environment: En
     if merged is None:
         return []
     files = [ValuesFile.read(file) for file in reversed(environment.values_files)]
-    found = []
+    found: dict[tuple[tuple[str, ...], str], Finding] = {}
     for chart in _charts(umbrella, (), merged):
         for path, reason, remedy in _refusals(chart):
+            if (path, reason) in found:
+                continue  # globals are in the values of every chart
             place = _place(project, chart, path, files, environment.set_values)
-            found.append(
-                Finding(
-                    environment.name,
-                    CHECK,
-                    f"{'.'.join(path)}: {reason}{place.suffix}.",
-                    remedy,
-                    chart=chart.name,
-                    path=".".join(path),
-                    file=place.file,
-                    line=place.line,
-                )
+            found[path, reason] = Finding(
+                environment.name,
+                CHECK,
+                f"{'.'.join(path)}: {reason}{place.suffix}.",
+                remedy,
+                chart=chart.name,
+                path=".".join(path),
+                file=place.file,
+                line=place.line,
             )
-    return found
+    return list(found.values())
 
 
 def merged_values(helm: Path, umbrella: Path, environment: Environment) -> Any:
@@ -130,7 +130,7 @@ def _refusals(chart: _Chart) -> Iterator[tuple[tuple[str, ...], str, str]]:
     schema = json.loads(file.read_text())
     for error in validator_for(schema)(schema).iter_errors(chart.values):
         for path, reason, remedy in _explained(error):
-            yield (*chart.path, *path), reason, remedy
+            yield (path if path[:1] == ("global",) else (*chart.path, *path)), reason, remedy
 
 
 def _explained(error: "ValidationError") -> Iterator[tuple[tuple[str, ...], str, str]]:
@@ -159,8 +159,11 @@ def _explained(error: "ValidationError") -> Iterator[tuple[tuple[str, ...], str,
     elif error.validator == "required":
         for key in (each for each in allowed if each not in given):
             yield (*path, key), "this key is needed and nothing sets it", _described(schema, key)
+    elif "propertyNames" in error.absolute_schema_path:
+        yield (*path, str(given)), f"the name {given} does not match {allowed}", "Choose another name."
     elif error.validator == "pattern":
-        yield path, f"{_shown(given)} does not match {allowed}", str(schema.get("description") or "")
+        remedy = str(schema.get("description") or "Give it a value of that form.")
+        yield path, f"{_shown(given)} does not match {allowed}", remedy
     else:
         yield path, error.message, str(schema.get("description") or "")
 
