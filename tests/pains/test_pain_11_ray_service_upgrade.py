@@ -1,0 +1,43 @@
+"""Pain 11: an upgrade of a RayService doubles the GPUs, because a second cluster starts beside the first."""
+
+import json
+from typing import Any
+
+import pytest
+
+from drydock.findings import Severity
+
+from ..checks.builders import pod_spec, pool
+from ..checks.helpers import findings
+
+GPU = "nvidia.com/gpu"
+
+
+def ray_service(**spec: Any) -> str:
+    groups = [{"replicas": 2, "template": {"spec": pod_spec({GPU: 4})}}]
+    content = {
+        "apiVersion": "ray.io/v1",
+        "kind": "RayService",
+        "metadata": {"name": "ray"},
+        "spec": {"rayClusterConfig": {"workerGroupSpecs": groups}, **spec},
+    }
+    return json.dumps(content)
+
+
+def gpus(limit: int) -> str:
+    return pool(requirements=[("karpenter.k8s.aws/instance-family", "In", ["g6"])], limits={GPU: limit})
+
+
+def test_a_second_cluster_that_the_pool_has_no_room_for_is_found() -> None:
+    (found,) = findings(gpus(8) + ray_service(), "ray-service-upgrade")
+    assert (found.pain, found.severity, found.path) == (11, Severity.ERROR, "spec.upgradeStrategy")
+    assert f"8 more {GPU}" in found.reason
+
+
+def test_with_room_for_both_nothing_is_found() -> None:
+    assert findings(gpus(16) + ray_service(), "ray-service-upgrade") == []
+
+
+@pytest.mark.parametrize("kind", ["None", "NewClusterWithIncrementalUpgrade"])
+def test_strategies_without_a_second_cluster_of_full_size_need_no_room(kind: str) -> None:
+    assert findings(gpus(8) + ray_service(upgradeStrategy={"type": kind}), "ray-service-upgrade") == []
