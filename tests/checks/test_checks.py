@@ -61,6 +61,15 @@ def storage_class(mode: str = "WaitForFirstConsumer") -> dict[str, Any]:
     }
 
 
+def autoscaler(most: int) -> dict[str, Any]:
+    return {
+        "apiVersion": "autoscaling/v2",
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": "model"},
+        "spec": {"scaleTargetRef": {"kind": "Deployment", "name": "model"}, "minReplicas": 1, "maxReplicas": most},
+    }
+
+
 MOUNTED = pod_spec(volumes=[{"name": "cache", "persistentVolumeClaim": {"claimName": "cache"}}])
 GPU_POD = pod_spec({GPU: 1})
 PLUGIN = container(pod_spec(tolerations=ANYWHERE), image=PLUGIN_IMAGE, command=["/usr/bin/nvidia-device-plugin"])
@@ -117,6 +126,10 @@ CASES: dict[str, tuple[str, str]] = {
     "pool-capacity": (
         pool(requirements=[(FAMILY, "In", ["g6"])], limits={GPU: 4}) + deployment(GPU_POD, replicas=5),
         pool(requirements=[(FAMILY, "In", ["g6"])], limits={GPU: 4}) + deployment(GPU_POD, replicas=4),
+    ),
+    "autoscaler-capacity": (
+        pool(requirements=[(FAMILY, "In", ["g6"])], limits={GPU: 4}) + deployment(GPU_POD) + objects(autoscaler(5)),
+        pool(requirements=[(FAMILY, "In", ["g6"])], limits={GPU: 4}) + deployment(GPU_POD) + objects(autoscaler(4)),
     ),
     "rollout-headroom": (
         pool(requirements=[(FAMILY, "In", ["g6"])], limits={GPU: 4}) + deployment(pod_spec({GPU: 4})),

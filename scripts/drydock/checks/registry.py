@@ -70,6 +70,7 @@ RULES: tuple[Rule, ...] = (
     Rule(devices.TWICE, "No node runs two device plugins for the same devices", 5),
     Rule(devices.IDLE, "Device plugins run only where their devices are", 5),
     Rule(rollouts.CAPACITY, "The pods of a pool fit into its limits or reservations together", 10),
+    Rule(rollouts.SCALING, "The most replicas of an autoscaler fit into the limits or reservations of their pool", 10),
     Rule(rollouts.HEADROOM, "A rollout does not wait for accelerators that it never gets", 10),
     Rule(rollouts.RAY_UPGRADE, "An upgrade of a RayService does not wait for a second cluster's accelerators", 11),
     Rule(storage.SPACE, "Images and emptyDir volumes of a pod fit on its node's disk", 13),

@@ -13,24 +13,36 @@ from drydock.findings import Finding, Severity
 
 HEADROOM = "rollout-headroom"
 CAPACITY = "pool-capacity"
+SCALING = "autoscaler-capacity"
 RAY_UPGRADE = "ray-service-upgrade"
 
 
 @dataclass(frozen=True)
 class _Demand:
-    """Devices that a workload takes of one pool at most: in rest, and on top of it while it is rolled out."""
+    """Devices that a workload takes of one pool.
+
+    Attributes:
+        verdict: on its pods.
+        steady: in rest, at the fewest replicas of its autoscaler.
+        scaled: at the most replicas of its autoscaler; 0 without one.
+        surge: on top of `steady` while it is rolled out.
+        waits: whether the rollout stops no old pod before the new one is ready.
+    """
 
     verdict: PodVerdict
     steady: int
+    scaled: int
     surge: int
     waits: bool
 
 
 def check(subject: Subject) -> Iterator[Finding]:
     """Workloads whose pods, or whose pods during a rollout, need more devices than their pool may ever hold."""
+    autoscalers = _autoscalers(subject)
     for pool in subject.pools:
         for resource, most, bound in _bounds(pool):
-            demands = [_demand(each, resource) for each in subject.verdicts_on(pool) if _only_on(each, pool)]
+            pinned = [each for each in subject.verdicts_on(pool) if _only_on(each, pool)]
+            demands = [_demand(each, resource, autoscalers) for each in pinned]
             demands = [each for each in demands if each.steady]
             steady = sum(each.steady for each in demands)
             if steady > most:
@@ -39,6 +51,8 @@ def check(subject: Subject) -> Iterator[Finding]:
             for each in demands:
                 if each.surge and steady + each.surge > most:
                     yield _stuck(subject, pool, resource, each, most - steady, bound)
+                if steady - each.steady + each.scaled > most:
+                    yield _unscalable(subject, pool, resource, each, most - steady, bound)
 
 
 def _bounds(pool: Pool) -> Iterator[tuple[str, int, str]]:
@@ -62,11 +76,24 @@ def _only_on(verdict: PodVerdict, pool: Pool) -> bool:
     return [each.pool for each in verdict.pools if each.hosts] == [pool]
 
 
-def _demand(verdict: PodVerdict, resource: str) -> _Demand:
+def _demand(verdict: PodVerdict, resource: str, autoscalers: Mapping[tuple[str, str], tuple[int, int]]) -> _Demand:
     pod = verdict.pod
     each = pod.requests.get(resource, 0)
     surge, unavailable = _rolling(pod)
-    return _Demand(verdict, each * pod.replicas, each * surge, waits=not unavailable)
+    least, most = autoscalers.get((pod.manifest.kind, pod.manifest.name), (0, 0))
+    return _Demand(verdict, each * max(pod.replicas, least), each * most, each * surge, waits=not unavailable)
+
+
+def _autoscalers(subject: Subject) -> dict[tuple[str, str], tuple[int, int]]:
+    """Fewest and most replicas by kind and name of what a HorizontalPodAutoscaler scales."""
+    found = {}
+    for manifest in subject.manifests:
+        if manifest.kind == "HorizontalPodAutoscaler":
+            spec = manifest.content.get("spec") or {}
+            target = spec.get("scaleTargetRef") or {}
+            bounds = int(spec.get("minReplicas", 1)), int(spec.get("maxReplicas", 0))
+            found[str(target.get("kind")), str(target.get("name"))] = bounds
+    return found
 
 
 def _rolling(pod: PodUse) -> tuple[int, int]:
@@ -132,4 +159,18 @@ def _stuck(subject: Subject, pool: Pool, resource: str, demand: _Demand, free: i
         path="spec.upgradeStrategy" if ray else "spec.strategy",
         pain=11 if ray else 10,
         severity=Severity.ERROR if demand.waits else Severity.WARNING,
+    )
+
+
+def _unscalable(subject: Subject, pool: Pool, resource: str, demand: _Demand, free: int, bound: str) -> Finding:
+    pod = demand.verdict.pod
+    return subject.finding(
+        SCALING,
+        pod.manifest,
+        f"Its autoscaler may ask for {demand.scaled - demand.steady} more {resource}, and {bound} pool {pool.name} "
+        f"only {free} more: replicas beyond stay Pending.",
+        f"Lower maxReplicas, or raise what pool {pool.name} may hold.",
+        path=pod.path,
+        pain=10,
+        severity=Severity.WARNING,
     )
