@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from drydock.checks.scheduling.daemons import daemon_types
-from drydock.checks.scheduling.feasibility import PodVerdict, PoolVerdict
+from drydock.checks.scheduling.feasibility import PodVerdict
 from drydock.checks.scheduling.pods import PodUse
 from drydock.checks.subject import Subject
 from drydock.findings import Finding, Severity
@@ -36,17 +36,13 @@ def _infeasible(subject: Subject, verdict: PodVerdict) -> Finding:
             path=pod.path,
             pain=PAIN,
         )
-    excluded = [each for each in verdict.pools if each.exclusion]
-    reasons = "; ".join(f"{each.pool.name}: {each.exclusion.reason}" for each in excluded if each.exclusion)
-    closest = max(excluded, key=_closeness)
-    remedy = closest.exclusion.remedy if closest.exclusion else ""
+    exclusions = [(each.pool.name, each.exclusion) for each in verdict.pools if each.exclusion]
+    exclusions.sort(key=lambda each: -each[1].stage)  # what came closest first
+    reasons = "; ".join(f"{name}: {exclusion.reason}" for name, exclusion in exclusions)
+    remedy = exclusions[0][1].remedy
     return subject.finding(
         POD, pod.manifest, f"No node pool can host the pod. {reasons}.", remedy, path=pod.path, pain=PAIN
     )
-
-
-def _closeness(verdict: PoolVerdict) -> int:
-    return verdict.exclusion.stage if verdict.exclusion else 0
 
 
 def _homeless(subject: Subject, pod: PodUse) -> Finding:

@@ -6,7 +6,7 @@ from enum import IntEnum
 from typing import Any
 
 from drydock.checks.scheduling.daemons import NodeGroup
-from drydock.checks.scheduling.pods import PodUse
+from drydock.checks.scheduling.pods import PodUse, is_extended
 from drydock.checks.scheduling.pools import Pool
 from drydock.checks.scheduling.requirements import Conflict, Requirement, Requirements
 from drydock.instance_types.labels import ARCHITECTURE, CAPACITY_TYPE, NODE_POOL, ZONE
@@ -175,8 +175,9 @@ def _too_small(pool: Pool, resource: str, wanted: int, largest: str, room: int, 
     which = "the roomiest instance type that has the rest" if narrowed else "its largest instance type"
     beside = "" if room == pool.allocatable(largest).get(resource, 0) else " beside the DaemonSets"
     remedy = f"Ask for {offered} or less, or allow larger instance types in pool {pool.name}."
+    left = "" if is_extended(resource) else " for pods"
     return Exclusion(
-        Stage.RESOURCES, f"the pod needs {needed}, and {which} ({largest}) has {offered} for pods{beside}", remedy
+        Stage.RESOURCES, f"the pod needs {needed}, and {which} ({largest}) has {offered}{left}{beside}", remedy
     )
 
 
