@@ -44,11 +44,15 @@ class Api:
     """Calls to one API server, by path, over the HTTP library that the kubernetes package itself is made on.
 
     Safe to use from several threads.
+
+    Attributes:
+        leaving: set before the server is ended on purpose: a watch that breaks then is not taken up again.
     """
 
     def __init__(self, access: Access) -> None:
         import urllib3
 
+        self.leaving = False
         self._server = access.server
         self._pool = urllib3.PoolManager(
             maxsize=32,
@@ -62,6 +66,10 @@ class Api:
         return self
 
     def __exit__(self, *_exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections; watches go on until the server ends them."""
         self._pool.clear()
 
     def get(self, path: str, query: Mapping[str, str] | None = None) -> Any:

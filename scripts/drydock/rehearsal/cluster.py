@@ -75,6 +75,7 @@ class RehearsalCluster:
         self._listening = False
         self._kept = False
         self._supervisor: subprocess.Popen[str] | None = None
+        self._api: Api | None = None
 
     def __enter__(self) -> Self:
         self.start()
@@ -117,6 +118,8 @@ class RehearsalCluster:
         supervisor = self._supervisor
         if supervisor is None:
             return
+        if self._api and not self._kept:
+            self._api.leaving = True
         if supervisor.stdin:
             with contextlib.suppress(OSError):  # it has ended by itself
                 supervisor.stdin.close()
@@ -129,6 +132,8 @@ class RehearsalCluster:
             supervisor.wait()
         finally:
             runs.end(self.folder)
+            if self._api:
+                self._api.close()
 
     def keep(self) -> None:
         """Let the cluster outlive this process, until `drydock down`."""
@@ -147,7 +152,10 @@ class RehearsalCluster:
             ClusterError: the cluster did not start.
         """
         ready = self._await(ApiReady)
-        return Api(Credentials(self.folder.credentials).access(ready.server))
+        with self._changed:
+            if self._api is None:
+                self._api = Api(Credentials(self.folder.credentials).access(ready.server))
+            return self._api
 
     def await_karpenter(self) -> int:
         """The process of Karpenter, once it runs with the first account.

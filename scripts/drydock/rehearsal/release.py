@@ -23,6 +23,7 @@ from drydock.render import RenderedEnvironment, render
 DEFAULT_TIMEOUT = 300.0
 _LOOK_SECONDS = 0.1
 _SIBLING_SECONDS = 0.5
+_TRANSIENT = (*WORKLOADS, "ReplicaSet", "Pod", "PersistentVolumeClaim", "NodePool", "NodeClaim", "Node", "EC2NodeClass")
 AUTO_MODE_OFF = "global.autoMode.enabled=false"
 
 
@@ -167,6 +168,19 @@ class Release:
                     step.detail(", ".join(verdict.waiting[:3]))
         finally:
             nudge.take_back(at_once=True)
+
+    def wait_gone(self, timeout: float = DEFAULT_TIMEOUT) -> None:
+        """Watch until an uninstall is complete: nothing that runs, no node and no volume claim is left.
+
+        Raises:
+            ClusterError: something is left when time is over, and what.
+        """
+        end = time.monotonic() + timeout
+        while left := [f"{kind}/{full_name(each)}" for kind in _TRANSIENT for each in self.scene.of(kind)]:
+            if time.monotonic() > end:
+                raise ClusterError(f"still there {timeout:.0f} s after the uninstall: {', '.join(left)}")
+            self._watching().look(_LOOK_SECONDS)
+            self._cluster.check()
 
     def _verdict(self, expected: Expected) -> Verdict:
         self._watching().look(_LOOK_SECONDS)

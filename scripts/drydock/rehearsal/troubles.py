@@ -31,11 +31,11 @@ def actionable_warnings(scene: Scene) -> tuple[WarningReport, ...]:
     """
     counts: Counter[tuple[str, str, str]] = Counter()
     for event in scene.of("Event"):
-        if event["type"] != "Warning" or event["reason"] in _WITHOUT_METRICS or _overcome(scene, event):
+        if event.get("type") != "Warning" or event.get("reason", "") in _WITHOUT_METRICS or _overcome(scene, event):
             continue
         about = event["involvedObject"]
         subject = "/".join(part for part in (about["kind"], about.get("namespace"), about["name"]) if part)
-        counts[subject, event["reason"], str(event.get("message", "")).strip()] += _times(event)
+        counts[subject, event.get("reason", ""), str(event.get("message", "")).strip()] += _times(event)
     return tuple(
         WarningReport(subject, reason, message, count)
         for (subject, reason, message), count in sorted(counts.items(), key=lambda each: (-each[1], each[0]))
@@ -50,9 +50,9 @@ def _overcome(scene: Scene, event: Mapping[str, Any]) -> bool:
     about = event["involvedObject"]
     if about["name"] == NUDGE:
         return True
-    if event["reason"] == "NoCompatibleInstanceTypes":  # also said of a pool whose reservation is full by now
+    if event.get("reason") == "NoCompatibleInstanceTypes":  # also said of a pool whose reservation is full by now
         return any(each["metadata"]["labels"].get(_POOL) == about["name"] for each in scene.of("NodeClaim"))
-    if event["reason"] not in _OVERCOME:
+    if event.get("reason", "") not in _OVERCOME:
         return False
     if about["kind"] == "Pod":  # the pod's own line in the report says it
         return True

@@ -228,12 +228,12 @@ def _refused(scene: Scene, expected: Expected) -> Iterator[Obstacle]:
     latest: dict[tuple[str, str], Mapping[str, Any]] = {}
     for event in scene.of("Event"):
         about = event["involvedObject"]
-        if event["reason"] == "FailedCreate":
+        if event.get("reason") == "FailedCreate":
             latest[about["kind"], about.get("uid", "")] = event
     for (kind, uid), event in latest.items():
         owner = scene.objects.get(kind, {}).get(uid)
         if owner and _lacks_pods(kind, owner):
-            yield Obstacle(f"{kind}/{full_name(owner)}", "", event["message"], unschedulable=False)
+            yield Obstacle(f"{kind}/{full_name(owner)}", "", str(event.get("message")), unschedulable=False)
 
 
 def _lacks_pods(kind: str, owner: Mapping[str, Any]) -> bool:

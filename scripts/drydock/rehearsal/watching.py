@@ -21,7 +21,7 @@ def follow(api: Api, path: str) -> Iterator[tuple[str, Any]]:
                 if kind != "BOOKMARK":
                     yield kind, content
         except ApiError:
-            if not _answers(api):
+            if api.leaving or not _answers(api):
                 return
             time.sleep(_PAUSE_SECONDS)
 

@@ -1,0 +1,56 @@
+"""A rehearsal cluster that tests share."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from drydock.progress import PlainProgress
+from drydock.project import Project
+from drydock.rehearsal.aws.prices import DEFAULT_SPOT_PRICE_SHARE
+from drydock.rehearsal.cluster import TOOLS, RehearsalCluster
+from drydock.rehearsal.rehearse import suite_crds
+from drydock.rehearsal.release import Release
+from drydock.rehearsal.runs import new_run_folder
+from drydock.toolchain import ensure_crds
+
+from .small import Content, small_release
+
+MakeRelease = Callable[..., Release]
+
+
+@pytest.fixture(scope="session")
+def rehearsal_tools(drydock_tool: Callable[[str], Path], drydock_project: Project) -> dict[str, Path]:
+    """Paths of every program of a rehearsal, and the CRDs beside the charts."""
+    ensure_crds(drydock_project, PlainProgress())
+    return {name: drydock_tool(name) for name in (*TOOLS, "helm4")}
+
+
+@pytest.fixture(scope="module")
+def shared_cluster(rehearsal_tools: dict[str, Path], drydock_project: Project) -> Iterator[RehearsalCluster]:
+    """One cluster for the tests of a module; each installs objects of its own names."""
+    with RehearsalCluster(
+        new_run_folder(drydock_project, "test"),
+        rehearsal_tools,
+        crds=suite_crds(drydock_project),
+        cache=drydock_project.cache_dir / "rehearsal",
+        spot_price_share=DEFAULT_SPOT_PRICE_SHARE,
+    ) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def make_release(
+    shared_cluster: RehearsalCluster, rehearsal_tools: dict[str, Path], tmp_path: Path
+) -> Iterator[MakeRelease]:
+    """Makes a release of the given objects on the shared cluster, and takes it away afterwards."""
+    made: list[Release] = []
+
+    def make(name: str, *objects: Content) -> Release:
+        made.append(small_release(shared_cluster, rehearsal_tools["helm4"], tmp_path / name, objects))
+        return made[-1]
+
+    yield make
+    for release in made:
+        release.uninstall()
+        release.wait_gone()

@@ -1,0 +1,146 @@
+"""A release made of plain objects, for rehearsals that need no chart of the suite."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from drydock.charts import AssembledCharts
+from drydock.environments import CapacityReservation, Environment
+from drydock.project import UMBRELLA
+from drydock.rehearsal.cluster import RehearsalCluster
+from drydock.rehearsal.release import Release
+
+Content = dict[str, Any]
+GPU = "nvidia.com/gpu"
+PLUGIN_FOLDER = "/var/lib/kubelet/device-plugins"
+
+
+def small_release(
+    cluster: RehearsalCluster,
+    helm: Path,
+    folder: Path,
+    objects: Sequence[Content],
+    reservations: Sequence[CapacityReservation] = (),
+) -> Release:
+    """A release of the objects, seeded; its chart lies in the folder."""
+    chart = folder / UMBRELLA
+    (chart / "templates").mkdir(parents=True)
+    (chart / "Chart.yaml").write_text(yaml.safe_dump({"apiVersion": "v2", "name": UMBRELLA, "version": "0.0.1"}))
+    (chart / "templates" / "objects.yaml").write_text(yaml.safe_dump_all(objects))
+    release = Release(cluster, helm, AssembledCharts(folder, "small"))
+    name = folder.name.replace("_", "-")
+    environment = Environment(
+        name, folder / "none.yaml", "", (), namespace=name, capacity_reservations=tuple(reservations)
+    )
+    release.seed(environment)
+    return release
+
+
+def node_class(name: str, alias: str = "al2023@latest", **spec: Any) -> Content:
+    tags = [{"tags": {"karpenter.sh/discovery": "small"}}]
+    basics = {
+        "role": "small-node",
+        "amiSelectorTerms": [{"alias": alias}],
+        "subnetSelectorTerms": tags,
+        "securityGroupSelectorTerms": tags,
+    }
+    return {
+        "apiVersion": "karpenter.k8s.aws/v1",
+        "kind": "EC2NodeClass",
+        "metadata": {"name": name},
+        "spec": {**basics, **spec},
+    }
+
+
+def node_pool(
+    name: str,
+    node_class_name: str,
+    requirements: Mapping[str, Sequence[str]],
+    *,
+    taints: Sequence[str] = (),
+    labels: Mapping[str, str] | None = None,
+    **spec: Any,
+) -> Content:
+    reference = {"group": "karpenter.k8s.aws", "kind": "EC2NodeClass", "name": node_class_name}
+    wanted = [{"key": key, "operator": "In", "values": list(values)} for key, values in requirements.items()]
+    template: Content = {
+        "nodeClassRef": reference,
+        "requirements": wanted,
+        "taints": [{"key": key, "effect": "NoSchedule"} for key in taints],
+    }
+    return {
+        "apiVersion": "karpenter.sh/v1",
+        "kind": "NodePool",
+        "metadata": {"name": name},
+        "spec": {"template": {"metadata": {"labels": dict(labels or {})}, "spec": template}, **spec},
+    }
+
+
+@dataclass
+class Pods:
+    """The pod template of a workload."""
+
+    resources: Mapping[str, str] = field(default_factory=lambda: {"cpu": "100m"})
+    pool: str = ""
+    tolerate: Sequence[str] = ()
+    image: str = "example.com/app:1"
+    selector: Mapping[str, str] = field(default_factory=dict)
+    volumes: Sequence[Content] = ()
+    mounts: Mapping[str, str] = field(default_factory=dict)
+    security: Mapping[str, Any] = field(default_factory=dict)
+    restart: str = "Always"
+
+    def spec(self) -> Content:
+        extended = {name: value for name, value in self.resources.items() if "/" in name}
+        container = {
+            "name": "app",
+            "image": self.image,
+            "resources": {"requests": dict(self.resources), "limits": extended},
+            "volumeMounts": [{"name": name, "mountPath": path} for name, path in self.mounts.items()],
+            "securityContext": dict(self.security),
+        }
+        return {
+            "nodeSelector": {**({"karpenter.sh/nodepool": self.pool} if self.pool else {}), **self.selector},
+            "tolerations": [{"key": key, "operator": "Exists"} for key in self.tolerate],
+            "containers": [container],
+            "volumes": list(self.volumes),
+            "restartPolicy": self.restart,
+        }
+
+
+def workload(kind: str, name: str, pods: Pods, **spec: Any) -> Content:
+    """A Deployment, StatefulSet, DaemonSet or Job."""
+    labels = {"app": name}
+    body: Content = {"template": {"metadata": {"labels": labels}, "spec": pods.spec()}, **spec}
+    if kind != "Job":
+        body["selector"] = {"matchLabels": labels}
+    group = "batch/v1" if kind == "Job" else "apps/v1"
+    return {"apiVersion": group, "kind": kind, "metadata": {"name": name}, "spec": body}
+
+
+def claim(name: str, storage_class: str | None, mode: str = "ReadWriteOnce", **spec: Any) -> Content:
+    body = {"accessModes": [mode], "resources": {"requests": {"storage": "1Gi"}}, **spec}
+    if storage_class is not None:
+        body["storageClassName"] = storage_class
+    return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name}, "spec": body}
+
+
+def claimed(name: str) -> Content:
+    """A pod's volume from the claim of the same name."""
+    return {"name": name, "persistentVolumeClaim": {"claimName": name}}
+
+
+def device_plugin(name: str, pool: str) -> Content:
+    """A stand-in for NVIDIA's: what makes it one is its image and the kubelet's folder."""
+    volume = {"name": "plugins", "hostPath": {"path": PLUGIN_FOLDER}}
+    pods = Pods(
+        image="example.com/nvidia/device-plugin:1",
+        selector={"karpenter.sh/nodepool": pool},
+        tolerate=(GPU,),
+        volumes=[volume],
+        mounts={"plugins": PLUGIN_FOLDER},
+    )
+    return workload("DaemonSet", name, pods)

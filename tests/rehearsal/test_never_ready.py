@@ -1,0 +1,130 @@
+"""What can never be ready is told as soon as it is known, with the reason; nobody waits for a time-out."""
+
+import pytest
+
+from drydock.rehearsal.release import Outcome
+from drydock.rehearsal.verdict import Obstacle
+
+from .conftest import MakeRelease
+from .small import GPU, Content, Pods, claim, claimed, node_class, node_pool, workload
+
+pytestmark = pytest.mark.xdist_group("rehearsal-never-ready")
+NEVER = 100_000
+"""Seconds: a verdict that waited for this would end the test run first."""
+CPU = {"karpenter.k8s.aws/instance-category": ["c", "m"], "kubernetes.io/arch": ["amd64"]}
+
+
+def obstacles(outcome: Outcome) -> dict[str, Obstacle]:
+    assert outcome.verdict.final
+    assert not outcome.ready
+    return {each.subject: each for each in outcome.verdict.obstacles}
+
+
+def of_workload(outcome: Outcome, name: str) -> Obstacle:
+    return next(each for subject, each in obstacles(outcome).items() if subject.split("/")[-1].startswith(f"{name}-"))
+
+
+def test_each_pool_is_named_with_the_requirement_that_excludes_the_pod(make_release: MakeRelease) -> None:
+    release = make_release(
+        "pools",
+        node_class("never"),
+        node_pool("never-cpu", "never", {**CPU, "topology.kubernetes.io/zone": ["us-west-2a"]}),
+        node_pool("never-gpu", "never", {"karpenter.k8s.aws/instance-family": ["g6"]}, taints=[GPU, "team"]),
+        node_pool("never-buys", "never", {"node.kubernetes.io/instance-type": ["x9.none"]}, weight=10),
+        node_pool("never-ready", "no-such-class", CPU),
+        workload("Deployment", "gpus", Pods({GPU: "16"}, tolerate=[GPU, "team"])),
+        workload("Deployment", "intolerant", Pods(selector={"karpenter.k8s.aws/instance-family": "g6"})),
+        workload("Deployment", "elsewhere", Pods(selector={"topology.kubernetes.io/zone": "us-west-2b"})),
+        workload("Deployment", "unknown", Pods(selector={"no-such-label": "x"})),
+    )
+    release.install()
+    outcome = release.wait(NEVER)
+
+    gpus = of_workload(outcome, "gpus").exclusions
+    assert set(gpus) == {"never-cpu", "never-gpu", "never-buys", "never-ready"}
+    assert gpus["never-gpu"].startswith("no instance type has enough resources")
+    assert '"nvidia.com/gpu":"16"' in gpus["never-gpu"]
+    assert "karpenter.sh/nodepool" not in gpus["never-gpu"], "labels of Karpenter's own are noise"
+    assert gpus["never-ready"].startswith("not ready: ")
+    assert "no instance type meets" in gpus["never-buys"]
+
+    intolerant = of_workload(outcome, "intolerant").exclusions
+    assert intolerant["never-gpu"] == (
+        "did not tolerate taint (taint=nvidia.com/gpu:NoSchedule); did not tolerate taint (taint=team:NoSchedule)"
+    )
+    assert "karpenter.k8s.aws/instance-family" in intolerant["never-cpu"]
+    assert "topology.kubernetes.io/zone" in of_workload(outcome, "elsewhere").exclusions["never-cpu"]
+    assert "no-such-label" in of_workload(outcome, "unknown").exclusions["never-cpu"]
+
+
+def test_pods_that_admission_refuses_are_told_by_their_workload(make_release: MakeRelease) -> None:
+    restricted = {
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {"name": "restricted", "labels": {"pod-security.kubernetes.io/enforce": "restricted"}},
+    }
+    quota = {
+        "apiVersion": "v1",
+        "kind": "ResourceQuota",
+        "metadata": {"name": "none", "namespace": "full"},
+        "spec": {"hard": {"pods": "0"}},
+    }
+    release = make_release(
+        "refused",
+        restricted,
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "full"}},
+        quota,
+        _in_namespace("restricted", workload("Deployment", "root", Pods(security={"privileged": True}))),
+        _in_namespace("full", workload("StatefulSet", "many", Pods(), serviceName="many")),
+    )
+    release.install()
+    found = obstacles(release.wait(NEVER))
+    assert "violates PodSecurity" in _reason(found, "ReplicaSet/restricted/root")
+    assert "exceeded quota" in _reason(found, "StatefulSet/full/many")
+
+
+def test_volumes_that_nothing_makes_are_told(make_release: MakeRelease) -> None:
+    static = {"metadata": {"name": "static-only"}, "provisioner": "kubernetes.io/no-provisioner"}
+    release = make_release(
+        "volumes",
+        {"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", **static},
+        claim("orphan", "static-only"),
+        workload("Deployment", "waits", Pods(volumes=[claimed("orphan")], mounts={"orphan": "/data"})),
+    )
+    release.install()
+    found = obstacles(release.wait(NEVER))
+    assert "no static volume of StorageClass static-only" in _reason(found, "PersistentVolumeClaim/volumes/orphan")
+
+
+def test_pools_that_never_become_ready_are_told_with_the_reason(make_release: MakeRelease) -> None:
+    release = make_release(
+        "unready",
+        node_class("old-image", alias="al2@latest"),
+        node_pool("old-image", "old-image", CPU),
+        workload("Deployment", "homeless", Pods(pool="old-image")),
+    )
+    release.install()
+    homeless = of_workload(release.wait(NEVER), "homeless")
+    assert homeless.exclusions["old-image"].startswith("not ready: ")
+    assert "AMI" in homeless.exclusions["old-image"]
+
+
+def test_a_node_whose_gpus_no_plugin_registers_is_told(make_release: MakeRelease) -> None:
+    release = make_release(
+        "unplugged",
+        node_class("unplugged"),
+        node_pool("unplugged", "unplugged", {"karpenter.k8s.aws/instance-family": ["g6"]}, taints=[GPU]),
+        workload("Deployment", "model", Pods({GPU: "1"}, pool="unplugged", tolerate=[GPU])),
+    )
+    release.install()
+    model = of_workload(release.wait(NEVER), "model")
+    assert "no device plugin runs there to register nvidia.com/gpu" in model.reason
+    assert not model.unschedulable
+
+
+def _in_namespace(namespace: str, content: Content) -> Content:
+    return {**content, "metadata": {**content["metadata"], "namespace": namespace}}
+
+
+def _reason(found: dict[str, Obstacle], subject: str) -> str:
+    return next(each.reason for name, each in found.items() if name.startswith(subject))
