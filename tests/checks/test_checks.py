@@ -96,6 +96,7 @@ CASES: dict[str, tuple[str, str]] = {
         G6 + daemon_set(pod_spec(nodeSelector={"team": "red"})),
         pool(labels={"team": "red"}) + daemon_set(pod_spec(nodeSelector={"team": "red"})),
     ),
+    "quantity": (deployment(pod_spec({"memory": "plenty"})), deployment(pod_spec({"memory": "16Gi"}))),
     "pool-without-types": (pool(requirements=[(FAMILY, "In", ["g66"])]), G6),
     "pool-limits": (
         pool(requirements=[(FAMILY, "In", ["p5"])], limits={"cpu": 8}),
@@ -228,6 +229,7 @@ CASES: dict[str, tuple[str, str]] = {
 """By rule: wrong, and put right."""
 
 ELSEWHERE = {
+    "region",
     "values-schema",
     "values-duplicate-key",
     "render",

@@ -293,6 +293,20 @@ def test_auto_mode_has_the_labels_under_its_own_domain() -> None:
     assert "g6.xlarge" in verdict.pools[0].types
 
 
+def test_auto_mode_buys_what_it_supports_and_uses_larger_local_disks() -> None:
+    content = json.loads(pool().removesuffix("---\n"))
+    content["spec"]["template"]["spec"] |= {
+        "nodeClassRef": {"group": "eks.amazonaws.com", "kind": "NodeClass", "name": "default"},
+        "requirements": [{"key": "eks.amazonaws.com/instance-category", "operator": "In", "values": ["g", "t", "f"]}],
+    }
+    pools = json.dumps(content) + "\n---\n"
+    (small,) = judge(pools + deployment(pod_spec()))
+    assert not [name for name in small.pools[0].types if name.startswith(("f", "g6f")) or name.endswith("micro")]
+    (large,) = judge(pools + deployment(pod_spec({"ephemeral-storage": "150Gi"})))
+    assert "g6.xlarge" in large.pools[0].types
+    assert "t3.large" not in large.pools[0].types
+
+
 def test_an_environment_is_judged_in_milliseconds() -> None:
     pools = "".join(
         pool(f"p{number}", [(CATEGORY, "In", ["c", "m", "r"]), (ARCH, "In", ["amd64"])]) for number in range(4)

@@ -209,6 +209,18 @@ def test_an_object_that_its_api_does_not_define_is_told_with_its_path(check: Che
     assert second.file == "charts/vllm/templates/models.yaml"
 
 
+def test_an_object_that_is_not_what_its_api_defines_breaks_no_check(check: Check) -> None:
+    broken = (
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: x}\nspec: {containers: [{name: a, image: [b], env: {c: d}}]}\n"
+    )
+    assert {each.check for each in check({"charts/vllm/templates/x.yaml": broken})} == {"object-schema"}
+
+
+def test_an_unknown_region_is_told(check: Check) -> None:
+    found = check({"values/dev.yaml": "global: {region: eu-nowhere-1}\n"})
+    assert [(each.check, each.reason) for each in found] == [("region", "unknown AWS region 'eu-nowhere-1'.")]
+
+
 def test_an_unknown_kind_is_told(check: Check) -> None:
     (found,) = check({"charts/vllm/templates/x.yaml": "apiVersion: example.com/v1\nkind: Nope\nmetadata: {name: x}\n"})
     assert found.reason == "there is no API example.com/v1 Nope in the pinned Kubernetes, nor a CRD"

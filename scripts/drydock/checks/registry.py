@@ -10,6 +10,7 @@ from drydock.checks import (
     memory,
     pools,
     probes,
+    quantities,
     references,
     rollouts,
     services,
@@ -58,6 +59,8 @@ RULES: tuple[Rule, ...] = (
     Rule("render", "Helm renders the environment"),
     Rule("helm-lint", "helm lint has nothing to say of the charts"),
     Rule("object-schema", "Every object is what its API (or its CRD) defines, without unknown fields"),
+    Rule(quantities.CHECK, "Amounts of resources are Kubernetes quantities"),
+    Rule("region", "The region is one that EC2 has"),
     Rule("render-differs", "Helm 3, Helm 4 and a second render give the same objects", 8),
     Rule("server-dry-run", "A real API server accepts every object: CEL rules, defaulting, pod security"),
     Rule(feasibility.POD, "Every pod has a node pool that can host it", 1),
@@ -93,5 +96,10 @@ RULES: tuple[Rule, ...] = (
 
 
 def run_checks(subject: Subject) -> tuple[Finding, ...]:
-    """What the checks find in one environment, each finding once, in a stable order."""
-    return tuple(sorted({finding for check in CHECKS for finding in check(subject)}))
+    """What the checks find in one environment, each finding once, in a stable order.
+
+    Objects are taken to be what their APIs define (kubeconform tells otherwise); with amounts that are none, nothing
+    else is looked at.
+    """
+    unreadable = tuple(sorted(set(quantities.check(subject))))
+    return unreadable or tuple(sorted({finding for check in CHECKS for finding in check(subject)}))

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from os import cpu_count
 from pathlib import Path
@@ -17,6 +18,7 @@ from drydock.checks.values_files import duplicate_keys
 from drydock.checks.values_schema import CHECK as VALUES
 from drydock.checks.values_schema import refused_values
 from drydock.environments import Environment
+from drydock.errors import DrydockError
 from drydock.findings import Finding
 from drydock.instance_types.catalogue import Catalogue, load_catalogue
 from drydock.manifests import Manifest, parse_manifests
@@ -27,6 +29,7 @@ from drydock.render import RenderedEnvironment, template_command
 from drydock.validate import HELMS
 
 DIFFERS = "render-differs"
+REGION = "region"
 
 
 @dataclass(frozen=True)
@@ -84,10 +87,15 @@ class Run:
             linted = self._pool.submit(self._lint) if lint else None
             renderings = [self._rendering(each, started[each.name]) for each in environments]
         with self._progress.step("Check the objects"):
-            conforming = self._pool.submit(self._nonconforming, renderings)
-            found = {each.environment.name: [*each.findings, *self._checks(each)] for each in renderings}
-            for name, findings in conforming.result().items():
-                found[name].extend(findings)
+            nonconforming = self._pool.submit(self._nonconforming, renderings)
+            for region in {account_of(each.environment, each.manifests).region for each in renderings}:
+                with suppress(DrydockError):  # told with the environment's findings
+                    self._catalogue(region)
+            wrong = nonconforming.result()
+            found = {
+                each.environment.name: [*each.findings, *self._object_findings(each, wrong), *self._checks(each, wrong)]
+                for each in renderings
+            }
             of_charts = _of_charts(linted.result().stdout, found) if linted else None
         return Outcome({name: tuple(sorted(set(findings))) for name, findings in found.items()}, of_charts)
 
@@ -138,28 +146,36 @@ class Run:
         for file in environment.values_files:
             yield from duplicate_keys(environment.name, file, str(file).removeprefix(f"{self._project.root}/"))
 
-    def _checks(self, rendering: _Rendering) -> tuple[Finding, ...]:
-        if not rendering.manifests:
-            return ()
-        account = account_of(rendering.environment, rendering.manifests)
-        if account.region not in self._catalogues:
-            self._catalogues[account.region] = load_catalogue(self._project.cache_dir, account.region)
-        rendered = RenderedEnvironment(rendering.environment, rendering.manifests)
-        return run_checks(Subject(rendered, account, self._catalogues[account.region]))
-
-    def _nonconforming(self, renderings: Sequence[_Rendering]) -> dict[str, list[Finding]]:
-        """Findings of kubeconform by environment; a document that several environments share is checked once."""
+    def _nonconforming(self, renderings: Sequence[_Rendering]) -> Mapping[str, tuple[tuple[str, str], ...]]:
+        """What kubeconform says, by document; one that several environments share is looked at once."""
         documents = list(dict.fromkeys(manifest.text for each in renderings for manifest in each.manifests))
         wrong = conformity.nonconforming(self._tools["kubeconform"], self._schemas, documents)
-        complaints = {documents[position]: reasons for position, reasons in wrong.items()}
-        return {
-            each.environment.name: [
-                _object_finding(each.environment, manifest, conformity.CHECK, reason, path)
-                for manifest in each.manifests
-                for path, reason in complaints.get(manifest.text, ())
-            ]
-            for each in renderings
-        }
+        return {documents[position]: reasons for position, reasons in wrong.items()}
+
+    def _object_findings(
+        self, rendering: _Rendering, wrong: Mapping[str, tuple[tuple[str, str], ...]]
+    ) -> Iterator[Finding]:
+        for manifest in rendering.manifests:
+            for path, reason in wrong.get(manifest.text, ()):
+                yield _object_finding(rendering.environment, manifest, conformity.CHECK, reason, path)
+
+    def _checks(self, rendering: _Rendering, wrong: Mapping[str, object]) -> tuple[Finding, ...]:
+        """Findings in the objects that conform to their APIs."""
+        manifests = tuple(each for each in rendering.manifests if each.text not in wrong)
+        if not manifests:
+            return ()
+        environment = rendering.environment
+        account = account_of(environment, manifests)
+        try:
+            catalogue = self._catalogue(account.region)
+        except DrydockError as error:
+            return (Finding(environment.name, REGION, f"{error.message}.", error.remedy, path="global.region"),)
+        return run_checks(Subject(RenderedEnvironment(environment, manifests), account, catalogue))
+
+    def _catalogue(self, region: str) -> Catalogue:
+        if region not in self._catalogues:
+            self._catalogues[region] = load_catalogue(self._project.cache_dir, region)
+        return self._catalogues[region]
 
 
 def _of_charts(lint_output: str, found: Mapping[str, Sequence[Finding]]) -> tuple[Finding, ...]:

@@ -22,6 +22,9 @@ NEURON = "aws.amazon.com/neuron"
 NEURON_CORE = "aws.amazon.com/neuroncore"
 EFA = "vpc.amazonaws.com/efa"
 
+LARGER = "LARGER"
+"""Instance store policy of EKS Auto Mode, which has no such field."""
+
 EPHEMERAL_DEVICES = {"AL2": "/dev/xvda", "AL2023": "/dev/xvda", "Bottlerocket": "/dev/xvdb"}
 """The block device that pods' ephemeral storage lies on, by AMI family; a Custom AMI's is unknown."""
 
@@ -33,7 +36,7 @@ class NodeSettings:
     Attributes:
         ami_family: `AL2`, `AL2023`, `Bottlerocket` or `Custom`.
         block_devices: `blockDeviceMappings` of the node class.
-        instance_store_policy: `RAID0` or empty.
+        instance_store_policy: `RAID0`, empty, or `LARGER`: the local disks or the volume, whichever is larger.
         network_interfaces: `networkInterfaces` of the node class, None when it leaves them to Karpenter.
         kubelet: `kubelet` of the node class.
     """
@@ -76,8 +79,14 @@ def allocatable(facts: InstanceFacts, settings: NodeSettings, total: Resources) 
 
 def ephemeral_storage(facts: InstanceFacts, settings: NodeSettings) -> int:
     """Bytes of the volume that images, logs and emptyDir volumes lie on."""
-    if settings.instance_store_policy == "RAID0" and facts.storage_gb:
-        return facts.storage_gb * 10**9
+    local = facts.storage_gb * 10**9
+    if settings.instance_store_policy == "RAID0" and local:
+        return local
+    volume = _volume(settings)
+    return max(local, volume) if settings.instance_store_policy == LARGER and facts.local_nvme else volume
+
+
+def _volume(settings: NodeSettings) -> int:
     sizes = [(device, device.get("ebs", {}).get("volumeSize")) for device in settings.block_devices]
     root = next((size for device, size in sizes if device.get("rootVolume") and size), None)
     if root:

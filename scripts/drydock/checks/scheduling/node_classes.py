@@ -6,16 +6,15 @@ from typing import Any
 
 from drydock.checks.scheduling.account import Account, selected_reservations
 from drydock.environments import CapacityReservation
+from drydock.instance_types import auto_mode
 from drydock.instance_types.facts import InstanceFacts
 from drydock.instance_types.quantity import Resources
-from drydock.instance_types.resources import NodeSettings, allocatable, capacity
+from drydock.instance_types.resources import LARGER, NodeSettings, allocatable, capacity
 from drydock.manifests import Manifest
 
 Fields = Mapping[str, Any]
 
 AUTO_MODE_GROUP = "eks.amazonaws.com"
-AUTO_MODE_STORAGE = "80Gi"
-"""Default of `ephemeralStorage.size` in EKS Auto Mode's NodeClass."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +66,8 @@ class NodeClass:
         Source: karpenter-provider-aws v1.14, pkg/providers/instancetype/compatibility/compatibility.go, and karpenter
         v1.14, pkg/utils/resources/resources.go, Fits (a negative amount fits nothing).
         """
+        if self.is_auto_mode and not auto_mode.launches(facts):
+            return False
         if self.settings.ami_family == "AL2023" and facts.name.startswith("a1."):
             return False
         nested = (self.spec.get("cpuOptions") or {}).get("nestedVirtualization") == "enabled"
@@ -115,9 +116,9 @@ def _ec2_settings(spec: Fields) -> NodeSettings:
 
 
 def _auto_mode_settings(spec: Fields) -> NodeSettings:
-    """Auto Mode runs Bottlerocket; its NodeClass has one size for the volume that images and emptyDir lie on."""
-    size = (spec.get("ephemeralStorage") or {}).get("size") or AUTO_MODE_STORAGE
-    return NodeSettings("Bottlerocket", [{"rootVolume": True, "ebs": {"volumeSize": size}}])
+    """Auto Mode runs Bottlerocket; images and emptyDir lie on local disks when those are larger than the volume."""
+    size = (spec.get("ephemeralStorage") or {}).get("size") or auto_mode.DEFAULT_STORAGE
+    return NodeSettings("Bottlerocket", [{"rootVolume": True, "ebs": {"volumeSize": size}}], LARGER)
 
 
 def _takes_interfaces(facts: InstanceFacts, interfaces: Sequence[Fields] | None) -> bool:

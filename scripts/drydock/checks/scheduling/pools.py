@@ -15,6 +15,7 @@ from drydock.checks.scheduling.requirements import (
     merged,
     requirement,
 )
+from drydock.instance_types import auto_mode
 from drydock.instance_types.catalogue import Catalogue
 from drydock.instance_types.labels import (
     AUTO_MODE_PREFIX,
@@ -111,8 +112,7 @@ class Pool:
     @cached_property
     def well_known(self) -> frozenset[str]:
         """Labels that a pod may ask for although the pool does not name them."""
-        extra = {"eks.amazonaws.com/compute-type"} if self.prefix == AUTO_MODE_PREFIX else set()
-        return well_known(self.prefix) | extra
+        return auto_mode.well_known_labels() if self.prefix == AUTO_MODE_PREFIX else well_known(self.prefix)
 
     @cached_property
     def types(self) -> frozenset[str]:
