@@ -88,7 +88,8 @@ class Run:
             renderings = [self._rendering(each, started[each.name]) for each in environments]
         with self._progress.step("Check the objects"):
             nonconforming = self._pool.submit(self._nonconforming, renderings)
-            for region in {account_of(each.environment, each.manifests).region for each in renderings}:
+            rendered = [each for each in renderings if each.manifests]
+            for region in {account_of(each.environment, each.manifests).region for each in rendered}:
                 with suppress(DrydockError):  # told with the environment's findings
                     self._catalogue(region)
             wrong = nonconforming.result()
