@@ -82,7 +82,8 @@ class Run:
 
     def check(self, environments: Sequence[Environment], *, lint: bool) -> Outcome:
         """Check the environments, and with `lint` the charts."""
-        with self._progress.step(f"Render {len(environments)} environments with Helm 3 and Helm 4"):
+        names = ", ".join(each.name for each in environments)
+        with self._progress.step(f"Render {names or 'nothing'} with Helm 3 and Helm 4"):
             started = {each.name: self._render(each) for each in environments}
             linted = self._pool.submit(self._lint) if lint else None
             renderings = [self._rendering(each, started[each.name]) for each in environments]
