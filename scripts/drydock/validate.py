@@ -2,17 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from drydock.charts import AssembledCharts
-from drydock.checks.results import code_identity, content_key, environment_parts, file_identity, store, stored
+from drydock.checks.results import code_identity, content_key, environment_parts, file_identity, prune, store, stored
 from drydock.environments import Environment
 from drydock.findings import Finding
 from drydock.progress import Progress
 from drydock.project import Project
-
-if TYPE_CHECKING:
-    pass
 
 HELMS = ("helm4", "helm3")
 """The Helm whose objects are checked, then the one that must give the same."""
@@ -66,4 +62,5 @@ def validate(
         if fresh.charts is not None:
             store(charts_file, fresh.charts)
             of_charts = fresh.charts
+        prune(folder)
     return (*(of_charts or ()), *(finding for each in environments for finding in known[each.name] or ()))

@@ -255,6 +255,16 @@ def test_an_unchanged_environment_starts_no_program_and_a_changed_one_does(
     assert moved.is_dir()
 
 
+def test_old_results_are_forgotten(check: Check, tmp_path: Path) -> None:
+    folder = tmp_path / "cache" / "findings"
+    folder.mkdir(parents=True)
+    for number in range(250):
+        (folder / f"{number}.json").write_text("[]")
+    assert check() == ()
+    assert len(list(folder.glob("*.json"))) == 200
+    assert check() == ()
+
+
 def test_the_unchanged_path_imports_nothing_heavy() -> None:
     code = (
         "import sys, drydock.validate, drydock.environments, drydock.charts\n"

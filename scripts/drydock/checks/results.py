@@ -12,6 +12,8 @@ import drydock
 from drydock.environments import Environment
 from drydock.findings import Finding, Severity
 
+_KEPT = 200
+
 
 def content_key(parts: Iterable[object]) -> str:
     """A short digest of the parts, in their order."""
@@ -74,6 +76,21 @@ def store(file: Path, findings: Sequence[Finding]) -> None:
     partial = file.with_name(f"{file.name}.{os.getpid()}.partial")
     partial.write_text(json.dumps([each.to_dict() for each in findings]))
     partial.replace(file)
+
+
+def prune(folder: Path) -> None:
+    """Forget the results that were kept longest ago, once there are many."""
+    with os.scandir(folder) as entries:
+        aged = [(_age(entry), entry.path) for entry in entries if entry.name.endswith(".json")]
+    for _, path in sorted(aged)[:-_KEPT]:
+        Path(path).unlink(missing_ok=True)
+
+
+def _age(entry: "os.DirEntry[str]") -> int:
+    try:
+        return entry.stat().st_mtime_ns
+    except FileNotFoundError:  # another run was first
+        return 0
 
 
 def _revived(row: Mapping[str, object]) -> Finding:
