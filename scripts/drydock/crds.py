@@ -1,11 +1,11 @@
 """CRDs on a cluster: Helm installs them once and never upgrades them, this does."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from drydock.documents import load_yaml_file
 from drydock.errors import ClusterError, UsageError
 from drydock.progress import Progress
 from drydock.project import Project
@@ -34,15 +34,24 @@ class UpgradedCrd:
     migrated_objects: int
 
 
-def read_crds(project: Project, owners: Sequence[str] = ()) -> tuple[Mapping[str, Any], ...]:
-    """The CRDs that set-up put into charts/crds, of the named owners or of all, sorted by owner and name."""
+def crd_files(project: Project, owners: Sequence[str] = ()) -> tuple[Path, ...]:
+    """Files that set-up put into charts/crds, one CRD each, of the named owners or of all, sorted by owner and name.
+
+    Raises:
+        UsageError: there is no such owner.
+    """
     folders = sorted((project.charts_dir / "crds" / "charts").glob("*/crds"))
-    return tuple(
-        load_yaml_file(file)
-        for folder in folders
-        if not owners or folder.parent.name in owners
-        for file in sorted(folder.glob("*.yaml"))
-    )
+    known = [folder.parent.name for folder in folders]
+    unknown = sorted(set(owners) - set(known))
+    if unknown:
+        raise UsageError(f"no CRDs of {', '.join(unknown)}", remedy=f"Known owners: {', '.join(known)}.")
+    chosen = [folder for folder in folders if not owners or folder.parent.name in owners]
+    return tuple(file for folder in chosen for file in sorted(folder.glob("*.yaml")))
+
+
+def read_crds(project: Project, owners: Sequence[str] = ()) -> tuple[Mapping[str, Any], ...]:
+    """The CRDs in `crd_files`."""
+    return tuple(json.loads(file.read_text()) for file in crd_files(project, owners))
 
 
 def upgrade_crds(kubeconfig: Path | None, crds: Sequence[Mapping[str, Any]], progress: Progress) -> list[UpgradedCrd]:

@@ -18,10 +18,8 @@ _owners = click.option(
 @command.command("print")
 @_owners
 def print_(owners: tuple[str, ...]) -> None:
-    """Print the CRDs as YAML, for `kubectl apply --server-side -f -`."""
-    import yaml
-
-    from drydock.crds import read_crds
+    """Print the CRDs, a YAML document each, for `kubectl apply --server-side -f -`."""
+    from drydock.crds import crd_files
     from drydock.progress import terminal_progress
     from drydock.project import Project
     from drydock.toolchain import ensure_crds
@@ -29,7 +27,8 @@ def print_(owners: tuple[str, ...]) -> None:
     project = Project.discover()
     with terminal_progress() as progress:
         ensure_crds(project, progress)
-    click.echo(yaml.safe_dump_all(read_crds(project, owners), sort_keys=False), nl=False)
+    for file in crd_files(project, owners):
+        click.echo(f"---\n{file.read_text()}")
 
 
 @command.command("upgrade")

@@ -36,9 +36,9 @@ def command(runs: tuple[str, ...], show: bool) -> None:
 
 def _print(clusters: "tuple[RunningCluster, ...]") -> None:
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    table = Table("rehearsal", "state", "up for", "KUBECONFIG")
+    table = Table("rehearsal", "state", "up for", Column("KUBECONFIG", overflow="fold"))
     for each in clusters:
         state = "kept" if each.kept else ("under way" if each.supervised else "left by a killed rehearsal")
         table.add_row(each.name, state, f"{(time.time() - each.started) / 60:.0f} min", str(each.folder.kubeconfig))
