@@ -129,6 +129,37 @@ def test_any_one_of_the_required_terms_will_do_and_preferences_never_exclude() -
 
 
 @pytest.mark.parametrize(
+    ("terms", "preference", "feasible"),
+    [
+        ([ARCH, "team"], None, True),
+        ([ARCH, "team"], "team", False),
+        (["team", ARCH], "team", True),
+        ([ARCH], "team", True),
+    ],
+)
+def test_all_alternatives_but_the_last_are_tried_with_the_preference_only(
+    terms: list[str], preference: str | None, feasible: bool
+) -> None:
+    """As Karpenter does it (preferences.go): alternatives are given up before preferences are."""
+    values = {ARCH: "amd64", "team": "red"}
+    expressions = {key: [{"key": key, "operator": "In", "values": [value]}] for key, value in values.items()}
+    affinity: dict[str, Any] = {
+        "requiredDuringSchedulingIgnoredDuringExecution": {
+            "nodeSelectorTerms": [{"matchExpressions": expressions[key]} for key in terms]
+        }
+    }
+    if preference:
+        affinity["preferredDuringSchedulingIgnoredDuringExecution"] = [
+            {"weight": 10, "preference": {"matchExpressions": expressions[preference]}}
+        ]
+    (verdict,) = judge(CPU_POOL + deployment(pod_spec(affinity={"nodeAffinity": affinity})))
+    assert verdict.is_feasible is feasible
+    if not feasible:
+        assert verdict.pools[0].exclusion is not None
+        assert "Karpenter drops it before it gives up the pod's preferences" in verdict.pools[0].exclusion.reason
+
+
+@pytest.mark.parametrize(
     ("operator", "values", "feasible"),
     [
         ("NotIn", ["red"], True),
