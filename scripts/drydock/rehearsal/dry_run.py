@@ -5,6 +5,7 @@ from pathlib import Path
 
 from drydock.charts import AssembledCharts
 from drydock.checks.server import server_findings
+from drydock.crds import crd_files
 from drydock.environments import Environment
 from drydock.findings import Finding
 from drydock.progress import Progress
@@ -32,7 +33,7 @@ def dry_run(
     cluster = RehearsalCluster(
         new_run_folder(project, "dry-run"),
         tools,
-        crds=suite_crds(project),
+        crds=dict.fromkeys((*crd_files(project), *suite_crds(project))),
         cache=project.cache_dir / "rehearsal",
         spot_price_share=DEFAULT_SPOT_PRICE_SHARE,
     )
