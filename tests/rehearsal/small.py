@@ -29,7 +29,7 @@ def small_release(
     chart = folder / UMBRELLA
     (chart / "templates").mkdir(parents=True)
     (chart / "Chart.yaml").write_text(yaml.safe_dump({"apiVersion": "v2", "name": UMBRELLA, "version": "0.0.1"}))
-    (chart / "templates" / "objects.yaml").write_text(yaml.safe_dump_all(objects))
+    (chart / "templates" / "objects.yaml").write_text(to_yaml(objects))
     release = Release(cluster, helm, AssembledCharts(folder, "small"))
     name = folder.name.replace("_", "-")
     environment = Environment(
@@ -37,6 +37,10 @@ def small_release(
     )
     release.seed(environment)
     return release
+
+
+def to_yaml(objects: Sequence[Content]) -> str:
+    return str(yaml.safe_dump_all(objects))
 
 
 def node_class(name: str, alias: str = "al2023@latest", **spec: Any) -> Content:

@@ -80,9 +80,9 @@ class Api:
         """
         return json.loads(self._call("GET", path, query=query).data)
 
-    def text(self, path: str) -> str:
+    def text(self, path: str, *, timeout: float = _CALL_SECONDS) -> str:
         """What a path that is not an object answers, such as `/readyz`."""
-        return str(self._call("GET", path).data.decode())
+        return str(self._call("GET", path, timeout=timeout).data.decode())
 
     def find(self, path: str) -> Any | None:
         """The object at a path, or None when it does not exist."""

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 READY_SECONDS = 120
 _PAUSE_SECONDS = 0.05
+_ANSWER_SECONDS = 2
+"""For one answer of the API server: whatever else has its port may never give one."""
 _PORT_ATTEMPTS = 3
 _PORT_TAKEN = "address already in use"
 
@@ -67,15 +69,16 @@ class BringUp:
         Raises:
             ClusterError: something does not start.
         """
-        with ThreadPoolExecutor(max_workers=1) as beside:
-            first = beside.submit(self._first_account)
-            credentials, server = self._start_api_server()
-            api = Api(credentials.access(server))
-            self._start_beside(api, credentials)
-            version = str(api.get("/version")["gitVersion"])
-            self.outlet.tell(ApiReady(server, version))
-            aws, account = first.result()
-            self._serve_accounts(api, credentials, server, version, aws, account)
+        beside = ThreadPoolExecutor(max_workers=1)
+        first = beside.submit(self._first_account)
+        beside.shutdown(wait=False)  # the first account may never come
+        credentials, server = self._start_api_server()
+        api = Api(credentials.access(server))
+        self._start_beside(api, credentials)
+        version = str(api.get("/version")["gitVersion"])
+        self.outlet.tell(ApiReady(server, version))
+        aws, account = first.result()
+        self._serve_accounts(api, credentials, server, version, aws, account)
 
     @contextmanager
     def _step(self, name: str) -> Iterator[None]:
@@ -130,7 +133,7 @@ class BringUp:
                         return False
                     raise ClusterError(describe_end(server)[0], remedy=describe_end(server)[1])
                 try:
-                    if api.text("/readyz") == "ok":
+                    if api.text("/readyz", timeout=_ANSWER_SECONDS) == "ok":
                         return True
                 except ApiError as error:
                     seen = error.message

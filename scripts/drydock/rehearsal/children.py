@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,6 +15,10 @@ import psutil
 from drydock.errors import ClusterError
 
 _LAST_LINES = 15
+_SEARCHED_LINES = 300
+_TOLD_LINES = 4
+_LINE_WIDTH = 600
+_TELLING = re.compile(r'^panic: |^fatal error: |"level":"(?:panic|fatal)"|^[EF]\d{4} ')
 _CLOCK_SECONDS = 1.0
 """A correction of the system clock moves the creation times that Linux tells, by less than this."""
 _REMEDIES = {
@@ -185,8 +190,15 @@ def describe_end(child: Child) -> tuple[str, str]:
     """What to tell about a program that ended by itself: (message, remedy)."""
     status = child.process.returncode
     how = f"was ended by signal {-status}" if status < 0 else f"ended with status {status}"
-    text = last_lines(child.log)
-    return f"{child.name} {how}; its last lines ({child.log}):\n{text}", remedy(text)
+    text = last_lines(child.log, _SEARCHED_LINES)
+    return f"{child.name} {how}; its last words ({child.log}):\n{_last_words(text)}", remedy(text)
+
+
+def _last_words(text: str) -> str:
+    """The lines in which a Go program says why it ends, without the stacks around them; else its last lines."""
+    lines = text.splitlines()
+    telling = [line.partition(',"stacktrace"')[0][:_LINE_WIDTH] for line in lines if _TELLING.search(line)]
+    return "\n".join(telling[-_TOLD_LINES:] or lines[-_LAST_LINES:])
 
 
 def remedy(text: str) -> str:

@@ -33,6 +33,7 @@ from drydock.rehearsal.helm import Helm
 
 TOOLS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok", "karpenter")
 _NEEDED_BYTES = 1 << 30
+_NEEDED_FILES = 1024
 _STOP_SECONDS = 20
 _START_SECONDS = 300
 _Kind = TypeVar("_Kind", ApiReady, KarpenterStarted, Kept)
@@ -88,9 +89,10 @@ class RehearsalCluster:
         """Start the supervisor; what it starts comes up while other work goes on.
 
         Raises:
-            ClusterError: there is no room on the disk.
+            ClusterError: the disk is full, or this user may open too few files.
         """
         _check_disk(self.folder.path)
+        _check_open_files()
         self.folder.cluster.mkdir(mode=0o700)
         self.folder.logs.mkdir()
         self._order.write(self.folder.order)
@@ -270,6 +272,17 @@ def _check_disk(folder: Path) -> None:
         raise ClusterError(
             f"{free / (1 << 20):.0f} MiB are free on the disk of {folder}, a rehearsal needs 1 GiB",
             remedy="Free some space; `drydock doctor` tells how large Drydock's caches are.",
+        )
+
+
+def _check_open_files() -> None:
+    import resource
+
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if most != resource.RLIM_INFINITY and most < _NEEDED_FILES:
+        raise ClusterError(
+            f"this user may have {most} open files, a rehearsal needs {_NEEDED_FILES}",
+            remedy="Raise the hard limit of open files (`ulimit -Hn`).",
         )
 
 

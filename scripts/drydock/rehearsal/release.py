@@ -23,7 +23,7 @@ from drydock.render import RenderedEnvironment, render
 DEFAULT_TIMEOUT = 300.0
 _LOOK_SECONDS = 0.1
 _SIBLING_SECONDS = 0.5
-_TRANSIENT = (*WORKLOADS, "ReplicaSet", "Pod", "PersistentVolumeClaim", "NodePool", "NodeClaim", "Node", "EC2NodeClass")
+_TRANSIENT = (*WORKLOADS, "ReplicaSet", "Pod", "NodePool", "NodeClaim", "Node", "EC2NodeClass")
 AUTO_MODE_OFF = "global.autoMode.enabled=false"
 
 
@@ -170,7 +170,9 @@ class Release:
             nudge.take_back(at_once=True)
 
     def wait_gone(self, timeout: float = DEFAULT_TIMEOUT) -> None:
-        """Watch until an uninstall is complete: nothing that runs, no node and no volume claim is left.
+        """Watch until an uninstall is complete: nothing that runs and no node is left.
+
+        Claims that StatefulSets made stay, as on every cluster.
 
         Raises:
             ClusterError: something is left when time is over, and what.

@@ -1,0 +1,187 @@
+"""A release of everything that the rehearsal stands in for, on one cluster; each test looks at one part of it."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from drydock.environments import CapacityReservation
+from drydock.rehearsal.aws.prices import DEFAULT_SPOT_PRICE_SHARE
+from drydock.rehearsal.cluster import RehearsalCluster
+from drydock.rehearsal.karpenter import metrics
+from drydock.rehearsal.objects import full_name
+from drydock.rehearsal.release import Outcome, Release
+from drydock.rehearsal.results import Circumstances, build_report
+from drydock.report.model import NodeReport, RehearsalReport
+
+from .small import GPU, Content, Pods, claim, claimed, device_plugin, node_class, node_pool, small_release, workload
+
+pytestmark = pytest.mark.xdist_group("rehearsal-ready")
+ZONES = ("us-west-2a", "us-west-2b")
+RESERVATIONS = (
+    CapacityReservation("cr-0000000000000000a", "c6i.2xlarge", "us-west-2b", 1, "default", {"for": "test"}),
+    CapacityReservation("cr-0000000000000000b", "p5.48xlarge", "us-west-2a", 1, "capacity-block", {"for": "training"}),
+)
+CHEAP = {"karpenter.k8s.aws/instance-category": ["c"], "kubernetes.io/arch": ["amd64"]}
+DISK = [{"deviceName": "/dev/xvda", "ebs": {"volumeSize": "200Gi", "volumeType": "gp3"}}]
+
+
+def objects() -> list[Content]:
+    static = {"accessModes": ["ReadWriteMany"], "capacity": {"storage": "1Gi"}, "storageClassName": ""}
+    bucket = {**static, "csi": {"driver": "s3.csi.aws.com", "volumeHandle": "bucket"}}
+    data = {"metadata": {"name": "data"}, "spec": claim("data", "gp3")["spec"]}
+    return [
+        node_class("plain"),
+        node_class("gpu", blockDeviceMappings=DISK),
+        node_class("odcr", capacityReservationSelectorTerms=[{"tags": {"for": "test"}}]),
+        node_class(
+            "block", alias="bottlerocket@latest", capacityReservationSelectorTerms=[{"tags": {"for": "training"}}]
+        ),
+        node_pool("cpu", "plain", {**CHEAP, "topology.kubernetes.io/zone": ZONES}),
+        node_pool(
+            "gpu",
+            "gpu",
+            {"karpenter.k8s.aws/instance-family": ["g5", "g6"], "karpenter.sh/capacity-type": ["spot", "on-demand"]},
+            taints=[GPU],
+        ),
+        node_pool("odcr", "odcr", {"karpenter.sh/capacity-type": ["reserved", "on-demand"], **CHEAP}, taints=["odcr"]),
+        node_pool("block", "block", {"karpenter.sh/capacity-type": ["reserved"]}, taints=[GPU]),
+        node_pool("always", "plain", CHEAP, taints=["always"], replicas=1),
+        device_plugin("plugin", "gpu"),
+        workload("Deployment", "model", Pods({GPU: "1", "ephemeral-storage": "100Gi"}, pool="gpu", tolerate=[GPU])),
+        workload("Deployment", "training", Pods({GPU: "8"}, pool="block", tolerate=[GPU])),
+        workload("Deployment", "steady", Pods({"cpu": "5"}, pool="odcr", tolerate=["odcr"]), replicas=2),
+        workload("Job", "once", Pods(pool="cpu", restart="Never")),
+        workload(
+            "StatefulSet", "store", Pods({"cpu": "1"}, pool="cpu"), serviceName="store", volumeClaimTemplates=[data]
+        ),
+        claim("cache", "shared", "ReadWriteMany"),
+        claim("weights", "", "ReadWriteMany", volumeName="bucket"),
+        {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "bucket"}, "spec": bucket},
+        workload(
+            "Deployment",
+            "reader",
+            Pods(
+                pool="cpu",
+                volumes=[claimed("cache"), claimed("weights")],
+                mounts={"cache": "/cache", "weights": "/weights"},
+            ),
+        ),
+    ]
+
+
+@dataclass(frozen=True)
+class Rehearsed:
+    """What the tests look at."""
+
+    cluster: RehearsalCluster
+    release: Release
+    outcome: Outcome
+    report: RehearsalReport
+
+    def objects(self, kind: str) -> Mapping[str, Any]:
+        return {full_name(each): each for each in self.release.scene.of(kind)}
+
+    def node_of(self, workload_name: str) -> NodeReport:
+        names = {each.name: each for each in self.report.nodes}
+        return names[next(pod.node for pod in self.report.pods if pod.workload == workload_name)]
+
+
+@pytest.fixture(scope="module")
+def rehearsed(
+    shared_cluster: RehearsalCluster, rehearsal_tools: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Rehearsed]:
+    folder = tmp_path_factory.mktemp("small") / "ready"
+    release = small_release(shared_cluster, rehearsal_tools["helm4"], folder, objects(), RESERVATIONS)
+    release.install()
+    outcome = release.wait()
+    page = metrics(shared_cluster.karpenter_pid)
+    circumstances = Circumstances(
+        environment="ready",
+        started=release.install_began or 0.0,
+        install_began=release.install_began,
+        seconds=outcome.seconds,
+        versions={"kubernetes": shared_cluster.kubernetes_version, "karpenter": "", "helm": release.helm_version()},
+        steps=(),
+        offerings=shared_cluster.offerings(release.account, page),
+        assumptions=release.prerequisites.told(),
+        limits=(),
+    )
+    yield Rehearsed(shared_cluster, release, outcome, build_report(release.scene, outcome.verdict, circumstances))
+    release.uninstall()
+    release.wait_gone()
+
+
+def test_every_workload_is_ready(rehearsed: Rehearsed) -> None:
+    assert rehearsed.outcome.ready, rehearsed.outcome.verdict
+    assert {pod.phase for pod in rehearsed.report.pods} == {"Ready"}
+    assert {"Deployment/model", "StatefulSet/store", "DaemonSet/plugin", "Job/once"} <= {
+        pod.workload for pod in rehearsed.report.pods
+    }
+    assert rehearsed.report.warnings == ()
+
+
+def test_a_volume_is_made_in_the_zone_of_its_pod(rehearsed: Rehearsed) -> None:
+    api = rehearsed.cluster.await_api()
+    claims = rehearsed.objects("PersistentVolumeClaim")
+    assert {each["status"]["phase"] for each in claims.values()} == {"Bound"}
+    volume = api.get(f"/api/v1/persistentvolumes/{claims['ready/data-store-0']['spec']['volumeName']}")
+    terms = volume["spec"]["nodeAffinity"]["required"]["nodeSelectorTerms"]
+    assert terms[0]["matchExpressions"][0]["values"] == [rehearsed.node_of("StatefulSet/store").zone]
+    shared = api.get(f"/api/v1/persistentvolumes/{claims['ready/cache']['spec']['volumeName']}")
+    assert "nodeAffinity" not in shared["spec"], "a shared volume is reached from everywhere"
+    assert claims["ready/weights"]["spec"]["volumeName"] == "bucket"
+
+
+def test_storage_classes_that_nothing_makes_are_told(rehearsed: Rehearsed) -> None:
+    assert any("StorageClass shared exists" in each for each in rehearsed.report.assumptions)
+
+
+def test_gpus_appear_when_the_device_plugin_runs(rehearsed: Rehearsed) -> None:
+    pods = {pod.workload: pod for pod in rehearsed.report.pods}
+    plugin, model = pods["DaemonSet/plugin"], pods["Deployment/model"]
+    assert plugin.ready_seconds is not None
+    assert model.scheduled_seconds is not None
+    assert plugin.ready_seconds <= model.scheduled_seconds
+    assert rehearsed.node_of("Deployment/model").accelerators == {GPU: (1, 1)}
+    assert rehearsed.node_of("Deployment/training").accelerators[GPU] == (8, 8), "Bottlerocket brings its own plugin"
+
+
+def test_a_node_has_the_disk_that_its_node_class_gives_it(rehearsed: Rehearsed) -> None:
+    node = rehearsed.objects("Node")[rehearsed.node_of("Deployment/model").name]
+    assert node["status"]["capacity"]["ephemeral-storage"] == "200Gi"
+
+
+def test_reserved_capacity_is_used_and_no_more_than_there_is(rehearsed: Rehearsed) -> None:
+    training = rehearsed.node_of("Deployment/training")
+    assert (training.instance_type, training.zone, training.capacity_type) == ("p5.48xlarge", ZONES[0], "reserved")
+    steady = [each for each in rehearsed.report.nodes if each.pool == "odcr"]
+    assert sorted(each.capacity_type for each in steady) == ["on-demand", "reserved"]
+    reserved = next(each for each in steady if each.capacity_type == "reserved")
+    assert (reserved.instance_type, reserved.zone) == ("c6i.2xlarge", ZONES[1])
+    labels = [each["metadata"]["labels"] for each in rehearsed.objects("NodeClaim").values()]
+    ids = {each["karpenter.k8s.aws/capacity-reservation-id"] for each in labels if "reserved" in each.values()}
+    assert ids == {each.id for each in RESERVATIONS}
+
+
+def test_a_static_pool_has_its_node_before_any_pod_asks(rehearsed: Rehearsed) -> None:
+    assert [each.pods for each in rehearsed.report.nodes if each.pool == "always"] == [()]
+
+
+def test_prices_are_karpenters_own(rehearsed: Rehearsed) -> None:
+    offerings = rehearsed.cluster.offerings(rehearsed.release.account, metrics(rehearsed.cluster.karpenter_pid))
+    for node in rehearsed.report.nodes:
+        on_demand = offerings[node.instance_type, node.zone, "on-demand"]
+        expected = on_demand * DEFAULT_SPOT_PRICE_SHARE if node.capacity_type == "spot" else on_demand
+        assert node.dollars_per_hour == pytest.approx(expected, rel=1e-4)
+    assert rehearsed.report.dollars_per_hour == pytest.approx(sum(n.dollars_per_hour for n in rehearsed.report.nodes))
+
+
+def test_the_cheapest_offering_is_bought(rehearsed: Rehearsed) -> None:
+    model = rehearsed.node_of("Deployment/model")
+    assert (model.instance_type, model.capacity_type) == ("g6.xlarge", "spot")
+    offerings = rehearsed.cluster.offerings(rehearsed.release.account, "")
+    gpus = [price for (kind, _, capacity), price in offerings.items() if kind.startswith("g5.") and capacity == "spot"]
+    assert model.dollars_per_hour < min(gpus)
