@@ -7,7 +7,7 @@ every coefficient near its starting value (roofline or an earlier profile) in as
 """
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import exp, isfinite, log
 from pathlib import Path
@@ -22,6 +22,29 @@ from drydock.vllm_sim.workload import Workload
 
 SATURATED = 0.95
 """An open loop of which the server completes less than this share of the offered rate is saturated."""
+
+UNCERTAINTY: Mapping[str, float] = {
+    "base": 0.2,
+    "mixed": 0.4,
+    "weights": 0.04,
+    "token": 0.1,
+    "sequence": 0.8,
+    "kv_read": 0.15,
+    "attention": 0.3,
+    "launch_graph": 0.2,
+    "launch_eager": 0.2,
+    "power_cap": 0.1,
+    "power_slope": 0.5,
+    "power_memory": 0.2,
+    "power_seconds": 0.7,
+    "request_cpu": 0.3,
+    "request_token_cpu": 0.3,
+    "request_latency": 0.5,
+    "output_cpu": 0.5,
+    "output_token_cpu": 0.3,
+    "wake": 0.5,
+}
+"""What is fitted, each with the relative uncertainty of a first guess that the roofline or another profile gave."""
 
 _SEEDS = 3
 _ENDLESS = 1e9
@@ -42,6 +65,10 @@ _COLUMNS: dict[str, tuple[str, ...]] = {
     "e2e": ("e2e_mean_ms",),
     "arguments": ("args", "engine_args"),
 }
+
+
+LimitsOf = Callable[[str], Limits]
+"""Limits of an engine started with these arguments."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +129,7 @@ class Comparison:
 
 
 def read_points(
-    path: Path, limits: "Limits | LimitsOf", *, arrival: str = "poisson", max_in_flight: int | None = None
+    path: Path, limits: Limits | LimitsOf, *, arrival: str = "poisson", max_in_flight: int | None = None
 ) -> list[Point]:
     """Read load-test results, one point a line; the columns are those named in docs/simulator.md.
 
@@ -122,16 +149,8 @@ def read_points(
     return [_point(path, number, row, limits, arrival, max_in_flight) for number, row in enumerate(rows, 2)]
 
 
-class LimitsOf:
-    """Limits that follow from engine arguments."""
-
-    def __call__(self, arguments: str) -> Limits:
-        """Limits of an engine started with these arguments."""
-        raise NotImplementedError
-
-
 def _point(
-    path: Path, line: int, row: Mapping[str, str], limits: "Limits | LimitsOf", arrival: str, most: int | None
+    path: Path, line: int, row: Mapping[str, str], limits: Limits | LimitsOf, arrival: str, most: int | None
 ) -> Point:
     def text(name: str) -> str:
         return next((row[column] for column in _COLUMNS[name] if row.get(column)), "")
@@ -214,7 +233,7 @@ def fit(
     points: Sequence[Point],
     start: Coefficients,
     *,
-    free: Mapping[str, float],
+    free: Mapping[str, float] = UNCERTAINTY,
     evaluations: int = 12,
 ) -> Coefficients:
     """Coefficients that bring the simulation of all points nearest to what was measured.
@@ -231,7 +250,7 @@ def fit(
     unknown = set(free) - set(NUMERIC)
     if unknown:
         raise UsageError(f"no such coefficient: {', '.join(sorted(unknown))}", remedy=f"there are {', '.join(NUMERIC)}")
-    names = list(free)
+    names = [name for name in free if getattr(start, name) > 0]
     first = np.array([log(getattr(start, name)) for name in names])
     spread = np.array([free[name] for name in names])
 
@@ -258,7 +277,7 @@ def cross_validate(
     points: Sequence[Point],
     start: Coefficients,
     *,
-    free: Mapping[str, float],
+    free: Mapping[str, float] = UNCERTAINTY,
     folds: int = 5,
     evaluations: int = 8,
 ) -> list[Comparison]:

@@ -114,9 +114,11 @@ class Model:
         if not self.experts:
             return self.linear_parameters
         missed = (1 - self.active_experts / self.experts) ** tokens
-        return self.attention_parameters * self.layers + self._mlp_parameters(1) + (
-            self._mlp_parameters(self.experts) - self._mlp_parameters(1)
-        ) * (1 - missed)
+        return (
+            self.attention_parameters * self.layers
+            + self._mlp_parameters(1)
+            + (self._mlp_parameters(self.experts) - self._mlp_parameters(1)) * (1 - missed)
+        )
 
     def weight_bytes(self, quantization: str | None = None, dtype: str = "auto") -> float:
         """Bytes of all weights; quantization leaves embeddings, output matrix and norms in 16 bits."""

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from typing import Any, NoReturn
 
 from drydock.errors import UsageError
@@ -136,12 +137,38 @@ def parse(arguments: Sequence[str], program: str = "vllm serve") -> EngineArgs:
     Raises:
         UsageError: an unknown argument or a value of the wrong kind, in vLLM's words.
     """
-    given = parser(program).parse_args([_dashes(argument) for argument in arguments])
+    given = parser(program).parse_args(_with_config([_dashes(argument) for argument in arguments]))
     values = vars(given)
     values["model"] = values["model"] or values.pop("model_tag", None) or ""
     values.pop("model_tag", None)
     names = EngineArgs.__dataclass_fields__.keys() - {"values"}
     return EngineArgs(**{name: values[name] for name in names}, values=values)
+
+
+def _with_config(arguments: list[str]) -> list[str]:
+    """Arguments of a `--config` file come first, so that the command line overrules them."""
+    place = next((index for index, argument in enumerate(arguments) if argument.split("=")[0] == "--config"), None)
+    if place is None:
+        return arguments
+    import yaml
+
+    name = arguments[place].partition("=")[2] or "".join(arguments[place + 1 : place + 2])
+    try:
+        data = yaml.safe_load(Path(name).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UsageError(f"--config {name}: {error}", remedy="name a YAML file of arguments") from error
+    if not isinstance(data, dict):
+        raise UsageError(f"--config {name} holds no mapping", remedy="write `argument: value` on each line")
+    found: list[str] = []
+    for key, value in data.items():
+        flag = _dashes(f"--{key}")
+        if isinstance(value, bool):
+            found.append(flag if value else flag.replace("--", "--no-", 1))
+        elif isinstance(value, list):
+            found += [flag, *map(str, value)]
+        else:
+            found += [flag, json.dumps(value) if isinstance(value, dict) else str(value)]
+    return [*found, *arguments]
 
 
 def parse_line(line: str, program: str = "vllm serve") -> EngineArgs:

@@ -58,6 +58,10 @@ class LiveEngine:
         self._tickets: dict[EngineRequest, Ticket] = {}
         self._counts = [0, 0]
 
+    def open_tickets(self) -> list[Ticket]:
+        """Requests that are not finished."""
+        return list(self._tickets.values())
+
     def now(self) -> float:
         """s of the engine's clock."""
         return (time.monotonic() - self._started) * self._speed

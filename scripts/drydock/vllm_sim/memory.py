@@ -32,9 +32,7 @@ _ROPE_BYTES = 3.0
 """Bytes of the rotary embedding's table for each position and element of a head: the difference that a longer context
 made to the measured weights (0.045 GiB from 8,192 to 131,072 positions)."""
 
-_SEE = (
-    "See https://docs.vllm.ai/en/latest/configuration/conserving_memory/ for more details."
-)
+_SEE = "See https://docs.vllm.ai/en/latest/configuration/conserving_memory/ for more details."
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,7 +53,9 @@ class Metrics:
             self._define(name, facts, cache_config)
         if lora:
             names = ("max_lora", "waiting_lora_adapters", "running_lora_adapters")
-            self._lora = Gauge("vllm:lora_requests_info", "Running stats on lora requests.", names, registry=self._registry)
+            self._lora = Gauge(
+                "vllm:lora_requests_info", "Running stats on lora requests.", names, registry=self._registry
+            )
         self._child("vllm:engine_sleep_state", "awake").set(1)
 
     def _define(self, name: str, facts: Mapping[str, Any], cache_config: Mapping[str, str]) -> None:

@@ -117,6 +117,12 @@ def find_profile(gpu: Gpu, model: Model, *, name: str | None = None) -> Profile:
     return (same or sorted(known.values(), key=lambda profile: profile.engine))[-1]
 
 
+def starting_profile(gpu: Gpu, model: Model, args: EngineArgs, *, synchronous: bool = False) -> Profile:
+    """A first guess for a fit: the profile of the nearest setup, scaled."""
+    found = scaled(find_profile(gpu, model), gpu, model, args)
+    return replace(found, coefficients=replace(found.coefficients, asynchronous=not synchronous))
+
+
 def scaled(profile: Profile, gpu: Gpu, model: Model, args: EngineArgs) -> Profile:
     """A profile for another GPU, model, quantization or number of GPUs."""
     before = _roofline(profile.gpu, profile.model, None, None)

@@ -77,9 +77,13 @@ def parse_body(raw: bytes, endpoint: str) -> dict[str, Any]:
     try:
         body = json.loads(raw)
     except ValueError as error:
-        raise ApiError(f"[{{'type': 'json_invalid', 'loc': ('body',), 'msg': 'JSON decode error', 'ctx': {{'error': '{error}'}}}}]") from error
+        raise ApiError(
+            f"[{{'type': 'json_invalid', 'loc': ('body',), 'msg': 'JSON decode error', 'ctx': {{'error': '{error}'}}}}]"
+        ) from error
     if not isinstance(body, dict):
-        raise ApiError("[{'type': 'model_attributes_type', 'loc': ('body',), 'msg': 'Input should be a valid dictionary'}]")
+        raise ApiError(
+            "[{'type': 'model_attributes_type', 'loc': ('body',), 'msg': 'Input should be a valid dictionary'}]"
+        )
     for error in _validator(endpoint).iter_errors(body):
         path = tuple(error.absolute_path)
         where = ("body", *path)
@@ -135,7 +139,9 @@ def prompts_of(value: object, param: str) -> list[Sequence[bytes]]:
             return [id_tokens(value)]
         if all(isinstance(item, (str, list)) for item in value):
             return [tokens for item in value for tokens in prompts_of(item, param)]
-    raise ApiError(f"{param} must be a string, array of strings, array of tokens, or array of token arrays", param=param)
+    raise ApiError(
+        f"{param} must be a string, array of strings, array of tokens, or array of token arrays", param=param
+    )
 
 
 def _content(message: Mapping[str, Any]) -> str:
@@ -179,6 +185,11 @@ def _call(
         id=("chatcmpl-" if chat else "cmpl-") + uuid.uuid4().hex,
         created=int(time.time()),
     )
+
+
+def compact(value: object) -> str:
+    """JSON as the server writes it: without blanks."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
 def usage(prompt: int, output: int, cached: int | None = None) -> dict[str, Any]:
@@ -225,13 +236,13 @@ class Chunks:
     def __init__(self, call: Call, index: int) -> None:
         kind = "chat.completion.chunk" if call.chat else "text_completion"
         head = {"id": call.id, "object": kind, "created": call.created, "model": call.model}
-        self._head = json.dumps(head)[:-1]
+        self._head = compact(head)[:-1]
         self._index = index
         self._chat = call.chat
-        field = '"delta": {"content": "' if call.chat else '"text": "'
+        field = '"delta":{"content":"' if call.chat else '"text":"'
         tail = '"}' if call.chat else '"'
-        self._before = f'data: {self._head}, "choices": [{{"index": {index}, {field}'.encode()
-        self._after = f'{tail}, "logprobs": null, "finish_reason": null}}]}}\n\n'.encode()
+        self._before = f'data: {self._head},"choices":[{{"index":{index},{field}'.encode()
+        self._after = f'{tail},"logprobs":null,"finish_reason":null}}]}}\n\n'.encode()
 
     def role(self, name: str) -> bytes:
         """The first event of a chat."""
@@ -250,15 +261,15 @@ class Chunks:
 
     def with_usage(self, event: bytes, used: Mapping[str, Any]) -> bytes:
         """The same event, telling usage so far."""
-        return event.rstrip(b"\n")[:-1] + f', "usage": {json.dumps(dict(used))}}}\n\n'.encode()
+        return event.rstrip(b"\n")[:-1] + f',"usage":{compact(dict(used))}}}\n\n'.encode()
 
     def usage(self, used: Mapping[str, Any]) -> bytes:
         """The event after all tokens: usage and no choices."""
         return self._event([], dict(used))
 
     def _event(self, choices: list[dict[str, Any]], used: dict[str, Any] | None = None) -> bytes:
-        end = f', "usage": {json.dumps(used)}' if used is not None else ""
-        return f'data: {self._head}, "choices": {json.dumps(choices)}{end}}}\n\n'.encode()
+        end = f',"usage":{compact(used)}' if used is not None else ""
+        return f'data: {self._head},"choices":{compact(choices)}{end}}}\n\n'.encode()
 
 
 DONE = b"data: [DONE]\n\n"

@@ -46,7 +46,16 @@ class Workload:
     def __post_init__(self) -> None:
         if (self.rate is None) == (self.concurrency is None):
             raise UsageError("a workload has either a rate or a concurrency", remedy="give one of them")
-        for name in ("rate", "concurrency", "duration", "input_tokens", "output_tokens", "burstiness", "max_in_flight", "requests"):
+        for name in (
+            "rate",
+            "concurrency",
+            "duration",
+            "input_tokens",
+            "output_tokens",
+            "burstiness",
+            "max_in_flight",
+            "requests",
+        ):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise UsageError(f"{name.replace('_', ' ')} must be above 0, not {value}")
@@ -87,7 +96,10 @@ class Workload:
         """(input, output) tokens of each request, without end."""
         if not self.spread:
             for index in count():
-                yield self.input_tokens, max(1, floor((index + 1) * self.output_tokens) - floor(index * self.output_tokens))
+                yield (
+                    self.input_tokens,
+                    max(1, floor((index + 1) * self.output_tokens) - floor(index * self.output_tokens)),
+                )
         random = Random(f"lengths {self.seed}")
         shape = 1 / self.spread**2
         while True:
