@@ -31,6 +31,7 @@ UNCERTAINTY: Mapping[str, float] = {
     "sequence": 0.8,
     "kv_read": 0.15,
     "attention": 0.3,
+    "mixed_kv": 0.3,
     "launch_graph": 0.2,
     "launch_eager": 0.2,
     "power_cap": 0.1,

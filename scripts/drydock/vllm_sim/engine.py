@@ -167,6 +167,11 @@ class Engine:
         """Sequences that decode."""
         return self._decodes
 
+    @property
+    def tokens_held(self) -> int:
+        """Tokens whose keys and values running sequences keep in their blocks."""
+        return self._kv + sum(sequence.computed for sequence in self._prefilling)
+
     def advance(self, until: float = inf, max_steps: int = _AllSteps) -> Outcome | None:
         """Run the next step, or as many equal ones as nothing interrupts.
 
@@ -176,9 +181,11 @@ class Engine:
         woken = False
         while True:
             self._receive(cutoff)
-            leaving, self._leaving = self._leaving, []
+            leaving: list[EngineRequest] = []
+            if self._leaving:
+                leaving, self._leaving = self._leaving, leaving
             preempted = self._make_room() if self._decodes else []
-            work, prefill, pairs = self._compose(admit=not preempted)
+            work, prefill, pairs = self._compose(preempted)
             for sequence in leaving:
                 self._leave(sequence)
             if self._decodes or work:
@@ -216,12 +223,16 @@ class Engine:
             need = self._phases[-(self._step + 1) % self.limits.block_size]
             if need <= self.pool.free:
                 break
-            victim = next(reversed(self.running))
+            victim = self._last_running()
             self._preempt(victim)
             preempted.append(victim)
         if need:
             self.pool.take(need)
         return preempted
+
+    def _last_running(self) -> EngineRequest:
+        """The sequence that began to run last, of those that have not ended with the step under way."""
+        return next(sequence for sequence in reversed(self.running) if sequence.where != "done")
 
     def _preempt(self, victim: EngineRequest) -> None:
         del self.running[victim]
@@ -233,24 +244,30 @@ class Engine:
         self.preemptions += 1
         self.waiting.appendleft(victim)
 
-    def _compose(self, *, admit: bool) -> tuple[list[tuple[EngineRequest, int]], int, float]:
-        """Choose prompt chunks for the step: (sequence, tokens) each, all tokens, and query-key pairs."""
+    def _compose(self, preempted: list[EngineRequest]) -> tuple[list[tuple[EngineRequest, int]], int, float]:
+        """Choose prompt chunks for the step: (sequence, tokens) each, all tokens, and query-key pairs.
+
+        Adds to `preempted`; a step that preempts admits nothing new.
+        """
         limits = self.limits
         budget = limits.max_num_batched_tokens - self._decodes
         work: list[tuple[EngineRequest, int]] = []
         pairs = 0.0
-        for sequence in tuple(self._prefilling):
+        for sequence in tuple(self._prefilling) if self._prefilling else ():
             if budget <= 0 or sequence.where != "prefill":
                 continue
             tokens = min(budget, sequence.target - sequence.computed)
-            if not self._grow(sequence, tokens):
+            if not self._grow_or_preempt(sequence, tokens, preempted):
                 break
             pairs += tokens * (sequence.computed + tokens / 2)
             budget -= tokens
             work.append((sequence, tokens))
-        if admit and self.waiting:
+        if self.waiting and not preempted:
             pairs += self._admit(budget, work)
-        return work, sum(tokens for _, tokens in work), pairs
+        prefill = 0
+        for _, tokens in work:
+            prefill += tokens
+        return work, prefill, pairs
 
     def _admit(self, budget: int, work: list[tuple[EngineRequest, int]]) -> float:
         limits, pool, waiting = self.limits, self.pool, self.waiting
@@ -300,6 +317,16 @@ class Engine:
         sequence.computed = cached
         self.running[sequence] = None
         self._prefilling.append(sequence)
+
+    def _grow_or_preempt(self, sequence: EngineRequest, tokens: int, preempted: list[EngineRequest]) -> bool:
+        """Blocks for the next tokens of a prompt, from those that began to run later; False when it is the last."""
+        while not self._grow(sequence, tokens):
+            victim = self._last_running()
+            self._preempt(victim)
+            preempted.append(victim)
+            if victim is sequence:
+                return False
+        return True
 
     def _grow(self, sequence: EngineRequest, tokens: int) -> bool:
         """Blocks for the next tokens of a prompt; False when there are too few."""

@@ -21,6 +21,16 @@ class Frontend:
         self._written_until = 0.0
         self._output_share = 0.0
 
+    def request(self, sent: float, prompt: int, following: float) -> float | None:
+        """When a request reaches the engine, if the one after it is sent too late to be read in one go; else None."""
+        c = self._c
+        work = (c.request_cpu + c.request_token_cpu * prompt) / (1 - self._output_share)
+        start = sent if sent > self._read_until else self._read_until
+        if following <= start + work * c.request_share:
+            return None
+        self._read_until = start + work
+        return self._read_until + c.request_latency
+
     def requests(self, waiting: Iterable[tuple[float, int]]) -> list[float]:
         """When requests, (sent, prompt tokens) in order of time, reach the engine.
 

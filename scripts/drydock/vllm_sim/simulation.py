@@ -1,5 +1,6 @@
 """Pure simulation: a workload against the engine, in virtual time and without HTTP."""
 
+from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
@@ -28,16 +29,17 @@ class Run:
     """Everything that happened.
 
     Attributes:
-        records: finished requests in the order of their end.
-        gaps: (s, how often) between tokens of one request.
+        table: of finished requests in the order of their end, the six numbers of a Record each (numbers in one piece:
+            a million objects would keep the garbage collector busy).
+        gaps: between tokens of one request: s, and how often, in turn.
         issued_until: s, when the last request was sent.
         engine_steps, preemptions: of the engine.
         most_running, most_waiting, most_blocks: highest seen after a step.
         virtual_seconds: when the last token was written.
     """
 
-    records: list[Record] = field(default_factory=list)
-    gaps: list[tuple[float, int]] = field(default_factory=list)
+    table: "array[float]" = field(default_factory=lambda: array("d"))
+    gaps: "array[float]" = field(default_factory=lambda: array("d"))
     issued: int = 0
     issued_until: float = 0.0
     engine_steps: int = 0
@@ -47,6 +49,15 @@ class Run:
     most_waiting: int = 0
     most_blocks: int = 0
     virtual_seconds: float = 0.0
+
+    @property
+    def records(self) -> list[Record]:
+        """The table as objects."""
+        row = iter(self.table)
+        return [
+            Record(sent, first, end, int(prompt), int(output), int(preemptions))
+            for sent, first, end, prompt, output, preemptions in zip(row, row, row, row, row, row, strict=True)
+        ]
 
 
 Observer = Callable[[Engine, Outcome], None]
@@ -71,6 +82,7 @@ class _Simulation:
         self._due: list[float] = []
         self._in_flight = 0
         self._most_in_flight = workload.max_in_flight or inf
+        self._most_requests = workload.requests or inf
         self._next_arrival = next(self._arrivals, inf)
         if workload.concurrency is not None:
             self._due = [0.0] * workload.concurrency
@@ -98,36 +110,52 @@ class _Simulation:
 
     def _send(self) -> bool:
         """Send what the serving process reads in one go; False when the client has too many open already."""
-        taken: list[tuple[float, int, int]] = []
-        ready = self._frontend.requests(self._take(taken))
-        for (sent, prompt, output), at in zip(taken, ready, strict=False):
-            self._engine.submit(EngineRequest(prompt, output, owner=sent, ready=at))
-        for sent, prompt, output in taken[len(ready) :]:
-            self._put_back = (sent, prompt, output)
-        self._in_flight += len(ready)
-        self._run.issued += len(ready)
-        if ready:
-            self._run.issued_until = max(self._run.issued_until, taken[len(ready) - 1][0])
-        return bool(ready)
+        request = self._next_request(0)
+        if request is None:
+            return False
+        sent, prompt, output = request
+        ready = self._frontend.request(sent, prompt, self._peek())
+        if ready is not None:
+            self._submit(sent, prompt, output, ready)
+            return True
+        taken = [request]
+        times = self._frontend.requests(self._take(taken))
+        self._put_back = taken[len(times)] if len(taken) > len(times) else self._put_back
+        for (sent, prompt, output), at in zip(taken, times, strict=False):
+            self._submit(sent, prompt, output, at)
+        return True
+
+    def _submit(self, sent: float, prompt: int, output: int, ready: float) -> None:
+        self._engine.submit(EngineRequest(prompt, output, owner=sent, ready=ready))
+        self._in_flight += 1
+        run = self._run
+        run.issued += 1
+        if sent > run.issued_until:
+            run.issued_until = sent
 
     def _take(self, taken: list[tuple[float, int, int]]) -> Iterator[tuple[float, int]]:
-        """The requests that are due, as far as the client may send them."""
-        most = self._workload.requests or inf
-        while self._in_flight + len(taken) < self._most_in_flight:
-            if self._put_back is not None:
-                request, self._put_back = self._put_back, None
-            else:
-                due = self._peek()
-                if due == inf or self._run.issued + len(taken) >= most:
-                    return
-                if self._due and self._due[0] <= self._next_arrival:
-                    heappop(self._due)
-                else:
-                    self._next_arrival = next(self._arrivals, inf)
-                prompt, output = next(self._lengths)
-                request = (max(due, self._released), prompt, output)
+        """The first request and those that follow, each noted in `taken`."""
+        yield taken[0][:2]
+        while (request := self._next_request(len(taken))) is not None:
             taken.append(request)
-            yield request[0], request[1]
+            yield request[:2]
+
+    def _next_request(self, before: int) -> tuple[float, int, int] | None:
+        """(sent, input, output tokens) of the next request, `before` others being about to be sent."""
+        if self._in_flight + before >= self._most_in_flight:
+            return None
+        if self._put_back is not None:
+            request, self._put_back = self._put_back, None
+            return request
+        due = self._peek()
+        if due == inf or self._run.issued + before >= self._most_requests:
+            return None
+        if self._due and self._due[0] <= self._next_arrival:
+            heappop(self._due)
+        else:
+            self._next_arrival = next(self._arrivals, inf)
+        prompt, output = next(self._lengths)
+        return (due if due > self._released else self._released), prompt, output
 
     _put_back: tuple[float, int, int] | None = None
     _released = 0.0
@@ -138,7 +166,7 @@ class _Simulation:
         run.engine_steps += steps
         run.prefill_tokens += outcome.prefill
         if decodes:
-            run.gaps.append(((outcome.end - outcome.start) / steps, decodes * steps))
+            run.gaps.extend(((outcome.end - outcome.start) / steps, decodes * steps))
         written = self._frontend.outputs(outcome.start, outcome.end, steps, decodes + len(outcome.first))
         for request in outcome.first:
             if request.first == outcome.end:
@@ -146,9 +174,7 @@ class _Simulation:
         for request in outcome.finished:
             sent = request.owner
             assert isinstance(sent, float)  # noqa: S101 (this module is the owner)
-            run.records.append(
-                Record(sent, request.first, written, request.prompt, request.output, request.preemptions)
-            )
+            run.table.extend((sent, request.first, written, request.prompt, request.output, request.preemptions))
             run.virtual_seconds = written
             if workload.concurrency is not None and written < workload.duration:
                 heappush(self._due, written)

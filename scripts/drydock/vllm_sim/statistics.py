@@ -1,5 +1,6 @@
 """What a run comes to: rates, means and percentiles, each defined once."""
 
+from array import array
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -57,16 +58,15 @@ class Summary:
 
 def summarize(run: Run, *, blocks: int, rate: float | None, duration: float) -> Summary:
     """Reduce a run; `blocks` is the size of the pool, `rate` and `duration` are those of the workload."""
-    table = np.array([(r.sent, r.first, r.end, r.output) for r in run.records], dtype=float).reshape(-1, 4)
-    sent, first, end, output = table.T
+    sent, first, end, _, output, _ = np.array(run.table).reshape(-1, 6).T
     many = output > 1
     seconds = run.virtual_seconds or float("nan")
     sending = max(duration, run.issued_until) if rate is not None else run.issued_until or duration
     return Summary(
-        requests=len(run.records),
+        requests=sent.size,
         offered_rps=rate,
         achieved_rps=run.issued / sending,
-        completed_rps=len(run.records) / seconds,
+        completed_rps=sent.size / seconds,
         output_tokens_per_second=float(output.sum()) / seconds,
         ttft_ms=_spread(first - sent),
         tpot_ms=_spread((end - first)[many] / (output[many] - 1)),
@@ -88,10 +88,10 @@ def _spread(seconds: "np.ndarray[Any, np.dtype[np.float64]]") -> Spread:
     return Spread(1e3 * float(seconds.mean()), 1e3 * float(p50), 1e3 * float(p99))
 
 
-def _weighted(gaps: list[tuple[float, int]]) -> Spread:
+def _weighted(gaps: "array[float]") -> Spread:
     if not gaps:
         return _spread(np.array([]))
-    values, weights = np.array(gaps).T
+    values, weights = np.array(gaps).reshape(-1, 2).T
     order = np.argsort(values, kind="stable")
     values, weights = values[order], weights[order]
     rank = np.cumsum(weights) / weights.sum()

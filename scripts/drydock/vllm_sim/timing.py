@@ -11,7 +11,7 @@ class Coefficients:
     A step over `decodes` sequences with `kv` tokens of context and `prefill` prompt tokens takes, in seconds,
 
         base + mixed * [prefill > 0] + ((weights)^4 + (token * slowdown * (decodes + prefill))^4)^(1/4)
-             + sequence * (decodes + prompts) + kv_read * kv + attention * slowdown * pairs
+             + sequence * (decodes + prompts) + kv_read * kv * [mixed_kv if prefill > 0] + attention * slowdown * pairs
 
     but not less than the processor needs to launch it: `launch_graph` where prompts and decodes together stay within
     `graph_tokens`, so that pieces of the model run as CUDA graphs, `launch_eager` above. Steps that only decode up to
@@ -31,6 +31,8 @@ class Coefficients:
         sequence: s for each sequence of the batch (sampling, bookkeeping).
         kv_read: s for each token of context that a decoding sequence reads.
         attention: s for each query-key pair of a prompt.
+        mixed_kv: how much longer reading the KV cache takes in a step that also works on prompts, as a factor: one
+            attention kernel then serves both, tiled for prompts.
         power_cap, power_slope, power_memory, power_idle, power_seconds: see above.
         request_cpu, request_token_cpu: s of the serving process for each request and each prompt token, one after the
             other.
@@ -50,6 +52,7 @@ class Coefficients:
     sequence: float
     kv_read: float
     attention: float
+    mixed_kv: float = 1.0
     launch_graph: float = 0.0
     launch_eager: float = 0.0
     graph_tokens: int = 512
@@ -115,7 +118,7 @@ class StepTimer:
         arithmetic = c.token * slowdown * (decodes + prefill)
         linear = (self._weights4 + arithmetic**4) ** 0.25
         fixed = c.base + c.mixed + c.sequence * (decodes + prompts)
-        seconds = fixed + linear + c.kv_read * kv + c.attention * slowdown * pairs
+        seconds = fixed + linear + c.kv_read * c.mixed_kv * kv + c.attention * slowdown * pairs
         return max(seconds, c.launch_eager if decodes + prefill > self._graph_tokens else c.launch_graph)
 
     def ran(self, seconds: float, tokens: int, pairs: float, steps: int = 1) -> None:
