@@ -137,22 +137,22 @@ def parse(arguments: Sequence[str], program: str = "vllm serve") -> EngineArgs:
     Raises:
         UsageError: an unknown argument or a value of the wrong kind, in vLLM's words.
     """
-    given = parser(program).parse_args(_with_config([_dashes(argument) for argument in arguments]))
-    values = vars(given)
+    dashed = [_dashes(argument) for argument in arguments]
+    made = parser(program)
+    values = vars(made.parse_args(dashed))
+    if values["config"]:
+        made.set_defaults(**_config_defaults(made, values["config"]))
+        values = vars(made.parse_args(dashed))
     values["model"] = values["model"] or values.pop("model_tag", None) or ""
     values.pop("model_tag", None)
     names = EngineArgs.__dataclass_fields__.keys() - {"values"}
     return EngineArgs(**{name: values[name] for name in names}, values=values)
 
 
-def _with_config(arguments: list[str]) -> list[str]:
-    """Arguments of a `--config` file come first, so that the command line overrules them."""
-    place = next((index for index, argument in enumerate(arguments) if argument.split("=")[0] == "--config"), None)
-    if place is None:
-        return arguments
+def _config_defaults(made: argparse.ArgumentParser, name: str) -> dict[str, Any]:
+    """What a `--config` file says, read as if its lines were arguments."""
     import yaml
 
-    name = arguments[place].partition("=")[2] or "".join(arguments[place + 1 : place + 2])
     try:
         data = yaml.safe_load(Path(name).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -168,7 +168,8 @@ def _with_config(arguments: list[str]) -> list[str]:
             found += [flag, *map(str, value)]
         else:
             found += [flag, json.dumps(value) if isinstance(value, dict) else str(value)]
-    return [*found, *arguments]
+    given = vars(made.parse_args(found))
+    return {name: given[name] for name in (str(key).replace("-", "_") for key in data)}
 
 
 def parse_line(line: str, program: str = "vllm serve") -> EngineArgs:
