@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from drydock.errors import UsageError
 from drydock.vllm_sim.catalogue import find_gpu
 from drydock.vllm_sim.engine_args import parse, parse_line

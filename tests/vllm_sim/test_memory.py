@@ -8,8 +8,8 @@ import pytest
 from drydock.errors import UsageError
 from drydock.vllm_sim.catalogue import find_gpu, find_model, gpus, models
 from drydock.vllm_sim.engine_args import parse_line
-from drydock.vllm_sim.memory import MemoryFit, memory_fit
-from drydock.vllm_sim.profile import DoesNotFitError, setup
+from drydock.vllm_sim.memory import DoesNotFitError, MemoryFit, memory_fit
+from drydock.vllm_sim.profile import setup
 
 _FILE = files("drydock") / "data/vllm/measurements/vllm-0.26-h200-memory.csv"
 ROWS = list(csv.DictReader(_FILE.read_text().splitlines()))

@@ -1,15 +1,15 @@
 """drydock simulate."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import click
 
 if TYPE_CHECKING:
     from drydock.vllm_sim.profile import Setup
     from drydock.vllm_sim.statistics import Summary
+    from drydock.vllm_sim.workload import Arrival
 
 
 @click.command("simulate")
@@ -79,11 +79,11 @@ def command(
         input_tokens=input_tokens,
         output_tokens=output_tokens,
         spread=spread,
+        arrival=cast("Arrival", arrival),
         burstiness=burstiness,
         max_in_flight=max_in_flight,
         seed=seed,
     )
-    workload = replace(workload, arrival=arrival)
     workload.check_context(chosen.max_model_len)
     run = simulate(chosen.profile.coefficients, chosen.limits, workload)
     summary = summarize(run, blocks=chosen.limits.blocks, rate=rate, duration=duration)

@@ -273,7 +273,7 @@ def _event_stream() -> web.StreamResponse:
 
 def _vector(seed: bytes, size: int) -> list[float]:
     """A unit vector, the same for the same text."""
-    random = Random(seed)
+    random = Random(seed)  # noqa: S311 (no secret)
     values = [random.gauss() for _ in range(size)]
     length = sum(value * value for value in values) ** 0.5
     return [value / length for value in values]

@@ -265,13 +265,19 @@ def fit(
         return np.array(found)
 
     solution = least_squares(
-        residuals, np.zeros(len(names)), diff_step=0.02, x_scale=1.0, loss="soft_l1", max_nfev=evaluations
+        residuals,
+        np.zeros(len(names)),
+        diff_step=[0.02] * len(names),
+        x_scale=1.0,
+        loss="soft_l1",
+        max_nfev=evaluations,
     )
     return _with(start, names, first + solution.x * spread)
 
 
 def _with(start: Coefficients, names: Sequence[str], logarithms: Sequence[float]) -> Coefficients:
-    return replace(start, **{name: exp(float(value)) for name, value in zip(names, logarithms, strict=True)})
+    values: dict[str, Any] = {name: exp(float(value)) for name, value in zip(names, logarithms, strict=True)}
+    return replace(start, **values)
 
 
 def cross_validate(

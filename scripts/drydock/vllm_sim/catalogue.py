@@ -113,7 +113,7 @@ class Model:
         """Matrix parameters read for a batch of independent tokens: of a mixture, the experts that anyone chose."""
         if not self.experts:
             return self.linear_parameters
-        missed = (1 - self.active_experts / self.experts) ** tokens
+        missed = float((1 - self.active_experts / self.experts) ** tokens)
         return (
             self.attention_parameters * self.layers
             + self._mlp_parameters(1)

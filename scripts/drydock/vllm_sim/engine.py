@@ -1,8 +1,8 @@
 """vLLM's scheduler as a discrete-event engine: the same one for simulation and for the live server.
 
 Rules, as vLLM V1 has them: running sequences first, then waiting ones first come first served, within one budget of
-tokens a step; prompts in chunks where that is allowed; one KV block for every `block_size` tokens; when no block is free
-the sequence that began to run last gives up its blocks, goes to the front of the queue and is computed again.
+tokens a step; prompts in chunks where that is allowed; one KV block for every `block_size` tokens; when no block is
+free the sequence that began to run last gives up its blocks, goes to the front of the queue and is computed again.
 
 Steps between which nothing changes (all sequences decode, none ends, none arrives) are taken together, since their
 times have a closed form. The result is the same as step by step.

@@ -4,7 +4,7 @@ import argparse
 import json
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -113,7 +113,13 @@ def _add(made: argparse.ArgumentParser, name: str, facts: dict[str, Any]) -> Non
     elif kind == "list":
         made.add_argument(*flags, nargs="+", **common)
     else:
-        types = {"str": str, "int": int, "float": float, "json": json.loads, "size": _size}
+        types: dict[str, Callable[[str], Any]] = {
+            "str": str,
+            "int": int,
+            "float": float,
+            "json": json.loads,
+            "size": _size,
+        }
         made.add_argument(*flags, type=types[kind], **common)
 
 

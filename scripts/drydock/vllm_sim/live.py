@@ -63,7 +63,7 @@ class LiveEngine:
         return list(self._tickets.values())
 
     def now(self) -> float:
-        """s of the engine's clock."""
+        """Seconds of the engine's clock."""
         return (time.monotonic() - self._started) * self._speed
 
     @property
@@ -143,8 +143,8 @@ class LiveEngine:
         for request in outcome.preempted:
             self._decoding.pop(request, None)
         decoded = len(self._decoding)
-        for ticket in tuple(self._decoding.values()):
-            self._token(ticket)
+        for decoding in tuple(self._decoding.values()):
+            self._token(decoding)
         metrics.gaps(outcome.end - outcome.start, decoded)
         for request in outcome.first:
             ticket = self._tickets.get(request)
@@ -158,11 +158,11 @@ class LiveEngine:
             self._decoding[request] = ticket
             self._token(ticket)
         for request in outcome.finished:
-            ticket = self._tickets.pop(request, None)
+            ended = self._tickets.pop(request, None)
             self._decoding.pop(request, None)
-            if ticket is not None:
-                ticket.done.set()
-                self._count_finished(ticket, ticket.finish_reason)
+            if ended is not None:
+                ended.done.set()
+                self._count_finished(ended, ended.finish_reason)
         generated = decoded + len(outcome.first)
         metrics.step(generated=generated, prefill=outcome.prefill, preempted=len(outcome.preempted))
         self._frontend.outputs(outcome.start, outcome.end, 1, generated)

@@ -105,7 +105,10 @@ def memory_fit(gpu: Gpu, model: Model, args: EngineArgs, *, free_gib: float | No
             " utilization or reduce GPU memory used by other processes."
         )
     elif weights > free:
-        error = f"CUDA out of memory. GPU 0 has a total capacity of {gpu.memory_gib:.2f} GiB; weights take {weights:.2f} GiB."
+        error = (
+            f"CUDA out of memory. GPU 0 has a total capacity of {gpu.memory_gib:.2f} GiB of which {free:.2f} GiB"
+            f" is free, and the weights take {weights:.2f} GiB."
+        )
     elif available <= 0 and not args.num_gpu_blocks_override:
         error = (
             "No available memory for the cache blocks. Try increasing `gpu_memory_utilization` when initializing the"
@@ -151,8 +154,5 @@ def activation_gib(model: Model, tokens: int, seqs: int, tensor_parallel_size: i
 
 def _kv_bytes(model: Model, args: EngineArgs) -> float:
     """Bytes of KV cache a token on one GPU: heads are split, and copied when there are fewer of them than GPUs."""
-    if model.latent:
-        split = 1
-    else:
-        split = min(args.tensor_parallel_size, model.kv_heads)
+    split = 1 if model.latent else min(args.tensor_parallel_size, model.kv_heads)
     return model.kv_bytes(args.kv_cache_dtype) / split / args.pipeline_parallel_size

@@ -1,9 +1,9 @@
 """Coefficients for a GPU, a model and an engine version: fitted where measured, else scaled by the roofline.
 
-`data/vllm/profiles.yaml` carries the fitted ones. For another model or GPU every coefficient is multiplied by the ratio
-of what the roofline says of the two: reading the weights by bytes / bandwidth, arithmetic by FLOP / (FLOP/s), KV cache by
-bytes / bandwidth, launch overheads by the number of layers. So the shares of the peak that the engine reached where it
-was measured are taken to hold where it was not.
+`data/vllm/profiles.yaml` carries the fitted ones. For another model or GPU every coefficient is multiplied by the
+ratio of what the roofline says of the two: reading the weights by bytes / bandwidth, arithmetic by FLOP / (FLOP/s), KV
+cache by bytes / bandwidth, launch overheads by the number of layers. So the shares of the peak that the engine reached
+where it was measured are taken to hold where it was not.
 """
 
 from collections.abc import Mapping
@@ -180,7 +180,7 @@ def setup(gpu: Gpu, model: Model, args: EngineArgs, *, profile: Profile | None =
     if fit.error:
         raise DoesNotFitError(
             f"{model.name} does not start on {args.tensor_parallel_size} x {gpu.name}: {fit.error}",
-            remedy="take a larger or more GPUs (--tensor-parallel-size), a shorter --max-model-len, or --quantization fp8",
+            remedy="take a larger GPU, more of them (--tensor-parallel-size), a shorter --max-model-len or fp8 weights",
         )
     seqs, tokens = args.batch_limits(gpu, fit.max_model_len)
     limits = Limits(

@@ -84,13 +84,13 @@ def parse_body(raw: bytes, endpoint: str) -> dict[str, Any]:
         raise ApiError(
             "[{'type': 'model_attributes_type', 'loc': ('body',), 'msg': 'Input should be a valid dictionary'}]"
         )
-    for error in _validator(endpoint).iter_errors(body):
-        path = tuple(error.absolute_path)
+    for problem in _validator(endpoint).iter_errors(body):
+        path = tuple(problem.absolute_path)
         where = ("body", *path)
-        if error.validator == "required":
-            raise ApiError(f"[{{'type': 'missing', 'loc': {where}, 'msg': 'Field required: {error.message}'}}]")
+        if problem.validator == "required":
+            raise ApiError(f"[{{'type': 'missing', 'loc': {where}, 'msg': 'Field required: {problem.message}'}}]")
         name = str(path[0]) if path else None
-        raise ApiError(f"[{{'loc': {where}, 'msg': {error.message!r}}}]", param=name)
+        raise ApiError(f"[{{'loc': {where}, 'msg': {problem.message!r}}}]", param=name)
     found: dict[str, Any] = body
     return found
 
@@ -225,7 +225,7 @@ def choice_body(
     """One choice of an answer that is not streamed."""
     ending = {"logprobs": None, "finish_reason": finish_reason, "stop_reason": stop_reason}
     if call.chat:
-        message = {"role": role, "content": text, "refusal": None, "tool_calls": [], "reasoning": None}
+        message: dict[str, Any] = {"role": role, "content": text, "refusal": None, "tool_calls": [], "reasoning": None}
         return {"index": index, "message": message, **ending, "token_ids": None}
     return {"index": index, "text": text, **ending, "prompt_logprobs": None, "token_ids": None}
 

@@ -130,8 +130,7 @@ class _Simulation:
         self._in_flight += 1
         run = self._run
         run.issued += 1
-        if sent > run.issued_until:
-            run.issued_until = sent
+        run.issued_until = max(run.issued_until, sent)
 
     def _take(self, taken: list[tuple[float, int, int]]) -> Iterator[tuple[float, int]]:
         """The first request and those that follow, each noted in `taken`."""

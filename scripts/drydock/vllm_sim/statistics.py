@@ -95,7 +95,7 @@ def _weighted(gaps: "array[float]") -> Spread:
     order = np.argsort(values, kind="stable")
     values, weights = values[order], weights[order]
     rank = np.cumsum(weights) / weights.sum()
-    p50, p99 = (float(values[min(np.searchsorted(rank, q), values.size - 1)]) for q in (0.5, 0.99))
+    p50, p99 = (float(values[min(int(np.searchsorted(rank, q)), values.size - 1)]) for q in (0.5, 0.99))
     return Spread(1e3 * float(np.average(values, weights=weights)), 1e3 * p50, 1e3 * p99)
 
 

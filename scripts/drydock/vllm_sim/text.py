@@ -8,11 +8,12 @@ from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from random import Random
 
-_WORDS = (
-    "the and for are but not you all any can her was one our out day get has him his how man new now old see two way who"
-    " boy did its let put say she too use sun sea air oak elm ash fir bay dew fog ice sky ink map pen key law art bit"
-).split()
-WORDS = tuple(f" {word}" for word in _WORDS)
+_WORDS = """
+the and for are but not you all any can her was one our out day get has him his how man new now old see two way
+who boy did its let put say she too use sun sea air oak elm ash fir bay dew fog ice sky ink map pen key law art
+bit
+"""
+WORDS = tuple(f" {word}" for word in _WORDS.split())
 """What tokens of answers say."""
 
 TOKEN_BYTES = 4
@@ -52,10 +53,10 @@ def block_hashes(tokens: Sequence[bytes], block_size: int, salt: str = "") -> li
 
 def answer(seed: str, tokens: int) -> list[str]:
     """The words of an answer; the same for the same seed, whatever its length."""
-    return Random(seed).choices(WORDS, k=tokens) if tokens else []
+    return Random(seed).choices(WORDS, k=tokens) if tokens else []  # noqa: S311 (no secret)
 
 
 def natural_length(seed: str, mean: int = 220) -> int:
     """Tokens that a model would answer with before it stops by itself: lognormal, as chat logs have it."""
-    random = Random(f"length {seed}")
+    random = Random(f"length {seed}")  # noqa: S311 (no secret)
     return max(1, round(random.lognormvariate(0, 0.8) * mean * 0.726))

@@ -10,13 +10,16 @@ class Coefficients:
 
     A step over `decodes` sequences with `kv` tokens of context and `prefill` prompt tokens takes, in seconds,
 
-        base + mixed * [prefill > 0] + ((weights)^4 + (token * slowdown * (decodes + prefill))^4)^(1/4)
-             + sequence * (decodes + prompts) + kv_read * kv * [mixed_kv if prefill > 0] + attention * slowdown * pairs
+        base + mixed * [prefill > 0] + (weights^4 + (token * slowdown * (decodes + prefill))^4)^(1/4)
+        + sequence * (decodes + prompts) + kv_read * kv * (mixed_kv if prefill > 0 else 1)
+        + attention * slowdown * pairs
 
-    but not less than the processor needs to launch it: `launch_graph` where prompts and decodes together stay within
-    `graph_tokens`, so that pieces of the model run as CUDA graphs, `launch_eager` above. Steps that only decode up to
-    `graph_tokens` sequences are one CUDA graph. `pairs` are the query-key pairs of the prompts. The fourth-power mean joins the two sides of the roofline: reading the
-    weights once hides behind arithmetic, or the other way round.
+    where `pairs` are the query-key pairs of the prompts. The fourth-power mean joins the two sides of the roofline:
+    reading the weights once hides behind arithmetic, or the other way round.
+
+    A step with prompts takes no less than the processor needs to launch it: `launch_graph` where prompts and decodes
+    together stay within `graph_tokens`, so that pieces of the model run as CUDA graphs, `launch_eager` above. A step
+    that only decodes, up to `graph_tokens` sequences, is one CUDA graph.
 
     `slowdown` is the power limit at work. Arithmetic at full clock draws more than the board may; the moving average of
     the power drawn (1 = arithmetic without pause, `power_memory` while decoding a few sequences, `power_idle` between
@@ -105,7 +108,7 @@ class StepTimer:
         """A step that only decodes: its seconds, and by how much they grow with each step that follows."""
         c = self.coefficients
         arithmetic = c.token * self._slowdown() * decodes
-        linear = (self._weights4 + arithmetic**4) ** 0.25
+        linear = float((self._weights4 + arithmetic**4) ** 0.25)
         seconds = c.base + linear + c.sequence * decodes + c.kv_read * kv
         if decodes > self._graph_tokens and seconds < c.launch_eager:
             return c.launch_eager, 0.0
@@ -116,7 +119,7 @@ class StepTimer:
         c = self.coefficients
         slowdown = self._slowdown()
         arithmetic = c.token * slowdown * (decodes + prefill)
-        linear = (self._weights4 + arithmetic**4) ** 0.25
+        linear = float((self._weights4 + arithmetic**4) ** 0.25)
         fixed = c.base + c.mixed + c.sequence * (decodes + prompts)
         seconds = fixed + linear + c.kv_read * c.mixed_kv * kv + c.attention * slowdown * pairs
         return max(seconds, c.launch_eager if decodes + prefill > self._graph_tokens else c.launch_graph)

@@ -78,7 +78,7 @@ class Workload:
                 if index / self.rate >= self.duration:
                     return
                 yield index / self.rate
-        random = Random(f"arrivals {self.seed}")
+        random = Random(f"arrivals {self.seed}")  # noqa: S311 (no secret)
         shape = 1.0 if self.arrival == "poisson" else self.burstiness
         scale = 1 / (shape * self.rate)
         if self.requests:
@@ -100,7 +100,7 @@ class Workload:
                     self.input_tokens,
                     max(1, floor((index + 1) * self.output_tokens) - floor(index * self.output_tokens)),
                 )
-        random = Random(f"lengths {self.seed}")
+        random = Random(f"lengths {self.seed}")  # noqa: S311 (no secret)
         shape = 1 / self.spread**2
         while True:
             draw = [random.gammavariate(shape, mean / shape) for mean in (self.input_tokens, self.output_tokens)]
