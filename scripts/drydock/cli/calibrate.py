@@ -8,7 +8,7 @@ import click
 
 if TYPE_CHECKING:
     from drydock.vllm_sim.calibration import Comparison
-    from drydock.vllm_sim.engine import Limits
+    from drydock.vllm_sim.requests import Limits
 
 _SHOWN = ("tpot", "completed", "ttft")
 _NAMES = {"tpot": "TPOT (mean)", "completed": "requests/s", "ttft": "TTFT (median)"}

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from drydock.errors import UsageError
-from drydock.vllm_sim.engine import Limits
+from drydock.vllm_sim.requests import Limits
 from drydock.vllm_sim.simulation import simulate
 from drydock.vllm_sim.statistics import Summary, summarize
 from drydock.vllm_sim.timing import NUMERIC, Coefficients

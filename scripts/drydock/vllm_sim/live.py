@@ -7,10 +7,11 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from drydock.vllm_sim.engine import Engine, EngineRequest, Outcome
+from drydock.vllm_sim.engine import Engine
 from drydock.vllm_sim.frontend import Frontend
 from drydock.vllm_sim.metrics import Finished, Metrics
 from drydock.vllm_sim.profile import Setup
+from drydock.vllm_sim.requests import EngineRequest, Outcome
 from drydock.vllm_sim.timing import StepTimer
 
 log = logging.getLogger("vllm")

@@ -120,7 +120,7 @@ def check_context(prompt: int, asked: int | None, max_model_len: int, *, chat: b
 def chat_call(body: Mapping[str, Any], max_model_len: int) -> Call:
     """Read a request to /v1/chat/completions."""
     messages = [(str(message["role"]), _content(message)) for message in body["messages"]]
-    asked = body.get("max_completion_tokens", body.get("max_tokens"))
+    asked = body.get("max_completion_tokens") or body.get("max_tokens")
     return _call(body, [chat_tokens(messages)], asked, max_model_len, chat=True)
 
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from math import inf
 
-from drydock.vllm_sim.engine import Engine, EngineRequest, Limits, Outcome
+from drydock.vllm_sim.engine import Engine
 from drydock.vllm_sim.frontend import Frontend
+from drydock.vllm_sim.requests import EngineRequest, Limits, Outcome
 from drydock.vllm_sim.timing import Coefficients, StepTimer
 from drydock.vllm_sim.workload import Workload
 

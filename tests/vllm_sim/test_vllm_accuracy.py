@@ -13,9 +13,9 @@ import pytest
 
 from drydock.vllm_sim.calibration import Comparison, Point, compare, read_points, replay
 from drydock.vllm_sim.catalogue import find_gpu, find_model
-from drydock.vllm_sim.engine import Limits
 from drydock.vllm_sim.engine_args import parse_line
 from drydock.vllm_sim.profile import profiles, setup
+from drydock.vllm_sim.requests import Limits
 
 _KNEE_MS = 200
 

@@ -11,9 +11,10 @@ import yaml
 from drydock.errors import UsageError
 from drydock.vllm_sim.calibration import fit, read_points, simulated
 from drydock.vllm_sim.catalogue import find_gpu, find_model
-from drydock.vllm_sim.engine import Engine, Limits, Outcome
+from drydock.vllm_sim.engine import Engine
 from drydock.vllm_sim.engine_args import parse_line
 from drydock.vllm_sim.profile import profiles, setup
+from drydock.vllm_sim.requests import Limits, Outcome
 from drydock.vllm_sim.simulation import simulate
 from drydock.vllm_sim.statistics import summarize
 from drydock.vllm_sim.workload import Workload

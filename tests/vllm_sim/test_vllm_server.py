@@ -6,7 +6,8 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import Server, StartServer
+
+from .vllm_server import Server, StartServer
 
 MODEL = "meta-llama/Llama-3.1-8B-Instruct"
 CHAT = {"model": MODEL, "messages": [{"role": "user", "content": "What is a tide?"}]}

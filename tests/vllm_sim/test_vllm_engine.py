@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drydock.vllm_sim.blocks import BlockPool
-from drydock.vllm_sim.engine import CapacityError, Engine, EngineRequest, Limits, Outcome
+from drydock.vllm_sim.engine import Engine
 from drydock.vllm_sim.profile import profiles
+from drydock.vllm_sim.requests import CapacityError, EngineRequest, Limits, Outcome
 from drydock.vllm_sim.simulation import simulate
 from drydock.vllm_sim.statistics import summarize
 from drydock.vllm_sim.timing import Coefficients, StepTimer
