@@ -21,6 +21,8 @@ VERBS = (
     "crds",
     "test",
     "bench",
+    "simulate",
+    "calibrate",
 )
 
 

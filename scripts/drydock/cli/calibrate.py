@@ -1,0 +1,109 @@
+"""drydock calibrate."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from drydock.vllm_sim.calibration import Comparison
+    from drydock.vllm_sim.requests import Limits
+
+_SHOWN = ("tpot", "completed", "ttft")
+_NAMES = {"tpot": "TPOT (mean)", "completed": "requests/s", "ttft": "TTFT (median)"}
+
+
+@click.command("calibrate")
+@click.argument("results", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--gpu", required=True, metavar="NAME", help="Accelerator that was measured, for example h200.")
+@click.option("--model", "model_name", required=True, metavar="NAME", help="Model that was measured.")
+@click.option("--engine", required=True, metavar="VERSION", help="Version of vLLM that was measured.")
+@click.option("--engine-args", default="", metavar="ARGS", help="Its arguments, where a line of results has none.")
+@click.option("--arrival", type=click.Choice(["constant", "poisson"]), default="poisson", show_default=True)
+@click.option("--max-in-flight", type=int, metavar="N", help="Requests that the client kept open at most.")
+@click.option("--synchronous", is_flag=True, help="The engine scheduled without overlap (vLLM before 0.14).")
+@click.option("--name", default="calibrated", show_default=True, help="Name of the profile.")
+@click.option("--folds", default=5, show_default=True, help="Parts for cross-validation; 0 leaves it out.")
+@click.option("--evaluations", default=10, show_default=True, help="Rounds of the solver at most.")
+@click.option("--check", is_flag=True, help="Only show how far the present profile is off.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write the profile."
+)
+def command(
+    results: tuple[Path, ...],
+    gpu: str,
+    model_name: str,
+    engine: str,
+    engine_args: str,
+    arrival: str,
+    max_in_flight: int | None,
+    synchronous: bool,
+    name: str,
+    folds: int,
+    evaluations: int,
+    check: bool,
+    output: Path | None,
+) -> None:
+    r"""Fit a simulator profile to load-test RESULTS (CSV files), and say how far it is off on points not seen.
+
+    \b
+    Example:
+      drydock calibrate closed.csv open.csv --gpu h200 --model llama-3-8b --engine 0.26 -o profile.yaml
+      drydock simulate --profile profile.yaml --gpu h200 --model llama-3-8b --rate 20
+    """
+    import yaml
+
+    from drydock.progress import terminal_progress
+    from drydock.vllm_sim.calibration import compare, cross_validate, fit, read_points
+    from drydock.vllm_sim.catalogue import find_gpu, find_model
+    from drydock.vllm_sim.engine_args import parse_line
+    from drydock.vllm_sim.profile import Profile, as_data, starting_profile
+    from drydock.vllm_sim.profile import setup as set_up
+
+    device, model = find_gpu(gpu), find_model(model_name)
+    start = starting_profile(device, model, parse_line(f"--model {model_name}"), synchronous=synchronous)
+
+    def limits(arguments: str) -> "Limits":
+        return set_up(
+            device, model, parse_line(f"--model {model_name} {arguments or engine_args}"), profile=start
+        ).limits
+
+    points = [
+        point for path in results for point in read_points(path, limits, arrival=arrival, max_in_flight=max_in_flight)
+    ]
+    with terminal_progress() as progress:
+        coefficients = start.coefficients
+        if not check:
+            with progress.step(f"fit to {len(points)} points"):
+                coefficients = fit(points, coefficients, evaluations=evaluations)
+        title, errors = "of the fit itself", compare(coefficients, points)
+        if folds and not check:
+            with progress.step(f"cross-validation in {min(folds, len(points))} parts"):
+                title = "on points that the fit has not seen"
+                errors = cross_validate(points, start.coefficients, folds=folds, evaluations=evaluations)
+    _table(title, errors)
+    if output:
+        source = f"{', '.join(path.name for path in results)}, fitted by drydock calibrate"
+        profile = Profile(name, device, model, engine, coefficients, source)
+        output.write_text(yaml.safe_dump({name: as_data(profile)}, sort_keys=False), encoding="utf-8")
+        click.echo(f"profile written to {output}", err=True)
+
+
+def _table(title: str, errors: "Sequence[Comparison]") -> None:
+    from statistics import median
+
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("point", *(_NAMES[name] for name in _SHOWN), box=None, title=f"Error {title}")
+    by_point: dict[str, dict[str, Comparison]] = {}
+    for one in errors:
+        by_point.setdefault(one.label, {})[one.measure] = one
+    for label, found in by_point.items():
+        cells = [f"{found[m].measured:9.2f} {found[m].error:+7.1%}" if m in found else "" for m in _SHOWN]
+        table.add_row(label, *cells)
+    for text, pick in (("median", median), ("worst", max)):
+        sizes = [[abs(one.error) for one in errors if one.measure == name] for name in _SHOWN]
+        table.add_row(f"[bold]{text}", *(f"{'':9} {pick(size):7.1%}" if size else "" for size in sizes))
+    Console(highlight=False).print(table)

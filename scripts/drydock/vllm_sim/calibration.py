@@ -1,0 +1,298 @@
+"""Fit a profile to load-test results, and say how far it is off on results that it has not seen.
+
+The simulator replays each measured point: same rate or concurrency, lengths, duration, limit of requests in flight and
+engine arguments. The fit minimizes, by nonlinear least squares over the logarithms of the coefficients, the logarithms
+of simulated over measured TPOT, output throughput, TTFT and ITL, each divided by the accuracy wanted of it, and holds
+every coefficient near its starting value (roofline or an earlier profile) in as far as the data say nothing of it.
+"""
+
+import csv
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import exp, isfinite, log
+from pathlib import Path
+from typing import Any
+
+from drydock.errors import UsageError
+from drydock.vllm_sim.requests import Limits
+from drydock.vllm_sim.simulation import simulate
+from drydock.vllm_sim.statistics import Summary, summarize
+from drydock.vllm_sim.timing import NUMERIC, Coefficients
+from drydock.vllm_sim.workload import Workload
+
+SATURATED = 0.95
+"""An open loop of which the server completes less than this share of the offered rate is saturated."""
+
+UNCERTAINTY: Mapping[str, float] = {
+    "base": 0.2,
+    "mixed": 0.4,
+    "weights": 0.04,
+    "token": 0.1,
+    "sequence": 0.8,
+    "kv_read": 0.15,
+    "attention": 0.3,
+    "mixed_kv": 0.3,
+    "launch_graph": 0.2,
+    "launch_eager": 0.2,
+    "power_cap": 0.1,
+    "power_slope": 0.5,
+    "power_memory": 0.2,
+    "power_seconds": 0.7,
+    "request_cpu": 0.3,
+    "request_token_cpu": 0.3,
+    "request_latency": 0.5,
+    "output_cpu": 0.5,
+    "output_token_cpu": 0.3,
+    "wake": 0.5,
+}
+"""What is fitted, each with the relative uncertainty of a first guess that the roofline or another profile gave."""
+
+_SEEDS = 3
+_ENDLESS = 1e9
+_COLUMNS: dict[str, tuple[str, ...]] = {
+    "label": ("label", "stage"),
+    "rate": ("achieved_offered_req_s", "requested_rps", "rate", "offered_rps"),
+    "concurrency": ("concurrency_clients", "concurrency"),
+    "duration": ("issue_window_s", "duration_seconds", "duration"),
+    "input_tokens": ("input_tokens_per_req", "prompt_tokens_mean", "input_tokens"),
+    "output_tokens": ("output_tokens_per_req", "output_tokens_mean", "output_tokens"),
+    "requests": ("requests_completed", "count", "requests"),
+    "completed": ("req_s", "completed_rps"),
+    "tpot": ("tpot_mean_ms", "tpot_ms"),
+    "ttft": ("ttft_p50_ms",),
+    "ttft_mean": ("ttft_mean_ms",),
+    "ttft_p99": ("ttft_p99_ms",),
+    "itl": ("itl_p50_ms",),
+    "e2e": ("e2e_mean_ms",),
+    "arguments": ("args", "engine_args"),
+}
+
+
+LimitsOf = Callable[[str], Limits]
+"""Limits of an engine started with these arguments."""
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One measured load.
+
+    Attributes:
+        label: its name in the file.
+        workload: what was offered.
+        limits: of the engine that was measured.
+        measured: ms and requests a second by measure: `tpot` (mean), `ttft` (median), `ttft_p99`, `itl` (median),
+            `e2e` (mean), `completed`.
+    """
+
+    label: str
+    workload: Workload
+    limits: Limits
+    measured: Mapping[str, float]
+
+    @property
+    def saturated(self) -> bool:
+        """Whether the server could not follow the offered rate."""
+        rate = self.workload.rate
+        if rate is None:
+            return False
+        return self.measured["completed"] < SATURATED * rate
+
+    def accuracies(self) -> dict[str, float]:
+        """How exactly each measure should be met, as the standard deviation of its relative error.
+
+        The median TTFT of many clients that all start at once depends on the phase of their waves, and that of a
+        saturated open loop on how long it has been saturated: both count for little.
+        """
+        crowd = (self.workload.concurrency or 0) > 8  # noqa: PLR2004
+        ttft = 0.3 if crowd or self.saturated else 0.05
+        wanted = {"tpot": 0.025, "completed": 0.025, "ttft": ttft, "itl": 0.08}
+        if self.workload.rate is not None and not self.saturated:
+            del wanted["completed"]
+        if self.workload.output_tokens == 1:
+            wanted["ttft"] = 0.03
+        return {name: accuracy for name, accuracy in wanted.items() if self.measured.get(name)}
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One measure of one point: measured, simulated, and (simulated - measured) / measured."""
+
+    label: str
+    measure: str
+    measured: float
+    simulated: float
+    saturated: bool
+
+    @property
+    def error(self) -> float:
+        """Relative error."""
+        return self.simulated / self.measured - 1
+
+
+def read_points(
+    path: Path, limits: Limits | LimitsOf, *, arrival: str = "poisson", max_in_flight: int | None = None
+) -> list[Point]:
+    """Read load-test results, one point a line; the columns are those named in docs/simulator.md.
+
+    Args:
+        path: a CSV file.
+        limits: of the engine, or a function of the engine arguments that a line gives.
+        arrival: spacing of requests in open loops.
+        max_in_flight: requests that the client kept open at most.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read {path}: {error}", remedy="give a CSV file of load-test results") from error
+    if not rows:
+        raise UsageError(f"{path} has no lines of results", remedy="give a CSV file of load-test results")
+    return [_point(path, number, row, limits, arrival, max_in_flight) for number, row in enumerate(rows, 2)]
+
+
+def _point(
+    path: Path, line: int, row: Mapping[str, str], limits: Limits | LimitsOf, arrival: str, most: int | None
+) -> Point:
+    def text(name: str) -> str:
+        return next((row[column] for column in _COLUMNS[name] if row.get(column)), "")
+
+    def number(name: str) -> float | None:
+        value = text(name)
+        try:
+            return float(value) if value else None
+        except ValueError as error:
+            raise UsageError(
+                f"{path}:{line}: {value!r} is no number (one of the columns {', '.join(_COLUMNS[name])})"
+            ) from error
+
+    def needed(name: str) -> float:
+        value = number(name)
+        if value is None:
+            raise UsageError(f"{path}:{line}: none of the columns {', '.join(_COLUMNS[name])} has a value")
+        return value
+
+    concurrency, count = number("concurrency"), number("requests")
+    workload = Workload(
+        rate=None if concurrency else needed("rate"),
+        concurrency=int(concurrency) if concurrency else None,
+        duration=_ENDLESS if concurrency and count else number("duration") or 60.0,
+        requests=None if count is None else int(count),
+        input_tokens=round(needed("input_tokens")),
+        output_tokens=needed("output_tokens"),
+        arrival=arrival,  # type: ignore[arg-type]
+        max_in_flight=most,
+    )
+    measured = {name: number(name) for name in ("tpot", "ttft", "ttft_mean", "ttft_p99", "itl", "e2e", "completed")}
+    return Point(
+        f"{row.get('config', '')} {text('label')}".strip() or f"line {line}",
+        workload,
+        limits if isinstance(limits, Limits) else limits(text("arguments")),
+        {name: value for name, value in measured.items() if value},
+    )
+
+
+def replay(coefficients: Coefficients, point: Point, *, seed: int = 0) -> Summary:
+    """Simulate a measured point."""
+    workload = replace(point.workload, seed=seed)
+    run = simulate(coefficients, point.limits, workload)
+    return summarize(run, blocks=point.limits.blocks, rate=workload.rate, duration=workload.duration)
+
+
+def simulated(coefficients: Coefficients, point: Point) -> dict[str, float]:
+    """The measures of a point as simulated; a random arrival process is averaged over some seeds."""
+    seeds = _SEEDS if point.workload.rate is not None and point.workload.arrival != "constant" else 1
+    found = [_measures(replay(coefficients, point, seed=seed)) for seed in range(seeds)]
+    return {name: sum(one[name] for one in found) / seeds for name in found[0]}
+
+
+def _measures(summary: Summary) -> dict[str, float]:
+    return {
+        "tpot": summary.tpot_ms.mean,
+        "ttft": summary.ttft_ms.p50,
+        "ttft_mean": summary.ttft_ms.mean,
+        "ttft_p99": summary.ttft_ms.p99,
+        "itl": summary.itl_ms.p50,
+        "e2e": summary.e2e_ms.mean,
+        "completed": summary.completed_rps,
+    }
+
+
+def compare(coefficients: Coefficients, points: Sequence[Point]) -> list[Comparison]:
+    """Every measure of every point."""
+    found: list[Comparison] = []
+    for point in points:
+        result = simulated(coefficients, point)
+        found += [
+            Comparison(point.label, name, value, result[name], point.saturated)
+            for name, value in point.measured.items()
+            if isfinite(result[name])
+        ]
+    return found
+
+
+def fit(
+    points: Sequence[Point],
+    start: Coefficients,
+    *,
+    free: Mapping[str, float] = UNCERTAINTY,
+    evaluations: int = 12,
+) -> Coefficients:
+    """Coefficients that bring the simulation of all points nearest to what was measured.
+
+    Args:
+        points: measured loads.
+        start: first guess.
+        free: coefficients to fit, each with the relative uncertainty of its first guess.
+        evaluations: rounds of the least-squares solver at most.
+    """
+    import numpy as np
+    from scipy.optimize import least_squares
+
+    unknown = set(free) - set(NUMERIC)
+    if unknown:
+        raise UsageError(f"no such coefficient: {', '.join(sorted(unknown))}", remedy=f"there are {', '.join(NUMERIC)}")
+    names = [name for name in free if getattr(start, name) > 0]
+    first = np.array([log(getattr(start, name)) for name in names])
+    spread = np.array([free[name] for name in names])
+
+    def residuals(steps: Any) -> Any:
+        candidate = _with(start, names, first + steps * spread)
+        found: list[float] = list(steps)
+        for point in points:
+            result = simulated(candidate, point)
+            for name, accuracy in point.accuracies().items():
+                found.append(log(result[name] / point.measured[name]) / accuracy)
+        return np.array(found)
+
+    solution = least_squares(
+        residuals,
+        np.zeros(len(names)),
+        diff_step=[0.02] * len(names),
+        x_scale=1.0,
+        loss="soft_l1",
+        max_nfev=evaluations,
+    )
+    return _with(start, names, first + solution.x * spread)
+
+
+def _with(start: Coefficients, names: Sequence[str], logarithms: Sequence[float]) -> Coefficients:
+    values: dict[str, Any] = {name: exp(float(value)) for name, value in zip(names, logarithms, strict=True)}
+    return replace(start, **values)
+
+
+def cross_validate(
+    points: Sequence[Point],
+    start: Coefficients,
+    *,
+    free: Mapping[str, float] = UNCERTAINTY,
+    folds: int = 5,
+    evaluations: int = 8,
+) -> list[Comparison]:
+    """Errors on points that the fit has not seen: each fold is simulated with a fit to all others."""
+    folds = min(folds, len(points))
+    found: list[Comparison] = []
+    for fold in range(folds):
+        seen = [point for index, point in enumerate(points) if index % folds != fold]
+        unseen = [point for index, point in enumerate(points) if index % folds == fold]
+        found += compare(fit(seen, start, free=free, evaluations=evaluations), unseen)
+    return found

@@ -1,0 +1,206 @@
+"""What is known of GPUs and models: `data/gpus.yaml` and `data/models.yaml`."""
+
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from drydock.errors import UsageError
+
+DTYPE_BYTES = {
+    "float32": 4.0,
+    "float16": 2.0,
+    "half": 2.0,
+    "bfloat16": 2.0,
+    "fp8": 1.0,
+    "int8": 1.0,
+    "mxfp4": 0.53125,
+    "int4": 0.53125,
+}
+"""Bytes a weight; four-bit formats with one 8-bit or 16-bit scale for 32 or 128 weights."""
+
+_QUANTIZATION_DTYPES = {
+    "fp8": "fp8",
+    "fbgemm_fp8": "fp8",
+    "ptpc_fp8": "fp8",
+    "modelopt": "fp8",
+    "experts_int8": "int8",
+    "awq": "int4",
+    "awq_marlin": "int4",
+    "gptq": "int4",
+    "gptq_marlin": "int4",
+    "bitsandbytes": "int4",
+    "modelopt_fp4": "int4",
+    "mxfp4": "mxfp4",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """One accelerator; units as in the data file."""
+
+    name: str
+    bf16_tflops: float
+    bandwidth_gbs: float
+    memory_gib: float
+    interconnect_gbs: float
+    watts: float
+    instances: tuple[str, ...]
+    source: str
+    fp8_tflops: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """The shape of one model; units as in the data file."""
+
+    name: str
+    ids: tuple[str, ...]
+    layers: int
+    hidden: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    intermediate: int
+    vocab: int
+    context: int
+    parameters: float
+    dtype: str
+    tied: bool = False
+    experts: int = 0
+    active_experts: int = 0
+    expert_intermediate: int = 0
+    shared_intermediate: int = 0
+    dense_layers: int = 0
+    latent: int = 0
+    q_latent: int = 0
+
+    @property
+    def attention_parameters(self) -> float:
+        """Of one layer's four projections."""
+        if self.latent:
+            rope = 64
+            queries = self.hidden * self.q_latent + self.q_latent * self.heads * (self.head_dim + rope)
+            keys = self.hidden * self.latent + (self.latent - rope) * self.heads * 2 * self.head_dim
+            return queries + keys + self.heads * self.head_dim * self.hidden
+        return self.hidden * self.head_dim * (2 * self.heads + 2 * self.kv_heads)
+
+    def _mlp_parameters(self, experts: int) -> float:
+        """Of all layers, with so many experts counted in each layer that has them."""
+        matrices = 2 if self.name.startswith("opt") else 3
+        dense = matrices * self.hidden * self.intermediate
+        if not self.experts:
+            return dense * self.layers
+        routed = 3 * self.hidden * (experts * self.expert_intermediate + self.shared_intermediate)
+        return dense * self.dense_layers + routed * (self.layers - self.dense_layers)
+
+    @property
+    def embedding_parameters(self) -> float:
+        """Of one embedding (or output) matrix."""
+        return self.vocab * self.hidden
+
+    @property
+    def linear_parameters(self) -> float:
+        """Of all layers' matrices, without embeddings."""
+        return self.attention_parameters * self.layers + self._mlp_parameters(self.experts)
+
+    def active_parameters(self) -> float:
+        """Matrix parameters that one token goes through, without embeddings."""
+        return self.attention_parameters * self.layers + self._mlp_parameters(self.active_experts)
+
+    def touched_parameters(self, tokens: float) -> float:
+        """Matrix parameters read for a batch of independent tokens: of a mixture, the experts that anyone chose."""
+        if not self.experts:
+            return self.linear_parameters
+        missed = float((1 - self.active_experts / self.experts) ** tokens)
+        return (
+            self.attention_parameters * self.layers
+            + self._mlp_parameters(1)
+            + (self._mlp_parameters(self.experts) - self._mlp_parameters(1)) * (1 - missed)
+        )
+
+    def weight_bytes(self, quantization: str | None = None, dtype: str = "auto") -> float:
+        """Bytes of all weights; quantization leaves embeddings, output matrix and norms in 16 bits."""
+        stored = self.dtype if dtype == "auto" else dtype
+        target = quantized_dtype(quantization) or (stored if stored in {"fp8", "mxfp4", "int4"} else None)
+        if target is None:
+            return self.parameters * 1e9 * DTYPE_BYTES.get(stored, 2.0)
+        linear = min(self.linear_parameters, self.parameters * 1e9)
+        if target == "mxfp4":
+            linear = self._mlp_parameters(self.experts)
+        return linear * DTYPE_BYTES[target] + (self.parameters * 1e9 - linear) * 2.0
+
+    def kv_elements(self) -> int:
+        """Elements of KV cache a token, all layers."""
+        return self.layers * (self.latent or 2 * self.kv_heads * self.head_dim)
+
+    def kv_bytes(self, kv_cache_dtype: str = "auto") -> float:
+        """Bytes of KV cache a token, all layers."""
+        return self.kv_elements() * (1.0 if kv_cache_dtype.startswith(("fp8", "int8")) else 2.0)
+
+
+def quantized_dtype(quantization: str | None) -> str | None:
+    """What weights are stored in under vLLM's `--quantization`."""
+    if quantization is None:
+        return None
+    if quantization not in _QUANTIZATION_DTYPES:
+        raise UsageError(
+            f"quantization {quantization!r} is not known",
+            remedy=f"known are {', '.join(sorted(_QUANTIZATION_DTYPES))}",
+        )
+    return _QUANTIZATION_DTYPES[quantization]
+
+
+def _read(name: str) -> dict[str, dict[str, Any]]:
+    import yaml
+
+    data: dict[str, dict[str, Any]] = yaml.safe_load((files("drydock") / "data" / name).read_text())
+    return data
+
+
+@cache
+def gpus() -> dict[str, Gpu]:
+    """Every accelerator by name."""
+    return {
+        name: Gpu(name=name, **{**facts, "instances": tuple(facts["instances"])})
+        for name, facts in _read("gpus.yaml").items()
+    }
+
+
+@cache
+def models() -> dict[str, Model]:
+    """Every model by name."""
+    return {
+        name: Model(name=name, **{**facts, "ids": tuple(facts["ids"])}) for name, facts in _read("models.yaml").items()
+    }
+
+
+def find_gpu(name: str) -> Gpu:
+    """An accelerator by name, however it is written (`H100`, `nvidia-h100`, `NVIDIA H100 80GB HBM3`)."""
+    key = name.lower().replace("nvidia", "").strip(" -_").replace("_", "-").replace(" ", "-")
+    for known in sorted(gpus(), key=len, reverse=True):
+        if key == known or key.startswith(f"{known}-"):
+            return gpus()[known]
+    if key == "a100":
+        return gpus()["a100-80gb"]
+    raise _unknown("GPU", name, list(gpus()))
+
+
+def find_model(name: str) -> Model:
+    """A model by its name here, by a Hugging Face repository, or by that repository's last part."""
+    key = name.rstrip("/").lower()
+    for model in models().values():
+        for known in (model.name, *model.ids):
+            if key in {known.lower(), known.lower().rpartition("/")[2]}:
+                return model
+    last = key.rpartition("/")[2].replace("meta-", "").replace("-instruct", "").replace("-shape", "")
+    if last in models():
+        return models()[last]
+    raise _unknown("model", name, list(models()))
+
+
+def _unknown(kind: str, name: str, known: list[str]) -> UsageError:
+    close = get_close_matches(name.lower(), known, n=1)
+    guess = f"did you mean {close[0]}? " if close else ""
+    return UsageError(f"{kind} {name!r} is not in the catalogue", remedy=f"{guess}known are {', '.join(known)}")

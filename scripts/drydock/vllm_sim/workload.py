@@ -1,0 +1,107 @@
+"""When requests arrive, and how long they are."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import accumulate, count
+from math import floor
+from random import Random
+from typing import Literal
+
+from drydock.errors import UsageError
+
+Arrival = Literal["constant", "poisson", "gamma"]
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """Requests to offer.
+
+    Attributes:
+        rate: requests a second of an open loop; None for a closed one.
+        concurrency: clients of a closed loop, each with one request at a time; None for an open one.
+        duration: s in which requests are sent.
+        requests: how many are sent; None for as many as the duration allows. An open loop spreads exactly so many over
+            the duration, a closed one stops earlier.
+        input_tokens, output_tokens: of each request, the mean where `spread` is not zero. A fraction of an output
+            token is spread evenly over the requests.
+        spread: relative standard deviation of both lengths, as a gamma distribution.
+        arrival: spacing of an open loop: equal, exponential, or gamma with shape `burstiness` (below 1: in bursts).
+        max_in_flight: requests that the client keeps open at most; others wait at the client, and their clock starts
+            when they are sent. None for no limit.
+        seed: of every random number.
+    """
+
+    rate: float | None = None
+    concurrency: int | None = None
+    duration: float = 60.0
+    input_tokens: int = 512
+    output_tokens: float = 128
+    spread: float = 0.0
+    arrival: Arrival = "poisson"
+    burstiness: float = 0.5
+    max_in_flight: int | None = None
+    requests: int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if (self.rate is None) == (self.concurrency is None):
+            raise UsageError("a workload has either a rate or a concurrency", remedy="give one of them")
+        for name in (
+            "rate",
+            "concurrency",
+            "duration",
+            "input_tokens",
+            "output_tokens",
+            "burstiness",
+            "max_in_flight",
+            "requests",
+        ):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise UsageError(f"{name.replace('_', ' ')} must be above 0, not {value}")
+
+    def check_context(self, max_model_len: int) -> None:
+        """Refuse requests that the engine would."""
+        if self.input_tokens + self.output_tokens > max_model_len:
+            raise UsageError(
+                f"requests of {self.input_tokens} + {self.output_tokens:g} tokens exceed the engine's maximum length of"
+                f" {max_model_len}",
+                remedy="ask for fewer tokens or raise --max-model-len in --engine-args",
+            )
+
+    def arrivals(self) -> Iterator[float]:
+        """Times of an open loop, s from the start, in order."""
+        if self.rate is None:
+            return
+        if self.arrival == "constant":
+            for index in range(self.requests) if self.requests else count():
+                if index / self.rate >= self.duration:
+                    return
+                yield index / self.rate
+        random = Random(f"arrivals {self.seed}")  # noqa: S311 (no secret)
+        shape = 1.0 if self.arrival == "poisson" else self.burstiness
+        scale = 1 / (shape * self.rate)
+        if self.requests:
+            gaps = [random.gammavariate(shape, scale) for _ in range(self.requests + 1)]
+            yield from (total / sum(gaps) * self.duration for total in accumulate(gaps[:-1]))
+            return
+        now = 0.0
+        while True:
+            now += random.gammavariate(shape, scale)
+            if now >= self.duration:
+                return
+            yield now
+
+    def lengths(self) -> Iterator[tuple[int, int]]:
+        """(input, output) tokens of each request, without end."""
+        if not self.spread:
+            for index in count():
+                yield (
+                    self.input_tokens,
+                    max(1, floor((index + 1) * self.output_tokens) - floor(index * self.output_tokens)),
+                )
+        random = Random(f"lengths {self.seed}")  # noqa: S311 (no secret)
+        shape = 1 / self.spread**2
+        while True:
+            draw = [random.gammavariate(shape, mean / shape) for mean in (self.input_tokens, self.output_tokens)]
+            yield max(1, round(draw[0])), max(1, round(draw[1]))

@@ -1,0 +1,196 @@
+"""`drydock simulate` and `drydock calibrate` as a user runs them."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+import yaml
+
+from drydock.errors import UsageError
+from drydock.vllm_sim.calibration import fit, read_points, simulated
+from drydock.vllm_sim.catalogue import find_gpu, find_model
+from drydock.vllm_sim.engine import Engine
+from drydock.vllm_sim.engine_args import parse_line
+from drydock.vllm_sim.profile import profiles, setup
+from drydock.vllm_sim.requests import Limits, Outcome
+from drydock.vllm_sim.simulation import simulate
+from drydock.vllm_sim.statistics import summarize
+from drydock.vllm_sim.workload import Workload
+
+
+def words(line: str) -> list[str]:
+    return line.split()
+
+
+EXAMPLE = words(
+    "simulate --gpu h100 --model llama-3.1-8b --rate 92 --duration 10 --input-tokens 204 --output-tokens 64"
+    " --arrival constant --engine-args"
+)
+ENGINE = "--max-num-seqs 128 --no-enable-prefix-caching"
+
+
+class Drydock(Protocol):
+    def __call__(self, *arguments: str | Path) -> Any: ...
+
+
+def test_the_example_of_the_documentation(drydock: Drydock) -> None:
+    result = drydock(*EXAMPLE, ENGINE, "--json")
+    assert result.returncode == 0, result.stderr
+    found = json.loads(result.stdout)
+    assert found["requests"] == 920
+    assert found["achieved_rps"] == pytest.approx(92)
+    assert found["max_num_seqs"] == 128
+    for measure in ("ttft_ms", "tpot_ms", "itl_ms", "e2e_ms"):
+        assert found[measure]["mean"] > 0
+        assert found[measure]["p50"] <= found[measure]["p99"]
+    whole = found["ttft_ms"]["mean"] + 63 * found["tpot_ms"]["mean"]
+    assert found["e2e_ms"]["mean"] == pytest.approx(whole, rel=1e-6)
+
+
+def test_the_same_seed_gives_the_same_bytes(drydock: Drydock) -> None:
+    line = words(
+        "simulate --gpu h200 --model llama-3-8b --rate 30 --duration 10 --arrival gamma --spread 0.4 --json --seed"
+    )
+    first, again, other = (drydock(*line, seed).stdout for seed in ("7", "7", "8"))
+    assert first == again != other
+
+
+def test_a_table_for_people(drydock: Drydock) -> None:
+    result = drydock(*words("simulate --gpu l4 --model llama-3-8b --concurrency 4 --duration 5"))
+    assert result.returncode == 0, result.stderr
+    assert all(word in result.stdout for word in ("TTFT", "TPOT", "ITL", "E2E", "requests/s completed"))
+    assert "scaled by the roofline" in " ".join(result.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("--gpu h1000 --model llama-3-8b --rate 1", "did you mean h100"),
+        ("--gpu h100 --model llama-9 --rate 1", "'llama-9' is not in the catalogue"),
+        ("--gpu h100 --model llama-3-8b", "either a rate or a concurrency"),
+        ("--gpu h100 --model llama-3-8b --rate 1 --concurrency 1", "either a rate or a concurrency"),
+        ("--gpu h100 --model llama-3-8b --rate -1", "rate must be above 0"),
+        ("--gpu h100 --model llama-3-8b --rate 1 --input-tokens 9000", "exceed the engine's maximum length of 8192"),
+        ("--gpu h100 --model llama-3-8b --rate 1 --engine-args=--nope", "unrecognized arguments: --nope"),
+    ],
+)
+def test_wrong_use_says_what_is_wrong(drydock: Drydock, line: str, said: str) -> None:
+    result = drydock("simulate", *line.split())
+    assert result.returncode == 2
+    assert said in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_model_that_does_not_fit_ends_with_status_one(drydock: Drydock) -> None:
+    result = drydock(*words("simulate --gpu h200 --model llama-3.3-70b --rate 1"))
+    assert result.returncode == 1
+    assert "No available memory for the cache blocks" in result.stderr
+    assert "--tensor-parallel-size" in result.stderr
+
+
+def test_a_client_with_few_connections_holds_requests_back() -> None:
+    chosen = setup(find_gpu("h100"), find_model("llama-3.1-8b"), parse_line(ENGINE))
+    load = Workload(rate=150, duration=20, input_tokens=204, output_tokens=64, arrival="constant", max_in_flight=200)
+    run = simulate(chosen.profile.coefficients, chosen.limits, load)
+    summary = summarize(run, blocks=chosen.limits.blocks, rate=150, duration=20)
+    assert summary.max_running == 128
+    assert summary.max_running + summary.max_waiting <= 200
+    assert summary.requests == 3000
+    assert summary.achieved_rps < 120
+
+
+def test_steps_that_change_nothing_are_taken_together() -> None:
+    outcomes = [0]
+
+    def observe(_engine: Engine, _outcome: Outcome) -> None:
+        outcomes[0] += 1
+
+    chosen = setup(find_gpu("h200"), find_model("llama-3-8b"), parse_line(""))
+    load = Workload(rate=10, duration=60, input_tokens=512, output_tokens=256)
+    run = simulate(chosen.profile.coefficients, chosen.limits, load, observe)
+    assert outcomes[0] < 4 * len(run.records)
+    assert run.engine_steps > 3 * outcomes[0]
+
+
+def test_a_fit_finds_what_made_the_data(tmp_path: Path) -> None:
+    truth = profiles()["h200-vllm-0.26"].coefficients
+    limits = Limits(56000)
+    lines = ["label,concurrency,requests,input_tokens,output_tokens,tpot_ms,ttft_p50_ms,completed_rps"]
+    for clients in (1, 4, 16, 64):
+        load = Workload(concurrency=clients, duration=1e9, requests=clients * 4, input_tokens=512, output_tokens=64)
+        summary = summarize(simulate(truth, limits, load), blocks=56000, rate=None, duration=60)
+        values = (summary.tpot_ms.mean, summary.ttft_ms.p50, summary.completed_rps)
+        lines.append(f"c{clients},{clients},{clients * 4},512,64,{','.join(map(str, values))}")
+    file = tmp_path / "results.csv"
+    file.write_text("\n".join(lines))
+    points = read_points(file, limits)
+    start = truth.scaled(weights=1.15, token=0.85)
+    found = fit(points, start, free={"weights": 0.2, "token": 0.2}, evaluations=8)
+    assert found.weights == pytest.approx(truth.weights, rel=0.03)
+    assert found.token == pytest.approx(truth.token, rel=0.05)
+    assert simulated(found, points[0])["tpot"] == pytest.approx(points[0].measured["tpot"], rel=0.01)
+
+
+def test_calibrate_writes_a_profile_that_simulate_takes(drydock: Drydock, tmp_path: Path) -> None:
+    results, profile = tmp_path / "results.csv", tmp_path / "profile.yaml"
+    results.write_text(
+        "label,rate,duration,input_tokens,output_tokens,tpot_ms,ttft_p50_ms,completed_rps\n"
+        "slow,2,5,512,32,9.0,40,2\nfaster,8,5,512,32,10.0,44,8\n"
+    )
+    measured = words("--gpu h200 --model llama-3-8b --engine 0.26 --folds 0 --evaluations 3")
+    made = drydock("calibrate", results, *measured, "--output", profile)
+    assert made.returncode == 0, made.stderr
+    assert "TPOT" in made.stdout
+    ((name, facts),) = yaml.safe_load(profile.read_text()).items()
+    assert (name, facts["gpu"]) == ("calibrated", "h200")
+    assert facts["coefficients"]["weights"] > profiles()["h200-vllm-0.26"].coefficients.weights
+    line = words("simulate --gpu h200 --model llama-3-8b --rate 2 --duration 5 --json --profile")
+    found = drydock(*line, profile)
+    assert json.loads(found.stdout)["profile"] == "calibrated"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "has no lines of results"),
+        ("label,input_tokens\nx,1\n", "none of the columns .*rate"),
+        ("rate,input_tokens,output_tokens\nfast,1,1\n", "'fast' is no number"),
+    ],
+)
+def test_results_that_cannot_be_read(tmp_path: Path, text: str, said: str) -> None:
+    file = tmp_path / "results.csv"
+    file.write_text(text)
+    with pytest.raises(UsageError, match=said):
+        read_points(file, Limits(10))
+    with pytest.raises(UsageError, match="cannot read"):
+        read_points(tmp_path / "missing.csv", Limits(10))
+
+
+def test_more_gpus_decode_faster_and_smaller_ones_slower() -> None:
+    def tpot(gpu: str, line: str) -> float:
+        chosen = setup(find_gpu(gpu), find_model("qwen3-32b"), parse_line(f"--max-model-len 8192 {line}"))
+        load = Workload(concurrency=4, duration=10, input_tokens=256, output_tokens=64)
+        run = simulate(chosen.profile.coefficients, chosen.limits, load)
+        return summarize(run, blocks=chosen.limits.blocks, rate=None, duration=10).tpot_ms.mean
+
+    one, two, small = tpot("h200", ""), tpot("h200", "-tp 2"), tpot("l40s", "-tp 2")
+    eight_bits = tpot("h200", "--quantization fp8")
+    assert one / 2 < two < one
+    assert small > 3 * two
+    assert eight_bits < 0.7 * one
+    weights_read = 2 * find_model("qwen3-32b").linear_parameters / 4.8e12 * 1e3
+    assert one > weights_read
+
+
+def test_eager_mode_is_slower() -> None:
+    base = setup(find_gpu("h200"), find_model("llama-3-8b"), parse_line("")).profile.coefficients
+    eager = setup(find_gpu("h200"), find_model("llama-3-8b"), parse_line("--enforce-eager")).profile.coefficients
+    load = Workload(concurrency=1, duration=5)
+    slow, fast = (
+        summarize(simulate(c, Limits(1000), load), blocks=1000, rate=None, duration=5).tpot_ms.mean
+        for c in (eager, base)
+    )
+    assert slow > 2 * fast
+    assert replace(eager, graph_tokens=base.graph_tokens) == base
