@@ -19,10 +19,10 @@ VERBS = (
     "doctor",
     "package",
     "crds",
-    "test",
-    "bench",
     "simulate",
     "calibrate",
+    "test",
+    "bench",
 )
 
 
