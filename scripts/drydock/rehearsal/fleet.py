@@ -55,7 +55,7 @@ def narrow(requirements: Requirements, node_zones: Iterable[str], offers: Offers
     types = next((each["values"] for each in requirements if _is_list(each, INSTANCE_TYPE)), None)
     if types is None:
         return None
-    if _allows(requirements, CAPACITY_TYPE, "reserved"):
+    if any(_is_list(each, RESERVATION) for each in requirements):
         candidates = [
             (each.instance_type, each.zone)
             for each in sorted(offers.reservations, key=lambda each: each.id)

@@ -1,0 +1,135 @@
+"""Pure parts of the rehearsal: what is read from Karpenter's words, and the choice that stands in for EC2 Fleet's."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from drydock.environments import CapacityReservation, Environment
+from drydock.manifests import parse_manifests
+from drydock.rehearsal.aws.account import Account
+from drydock.rehearsal.aws.prices import on_demand_prices, read_offerings
+from drydock.rehearsal.exclusions import read_exclusions, shorten
+from drydock.rehearsal.fleet import CAPACITY_TYPE, INSTANCE_TYPE, RESERVATION, ZONE, Offers, narrow
+from drydock.rehearsal.karpenter import read_line
+from drydock.rehearsal.prerequisites import find_prerequisites
+
+from .small import Content, claim, node_pool, to_yaml
+
+BOTH = frozenset({"us-west-2a", "us-west-2b"})
+OFFERS = Offers(
+    zones={"g5.xlarge": BOTH, "g6.xlarge": BOTH, "g6.2xlarge": frozenset({"us-west-2b"})},
+    on_demand={"g5.xlarge": 1.006, "g6.xlarge": 0.8048, "g6.2xlarge": 0.9776},
+    reservations=(CapacityReservation("cr-00000000000000001", "g6.2xlarge", "us-west-2b", 1, "default", {}),),
+)
+ANY_GPU = [{"key": INSTANCE_TYPE, "operator": "In", "values": ["g5.xlarge", "g6.2xlarge", "g6.xlarge"], "minValues": 2}]
+
+
+def chosen(*more: Content) -> dict[str, Any]:
+    found = narrow([*ANY_GPU, *more], BOTH, OFFERS)
+    assert found is not None
+    return {each["key"]: each["values"] for each in found if each["operator"] == "In"}
+
+
+def one(key: str, *values: str, operator: str = "In") -> Content:
+    return {"key": key, "operator": operator, "values": list(values)}
+
+
+def test_the_cheapest_offering_is_chosen() -> None:
+    assert chosen() == {INSTANCE_TYPE: ["g6.xlarge"], ZONE: ["us-west-2a"]}
+    assert chosen(one(ZONE, "us-west-2a", operator="NotIn"))[ZONE] == ["us-west-2b"]
+
+
+def test_a_reservation_is_chosen_by_what_it_holds() -> None:
+    reserved = (one(CAPACITY_TYPE, "reserved"), one(RESERVATION, "cr-00000000000000001"))
+    assert chosen(*reserved)[INSTANCE_TYPE] == ["g6.2xlarge"]
+    assert chosen(*reserved)[ZONE] == ["us-west-2b"]
+    full = one(CAPACITY_TYPE, "reserved", "on-demand")
+    assert chosen(full)[INSTANCE_TYPE] == ["g6.xlarge"], "Karpenter names a reservation when it has room"
+
+
+def test_what_nothing_offers_is_left_to_karpenter() -> None:
+    assert narrow([*ANY_GPU, one(ZONE, "us-west-2c")], BOTH, OFFERS) is None
+    assert narrow([one(ZONE, "us-west-2a")], BOTH, OFFERS) is None
+
+
+def test_reasons_without_a_pools_name_are_told_in_the_order_of_weight_and_name_backwards() -> None:
+    ready = {"status": {"conditions": [{"type": "Ready", "status": "True"}]}}
+    pools = [
+        node_pool("a", "x", {}, taints=["one", "two"]) | ready,
+        node_pool("b", "x", {}) | ready,
+        node_pool("heavy", "x", {}, taints=["one"], weight=5) | ready,
+        node_pool("static", "x", {}, replicas=1) | ready,
+        node_pool("waiting", "x", {}),
+    ]
+    causes = [
+        "did not tolerate taint (taint=one:NoSchedule)",
+        "incompatible requirements, key karpenter.sh/nodepool, "
+        "karpenter.sh/nodepool In [a] not in karpenter.sh/nodepool In [b]",
+        "did not tolerate taint (taint=one:NoSchedule)",
+        "did not tolerate taint (taint=two:NoSchedule)",
+    ]
+    found = read_exclusions(causes, pools, {})
+    assert list(found) == ["a", "b", "heavy", "static", "waiting"]
+    assert found["heavy"] == causes[0]
+    assert found["b"] == causes[1]
+    assert found["a"] == f"{causes[2]}; {causes[3]}"
+    assert "static capacity" in found["static"]
+    assert found["waiting"].startswith("not ready")
+
+
+def test_karpenters_own_labels_are_left_out_of_a_reason() -> None:
+    own = "karpenter.k8s.aws/ec2nodeclass In [gpu], karpenter.sh/initialized In [true], karpenter.sh/nodepool In [gpu]"
+    reason = f"no instance type has enough resources, requirements={own}, x.y/z In [1], resources={{}}"
+    assert shorten(reason) == "no instance type has enough resources, requirements=x.y/z In [1], resources={}"
+
+
+def test_lines_that_tell_nothing_are_passed_over() -> None:
+    assert read_line("could not schedule pod: not JSON") is None
+    assert read_line('{"message": "found provisionable pod(s)"}') is None
+
+
+def test_prices_are_read_from_the_metrics_page() -> None:
+    name = "karpenter_cloudprovider_instance_type_offering_price_estimate"
+    labels = 'capacity_type="{}",instance_type="g6.xlarge",zone="us-west-2a"'
+    page = "\n".join(
+        f"{name}{{{labels.format(kind)}}} {price}"
+        for kind, price in [("on-demand", 0.8048), ("reserved", 0), ("spot", 0.4)]
+    )
+    offerings = read_offerings(page)
+    assert offerings["g6.xlarge", "us-west-2a", "spot"] == pytest.approx(0.4)
+    assert ("g6.xlarge", "us-west-2a", "reserved") not in offerings
+    assert on_demand_prices(offerings) == {"g6.xlarge": 0.8048}
+
+
+def test_an_account_survives_the_way_to_the_supervisor_and_holds_what_both_hold() -> None:
+    one_class, other_class = {"role": "a", "amiSelectorTerms": [{"alias": "al2023@latest"}]}, {"role": "b"}
+    account = Account("x", "us-west-2", ("us-west-2a",), (one_class,), tuple(OFFERS.reservations))
+    assert Account.from_json(account.to_json()) == account
+    other = Account("y", "us-west-2", ("us-west-2a", "us-west-2b"), (one_class, other_class))
+    both = account.with_also(other)
+    assert both.zones == ("us-west-2a", "us-west-2b")
+    assert both.node_classes == (one_class, other_class)
+    assert both.with_also(account) == both
+
+
+def test_storage_classes_and_namespaces_that_nothing_makes_are_prerequisites(tmp_path: Path) -> None:
+    made = {"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": "made"}, "provisioner": "x"}
+    template = {"volumeClaimTemplates": [{"metadata": {"name": "data"}, **{"spec": claim("x", "fast")["spec"]}}]}
+    objects = [
+        made,
+        claim("a", "made"),
+        claim("b", "shared", "ReadWriteMany"),
+        {
+            "apiVersion": "apps/v1",
+            "kind": "StatefulSet",
+            "metadata": {"name": "s", "namespace": "other"},
+            "spec": template,
+        },
+    ]
+    rendered = "---\n".join(f"# Source: a/templates/b.yaml\n{to_yaml([each])}" for each in objects)
+    environment = Environment("e", tmp_path, "", (), namespace="here", secrets={"token": ("key",)})
+    found = find_prerequisites(environment, parse_manifests("---\n" + rendered))
+    assert found.namespaces == ("here", "other")
+    assert found.storage_classes == {"fast": False, "shared": True}
+    assert found.told()[-1].startswith("Secret token with key exists in namespace here")

@@ -1,0 +1,36 @@
+"""The main job, as a user gives it: every environment becomes ready."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from drydock.environments import environment_names
+from drydock.project import Project
+from drydock.rehearsal.runs import list_clusters
+
+from ..conftest import ROOT, Drydock
+
+
+@pytest.mark.parametrize("environment", environment_names(Project(ROOT, ROOT)))
+def test_it_becomes_ready(environment: str, drydock: Drydock, drydock_project: Project, tmp_path: Path) -> None:
+    done = drydock("rehearse", environment, "-o", tmp_path, "--format", "json", timeout=500)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert json.loads((tmp_path / "report.json").read_text()) == report
+    assert report["ready"]
+    assert {pod["phase"] for pod in report["pods"]} == {"Ready"}
+    assert any(pod["accelerators"] for pod in report["pods"])
+    assert all(pod["node"] and pod["instance_type"] for pod in report["pods"])
+    assert all(node["dollars_per_hour"] > 0 for node in report["nodes"])
+    assert report["warnings"] == []
+    assert [each.name for each in list_clusters(drydock_project) if f"-{environment}-" in each.name] == []
+
+
+def test_a_reports_limits_say_what_was_put_in_place_of_auto_mode(drydock: Drydock, tmp_path: Path) -> None:
+    done = drydock("rehearse", "auto-mode", "-o", tmp_path, "--format", "json", "--timeout", "1", timeout=300)
+    assert done.returncode == 1, "a second is too short to buy a node"
+    report = json.loads(done.stdout)
+    assert any("global.autoMode.enabled=false" in each for each in report["limits"])
+    missing = {each["object"] for each in report["warnings"] if each["reason"] == "NotReady"}
+    assert any(each.startswith("Deployment/genai/") for each in missing), "what was missing at the end is told"
