@@ -24,6 +24,9 @@ def test_it_becomes_ready(environment: str, drydock: Drydock, drydock_project: P
     assert all(pod["node"] and pod["instance_type"] for pod in report["pods"])
     assert all(node["dollars_per_hour"] > 0 for node in report["nodes"])
     assert report["warnings"] == []
+    capacity_types = {node["capacity_type"] for node in report["nodes"]}
+    for capacity_type, told in (("reserved", "Reserved capacity counts"), ("spot", "Spot capacity is priced at")):
+        assert any(told in each for each in report["assumptions"]) == (capacity_type in capacity_types)
     assert [each.name for each in list_clusters(drydock_project) if f"-{environment}-" in each.name] == []
 
 

@@ -31,8 +31,7 @@ LIMITS = (
 )
 _ASSUMPTIONS = (
     "Prices are those that Karpenter knows: on-demand, Linux, without savings plans, volumes and traffic.",
-    "EC2 takes the cheapest of the offerings that Karpenter asks for; for spot it weighs capacity too.",
-    "Reserved capacity counts at the on-demand price: it is paid for whether used or not.",
+    "EC2 takes the cheapest of the offerings that Karpenter asks for.",
 )
 _AUTO_MODE_LIMIT = (
     "EKS Auto Mode runs in AWS only: the same pools were rehearsed with Karpenter in the cluster "
@@ -160,11 +159,19 @@ def _report(
         },
         steps=clock.with_background(cluster.steps()),
         offerings=cluster.offerings(release.account, page),
-        assumptions=(*_ASSUMPTIONS, _spot_assumption(cluster.spot_price_share), *release.prerequisites.told()),
+        assumptions=(*_ASSUMPTIONS, *release.prerequisites.told()),
+        assumptions_with=_assumptions_with(cluster.spot_price_share),
         limits=(*LIMITS, _AUTO_MODE_LIMIT) if release.auto_mode else LIMITS,
     )
     return build_report(release.scene, outcome.verdict, circumstances)
 
 
-def _spot_assumption(share: float) -> str:
-    return f"Spot capacity is priced at {share:.0%} of on-demand, in every zone and at any time."
+def _assumptions_with(spot_price_share: float) -> dict[str, str]:
+    """Assumptions by the capacity type of the nodes that they are about."""
+    return {
+        "spot": (
+            f"Spot capacity is priced at {spot_price_share:.0%} of on-demand, in every zone and at any time, and the "
+            "cheapest is there; EC2 weighs how much is left too."
+        ),
+        "reserved": "Reserved capacity counts at the on-demand price: it is paid for whether used or not.",
+    }

@@ -229,4 +229,5 @@ def _generations(api: Api) -> dict[str, int]:
         f"{kind}/{full_name(each)}": each["metadata"].get("generation", 0)
         for kind in WORKLOADS
         for each in api.get(COLLECTIONS[kind])["items"]
+        if "deletionTimestamp" not in each["metadata"]
     }

@@ -1,8 +1,8 @@
 """The report of a rehearsal, filled from what was seen."""
 
 import datetime
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from drydock.checks.scheduling.pods import pod_requests
@@ -34,6 +34,7 @@ class Circumstances:
         steps: of the main job.
         offerings: Karpenter's price of every offering.
         assumptions, limits: see `RehearsalReport`.
+        assumptions_with: assumptions that matter only with nodes of a capacity type, by that type.
     """
 
     environment: str
@@ -45,6 +46,7 @@ class Circumstances:
     offerings: Offerings
     assumptions: Sequence[str]
     limits: Sequence[str]
+    assumptions_with: Mapping[str, str] = field(default_factory=dict)
 
 
 def build_report(scene: Scene, verdict: Verdict, circumstances: Circumstances) -> RehearsalReport:
@@ -63,10 +65,18 @@ def build_report(scene: Scene, verdict: Verdict, circumstances: Circumstances) -
         nodes=nodes,
         warnings=(*_told(verdict), *actionable_warnings(scene)),
         dollars_per_hour=round(sum(node.dollars_per_hour for node in nodes), 6),
-        assumptions=tuple(circumstances.assumptions),
+        assumptions=(*circumstances.assumptions, *_more_assumptions(nodes, circumstances.assumptions_with)),
         limits=tuple(circumstances.limits),
         install_began_seconds=_since(circumstances.install_began, circumstances.started),
     )
+
+
+def _more_assumptions(nodes: Sequence[NodeReport], by_capacity: Mapping[str, str]) -> Iterator[str]:
+    present = {node.capacity_type for node in nodes}
+    yield from (told for capacity, told in by_capacity.items() if capacity in present)
+    unpriced = sorted({node.instance_type for node in nodes if not node.dollars_per_hour})
+    if unpriced:
+        yield f"Karpenter knows no price of {', '.join(unpriced)}: the totals are too low by these nodes."
 
 
 def _since(moment: float | None, start: float) -> float | None:
