@@ -13,6 +13,7 @@ from drydock.errors import ClusterError
 from drydock.progress import SilentProgress
 from drydock.project import Project
 from drydock.rehearsal.cluster import RehearsalCluster
+from drydock.rehearsal.rehearse import suite_cluster
 from drydock.rehearsal.runs import new_run_folder
 from drydock.setup import set_up
 from drydock.toolchain import ensure_older_crds
@@ -41,13 +42,8 @@ def older_cluster(drydock_project: Project) -> Iterator[RehearsalCluster]:
     """An API server that has the CRDs of an older Karpenter."""
     equipment = set_up(drydock_project, "rehearse", SilentProgress())
     older = ensure_older_crds(drydock_project, "karpenter", SilentProgress())
-    with RehearsalCluster(
-        new_run_folder(drydock_project, "crds"),
-        equipment.tools,
-        crds=sorted(older.iterdir()),
-        cache=drydock_project.cache_dir,
-        spot_price_share=0.4,
-    ) as cluster:
+    folder = new_run_folder(drydock_project, "crds")
+    with suite_cluster(drydock_project, equipment.tools, folder, crds=sorted(older.iterdir())) as cluster:
         cluster.await_api()
         config.load_kube_config(config_file=str(cluster.kubeconfig))
         yield cluster

@@ -94,20 +94,13 @@ def render_chart_fixture(
 @pytest.fixture
 def rehearsal_cluster(drydock_project: Project) -> Iterator["RehearsalCluster"]:
     """A control plane with Karpenter on this machine, for one test: starting, with nothing installed."""
-    from drydock.rehearsal.aws.prices import DEFAULT_SPOT_PRICE_SHARE
-    from drydock.rehearsal.cluster import RehearsalCluster
-    from drydock.rehearsal.rehearse import suite_crds
+    from drydock.rehearsal.rehearse import suite_cluster
     from drydock.rehearsal.runs import new_run_folder
     from drydock.setup import set_up
 
     equipment = set_up(drydock_project, "rehearse", PlainProgress())
-    with RehearsalCluster(
-        new_run_folder(drydock_project, "test"),
-        equipment.tools,
-        crds=suite_crds(drydock_project),
-        cache=drydock_project.cache_dir / "rehearsal",
-        spot_price_share=DEFAULT_SPOT_PRICE_SHARE,
-    ) as cluster:
+    folder = new_run_folder(drydock_project, "test")
+    with suite_cluster(drydock_project, equipment.tools, folder) as cluster:
         yield cluster
 
 

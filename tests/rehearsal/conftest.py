@@ -7,9 +7,8 @@ import pytest
 
 from drydock.progress import PlainProgress
 from drydock.project import Project
-from drydock.rehearsal.aws.prices import DEFAULT_SPOT_PRICE_SHARE
 from drydock.rehearsal.cluster import TOOLS, RehearsalCluster
-from drydock.rehearsal.rehearse import suite_crds
+from drydock.rehearsal.rehearse import suite_cluster
 from drydock.rehearsal.release import Release
 from drydock.rehearsal.runs import new_run_folder
 from drydock.toolchain import ensure_crds
@@ -29,13 +28,8 @@ def rehearsal_tools(drydock_tool: Callable[[str], Path], drydock_project: Projec
 @pytest.fixture(scope="module")
 def shared_cluster(rehearsal_tools: dict[str, Path], drydock_project: Project) -> Iterator[RehearsalCluster]:
     """One cluster for the tests of a module; each installs objects of its own names."""
-    with RehearsalCluster(
-        new_run_folder(drydock_project, "test"),
-        rehearsal_tools,
-        crds=suite_crds(drydock_project),
-        cache=drydock_project.cache_dir / "rehearsal",
-        spot_price_share=DEFAULT_SPOT_PRICE_SHARE,
-    ) as cluster:
+    folder = new_run_folder(drydock_project, "test")
+    with suite_cluster(drydock_project, rehearsal_tools, folder) as cluster:
         yield cluster
 
 

@@ -15,11 +15,10 @@ import pytest
 
 from drydock.errors import ClusterError
 from drydock.project import Project
-from drydock.rehearsal.aws.prices import DEFAULT_SPOT_PRICE_SHARE
 from drydock.rehearsal.children import read_records
 from drydock.rehearsal.cluster import RehearsalCluster
-from drydock.rehearsal.rehearse import suite_crds
-from drydock.rehearsal.runs import RunFolder, down, list_clusters, new_run_folder
+from drydock.rehearsal.rehearse import suite_cluster
+from drydock.rehearsal.runs import down, list_clusters, new_run_folder
 
 from .small import Pods, node_class, node_pool, to_yaml, workload
 
@@ -192,20 +191,9 @@ def test_too_few_open_files_are_told(start: Start, project: Project) -> None:
     await_nothing(project)
 
 
-def _cluster(project: Project, tools: Mapping[str, Path], folder: RunFolder, port: int = 0) -> RehearsalCluster:
-    return RehearsalCluster(
-        folder,
-        tools,
-        crds=suite_crds(project),
-        cache=project.cache_dir / "rehearsal",
-        spot_price_share=DEFAULT_SPOT_PRICE_SHARE,
-        port=port,
-    )
-
-
 def test_a_program_that_dies_is_told_with_its_last_lines(project: Project, rehearsal_tools: dict[str, Path]) -> None:
     folder = new_run_folder(project, "dies")
-    with _cluster(project, rehearsal_tools, folder) as cluster:
+    with suite_cluster(project, rehearsal_tools, folder) as cluster:
         cluster.await_api()
         etcd = next(each for each in read_records(folder.processes) if each.name == "etcd")
         os.kill(etcd.pid, signal.SIGKILL)
@@ -222,7 +210,7 @@ def test_a_taken_port_is_told(project: Project, rehearsal_tools: dict[str, Path]
         port = other.getsockname()[1]
         with (
             pytest.raises(ClusterError, match=f"port {port} of 127.0.0.1 is taken"),
-            _cluster(project, rehearsal_tools, new_run_folder(project, "port"), port) as cluster,
+            suite_cluster(project, rehearsal_tools, new_run_folder(project, "port"), port=port) as cluster,
         ):
             cluster.await_api()
     await_nothing(project)

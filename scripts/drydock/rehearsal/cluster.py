@@ -42,7 +42,7 @@ _Kind = TypeVar("_Kind", ApiReady, KarpenterStarted, Kept)
 class RehearsalCluster:
     """A control plane with Karpenter on this machine; a context manager that ends it.
 
-        with RehearsalCluster(folder, tools, crds=files, cache=cache) as cluster:
+        with suite_cluster(project, tools, folder) as cluster:
             cluster.seed(account)
             cluster.helm(helm4).install(chart, environment)
 

@@ -10,9 +10,7 @@ from drydock.environments import Environment
 from drydock.findings import Finding
 from drydock.progress import Progress
 from drydock.project import Project
-from drydock.rehearsal.aws.prices import DEFAULT_SPOT_PRICE_SHARE
-from drydock.rehearsal.cluster import RehearsalCluster
-from drydock.rehearsal.rehearse import suite_crds
+from drydock.rehearsal.rehearse import suite_cluster, suite_crds
 from drydock.rehearsal.runs import new_run_folder
 from drydock.render import RenderedEnvironment, render
 
@@ -31,13 +29,7 @@ def dry_run(
         ClusterError: the API server did not start.
     """
     rendered = [render(tools["helm4"], charts, each) for each in environments]
-    cluster = RehearsalCluster(
-        new_run_folder(project, "dry-run"),
-        tools,
-        crds=_crds_of(project, rendered),
-        cache=project.cache_dir / "rehearsal",
-        spot_price_share=DEFAULT_SPOT_PRICE_SHARE,
-    )
+    cluster = suite_cluster(project, tools, new_run_folder(project, "dry-run"), crds=_crds_of(project, rendered))
     found: list[Finding] = []
     with cluster:
         with progress.step("Start an API server"):

@@ -1,8 +1,7 @@
 """The main job: an environment on a rehearsal cluster, from nothing to a report."""
 
 import time
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,6 +59,26 @@ def suite_crds(project: Project) -> list[Path]:
     return [*sorted(karpenter.glob("*.yaml")), *sorted(_DATA.glob("*.yaml"))]
 
 
+def suite_cluster(
+    project: Project,
+    tools: Mapping[str, Path],
+    folder: RunFolder,
+    *,
+    crds: Iterable[Path] | None = None,
+    spot_price_share: float = DEFAULT_SPOT_PRICE_SHARE,
+    port: int = 0,
+) -> RehearsalCluster:
+    """A cluster of a suite, not started yet; with `suite_crds` unless other files are given."""
+    return RehearsalCluster(
+        folder,
+        tools,
+        crds=suite_crds(project) if crds is None else crds,
+        cache=project.cache_dir / "rehearsal",
+        spot_price_share=spot_price_share,
+        port=port,
+    )
+
+
 def rehearse(
     project: Project,
     tools: Mapping[str, Path],
@@ -69,7 +88,6 @@ def rehearse(
     folder: RunFolder | None = None,
     helm: str = "helm4",
     keep: bool = False,
-    check: Callable[[], None] | None = None,
     spot_price_share: float = DEFAULT_SPOT_PRICE_SHARE,
     timeout: float = DEFAULT_TIMEOUT,
     started: float | None = None,
@@ -85,7 +103,6 @@ def rehearse(
         folder: of the rehearsal; a new one when absent.
         helm: which of the tools installs.
         keep: leave the cluster running; `runs.down` ends it.
-        check: runs beside the start of the cluster; nothing is installed when it raises.
         spot_price_share: spot price as a share of the on-demand price.
         timeout: seconds to wait for a verdict after the install.
         started: when the command was given, as Unix time; now when absent.
@@ -94,22 +111,16 @@ def rehearse(
     Raises:
         ClusterError: the cluster or the install failed.
         RenderError: the environment does not render.
-        DrydockError: whatever `check` raises.
     """
     clock = StepClock(progress, started or time.time())
     end_leftovers(project)
     folder = folder or new_run_folder(project, environment.name)
-    cluster = RehearsalCluster(
-        folder,
-        tools,
-        crds=suite_crds(project),
-        cache=project.cache_dir / "rehearsal",
-        spot_price_share=spot_price_share,
-        port=port,
-    )
-    with cluster:
+    with suite_cluster(project, tools, folder, spot_price_share=spot_price_share, port=port) as cluster:
         release = Release(cluster, tools[helm], assemble_charts(project))
-        _prepare(cluster, release, environment, check, clock)
+        with clock.step("Render the environment"):
+            release.seed(environment)
+        with clock.step("Start the control plane"):
+            cluster.await_api()
         with clock.step("Install with Helm"):
             release.install()
         with clock.step("Wait until every workload is ready or can never be") as step:
@@ -119,28 +130,6 @@ def rehearse(
         if keep:
             cluster.keep()
     return Rehearsed(report, folder, cluster.kubeconfig if keep else None)
-
-
-def _prepare(
-    cluster: RehearsalCluster,
-    release: Release,
-    environment: Environment,
-    check: Callable[[], None] | None,
-    clock: StepClock,
-) -> None:
-    """Everything up to the install; the check goes on beside the start of the cluster."""
-    beside = ThreadPoolExecutor(max_workers=1)
-    try:
-        checked = beside.submit(check) if check else None
-        with clock.step("Render the environment"):
-            release.seed(environment)
-        with clock.step("Start the control plane"):
-            cluster.await_api()
-        if checked:
-            with clock.step("Validate"):
-                checked.result()
-    finally:
-        beside.shutdown(wait=False, cancel_futures=True)
 
 
 def _report(
