@@ -176,6 +176,8 @@ class BringUp:
         nodes.start()
 
         def choose(claim: Mapping[str, Any]) -> fleet.Requirements | None:
+            if nodes.pools_undecided():
+                raise fleet.TooEarlyError
             return fleet.narrow(claim["spec"]["requirements"], nodes.class_zones(claim), aws.offers())
 
         fleet.serve(api, credentials, choose)

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from drydock.rehearsal.objects import condition, is_true
+from drydock.rehearsal.pools import is_managed, is_static
 
 _POOL = re.compile(r"karpenter\.sh/nodepool In \[([^\]]+)\]")
 _POOL_PAIR = re.compile(r"NodePool=(\S+?)[,)]")
@@ -45,7 +46,9 @@ def _turn(pool: Mapping[str, Any]) -> tuple[int, str]:
 
 
 def _unusable(pool: Mapping[str, Any], skipped: Mapping[str, str]) -> str:
-    if "replicas" in pool["spec"]:
+    if not is_managed(pool):
+        return "a pool of another provider's node class, which this Karpenter does not look at"
+    if is_static(pool):
         return "a pool of static capacity, which Karpenter buys nothing for"
     if not is_true(pool, "Ready"):
         ready = condition(pool, "NodeClassReady")

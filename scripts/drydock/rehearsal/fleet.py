@@ -29,6 +29,10 @@ _WEBHOOKS = collection("admissionregistration.k8s.io/v1", "mutatingwebhookconfig
 Requirements = Sequence[Mapping[str, Any]]
 
 
+class TooEarlyError(Exception):
+    """A claim made before Karpenter knows all pools: another pool may be the better one, as chance will have it."""
+
+
 @dataclass(frozen=True)
 class Offers:
     """What EC2 has.
@@ -106,7 +110,7 @@ def serve(api: Api, credentials: Credentials, choose: Callable[[Mapping[str, Any
     Args:
         api: of the cluster.
         credentials: the API server's certificate serves here too.
-        choose: gives a claim's new requirements, or None.
+        choose: gives a claim's new requirements, or None; TooEarlyError refuses it, and Karpenter tries again.
     """
     from werkzeug.serving import make_server
 
@@ -143,12 +147,26 @@ def _application(choose: Callable[[Mapping[str, Any]], Requirements | None]) -> 
     @Request.application
     def application(request: Request) -> Response:
         review = json.loads(request.get_data())
-        requirements = choose(review["request"]["object"])
-        answer: dict[str, Any] = {"uid": review["request"]["uid"], "allowed": True}
-        if requirements is not None:
-            patch = [{"op": "replace", "path": "/spec/requirements", "value": requirements}]
-            answer |= {"patchType": "JSONPatch", "patch": base64.b64encode(json.dumps(patch).encode()).decode()}
+        answer = {"uid": review["request"]["uid"], **_answer(choose, review["request"]["object"])}
         body = {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": answer}
         return Response(json.dumps(body), mimetype="application/json")
 
     return application
+
+
+def _answer(choose: Callable[[Mapping[str, Any]], Requirements | None], claim: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        requirements = choose(claim)
+    except TooEarlyError:
+        return {
+            "allowed": False,
+            "status": {"code": 429, "message": "not every node pool is known to be usable or not"},
+        }
+    if requirements is None:
+        return {"allowed": True}
+    patch = [{"op": "replace", "path": "/spec/requirements", "value": requirements}]
+    return {
+        "allowed": True,
+        "patchType": "JSONPatch",
+        "patch": base64.b64encode(json.dumps(patch).encode()).decode(),
+    }

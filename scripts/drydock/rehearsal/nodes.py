@@ -5,7 +5,9 @@ kubelet; the claim that it was made for knows better. And where a real node has 
 registered them, such a node would have them from the start.
 """
 
+import datetime
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -13,13 +15,16 @@ from typing import Any
 
 from drydock.rehearsal.api import Api, collection
 from drydock.rehearsal.objects import is_true
+from drydock.rehearsal.pools import settled_at
 from drydock.rehearsal.watching import follow, in_background
 
 NODES = collection("v1", "nodes")
 PODS = collection("v1", "pods")
 CLAIMS = collection("karpenter.sh/v1", "nodeclaims")
+POOLS = collection("karpenter.sh/v1", "nodepools")
 CLASSES = collection("karpenter.k8s.aws/v1", "ec2nodeclasses")
 PLUGIN_FOLDER = "/var/lib/kubelet/device-plugins"
+_DECIDED_SECONDS = 30
 _RESERVATION = "karpenter.k8s.aws/capacity-reservation-id"
 
 
@@ -56,10 +61,17 @@ class NodeStandIn:
     plugged: tuple[PluggedResource, ...] = PLUGGED
     _claims: dict[str, Any] = field(default_factory=dict)
     _classes: dict[str, Any] = field(default_factory=dict)
+    _pools: dict[str, Any] = field(default_factory=dict)
     _nodes: dict[str, Any] = field(default_factory=dict)
     _plugins: dict[str, tuple[str, str]] = field(default_factory=dict)
     _told: dict[str, Any] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def pools_undecided(self) -> bool:
+        """Whether Karpenter may still find out that a pool of late is usable; it does so within a few seconds."""
+        with self._lock:
+            young = [pool for pool in self._pools.values() if time.time() - _created(pool) < _DECIDED_SECONDS]
+            return settled_at(young, self._classes) is None
 
     def class_zones(self, claim: Mapping[str, Any]) -> tuple[str, ...]:
         """Zones of the subnets that the node class of a claim selects."""
@@ -69,7 +81,8 @@ class NodeStandIn:
 
     def start(self) -> None:
         """Watch in the background until the cluster ends."""
-        for path, store in ((CLASSES, self._classes), (CLAIMS, self._claims), (NODES, self._nodes)):
+        stores = {CLASSES: self._classes, POOLS: self._pools, CLAIMS: self._claims, NODES: self._nodes}
+        for path, store in stores.items():
             in_background(self._keep, path, store)
         in_background(self._keep_plugins)
 
@@ -136,6 +149,10 @@ def image_family(node_class: Mapping[str, Any]) -> str:
     """`al2023`, `bottlerocket`... as a node class names it, in lower case; empty when it does not."""
     aliases = [term["alias"].partition("@")[0] for term in node_class.get("amiSelectorTerms", []) if "alias" in term]
     return str(aliases[0] if aliases else node_class.get("amiFamily", "")).lower()
+
+
+def _created(content: Mapping[str, Any]) -> float:
+    return datetime.datetime.fromisoformat(content["metadata"]["creationTimestamp"]).timestamp()
 
 
 def _reserved(claims: Mapping[str, Any]) -> Counter[str]:

@@ -10,6 +10,7 @@ from drydock.rehearsal.exclusions import read_exclusions
 from drydock.rehearsal.nodes import PLUGGED
 from drydock.rehearsal.objects import condition, full_name, is_true
 from drydock.rehearsal.observe import WORKLOADS, Scene
+from drydock.rehearsal.pools import settled_at, since
 
 SETTLE_SECONDS = 0.3
 REFUSED_SECONDS = 3.0
@@ -101,31 +102,7 @@ def judge(scene: Scene, expected: Expected, decisions: Sequence[Decided], skippe
 
 def pools_settled_at(scene: Scene) -> float | None:
     """When the last node pool turned out usable or not, as Unix time in whole seconds; None while one is undecided."""
-    pools = [each for each in scene.of("NodePool") if "replicas" not in each["spec"]]
-    classes = scene.named("EC2NodeClass")
-    moments = [0.0]
-    for pool in pools:
-        if not is_true(pool, "Ready") and not _given_up(pool, classes):
-            return None
-        moments.append(_since(condition(pool, "Ready")))
-    return max(moments)
-
-
-def _since(found: Mapping[str, Any]) -> float:
-    import datetime
-
-    moment = found.get("lastTransitionTime")
-    return datetime.datetime.fromisoformat(moment).timestamp() if moment else 0.0
-
-
-def _given_up(pool: Mapping[str, Any], classes: Mapping[str, Any]) -> bool:
-    """Whether a pool that is not ready will stay so: its own checks failed, or its node class's did or is missing."""
-    if condition(pool, "ValidationSucceeded").get("status") == "False":
-        return True
-    if condition(pool, "Ready").get("status") != "False":
-        return False
-    node_class = classes.get(pool["spec"]["template"]["spec"]["nodeClassRef"]["name"])
-    return node_class is None or condition(node_class, "Ready").get("status") == "False"
+    return settled_at(scene.of("NodePool"), scene.named("EC2NodeClass"))
 
 
 def pending_pods(scene: Scene) -> list[Mapping[str, Any]]:
@@ -270,7 +247,7 @@ def _unplugged(scene: Scene) -> Iterator[Obstacle]:
 
 
 def _quiet(scene: Scene, claim: Mapping[str, Any], node: str) -> bool:
-    registered = _since(condition(claim, "Registered"))
+    registered = since(condition(claim, "Registered"))
     on_node = [pod for pod in scene.of("Pod") if pod["spec"].get("nodeName") == node and _lives(pod)]
     return time.time() - registered > REFUSED_SECONDS and all(is_true(pod, "Ready") for pod in on_node)
 
@@ -298,6 +275,6 @@ def _stuck_daemons(scene: Scene) -> Iterator[Obstacle]:
     for pod in pending_pods(scene):
         owners = pod["metadata"].get("ownerReferences") or []
         placed = condition(pod, "PodScheduled")
-        stuck = placed.get("reason") == "Unschedulable" and time.time() - _since(placed) > REFUSED_SECONDS
+        stuck = placed.get("reason") == "Unschedulable" and time.time() - since(placed) > REFUSED_SECONDS
         if stuck and any(each["kind"] == "DaemonSet" for each in owners):
             yield Obstacle(f"Pod/{full_name(pod)}", full_name(pod), str(placed.get("message")))
