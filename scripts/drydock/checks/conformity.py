@@ -14,6 +14,9 @@ from drydock.errors import ToolError
 CHECK = "object-schema"
 _UNKNOWN = re.compile(r"additional propert(?:y|ies) (.+) not allowed")
 _QUOTED = re.compile(r"'([^']+)'")
+_DETAIL = re.compile(r"- at '([^']*)': (.+?)(?= - at '|$)")
+"""Each error in kubeconform's message; its list of errors leaves out those two levels below their parent."""
+_SUMMARY = "validation failed"
 _FAILED = ("statusInvalid", "statusError")
 
 
@@ -62,17 +65,17 @@ def nonconforming(
 
 
 def _complaints(resource: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    errors = resource.get("validationErrors") or ()
-    for error in errors:
-        path = str(error["path"]).strip("/").replace("/", ".")
-        unknown = _UNKNOWN.fullmatch(str(error["msg"]))
+    message = " ".join(str(resource.get("msg", "")).split())
+    details = _DETAIL.findall(message)
+    for pointer, reason in details:
+        path = pointer.strip("/").replace("/", ".")
+        unknown = _UNKNOWN.fullmatch(reason)
         if unknown:
             for name in _QUOTED.findall(unknown[1]):
                 yield f"{path}.{name}".strip("."), "unknown field"
-        else:
-            yield path, str(error["msg"])
-    if not errors:
-        message = " ".join(str(resource.get("msg", "")).split())
+        elif reason != _SUMMARY:
+            yield path, reason
+    if not details:
         if "could not find schema" in message:
             message = (
                 f"there is no API {resource.get('version')} {resource.get('kind')} in the pinned Kubernetes, nor a CRD"
