@@ -28,6 +28,8 @@ VALIDATE_UNCHANGED_RATIO = 0.1
 REHEARSE_SECONDS = 120.0
 REHEARSE_GIGABYTES = 3.0
 _SAMPLE_SECONDS = 0.5
+_WITH_BYTECODE = {"PYTHONDONTWRITEBYTECODE": ""}
+"""What users run was compiled once; a developer's setting would have each run compile it again."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,7 @@ def _command(*arguments: str) -> tuple[str, ...]:
 
 
 def _drydock(*arguments: str) -> None:
-    completed = process.run(_command(*arguments), check=False)
+    completed = process.run(_command(*arguments), env=_WITH_BYTECODE, check=False)
     if completed.returncode not in (0, 1):
         raise DrydockError(f"drydock {' '.join(arguments)} failed:\n{completed.stderr.strip()}")
 
