@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from drydock.progress import SilentProgress
-from drydock.toolchain import doctor_report, ensure
+from drydock.toolchain import ensure
 from drydock.toolchain.build import failure
+from drydock.toolchain.doctor import doctor_report
 from drydock.toolchain.pins import GoModule
 
 from .conftest import REAL_TOOLCHAIN, HelloSuite

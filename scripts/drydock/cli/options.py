@@ -2,13 +2,15 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import click
-from click.shell_completion import CompletionItem
 
 from drydock.environments import Environment, environment_names, load_environment, load_environments
 from drydock.project import Project
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 _Command = TypeVar("_Command", bound=Callable[..., object])
 
@@ -18,8 +20,10 @@ class EnvironmentName(click.ParamType[str]):
 
     name = "environment"
 
-    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list["CompletionItem"]:
         """Names that begin with what was typed."""
+        from click.shell_completion import CompletionItem
+
         names = environment_names(Project.discover())
         return [CompletionItem(each) for each in names if each.startswith(incomplete)]
 

@@ -4,7 +4,7 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -146,22 +146,8 @@ class Toolchain:
             ToolchainError: toolchain.yaml or a go.mod is missing, or lacks what the other names.
         """
         folder = _folder(project)
-        try:
-            content = load_yaml_file(folder / FILE)
-            build = content["build"]
-            flags = (*build["flags"], *(f"-gcflags={each}" for each in build["compiler"]))
-            modules = {path.name: GoModule(path) for path in folder.iterdir() if (path / "go.mod").is_file()}
-            tools = {
-                name: _tool(name, each, modules[each["module"]], flags, build["linker"])
-                for name, each in content["tools"].items()
-            }
-            data, crds, older = (
-                {name: _source(each, modules) for name, each in content.get(section, {}).items()}
-                for section in ("data", "crds", "olderCrds")
-            )
-        except (KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
-            raise ToolchainError(f"{folder / FILE}: {type(error).__name__}: {error}") from error
-        return cls(folder, tools, flags, data, crds, older)
+        files = (file for file in folder.glob("**/*") if file.is_file())
+        return _load(folder, tuple((file, file.stat().st_mtime_ns, file.stat().st_size) for file in files))
 
     @property
     def go_bin(self) -> Path:
@@ -188,6 +174,27 @@ class Toolchain:
     def for_verb(self, verb: str) -> tuple[str, ...]:
         """Names of the tools that a verb needs, in the order in which they are built."""
         return tuple(name for name, tool in self.tools.items() if verb in tool.verbs)
+
+
+@lru_cache(maxsize=4)
+def _load(folder: Path, _state: tuple[tuple[Path, int, int], ...]) -> Toolchain:
+    """See `Toolchain.load`; each step of a verb asks for it, and the files are read once for each state of theirs."""
+    try:
+        content = load_yaml_file(folder / FILE)
+        build = content["build"]
+        flags = (*build["flags"], *(f"-gcflags={each}" for each in build["compiler"]))
+        modules = {path.name: GoModule(path) for path in folder.iterdir() if (path / "go.mod").is_file()}
+        tools = {
+            name: _tool(name, each, modules[each["module"]], flags, build["linker"])
+            for name, each in content["tools"].items()
+        }
+        data, crds, older = (
+            {name: _source(each, modules) for name, each in content.get(section, {}).items()}
+            for section in ("data", "crds", "olderCrds")
+        )
+    except (KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
+        raise ToolchainError(f"{folder / FILE}: {type(error).__name__}: {error}") from error
+    return Toolchain(folder, tools, flags, data, crds, older)
 
 
 def _folder(project: Project) -> Path:
