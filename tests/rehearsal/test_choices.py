@@ -1,5 +1,6 @@
 """Pure parts of the rehearsal: what is read from Karpenter's words, and the choice that stands in for EC2 Fleet's."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,10 @@ from drydock.environments import CapacityReservation, Environment
 from drydock.manifests import parse_manifests
 from drydock.rehearsal.aws.account import Account
 from drydock.rehearsal.aws.prices import on_demand_prices, read_offerings
+from drydock.rehearsal.events import Decided
 from drydock.rehearsal.exclusions import read_exclusions, shorten
 from drydock.rehearsal.fleet import CAPACITY_TYPE, INSTANCE_TYPE, RESERVATION, ZONE, Offers, narrow
-from drydock.rehearsal.karpenter import read_line
+from drydock.rehearsal.karpenter import LogReader
 from drydock.rehearsal.prerequisites import find_prerequisites
 
 from .small import Content, claim, node_pool, to_yaml
@@ -85,8 +87,23 @@ def test_karpenters_own_labels_are_left_out_of_a_reason() -> None:
 
 
 def test_lines_that_tell_nothing_are_passed_over() -> None:
-    assert read_line("could not schedule pod: not JSON") is None
-    assert read_line('{"message": "found provisionable pod(s)"}') is None
+    reader = LogReader()
+    assert reader.read("could not schedule pod: not JSON") is None
+    assert reader.read('{"message": "found provisionable pod(s)"}') is None
+
+
+def test_a_decision_is_as_old_as_the_round_in_which_it_was_made() -> None:
+    reader = LogReader()
+    began = {"time": "2026-01-01T00:00:00Z", "message": "computing scheduling decision for provisionable pod(s)"}
+    told = {
+        "time": "2026-01-01T00:00:09Z",
+        "message": "could not schedule pod",
+        "Pod": {"namespace": "a", "name": "b"},
+        "error": "x; y",
+        "errorCauses": [{"error": "x"}, {"error": "y"}],
+    }
+    assert reader.read(json.dumps(began)) is None
+    assert reader.read(json.dumps(told)) == Decided("a/b", "x; y", ("x", "y"), 1767225600.0)
 
 
 def test_prices_are_read_from_the_metrics_page() -> None:

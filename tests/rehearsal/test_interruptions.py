@@ -22,7 +22,6 @@ from drydock.rehearsal.runs import down, list_clusters, new_run_folder
 
 from .small import Pods, node_class, node_pool, to_yaml, workload
 
-pytestmark = pytest.mark.xdist_group("rehearsal-interruptions")
 DRIVER = Path(__file__).with_name("driver.py")
 SECONDS = 60
 """Until a process that must end has ended."""

@@ -1,14 +1,11 @@
 """What can never be ready is told as soon as it is known, with the reason; nobody waits for a time-out."""
 
-import pytest
-
 from drydock.rehearsal.release import Outcome
 from drydock.rehearsal.verdict import Obstacle
 
 from .conftest import MakeRelease
 from .small import GPU, Content, Pods, claim, claimed, node_class, node_pool, workload
 
-pytestmark = pytest.mark.xdist_group("rehearsal-never-ready")
 NEVER = 100_000
 """Seconds: a verdict that waited for this would end the test run first."""
 CPU = {"karpenter.k8s.aws/instance-category": ["c", "m"], "kubernetes.io/arch": ["amd64"]}

@@ -18,7 +18,6 @@ from drydock.report.model import NodeReport, RehearsalReport
 
 from .small import GPU, Content, Pods, claim, claimed, device_plugin, node_class, node_pool, small_release, workload
 
-pytestmark = pytest.mark.xdist_group("rehearsal-ready")
 ZONES = ("us-west-2a", "us-west-2b")
 RESERVATIONS = (
     CapacityReservation("cr-0000000000000000a", "c6i.2xlarge", "us-west-2b", 1, "default", {"for": "test"}),
@@ -97,6 +96,7 @@ def rehearsed(
     release = small_release(shared_cluster, rehearsal_tools["helm4"], folder, objects(), RESERVATIONS)
     release.install()
     outcome = release.wait()
+    assert outcome.ready, outcome.verdict
     page = metrics(shared_cluster.karpenter_pid)
     circumstances = Circumstances(
         environment="ready",
@@ -115,7 +115,7 @@ def rehearsed(
 
 
 def test_every_workload_is_ready(rehearsed: Rehearsed) -> None:
-    assert rehearsed.outcome.ready, rehearsed.outcome.verdict
+    assert rehearsed.outcome.ready
     assert {pod.phase for pod in rehearsed.report.pods} == {"Ready"}
     assert {"Deployment/model", "StatefulSet/store", "DaemonSet/plugin", "Job/once"} <= {
         pod.workload for pod in rehearsed.report.pods
@@ -164,6 +164,16 @@ def test_reserved_capacity_is_used_and_no_more_than_there_is(rehearsed: Rehearse
     labels = [each["metadata"]["labels"] for each in rehearsed.objects("NodeClaim").values()]
     ids = {each["karpenter.k8s.aws/capacity-reservation-id"] for each in labels if "reserved" in each.values()}
     assert ids == {each.id for each in RESERVATIONS}
+
+
+def test_reserved_nodes_stay_reserved_when_karpenter_asks_ec2_again(rehearsed: Rehearsed) -> None:
+    api = rehearsed.cluster.await_api()
+    node = rehearsed.node_of("Deployment/training").name
+    over = {"karpenter.sh/capacity-type": "on-demand", "karpenter.k8s.aws/capacity-reservation-id": None}
+    api.merge(f"/api/v1/nodes/{node}", {"metadata": {"labels": over}})
+    labels = api.get(f"/api/v1/nodes/{node}")["metadata"]["labels"]
+    assert labels["karpenter.sh/capacity-type"] == "reserved"
+    assert labels["karpenter.k8s.aws/capacity-reservation-id"] == RESERVATIONS[1].id
 
 
 def test_a_static_pool_has_its_node_before_any_pod_asks(rehearsed: Rehearsed) -> None:

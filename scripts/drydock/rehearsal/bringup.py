@@ -4,7 +4,7 @@ import queue
 import socket
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from drydock import process
 from drydock.errors import ClusterError
 from drydock.rehearsal import control_plane, fleet, karpenter, prices
+from drydock.rehearsal.admission import Patch, TooEarlyError, serve_admission
 from drydock.rehearsal.api import Api, ApiError
 from drydock.rehearsal.aws.account import Account
 from drydock.rehearsal.children import Child, Children, describe_end, last_lines
@@ -161,7 +162,7 @@ class BringUp:
             with self._step("Karpenter's prices"):
                 prices.ensure_prices(api, launch, Path(self.order.cache))
             with self._step("start of Karpenter"):
-                running = launch.start(self._tell_line)
+                running = launch.start(self._line_teller())
             self.outlet.tell(KarpenterStarted(running.process.pid))
             while (merged := aws.add(self._accounts.get(), _minor(version))) == account:
                 self.outlet.tell(KarpenterStarted(running.process.pid))
@@ -175,16 +176,22 @@ class BringUp:
         nodes = NodeStandIn(api, reserved)
         nodes.start()
 
-        def choose(claim: Mapping[str, Any]) -> fleet.Requirements | None:
-            if nodes.pools_undecided():
-                raise fleet.TooEarlyError
-            return fleet.narrow(claim["spec"]["requirements"], nodes.class_zones(claim), aws.offers())
+        def new_claim(claim: Mapping[str, Any]) -> Patch:
+            if nodes.pools_undecided():  # another pool may be the better one
+                raise TooEarlyError("not every node pool is known to be usable or not")
+            narrowed = fleet.narrow(claim["spec"]["requirements"], nodes.class_zones(claim), aws.offers())
+            return [{"op": "replace", "path": "/spec/requirements", "value": narrowed}] if narrowed else ()
 
-        fleet.serve(api, credentials, choose)
+        serve_admission(api, credentials, new_claim, nodes.correct_new)
 
-    def _tell_line(self, line: str) -> None:
-        if event := karpenter.read_line(line):
-            self.outlet.tell(event)
+    def _line_teller(self) -> Callable[[str], None]:
+        reader = karpenter.LogReader()
+
+        def tell(line: str) -> None:
+            if event := reader.read(line):
+                self.outlet.tell(event)
+
+        return tell
 
 
 def _minor(version: str) -> str:

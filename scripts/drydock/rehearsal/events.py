@@ -32,21 +32,28 @@ class KarpenterStarted:
 
 @dataclass(frozen=True)
 class Decided:
-    """Karpenter could not place a pod (`namespace/name`); `causes` has its words, one for each pool where it can."""
+    """Karpenter could not place a pod.
+
+    Attributes:
+        pod: `namespace/name`.
+        reason: its words.
+        causes: the same, one for each pool where it has one for each.
+        began: when it began the round of decisions, and so what it knew, as Unix time.
+    """
 
     pod: str
     reason: str
     causes: tuple[str, ...]
-    time: float
+    began: float
 
 
 @dataclass(frozen=True)
 class PoolSkipped:
-    """Karpenter leaves a pool out of one round of decisions; `reason` has its words."""
+    """Karpenter left a pool out of the round of decisions that it began at `began`; `reason` has its words."""
 
     pool: str
     reason: str
-    time: float
+    began: float
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 SYSTEM_NAMESPACE = "kube-system"
 _OK = 200
+_ROUND = "computing scheduling decision"
 _UNPLACED = "could not schedule pod"
 _IGNORED = "ignoring pod"
 _SKIPPED = "skipping, nodepool requirements filtered out all instance types"
@@ -97,20 +98,33 @@ def read_version(metrics_page: str) -> str:
     return found.group(1) if found else ""
 
 
-def read_line(line: str) -> Decided | PoolSkipped | None:
-    """What a line of Karpenter's log tells about a pod or a pool that it cannot use."""
-    if not any(sign in line for sign in (_UNPLACED, _IGNORED, _SKIPPED)):
-        return None
-    try:
-        entry: dict[str, Any] = json.loads(line)
+@dataclass
+class LogReader:
+    """Reads Karpenter's log, line by line."""
+
+    _began: float = 0.0
+
+    def read(self, line: str) -> Decided | PoolSkipped | None:
+        """What a line tells about a pod or a pool that Karpenter cannot use; None for any other line."""
+        if not any(sign in line for sign in (_ROUND, _UNPLACED, _IGNORED, _SKIPPED)):
+            return None
+        try:
+            entry: dict[str, Any] = json.loads(line)
+            return self._event(entry, datetime.datetime.fromisoformat(entry["time"]).timestamp())
+        except (ValueError, KeyError, TypeError):
+            return None
+
+    def _event(self, entry: Mapping[str, Any], when: float) -> Decided | PoolSkipped | None:
         message = entry["message"]
-        when = datetime.datetime.fromisoformat(entry["time"]).timestamp()
+        if message.startswith(_ROUND):
+            self._began = when
         if message.startswith(_SKIPPED):
-            return PoolSkipped(entry["NodePool"]["name"], str(entry.get("minValuesIncompatibleErr", message)), when)
+            reason = str(entry.get("minValuesIncompatibleErr", message))
+            return PoolSkipped(entry["NodePool"]["name"], reason, self._began)
         if message not in (_UNPLACED, _IGNORED):
             return None
-        causes = tuple(str(each["error"]) for each in entry.get("errorCauses", [])) or (str(entry["error"]),)
         pod = f"{entry['Pod']['namespace']}/{entry['Pod']['name']}"
-        return Decided(pod, str(entry["error"]), causes if message == _UNPLACED else (), when)
-    except (ValueError, KeyError, TypeError):
-        return None
+        if message == _IGNORED:  # before the round begins
+            return Decided(pod, str(entry["error"]), (), when)
+        causes = tuple(str(each["error"]) for each in entry.get("errorCauses", [])) or (str(entry["error"]),)
+        return Decided(pod, str(entry["error"]), causes, self._began)

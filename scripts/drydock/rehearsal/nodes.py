@@ -15,7 +15,7 @@ from typing import Any
 
 from drydock.rehearsal.api import Api, collection
 from drydock.rehearsal.objects import is_true
-from drydock.rehearsal.pools import settled_at
+from drydock.rehearsal.pools import are_settled
 from drydock.rehearsal.watching import follow, in_background
 
 NODES = collection("v1", "nodes")
@@ -71,7 +71,7 @@ class NodeStandIn:
         """Whether Karpenter may still find out that a pool of late is usable; it does so within a few seconds."""
         with self._lock:
             young = [pool for pool in self._pools.values() if time.time() - _created(pool) < _DECIDED_SECONDS]
-            return settled_at(young, self._classes) is None
+            return not are_settled(young, self._classes)
 
     def class_zones(self, claim: Mapping[str, Any]) -> tuple[str, ...]:
         """Zones of the subnets that the node class of a claim selects."""
@@ -85,6 +85,16 @@ class NodeStandIn:
         for path, store in stores.items():
             in_background(self._keep, path, store)
         in_background(self._keep_plugins)
+
+    def correct_new(self, node: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+        """The JSON patch that gives a node its status as it is created; empty for one without a claim."""
+        name = node["metadata"]["name"]
+        with self._lock:
+            claim = self._claims_by_provider().get(node["spec"].get("providerID"))
+            if claim is None:
+                return []
+            self._told[name] = status = self._status(name, claim)
+        return [{"op": "add", "path": f"/status/{part}", "value": amounts} for part, amounts in status.items()]
 
     def _keep(self, path: str, store: dict[str, Any]) -> None:
         for kind, content in follow(self.api, path):
@@ -112,12 +122,15 @@ class NodeStandIn:
                 self._correct_all()
 
     def _correct_all(self) -> None:
-        by_provider = {claim.get("status", {}).get("providerID"): claim for claim in self._claims.values()}
+        by_provider = self._claims_by_provider()
         for name, node in self._nodes.items():
             claim = by_provider.get(node["spec"].get("providerID"))
             if claim and (status := self._status(name, claim)) != self._told.get(name):
                 self._told[name] = status
                 self.api.merge(f"{NODES}/{name}/status", {"status": status})
+
+    def _claims_by_provider(self) -> dict[str | None, Any]:
+        return {claim.get("status", {}).get("providerID"): claim for claim in self._claims.values()}
 
     def _status(self, node: str, claim: Mapping[str, Any]) -> dict[str, Any]:
         withheld = {

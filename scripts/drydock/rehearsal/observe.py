@@ -8,6 +8,7 @@ from typing import Any
 
 from drydock.rehearsal.api import Api, collection
 from drydock.rehearsal.objects import full_name, is_true
+from drydock.rehearsal.pools import are_settled
 from drydock.rehearsal.watching import follow, in_background
 
 COLLECTIONS = {
@@ -45,11 +46,14 @@ class Scene:
         objects: by kind, then by uid.
         times: of pods, by uid.
         changed: when anything but an event changed last, as Unix time.
+        pools_settled: since when it has been known of every node pool whether it is usable, as Unix time; None while
+            it is not known of one.
     """
 
     objects: dict[str, dict[str, Any]] = field(default_factory=lambda: {kind: {} for kind in COLLECTIONS})
     times: dict[str, PodTimes] = field(default_factory=dict)
     changed: float = 0.0
+    pools_settled: float | None = 0.0
 
     def of(self, kind: str) -> Iterator[Any]:
         """The objects of a kind."""
@@ -68,6 +72,9 @@ class Scene:
             self.objects[kind][identity] = content
         if kind == "Pod":
             self._time(identity, content, when)
+        if kind in ("NodePool", "EC2NodeClass"):
+            settled = are_settled(self.of("NodePool"), self.named("EC2NodeClass"))
+            self.pools_settled = (self.pools_settled or when) if settled else None
         if kind != "Event":
             self.changed = when
 

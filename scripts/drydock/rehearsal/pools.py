@@ -9,20 +9,15 @@ from drydock.rehearsal.objects import condition, is_true
 GROUP = "karpenter.k8s.aws"
 
 
-def settled_at(pools: Iterable[Mapping[str, Any]], classes: Mapping[str, Mapping[str, Any]]) -> float | None:
-    """When the last pool turned out usable or not, as Unix time in whole seconds; None while one is undecided.
+def are_settled(pools: Iterable[Mapping[str, Any]], classes: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether each pool has turned out usable or not.
 
     Args:
-        pools: every NodePool.
+        pools: NodePools.
         classes: every EC2NodeClass by its name.
     """
-    moments = [0.0]
-    for pool in pools:
-        if is_managed(pool) and not is_static(pool):
-            if not is_true(pool, "Ready") and not _given_up(pool, classes):
-                return None
-            moments.append(since(condition(pool, "Ready")))
-    return max(moments)
+    dynamic = (pool for pool in pools if is_managed(pool) and not is_static(pool))
+    return all(is_true(pool, "Ready") or _given_up(pool, classes) for pool in dynamic)
 
 
 def is_static(pool: Mapping[str, Any]) -> bool:

@@ -17,7 +17,7 @@ from drydock.rehearsal.nudge import Nudge
 from drydock.rehearsal.objects import full_name
 from drydock.rehearsal.observe import COLLECTIONS, WORKLOADS, Observer, Scene
 from drydock.rehearsal.prerequisites import Prerequisites, create_prerequisites, find_prerequisites
-from drydock.rehearsal.verdict import Expected, Verdict, judge, pending_pods, pools_settled_at
+from drydock.rehearsal.verdict import Expected, Verdict, judge, pending_pods
 from drydock.render import RenderedEnvironment, render
 
 DEFAULT_TIMEOUT = 300.0
@@ -161,7 +161,7 @@ class Release:
                 verdict = self._verdict(self._expected)
                 if verdict.final or time.time() - began > timeout:
                     return Outcome(verdict, time.time() - self._expected.since)
-                if pools_settled_at(self.scene) is not None and pending_pods(self.scene):
+                if self.scene.pools_settled is not None and pending_pods(self.scene):
                     nudge.give()
                 nudge.take_back()
                 if step:

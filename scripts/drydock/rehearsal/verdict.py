@@ -10,15 +10,11 @@ from drydock.rehearsal.exclusions import read_exclusions
 from drydock.rehearsal.nodes import PLUGGED
 from drydock.rehearsal.objects import condition, full_name, is_true
 from drydock.rehearsal.observe import WORKLOADS, Scene
-from drydock.rehearsal.pools import settled_at, since
+from drydock.rehearsal.pools import since
 
 SETTLE_SECONDS = 0.3
 REFUSED_SECONDS = 3.0
 """How long a controller may fail to make a pod before that counts: its service account may be made a moment later."""
-_ROUND_SECONDS = 2.0
-"""More than Karpenter takes from leaving a pool out to its last word on a pod, less than lies between two rounds."""
-_TIMESTAMP_SECONDS = 1
-"""Timestamps of the API are cut to whole seconds."""
 NUDGE = "drydock-nudge"
 _NO_PROVISIONER = "kubernetes.io/no-provisioner"
 
@@ -100,11 +96,6 @@ def judge(scene: Scene, expected: Expected, decisions: Sequence[Decided], skippe
     return Verdict(False, obstacles, waiting)
 
 
-def pools_settled_at(scene: Scene) -> float | None:
-    """When the last node pool turned out usable or not, as Unix time in whole seconds; None while one is undecided."""
-    return settled_at(scene.of("NodePool"), scene.named("EC2NodeClass"))
-
-
 def pending_pods(scene: Scene) -> list[Mapping[str, Any]]:
     """Pods that have no node, but for the one that only wakes Karpenter up."""
     return [
@@ -163,14 +154,13 @@ def _unplaced(
     scene: Scene, expected: Expected, decisions: Sequence[Decided], skipped: Sequence[PoolSkipped]
 ) -> Iterator[Obstacle]:
     """Pods that Karpenter could not place although all was installed and it knew what every pool can give."""
-    settled = pools_settled_at(scene)
-    if settled is None:
+    if scene.pools_settled is None:
         return
-    informed = max(settled + _TIMESTAMP_SECONDS, expected.since)
+    informed = max(scene.pools_settled, expected.since)
     latest = {each.pod: each for each in decisions}
     for pod in pending_pods(scene):
         decision = latest.get(full_name(pod))
-        if decision and decision.time > informed and not _may_change(decision):
+        if decision and decision.began > informed and not _may_change(decision):
             pools = list(scene.of("NodePool"))
             exclusions = read_exclusions(decision.causes, pools, _left_out(decision, skipped))
             yield Obstacle(f"Pod/{full_name(pod)}", full_name(pod), decision.reason, exclusions)
@@ -178,7 +168,7 @@ def _unplaced(
 
 def _left_out(decision: Decided, skipped: Sequence[PoolSkipped]) -> dict[str, str]:
     """Pools left out of the round in which a decision was made, and why."""
-    return {each.pool: each.reason for each in skipped if 0 <= decision.time - each.time < _ROUND_SECONDS}
+    return {each.pool: each.reason for each in skipped if each.began == decision.began}
 
 
 def _may_change(decision: Decided) -> bool:
@@ -189,7 +179,7 @@ def _may_change(decision: Decided) -> bool:
 def _without_pool(scene: Scene, expected: Expected) -> Iterator[Obstacle]:
     """Pods in a cluster none of whose pools will ever be ready: Karpenter does not look at them at all."""
     pools = list(scene.of("NodePool"))
-    if pools_settled_at(scene) is None or any(is_true(pool, "Ready") for pool in pools):
+    if scene.pools_settled is None or any(is_true(pool, "Ready") for pool in pools):
         return
     if not pools and time.time() - expected.since < REFUSED_SECONDS:
         return
