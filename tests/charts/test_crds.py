@@ -13,7 +13,7 @@ from drydock import process
 from drydock.charts import assemble_charts
 from drydock.project import Project
 
-OWNERS = ("argo", "karpenter", "kuberay")
+OWNERS = ("argo", "argo-cd", "karpenter", "keda", "kuberay", "lws", "prometheus")
 SECRET_LIMIT = 1024 * 1024
 pytestmark = pytest.mark.usefixtures("crd_folders")
 

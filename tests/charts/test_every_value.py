@@ -107,7 +107,7 @@ def _undocumented(documented: Documented, chart: str, changes: Sequence[Change])
 def _is_helms_own(path: str, chart: str) -> bool:
     """The library chart's globals, and globals of a chart within another; those of all charts are the umbrella's."""
     top = path.partition(".")[0]
-    return top in HELMS_OWN or (chart != UMBRELLA and re.match(r"(\w+\.)?global\b", path) is not None)
+    return top in HELMS_OWN or (chart != UMBRELLA and re.match(r"([\w-]+\.)?global\b", path) is not None)
 
 
 @pytest.mark.parametrize("chart", CHARTS)

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from drydock.documents import load_yaml_all
@@ -12,7 +12,7 @@ from drydock.errors import ToolchainError
 from drydock.progress import Progress
 from drydock.project import Project
 from drydock.toolchain.modules import fetch
-from drydock.toolchain.pins import Source, Toolchain
+from drydock.toolchain.pins import FILE, Source, Toolchain
 from drydock.toolchain.store import filling, locked
 
 _FORM = "compact JSON 1"
@@ -53,7 +53,9 @@ def ensure_older_crds(project: Project, owner: str, progress: Progress) -> Path:
 
 def crds_key(sources: Mapping[str, Source]) -> str:
     """Changes with the content of any of the CRDs."""
-    pins = "\0".join(f"{owner} {each.checksum} {each.path}" for owner, each in sorted(sources.items()))
+    pins = "\0".join(
+        " ".join((owner, each.checksum, each.path, *each.only)) for owner, each in sorted(sources.items())
+    )
     return hashlib.sha256(f"{_FORM}\0{pins}".encode()).hexdigest()[:_KEY_LENGTH]
 
 
@@ -65,18 +67,22 @@ def _ensure(project: Project, toolchain: Toolchain, owner: str, source: Source, 
         files = fetch(project, toolchain, source, progress)
         with filling(target, step) as folder:
             if folder:
-                _convert(files, folder)
+                _convert(files, folder, source.only)
     return target
 
 
-def _convert(source: Path, target: Path) -> None:
-    for file in sorted(source.glob("*.yaml")):
-        for document in load_yaml_all(file.read_text()):
-            if isinstance(document, dict) and document.get("kind") == "CustomResourceDefinition":
-                text = json.dumps(document, separators=(",", ":"), ensure_ascii=False)
-                (target / f"{document['metadata']['name']}.yaml").write_text(f"{text}\n")
-    if not any(target.iterdir()):
-        raise ToolchainError(f"{source} holds no CRD")
+def _convert(source: Path, target: Path, only: Collection[str]) -> None:
+    crds = {
+        document["metadata"]["name"]: document
+        for file in sorted(source.glob("*.yaml"))
+        for document in load_yaml_all(file.read_text())
+        if isinstance(document, dict) and document.get("kind") == "CustomResourceDefinition"
+    }
+    if missing := sorted({*only} - crds.keys()) or ([] if crds else ["no CRD at all"]):
+        raise ToolchainError(f"{source} lacks {', '.join(missing)}", remedy=f"Correct it in {FILE}.")
+    for name in only or crds:
+        text = json.dumps(crds[name], separators=(",", ":"), ensure_ascii=False)
+        (target / f"{name}.yaml").write_text(f"{text}\n")
 
 
 def _copy(source: Path, target: Path) -> None:

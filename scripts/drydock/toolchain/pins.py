@@ -102,11 +102,12 @@ class Tool:
 
 @dataclass(frozen=True)
 class Source:
-    """A file or folder inside a pinned Go module."""
+    """A file or folder inside a pinned Go module; of CRDs perhaps `only` those of these names."""
 
     module: GoModule
     go_module: str
     path: str
+    only: tuple[str, ...] = ()
 
     @property
     def version(self) -> str:
@@ -231,8 +232,9 @@ def _tool(name: str, content: Mapping[str, Any], module: GoModule, flags: Sequen
     )
 
 
-def _source(content: Mapping[str, str], modules: Mapping[str, GoModule]) -> Source:
-    return Source(modules[content["module"]], content["from"], content["path"])
+def _source(content: Mapping[str, Any], modules: Mapping[str, GoModule]) -> Source:
+    only = tuple(content.get("only", ()))
+    return Source(modules[content["module"]], content["from"], content["path"], only)
 
 
 def _read(file: Path) -> str:
