@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from drydock.documents import load_yaml
 from drydock.errors import ToolchainError
 from drydock.progress import SilentProgress
 from drydock.project import Project
@@ -42,6 +43,11 @@ def test_crds_come_by_owner_with_the_same_bytes_each_time(suite: MakeProject, tm
     assert {"nodepools.karpenter.sh.yaml", "ec2nodeclasses.karpenter.k8s.aws.yaml"} <= first["karpenter"].keys()
     assert "rayservices.ray.io.yaml" in first["kuberay"]
     assert "workflowtemplates.argoproj.io.yaml" in first["argo"]
+    assert first["argo-cd"].keys() == {"applications.argoproj.io.yaml", "appprojects.argoproj.io.yaml"}
+
+
+def test_a_lone_equals_sign_is_a_string_as_for_kubernetes() -> None:
+    assert load_yaml("matchType: =") == {"matchType": "="}
 
 
 def test_crds_lie_in_their_owners_sub_chart_and_nothing_else_does(suite: MakeProject) -> None:
@@ -80,6 +86,16 @@ def test_a_module_that_is_not_what_go_sum_says_is_refused(small_project: MakePro
     with pytest.raises(ToolchainError, match="checksum mismatch"):
         ensure_older_crds(project, "karpenter", SilentProgress())
     assert not (project.cache_dir / "crds").exists()
+
+
+def test_a_crd_that_its_module_lacks_is_told(small_project: MakeProject, drydock_project: Project) -> None:
+    project = Project(small_project({}).root, drydock_project.cache_dir)
+    shutil.copytree(Toolchain.load(project).folder, project.toolchain_dir)
+    file = project.toolchain_dir / "toolchain.yaml"
+    file.write_text(file.read_text().replace("scaledobjects.keda.sh", "scaledobject.keda.sh"))
+    with pytest.raises(ToolchainError, match=r"lacks scaledobject\.keda\.sh") as failure:
+        ensure_crds(project, SilentProgress())
+    assert "toolchain.yaml" in str(failure.value.remedy)
 
 
 def test_kwoks_fast_stages_are_there(small_project: MakeProject) -> None:
