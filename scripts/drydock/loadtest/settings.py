@@ -1,0 +1,291 @@
+"""What a load test is asked to do: where to, what, when, and with how many processes.
+
+Times are seconds, lengths tokens, rates conversations a second (requests, where a conversation has one turn).
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from drydock.errors import UsageError
+
+Endpoint = Literal["chat", "completions"]
+LengthKind = Literal["fixed", "uniform", "normal", "lognormal", "exponential"]
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A value that no representation shows; `reveal` is the only way to it."""
+
+    _value: str = field(repr=False)
+
+    def __str__(self) -> str:
+        return "***"
+
+    def reveal(self) -> str:
+        """The value itself, for the one header that needs it."""
+        return self._value
+
+    @classmethod
+    def from_environment(cls, name: str) -> "Secret":
+        """Read an environment variable.
+
+        Raises:
+            UsageError: it is not set or empty.
+        """
+        value = os.environ.get(name, "").strip()
+        if not value:
+            raise UsageError(f"the environment variable {name} holds no API key", remedy=f"export {name}=...")
+        return cls(value)
+
+    @classmethod
+    def from_file(cls, path: Path) -> "Secret":
+        """Read a file's only line.
+
+        Raises:
+            UsageError: it cannot be read, or is empty.
+        """
+        try:
+            value = path.read_text().strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"cannot read the API key from {path}: {error}") from error
+        if not value:
+            raise UsageError(f"{path} holds no API key", remedy="write the key into it, on a line of its own")
+        return cls(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """An endpoint.
+
+    Attributes:
+        base_url: where the API begins, with or without a final `/v1`.
+        model: name that requests ask for.
+        endpoint: `/v1/chat/completions` or `/v1/completions`.
+        stream: as server-sent events; without, an answer comes in one piece and has no time to first token.
+        api_key: sent as a bearer token.
+        timeout_seconds: from a request's sending to the end of its answer.
+        loras: names that requests ask for instead of `model`, drawn evenly.
+        extra_body: merged into each request's body, above all that the workload sets.
+        verify_tls: check an https server's certificate.
+    """
+
+    base_url: str
+    model: str
+    endpoint: Endpoint = "chat"
+    stream: bool = True
+    api_key: Secret | None = None
+    timeout_seconds: float = 600.0
+    loras: tuple[str, ...] = ()
+    extra_body: Mapping[str, Any] = field(default_factory=dict)
+    verify_tls: bool = True
+
+    def __post_init__(self) -> None:
+        try:
+            parts = urlsplit(self.base_url)
+            usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            usable = False
+        if not usable or parts.query or parts.fragment or parts.username:
+            raise UsageError(
+                f"{self.base_url!r} is not the URL of an endpoint", remedy="give one like http://host:8000/v1"
+            )
+        _above_zero("timeout", self.timeout_seconds)
+        if not self.model:
+            raise UsageError("no model was named", remedy="name the one that the server serves (GET /v1/models)")
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """So many clients, each with one request at a time and no pause: the server sets the rate."""
+
+    concurrency: int
+
+    def __post_init__(self) -> None:
+        _above_zero("concurrency", self.concurrency)
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """Evenly spaced."""
+
+    rate: float
+
+    def __post_init__(self) -> None:
+        _above_zero("rate", self.rate)
+
+
+@dataclass(frozen=True, slots=True)
+class Poisson:
+    """Exponential gaps, as of many users who know nothing of each other."""
+
+    rate: float
+
+    def __post_init__(self) -> None:
+        _above_zero("rate", self.rate)
+
+
+@dataclass(frozen=True, slots=True)
+class Gamma:
+    """Gamma gaps with shape `burstiness`, as `vllm bench serve --burstiness`: 1 is Poisson, below 1 comes in bursts."""
+
+    rate: float
+    burstiness: float = 1.0
+
+    def __post_init__(self) -> None:
+        _above_zero("rate", self.rate)
+        _above_zero("burstiness", self.burstiness)
+
+
+@dataclass(frozen=True, slots=True)
+class Ramp:
+    """A rate that changes linearly over the stage (warm-up included)."""
+
+    start_rate: float
+    end_rate: float
+
+    def __post_init__(self) -> None:
+        if min(self.start_rate, self.end_rate) < 0:
+            raise UsageError("the rates of a ramp must not be below 0")
+        _above_zero("the higher rate of a ramp", max(self.start_rate, self.end_rate))
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """Recorded times, s from the stage's start, in order; those after the stage's end are left out."""
+
+    times: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if not self.times:
+            raise UsageError("the trace is empty", remedy="give at least one time")
+        if self.times[0] < 0 or any(
+            later < earlier for earlier, later in zip(self.times, self.times[1:], strict=False)
+        ):
+            raise UsageError("the times of a trace must be in order, and none below 0")
+
+
+Arrival = Closed | Constant | Poisson | Gamma | Ramp | Trace
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One load, held for a while.
+
+    Attributes:
+        arrival: when conversations begin.
+        duration_seconds: how long they are begun, after the warm-up. What is under way then is waited for.
+        warm_up_seconds: under the same load before that; whoever measures leaves out what was due in it.
+        max_conversations: stop after so many, warm-up included.
+    """
+
+    arrival: Arrival
+    duration_seconds: float
+    warm_up_seconds: float = 0.0
+    max_conversations: int | None = None
+
+    def __post_init__(self) -> None:
+        _above_zero("duration", self.duration_seconds)
+        if self.warm_up_seconds < 0:
+            raise UsageError(f"the warm-up must not be below 0 s, as {self.warm_up_seconds:g} is")
+        if self.max_conversations is not None:
+            _above_zero("the number of conversations", self.max_conversations)
+
+    @property
+    def sending_seconds(self) -> float:
+        """From the stage's start to the last moment when something is begun."""
+        return self.warm_up_seconds + self.duration_seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Lengths:
+    """A distribution of token counts, rounded and held within `minimum` and `maximum`.
+
+    Attributes:
+        kind: fixed (`mean`), uniform (from `minimum` to `maximum`), normal, lognormal or exponential.
+        mean: of the distribution before it is cut, tokens.
+        deviation: its standard deviation, tokens (normal and lognormal).
+    """
+
+    kind: LengthKind
+    mean: float = 0.0
+    deviation: float = 0.0
+    minimum: int = 1
+    maximum: int = 1_000_000
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.minimum <= self.maximum:
+            raise UsageError(f"lengths need 1 <= minimum <= maximum, not {self.minimum} and {self.maximum}")
+        if self.kind != "uniform":
+            _above_zero("the mean length", self.mean)
+        if self.kind in ("normal", "lognormal"):
+            _above_zero("the deviation of a length", self.deviation)
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """What is sent.
+
+    Attributes:
+        name: of the preset or file, for reports.
+        input: new prompt tokens of each turn, without what is shared.
+        output: tokens asked for (`max_tokens`); None leaves the end to the model.
+        dataset: JSONL file whose lines are the prompts, in turn; `input` is not used then.
+        shared_prefix_tokens: with which every conversation of a group begins (a system prompt, tools, documents).
+        prefix_groups: how many such prefixes there are; conversations draw one evenly.
+        turns: requests of a conversation, each with all before it.
+        think_seconds: between an answer's end and the next turn.
+        token_ids: prompts as token ids instead of text (completions only).
+        ignore_eos: have vLLM give exactly the tokens asked for.
+    """
+
+    name: str
+    input: Lengths = Lengths("fixed", 512)
+    output: Lengths | None = Lengths("fixed", 128)
+    dataset: Path | None = None
+    shared_prefix_tokens: int = 0
+    prefix_groups: int = 1
+    turns: int = 1
+    think_seconds: float = 0.0
+    token_ids: bool = False
+    ignore_eos: bool = True
+
+    def __post_init__(self) -> None:
+        _above_zero("the number of turns", self.turns)
+        _above_zero("the number of prefix groups", self.prefix_groups)
+        if min(self.shared_prefix_tokens, self.think_seconds) < 0:
+            raise UsageError("neither shared prefix nor thinking time may be below 0")
+        if self.token_ids and self.turns > 1:
+            raise UsageError(
+                "a conversation of several turns cannot be sent as token ids: answers come back as text",
+                remedy="send text, or one turn",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class LoadPlan:
+    """One run of the generator.
+
+    Attributes:
+        processes: workers that share the load evenly.
+        seed: of arrivals, lengths and prompts: the same plan sends the same, however many processes share it.
+    """
+
+    target: Target
+    workload: Workload
+    stage: Stage
+    processes: int = 1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _above_zero("the number of processes", self.processes)
+        if self.workload.token_ids and self.target.endpoint != "completions":
+            raise UsageError("token ids can only be sent to /v1/completions", remedy="choose that endpoint, or text")
+
+
+def _above_zero(name: str, value: float) -> None:
+    if not value > 0 or value == float("inf"):
+        raise UsageError(f"{name} must be above 0, not {value}")
