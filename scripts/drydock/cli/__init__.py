@@ -15,6 +15,7 @@ VERBS = (
     "rehearse",
     "down",
     "environments",
+    "images",
     "setup",
     "doctor",
     "package",
