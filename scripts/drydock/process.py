@@ -3,8 +3,9 @@
 import os
 import signal
 import subprocess
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,10 +96,12 @@ def run_streamed(
     *,
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
+    forward_interrupt: bool = False,
 ) -> Completed:
     """Run a program to its end, and hand on each line of its output (both streams) as it comes.
 
     The program gets a process group of its own: an exception here, as from Ctrl-C, ends it and all that it started.
+    With `forward_interrupt` the first Ctrl-C is passed on to it instead, and its end is waited for.
     Its output is in `stdout`; its exit status is left to the caller.
 
     Raises:
@@ -122,7 +125,7 @@ def run_streamed(
             f"cannot start {arguments[0]}: {error.strerror}", command=arguments, returncode=-1, stderr=""
         ) from error
     lines = []
-    with process:
+    with process, _interrupts_forwarded(process) if forward_interrupt else nullcontext():
         try:
             for line in process.stdout or ():
                 lines.append(line)
@@ -133,6 +136,24 @@ def run_streamed(
                 os.killpg(process.pid, signal.SIGKILL)
             raise
     return Completed(arguments, returncode, "".join(lines), "")
+
+
+@contextmanager
+def _interrupts_forwarded(process: "subprocess.Popen[str]") -> Iterator[None]:
+    """Pass the first SIGINT on; only the main thread can, elsewhere nothing changes."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def forward(_number: int, _frame: object) -> None:
+        signal.signal(signal.SIGINT, before)
+        process.send_signal(signal.SIGINT)
+
+    before = signal.signal(signal.SIGINT, forward)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager

@@ -1,17 +1,60 @@
 """Runs a load plan: workers in processes of their own, and what they recorded."""
 
+import json
+import sys
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
+from drydock import process
+from drydock.errors import DrydockError
+from drydock.loadtest.plan_file import KEY_VARIABLE, plan_facts
+from drydock.loadtest.prompts import Prompts
 from drydock.loadtest.records import Run, Snapshot
+from drydock.loadtest.results import load_run
 from drydock.loadtest.settings import LoadPlan
 
 
 def generate(plan: LoadPlan, *, on_progress: Callable[[Snapshot], None] = lambda _snapshot: None) -> Run:
     """Send a plan's load and wait for the answers.
 
+    Repetitions that should not find each other's prompts in the server's prefix cache need plans of different seeds.
     SIGINT ends it early: what was recorded comes back, marked incomplete.
 
     Raises:
-        DrydockError: the workers could not start or were lost.
+        UsageError: the workload's file is wrong.
+        DrydockError: the workers could not start, or none could make its load.
     """
-    raise NotImplementedError
+    Prompts(plan)
+    told: dict[str, str] = {}
+
+    def on_line(line: str) -> None:
+        try:
+            said = json.loads(line)
+        except ValueError:
+            return
+        if "snapshot" in said:
+            facts: dict[str, Any] = {
+                name: float("nan") if value is None else value for name, value in said["snapshot"].items()
+            }
+            on_progress(Snapshot(**facts))
+        elif "error" in said:
+            told.update(said)
+
+    with tempfile.TemporaryDirectory(prefix="drydock-loadtest-") as folder:
+        file, output = Path(folder) / "plan.json", Path(folder) / "run"
+        file.write_text(json.dumps(plan_facts(plan)))
+        key = plan.target.api_key
+        done = process.run_streamed(
+            [sys.executable, "-m", "drydock.loadtest.node", "all", "--plan", file, "--output", output],
+            on_line,
+            env={KEY_VARIABLE: key.reveal()} if key else None,
+            forward_interrupt=True,
+        )
+        if told:
+            raise DrydockError(told["error"], remedy=told["remedy"])
+        if done.returncode != 0:
+            lines = [line for line in done.stdout.splitlines() if not line.startswith('{"snapshot"')]
+            raise DrydockError(f"the load generator ended with status {done.returncode}:\n" + "\n".join(lines[-20:]))
+        return load_run(output)

@@ -6,7 +6,7 @@ happened.
     intended    when the request was due (open loop: by the arrival process; a later turn: the answer before it plus the
                 thinking time; closed loop: when its client was free). Latencies count from here, so that a stalled
                 generator or server is not flattered (coordinated omission).
-    sent        when its last byte was handed to the kernel
+    sent        when the generator took it up: its first system call for this request (connecting, where it has to)
     first_byte  the first read of the answer, whatever it holds
     first_token the read that completed the first event with content; role-only and empty deltas do not count
     finished    the read that completed the answer, or when it was given up
@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from enum import IntEnum
 from pathlib import Path
-from typing import Any, Self
+from typing import IO, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -144,14 +144,13 @@ class Records:
         columns = {name: getattr(self, name)[chosen] for name in COLUMNS}
         return Records(**columns, chunk_times=self.chunk_times[kept], chunk_offsets=offsets, models=self.models)
 
-    def save(self, path: Path) -> None:
-        """Write all columns to one compressed .npz file."""
+    def save(self, path: Path | IO[bytes]) -> None:
+        """Write all columns as one .npz file."""
         arrays = {name: getattr(self, name) for name in (*COLUMNS, "chunk_times", "chunk_offsets")}
-        with path.open("wb") as file:
-            np.savez_compressed(file, **arrays, models=np.array(self.models, dtype=np.str_))
+        np.savez(path, **arrays, models=np.array(self.models, dtype=np.str_))
 
     @classmethod
-    def load(cls, path: Path) -> Self:
+    def load(cls, path: Path | IO[bytes]) -> Self:
         """Read what `save` wrote.
 
         Raises:
@@ -205,14 +204,14 @@ class WorkerHealth:
 
     Attributes:
         cpu_share: processor time by wall time while it sent and read, of one core.
-        tick_lag_p99_seconds: how late a timer fires, that should every 20 ms.
+        wake_lag_p99_seconds: how much later than asked for it woke while nothing came, at the 99th percentile.
         read_delay_p99_seconds: most that a read may have waited for those before it, at the 99th percentile of reads.
         dropped: requests that it could not send.
     """
 
     worker: int
     cpu_share: float
-    tick_lag_p99_seconds: float
+    wake_lag_p99_seconds: float
     read_delay_p99_seconds: float
     dropped: int
 

@@ -16,6 +16,11 @@ Endpoint = Literal["chat", "completions"]
 LengthKind = Literal["fixed", "uniform", "normal", "lognormal", "exponential"]
 
 
+def _above_zero(name: str, value: float) -> None:
+    if not value > 0 or value == float("inf"):
+        raise UsageError(f"{name} must be above 0, not {value}")
+
+
 @dataclass(frozen=True, slots=True)
 class Secret:
     """A value that no representation shows; `reveal` is the only way to it."""
@@ -284,8 +289,3 @@ class LoadPlan:
         _above_zero("the number of processes", self.processes)
         if self.workload.token_ids and self.target.endpoint != "completions":
             raise UsageError("token ids can only be sent to /v1/completions", remedy="choose that endpoint, or text")
-
-
-def _above_zero(name: str, value: float) -> None:
-    if not value > 0 or value == float("inf"):
-        raise UsageError(f"{name} must be above 0, not {value}")

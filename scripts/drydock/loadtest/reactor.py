@@ -1,0 +1,251 @@
+"""Sends requests at their time and reads all answers of a worker, in one greenlet.
+
+Locust's HTTP clients, like all of gevent's sockets, switch greenlets for each read: three quarters of what a streamed
+event costs. Here a user's greenlet sleeps from its request to the end of the answer, and one greenlet does the reading
+for all: it asks the kernel which sockets have something, and keeps each read's bytes with their time.
+"""
+
+import errno
+import heapq
+import selectors
+import ssl
+import time
+from collections import deque
+from collections.abc import Callable
+from itertools import count
+from select import select
+
+import gevent
+
+from drydock.loadtest.connection import Connection
+from drydock.loadtest.exchange import Exchange
+from drydock.loadtest.records import Outcome
+from drydock.loadtest.watch import Watch
+from drydock.loadtest.wire import MalformedError
+
+clock = time.monotonic
+
+_LONGEST_WAIT = 0.002
+"""Seconds for which other greenlets (Locust's heartbeat and reports) may wait while nothing comes."""
+_IDLE_SECONDS = 3.0
+"""A kept connection older than that is not used again: uvicorn, and so vLLM, closes them after five."""
+_SPARE_TIME = 0.001
+_READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
+_REFUSED = (errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ETIMEDOUT, errno.EHOSTDOWN)
+_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM)
+
+
+class Reactor:
+    """All connections of one worker.
+
+    Args:
+        connect: makes a connection to the server.
+        timeout: seconds from a request's sending to the end of its answer.
+        spare_work: called while there is nothing else to do; does a little (0.2 ms at most) and tells whether there
+            is more.
+        watch: told how the reactor keeps up.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], Connection],
+        *,
+        timeout: float,
+        spare_work: Callable[[], bool],
+        watch: Watch,
+    ) -> None:
+        self._connect = connect
+        self._timeout, self._spare_work, self._watch = timeout, spare_work, watch
+        self._selector = selectors.DefaultSelector()
+        self._waiting: list[tuple[float, int, Exchange]] = []
+        self._order = count()
+        self._kept: deque[Connection] = deque()
+        self._busy: dict[Connection, float] = {}
+        self._stopped = False
+
+    def submit(self, exchange: Exchange) -> None:
+        """Have a request sent when it is due; its `wake` is called at the end."""
+        heapq.heappush(self._waiting, (exchange.due, next(self._order), exchange))
+
+    def stop(self) -> None:
+        """Give up all that is waiting or under way, as interrupted."""
+        self._stopped = True
+
+    @property
+    def in_flight(self) -> int:
+        """Requests sent and not answered."""
+        return len(self._busy)
+
+    def run(self) -> None:
+        """Work until stopped."""
+        watch = self._watch
+        busy_since = clock()
+        while not self._stopped:
+            self._send_due()
+            ready = self._selector.select(0)
+            if ready:
+                for key, events in ready:
+                    self._serve(key.data, events)
+                watch.batch(clock() - busy_since, len(ready))
+                busy_since = clock()
+                gevent.sleep(0)
+                continue
+            now = clock()
+            self._expire(now)
+            wait = min(self._waiting[0][0] - now if self._waiting else _LONGEST_WAIT, _LONGEST_WAIT)
+            if wait > _SPARE_TIME and self._spare_work():
+                busy_since = now
+                continue
+            if wait > 0:
+                woken = select([self._selector], (), (), wait)[0]
+                busy_since = clock()
+                if not woken:
+                    watch.overslept(busy_since - now - wait)
+            gevent.sleep(0)
+        self._give_up()
+
+    def _send_due(self) -> None:
+        waiting = self._waiting
+        while waiting and waiting[0][0] <= clock():
+            self._send(heapq.heappop(waiting)[2])
+
+    def _send(self, exchange: Exchange) -> None:
+        exchange.sent = clock()
+        connection = None
+        try:
+            connection = self._kept_connection(exchange.sent) if not exchange.retried else None
+            if connection is None:
+                connection = self._new_connection()
+            connection.send(exchange)
+        except OSError as error:
+            if connection is None:
+                self._end(exchange, _outcome(error, exchange))
+            else:
+                self._broken(connection, exchange, error)
+            return
+        self._busy[connection] = exchange.sent
+        if connection.wants_write:
+            self._selector.modify(connection.fd, _READ | _WRITE, connection)
+
+    def _kept_connection(self, now: float) -> Connection | None:
+        while self._kept:
+            connection = self._kept.pop()
+            if now - connection.idle_since < _IDLE_SECONDS:
+                return connection
+            self._close(connection)
+        return None
+
+    def _new_connection(self) -> Connection:
+        connection = self._connect()
+        self._selector.register(connection.fd, _READ, connection)
+        return connection
+
+    def _serve(self, connection: Connection, events: int) -> None:
+        exchange = connection.exchange
+        if exchange is None:
+            # whatever comes on a kept connection, its end above all, makes it useless
+            if connection in self._kept:
+                self._kept.remove(connection)
+                self._close(connection)
+            return
+        try:
+            if events & _WRITE:
+                connection.flush()
+                if not connection.wants_write:
+                    self._selector.modify(connection.fd, _READ, connection)
+            if events & _READ:
+                data = connection.read()
+                if data is None:
+                    if connection.wants_write:
+                        self._selector.modify(connection.fd, _READ | _WRITE, connection)
+                    return
+                now = clock()
+                if not data:
+                    self._ended_by_server(connection, exchange, now)
+                elif exchange.received(data, now):
+                    self._answered(connection, exchange, now)
+        except MalformedError:
+            self._drop(connection)
+            self._end(exchange, Outcome.MALFORMED)
+        except OSError as error:
+            self._broken(connection, exchange, error)
+
+    def _answered(self, connection: Connection, exchange: Exchange, now: float) -> None:
+        del self._busy[connection]
+        connection.exchange = None
+        if exchange.head is not None and exchange.head.keep_alive:
+            connection.used = True
+            connection.idle_since = now
+            self._kept.append(connection)
+        else:
+            self._close(connection)
+        self._end(exchange, Outcome.OK if exchange.status == 200 else Outcome.HTTP_ERROR)  # noqa: PLR2004
+
+    def _ended_by_server(self, connection: Connection, exchange: Exchange, now: float) -> None:
+        if exchange.closed():
+            self._answered(connection, exchange, now)
+        elif exchange.head is None:
+            self._broken(connection, exchange, ConnectionResetError())
+        else:
+            self._drop(connection)
+            self._end(exchange, Outcome.TRUNCATED)
+
+    def _broken(self, connection: Connection, exchange: Exchange, error: OSError) -> None:
+        fresh = not connection.used
+        self._drop(connection)
+        if not fresh and not exchange.pieces and not exchange.retried:
+            # the server closed the kept connection before it saw this request
+            exchange.retried = 1
+            exchange.begin()
+            sent = exchange.sent
+            self._send(exchange)
+            exchange.sent = sent
+            return
+        self._end(exchange, _outcome(error, exchange))
+
+    def _expire(self, now: float) -> None:
+        while self._busy:
+            connection, since = next(iter(self._busy.items()))
+            if now - since < self._timeout:
+                return
+            exchange = connection.exchange
+            self._drop(connection)
+            if exchange:
+                self._end(exchange, Outcome.TIMEOUT)
+
+    def _end(self, exchange: Exchange, outcome: Outcome) -> None:
+        exchange.outcome = outcome
+        exchange.finished = exchange.stamps[-1] if outcome in (Outcome.OK, Outcome.HTTP_ERROR) else clock()
+        exchange.wake()
+
+    def _drop(self, connection: Connection) -> None:
+        self._busy.pop(connection, None)
+        self._close(connection)
+
+    def _close(self, connection: Connection) -> None:
+        self._selector.unregister(connection.fd)
+        connection.close()
+
+    def _give_up(self) -> None:
+        under_way = [connection.exchange for connection in self._busy if connection.exchange]
+        for connection in [*self._busy, *self._kept]:
+            self._close(connection)
+        self._busy.clear()
+        self._kept.clear()
+        for exchange in under_way:
+            self._end(exchange, Outcome.INTERRUPTED)
+        for _, _, exchange in self._waiting:
+            exchange.outcome = Outcome.INTERRUPTED
+            exchange.wake()
+        self._waiting.clear()
+        self._selector.close()
+
+
+def _outcome(error: OSError, exchange: Exchange) -> Outcome:
+    if isinstance(error, ssl.SSLError):
+        return Outcome.TLS_ERROR
+    if error.errno in _EXHAUSTED:
+        return Outcome.NOT_SENT
+    if error.errno in _REFUSED and not exchange.pieces:
+        return Outcome.CONNECTION_REFUSED
+    return Outcome.TRUNCATED if exchange.head else Outcome.CONNECTION_RESET
