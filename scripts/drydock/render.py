@@ -74,16 +74,21 @@ def render(helm: Path, charts: AssembledCharts, environment: Environment) -> Ren
 
 
 def render_chart(
-    helm: Path, chart: Path, *, values_files: Sequence[Path] = (), namespace: str = "genai"
+    helm: Path,
+    chart: Path,
+    *,
+    values_files: Sequence[Path] = (),
+    arguments: Sequence[str] = (),
+    namespace: str = "genai",
 ) -> tuple[Manifest, ...]:
-    """Render one chart alone, for tests of a chart.
+    """Render one chart alone, with more arguments of `helm template` after the values files.
 
     Raises:
         RenderError: Helm refused.
     """
-    arguments = [argument for file in values_files for argument in ("-f", str(file))]
+    files = [argument for file in values_files for argument in ("-f", str(file))]
     try:
-        completed = process.run(template_command(helm, chart, arguments, namespace=namespace))
+        completed = process.run(template_command(helm, chart, [*files, *arguments], namespace=namespace))
     except ToolError as error:
         raise RenderError(
             f"chart {chart.name} does not render: {helm_reason(error.stderr or error.message)}"

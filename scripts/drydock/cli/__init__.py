@@ -18,6 +18,7 @@ VERBS = (
     "images",
     "setup",
     "doctor",
+    "bootstrap-argocd",
     "package",
     "crds",
     "simulate",
@@ -36,7 +37,7 @@ class _Verbs(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in VERBS:
             return None
-        command = import_module(f"drydock.cli.{cmd_name}").command
+        command = import_module(f"drydock.cli.{cmd_name.replace('-', '_')}").command
         assert isinstance(command, click.Command)  # noqa: S101 (tells the type checker what a verb module holds)
         return command
 

@@ -1,0 +1,103 @@
+"""drydock bootstrap-argocd."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from drydock.cli.options import EnvironmentName
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from drydock.argo_cd import Fields
+    from drydock.manifests import Manifest
+
+
+@click.command("bootstrap-argocd")
+@click.argument("environment", type=EnvironmentName())
+@click.option("--repository", required=True, metavar="URL", help="Git repository of the suite, as Argo CD knows it.")
+@click.option("--revision", default="main", show_default=True, help="Branch, tag or commit.")
+@click.option("--path", "folder", default="", metavar="FOLDER", help="Folder of the repository that holds charts/.")
+@click.option("--namespace", default="argocd", show_default=True, help="Namespace in which Argo CD runs.")
+@click.option("--project", default="default", show_default=True, help="AppProject of the root Application itself.")
+@click.option("--list", "listed", is_flag=True, help="Print what the root Application brings, by sync wave, instead.")
+@click.option("--apply", "applied", is_flag=True, help="Apply it to the cluster, server-side, instead of printing it.")
+@click.option(
+    "--kubeconfig",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="With --apply: the cluster that Argo CD runs on ($KUBECONFIG or the default one when absent).",
+)
+def command(
+    environment: str,
+    repository: str,
+    revision: str,
+    folder: str,
+    namespace: str,
+    project: str,
+    listed: bool,
+    applied: bool,
+    kubeconfig: Path | None,
+) -> None:
+    r"""Print the root Application of ENVIRONMENT, which brings one Application for each chart.
+
+    Argo CD itself must be there. Its ConfigMap argocd-cm needs the health assessment of Applications, which Argo CD
+    leaves out by default, or waves do not wait for each other; what to add is printed as a comment.
+
+    \b
+    Examples:
+      drydock bootstrap-argocd prod --repository https://git.example.com/platform.git | kubectl apply -f -
+      drydock bootstrap-argocd prod --repository https://git.example.com/platform.git --revision v1.2.0 --list
+    """
+    from drydock.argo_cd import Repository, applications, apply_root, root_application
+    from drydock.charts import assemble_charts
+    from drydock.environments import load_environment
+    from drydock.progress import terminal_progress
+    from drydock.project import Project
+    from drydock.toolchain import ensure
+
+    suite = Project.discover()
+    chosen = load_environment(suite, environment)
+    source = Repository(repository, revision, folder)
+    with terminal_progress() as progress:
+        helm = ensure(suite, ["helm4"], progress)["helm4"]
+        brought = applications(helm, assemble_charts(suite), chosen, source)
+    root = root_application(chosen, source, namespace=namespace, project=project)
+    if listed:
+        _list(brought)
+    elif applied:
+        apply_root(kubeconfig, root)
+        click.echo(f"Application {namespace}/{environment} applied.", err=True)
+    else:
+        _print(root)
+
+
+def _print(root: "Fields") -> None:
+    import yaml
+
+    from drydock.argo_cd import health_customization
+
+    click.echo("# Argo CD's ConfigMap argocd-cm must hold this, or no wave waits for the one before:")
+    click.echo("#   data:")
+    for key, script in health_customization().items():
+        click.echo(f"#     {key}: |")
+        click.echo("\n".join(f"#       {line}" for line in script.splitlines()))
+    click.echo(yaml.safe_dump(root, sort_keys=False), nl=False)
+
+
+def _list(brought: "Sequence[Manifest]") -> None:
+    from rich.console import Console
+    from rich.table import Column, Table
+
+    from drydock.argo_cd import sources, waves
+
+    table = Table("wave", "object", Column("from", overflow="fold"))
+    for wave, manifest in waves(brought):
+        spec = manifest.content["spec"]
+        origin = [
+            f"{each['repoURL']} {each.get('path') or each.get('chart')} {each['targetRevision']}"
+            for each in (sources(spec) if manifest.kind == "Application" else ())
+            if "ref" not in each
+        ]
+        table.add_row(str(wave), f"{manifest.kind} {manifest.name}", "\n".join(origin))
+    Console().print(table)

@@ -1,0 +1,1 @@
+"""Tests of Argo CD's view of an environment."""

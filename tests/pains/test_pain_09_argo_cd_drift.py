@@ -1,0 +1,93 @@
+"""Pain 9: Argo CD finds a difference that nobody made, and syncs for ever.
+
+Argo CD compares what a server-side apply would make of an object with the object as it is. Here the same is done on a
+real API server, after the real controllers have had their way with the objects.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+from kubernetes import config, dynamic
+
+from drydock.argo_cd import Repository, applications
+from drydock.charts import AssembledCharts
+from drydock.environments import load_environment
+from drydock.project import Project
+from drydock.pytest_plugin import RenderEnvironment
+from drydock.rehearsal.cluster import RehearsalCluster
+from drydock.rehearsal.release import Release
+
+MANAGER = "argocd-controller"
+VOLATILE = ("managedFields", "resourceVersion", "generation")
+Rules = Mapping[tuple[str, str], list[str]]
+
+
+def test_after_the_controllers_have_run_a_sync_would_change_nothing(
+    rehearsal_release: Release,
+    rehearsal_cluster: RehearsalCluster,
+    drydock_project: Project,
+    drydock_charts: AssembledCharts,
+    drydock_tool: Callable[[str], Path],
+    render_environment: RenderEnvironment,
+) -> None:
+    environment = load_environment(drydock_project, "prod")
+    rehearsal_release.seed(environment)
+    rehearsal_release.install()
+    assert rehearsal_release.wait().ready
+    brought = applications(
+        drydock_tool("helm4"), drydock_charts, environment, Repository("https://example.com/a", "main")
+    )
+    rules: dict[tuple[str, str], list[str]] = {}
+    for application in brought:
+        for rule in application.content["spec"].get("ignoreDifferences", ()):
+            assert set(rule) <= {"group", "kind", "jsonPointers"}, "teach this test to ignore as Argo CD does"
+            rules.setdefault((rule.get("group", ""), rule["kind"]), []).extend(rule["jsonPointers"])
+    cluster = dynamic.DynamicClient(config.new_client_from_config(config_file=str(rehearsal_cluster.kubeconfig)))
+    manifests = render_environment("prod").manifests
+    assert manifests
+    changed = [
+        f"{each.identity}: {difference}"
+        for each in manifests
+        for difference in _differences(cluster, dict(each.content), environment.namespace, rules)
+    ]
+    assert not changed
+
+
+def _differences(cluster: Any, content: dict[str, Any], namespace: str, rules: Rules) -> Iterator[str]:
+    resource = cluster.resources.get(api_version=content["apiVersion"], kind=content["kind"])
+    name = content["metadata"]["name"]
+    place = {"namespace": content["metadata"].get("namespace", namespace)} if resource.namespaced else {}
+    live = resource.get(name=name, **place).to_dict()
+    wanted = resource.server_side_apply(
+        body=content, name=name, field_manager=MANAGER, force_conflicts=True, dry_run="All", **place
+    ).to_dict()
+    group = content["apiVersion"].rpartition("/")[0]
+    pointers = rules.get((group, content["kind"]), [])
+    yield from _compare(_settled(live, pointers), _settled(wanted, pointers), "")
+
+
+def _settled(content: dict[str, Any], pointers: list[str]) -> dict[str, Any]:
+    """An object without what changes with every write, and without what a rule leaves alone."""
+    settled = deepcopy(content)
+    for key in VOLATILE:
+        settled["metadata"].pop(key, None)
+    for pointer in pointers:
+        *path, last = pointer.removeprefix("/").split("/")
+        part = settled
+        for step in path:
+            part = part.get(step, {})
+        part.pop(last, None)
+    return settled
+
+
+def _compare(live: Any, wanted: Any, path: str) -> Iterator[str]:
+    if isinstance(live, dict) and isinstance(wanted, dict):
+        for key in sorted({*live, *wanted}):
+            yield from _compare(live.get(key), wanted.get(key), f"{path}.{key}")
+    elif isinstance(live, list) and isinstance(wanted, list) and len(live) == len(wanted):
+        for position, pair in enumerate(zip(live, wanted, strict=True)):
+            yield from _compare(*pair, f"{path}[{position}]")
+    elif live != wanted:
+        yield f"{path}: {live!r} would become {wanted!r}"
