@@ -21,8 +21,9 @@ def render(render_chart: RenderChart, model: Mapping[str, Any], **others: Any) -
 
 
 def the(manifests: Iterable[Manifest], kind: str) -> Any:
-    """Content of the one object of a kind."""
-    (found,) = (each.content for each in manifests if each.kind == kind)
+    """Content of the one object of a kind, beside the catalogue of all models."""
+    own = (each for each in manifests if not each.template.endswith("/catalogue.yaml"))
+    (found,) = (each.content for each in own if each.kind == kind)
     return found
 
 

@@ -1,6 +1,9 @@
 {{- /*
 Declared helpers:
-  vllm.metrics   metrics of the HorizontalPodAutoscaler; takes a model's context
+  vllm.metrics         metrics of the HorizontalPodAutoscaler; takes a model's context
+  vllm.triggers        triggers of KEDA's ScaledObject; takes a model's context
+  vllm.engineTrigger   (dict "context" CONTEXT "trigger" TRIGGER) one that looks at the metrics of the engine
+  vllm.activatorUrl    where KEDA learns of requests for a model that has no pods; takes a model's context
 */ -}}
 
 {{- define "vllm.metrics" -}}
@@ -31,4 +34,46 @@ Declared helpers:
 {{- fail (printf "models.%s.autoscaling.metrics: there is nothing to scale by: set one, or enabled to false" .name) -}}
 {{- end -}}
 {{- toYaml $metrics -}}
+{{- end -}}
+
+{{- /* The engine's own metrics go with its last pod. What wakes the model is counted elsewhere. */ -}}
+{{- define "vllm.triggers" -}}
+{{- $keda := .model.autoscaling.keda -}}
+{{- $triggers := list -}}
+{{- if include "vllm.scalesToZero" . -}}
+{{- $count := dict "url" (include "vllm.activatorUrl" .) "valueLocation" "requests" "targetValue" (include "vllm.scalar" $keda.requestsPerPod) -}}
+{{- $triggers = append $triggers (dict "type" "metrics-api" "name" "requests" "metadata" (merge $count (dict "aggregateFromKubeServiceEndpoints" "true" "aggregationType" "sum"))) -}}
+{{- end -}}
+{{- range $name := keys $keda.triggers | sortAlpha -}}
+{{- with get $keda.triggers $name -}}
+{{- $triggers = append $triggers (merge (dict "name" $name) (include "vllm.engineTrigger" (dict "context" $ "trigger" .) | fromJson)) -}}
+{{- end -}}
+{{- end -}}
+{{- if not $triggers -}}
+{{- fail (printf "models.%s.autoscaling.keda.triggers: there is nothing to scale by: set one, or enabled to false" .name) -}}
+{{- end -}}
+{{- toYaml $triggers -}}
+{{- end -}}
+
+{{- /* A sum is shared among the pods; an average, or the highest of all, is compared as it is. */ -}}
+{{- define "vllm.engineTrigger" -}}
+{{- $keda := .context.model.autoscaling.keda -}}
+{{- $series := printf "%s{model_name=%q}" .trigger.metric (include "vllm.servedName" .context) -}}
+{{- $target := include "vllm.scalar" .trigger.target -}}
+{{- $metadata := dict -}}
+{{- if eq $keda.source "prometheus" -}}
+{{- $address := $keda.prometheusAddress | required (printf "models.%s.autoscaling.keda.prometheusAddress: KEDA has to know where Prometheus is: set its URL, or source to metrics-api" .context.name) -}}
+{{- $function := get (dict "sum" "sum" "average" "avg" "max" "max") .trigger.aggregation -}}
+{{- $metadata = dict "serverAddress" $address "threshold" $target "query" (printf "%s(%s)" $function $series) -}}
+{{- else -}}
+{{- $url := printf "http://%s.%s:8000/metrics" (include "vllm.name" .context) .context.root.Release.Namespace -}}
+{{- $metadata = dict "url" $url "format" "prometheus" "valueLocation" $series "targetValue" $target "aggregateFromKubeServiceEndpoints" "true" "aggregationType" .trigger.aggregation -}}
+{{- end -}}
+{{- toJson (dict "type" $keda.source "metricType" (eq .trigger.aggregation "sum" | ternary "AverageValue" "Value") "metadata" $metadata) -}}
+{{- end -}}
+
+{{- define "vllm.activatorUrl" -}}
+{{- $gateway := dict "Chart" (dict "Name" "model-gateway") "Release" .root.Release -}}
+{{- $own := printf "http://%s.%s:8081" (include "common.componentName" (tuple $gateway "activator")) .root.Release.Namespace -}}
+{{- printf "%s/models/%s" (.model.autoscaling.keda.activatorUrl | default $own | trimSuffix "/") .name -}}
 {{- end -}}

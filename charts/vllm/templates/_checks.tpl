@@ -86,5 +86,8 @@ Declared helpers:
 {{- if gt (int $autoscaling.minReplicas) (int $autoscaling.maxReplicas) -}}
 {{- fail (printf "%s.autoscaling: minReplicas %d is more than maxReplicas %d" $key (int $autoscaling.minReplicas) (int $autoscaling.maxReplicas)) -}}
 {{- end -}}
+{{- if and (eq 0 (int $autoscaling.minReplicas)) (eq $autoscaling.kind "HorizontalPodAutoscaler") -}}
+{{- fail (printf "%s.autoscaling.minReplicas: a HorizontalPodAutoscaler keeps one pod at least: set 1, or kind to ScaledObject, for which KEDA has to be in the cluster" $key) -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}

@@ -48,6 +48,10 @@ Who reaches a model, each for a model's context. Declared helpers:
 {{- $peer := get $.model.networkPolicy.ingress $name -}}
 {{- if not (kindIs "invalid" $peer) }}{{ $peers = append $peers $peer }}{{ end -}}
 {{- end -}}
+{{- $autoscaling := .model.autoscaling -}}
+{{- if and $autoscaling.enabled (eq $autoscaling.kind "ScaledObject") (eq $autoscaling.keda.source "metrics-api") -}}
+{{- $peers = append $peers (dict "namespaceSelector" (dict "matchLabels" (dict "kubernetes.io/metadata.name" $autoscaling.keda.namespace))) -}}
+{{- end -}}
 {{- if eq .model.service.type "LoadBalancer" -}}
 {{- range $name := keys .model.networkPolicy.loadBalancerRanges | sortAlpha -}}
 {{- with get $.model.networkPolicy.loadBalancerRanges $name }}{{ $peers = append $peers (dict "ipBlock" (dict "cidr" .)) }}{{ end -}}
