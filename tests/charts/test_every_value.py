@@ -21,7 +21,15 @@ from drydock.render import helm_reason, template_command
 from .documented_values import Change, Documented, branches, properties, starts_with, steps
 
 SAMPLES = Path(__file__).parent / "value_samples"
-CHARTS = ("app-of-apps", "crds", "genai-platform", "karpenter-nodepools", "nvidia-device-plugin", "vllm")
+CHARTS = (
+    "app-of-apps",
+    "crds",
+    "genai-platform",
+    "karpenter-nodepools",
+    "model-gateway",
+    "nvidia-device-plugin",
+    "vllm",
+)
 HELMS_OWN = ("common",)
 """Keys that a chart has because Helm hands its globals to a chart within it; there is nothing to set."""
 NOT_ITS_OWN = {"app-of-apps": ("account", "objectives", "global")}

@@ -1,0 +1,211 @@
+"""The models that the gateway serves, and LiteLLM's configuration of them.
+
+`python configuration.py` starts LiteLLM. Models come from two files: the catalogue that the chart vllm keeps in a
+ConfigMap (absent without that chart), and this chart's own settings, which add models and say more of those in the
+catalogue.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+HERE = Path(os.environ.get("GATEWAY_FOLDER", "/etc/gateway"))
+CATALOGUE = HERE / "catalogue" / "models.json"
+SETTINGS = HERE / "settings" / "settings.json"
+MODEL_KEYS = HERE / "model-keys"
+
+
+@dataclass(frozen=True)
+class Model:
+    """An endpoint that serves a model.
+
+    Attributes:
+        name: in requests, to the gateway and to the endpoint alike.
+        endpoint: its key in the catalogue or in the settings.
+        url: of the endpoint, without `/v1`.
+        key: file that holds its API key, None when it asks for none.
+        scale_to_zero: whether it may have no pods, so that requests have to be held.
+        settings: `requestsPerMinute`, `tokensPerMinute`, `prices`, `budget` and `fallbacks` of the model.
+    """
+
+    name: str
+    endpoint: str
+    url: str
+    key: Path | None
+    scale_to_zero: bool
+    settings: Mapping[str, Any]
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """Content of a file as it is now, empty when it is not there."""
+    try:
+        status = file.stat()
+    except FileNotFoundError:
+        return {}
+    return _parsed(file, status.st_ino, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=4)
+def _parsed(file: Path, _node: int, _time: int) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(file.read_text())
+    return content
+
+
+def read_models() -> tuple[Model, ...]:
+    """Every model, in the order of their names and endpoints."""
+    settings = read_json(SETTINGS).get("models", {})
+    found = [*_of_catalogue(read_json(CATALOGUE), settings), *_own(settings)]
+    return tuple(sorted(found, key=lambda each: (each.name, each.endpoint)))
+
+
+def _of_catalogue(catalogue: Mapping[str, Any], settings: Mapping[str, Any]) -> Iterator[Model]:
+    for endpoint, entry in catalogue.items():
+        for name in entry["names"]:
+            own = settings.get(name, {})
+            if own.get("enabled", True) and not own.get("url"):
+                yield _model(name, endpoint, {**entry, **own, "url": entry["url"]})
+
+
+def _own(settings: Mapping[str, Any]) -> Iterator[Model]:
+    for name, entry in settings.items():
+        if entry.get("url") and entry.get("enabled", True):
+            yield _model(name, name.replace("/", "--"), entry)
+
+
+def _model(name: str, endpoint: str, entry: Mapping[str, Any]) -> Model:
+    secret = entry.get("apiKeySecret") or {}
+    key = MODEL_KEYS / secret["name"] / secret["key"] if secret.get("name") else None
+    return Model(name, endpoint, entry["url"].rstrip("/"), key, bool(entry.get("scaleToZero")), entry)
+
+
+def model_list(models: tuple[Model, ...], settings: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """`model_list` of LiteLLM. Keys of the endpoints go into the environment, which no file and no log shows.
+
+    Raises:
+        SystemExit: the key of a model is not mounted.
+    """
+    return [_deployment(each, settings) for each in models]
+
+
+def _deployment(model: Model, settings: Mapping[str, Any]) -> dict[str, Any]:
+    held = float(settings["activator"]["holdSeconds"]) if model.scale_to_zero else 0.0
+    timeout = float(settings["timeoutSeconds"]) + held
+    base = f"{settings['activator']['url']}/models/{model.endpoint}" if model.scale_to_zero else model.url
+    share = settings["share"]
+    prices = model.settings.get("prices") or {}
+    parameters = {
+        "model": f"hosted_vllm/{model.name}",
+        "api_base": f"{base}/v1",
+        "api_key": _key_reference(model),
+        "timeout": timeout,
+        "stream_timeout": timeout,
+        "max_retries": 0,
+        "rpm": _share(model.settings.get("requestsPerMinute"), share),
+        "tpm": _share(model.settings.get("tokensPerMinute"), share),
+        "input_cost_per_token": prices.get("inputPerMillionTokens", 0) / 1e6,
+        "output_cost_per_token": prices.get("outputPerMillionTokens", 0) / 1e6,
+    }
+    return {
+        "model_name": model.name,
+        "litellm_params": {name: value for name, value in parameters.items() if value is not None},
+        "model_info": {"id": f"{model.endpoint}/{model.name}"},
+    }
+
+
+def _share(limit: int | None, share: int) -> int | None:
+    """What one replica may give of a limit that it counts alone: never more than all of them together."""
+    return None if limit is None else max(1, limit // share)
+
+
+def _key_reference(model: Model) -> str:
+    if model.key is None:
+        return "none"
+    variable = f"MODEL_KEY_{''.join(each if each.isalnum() else '_' for each in model.endpoint).upper()}"
+    try:
+        os.environ[variable] = model.key.read_text().strip()
+    except FileNotFoundError:
+        sys.exit(
+            f"Model {model.name} asks for the API key in Secret {model.key.parent.name}, key {model.key.name}, which "
+            "is not mounted: name it under modelKeySecrets of the chart model-gateway."
+        )
+    return f"os.environ/{variable}"
+
+
+def fallbacks(models: tuple[Model, ...]) -> list[dict[str, list[str]]]:
+    """`fallbacks` of LiteLLM: models that take over, in their order, for a model that does not answer."""
+    found = {each.name: list(each.settings["fallbacks"]) for each in models if each.settings.get("fallbacks")}
+    return [{name: others} for name, others in sorted(found.items())]
+
+
+def litellm_configuration(models: tuple[Model, ...], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What `litellm --config` reads."""
+    return {
+        "model_list": model_list(models, settings),
+        "router_settings": {
+            "num_retries": settings["retries"],
+            "fallbacks": fallbacks(models),
+            "optional_pre_call_checks": ["enforce_model_rate_limits"],
+            **_redis_of_router(settings.get("redis") or {}),
+        },
+        "litellm_settings": _library(settings),
+        "general_settings": _proxy(settings),
+    }
+
+
+def _redis_of_router(redis: Mapping[str, Any]) -> dict[str, Any]:
+    return {f"redis_{name}": value for name, value in _redis(redis).items() if name != "ssl"}
+
+
+def _redis(redis: Mapping[str, Any]) -> dict[str, Any]:
+    if not redis.get("host"):
+        return {}
+    password = {"password": "os.environ/REDIS_PASSWORD"} if "REDIS_PASSWORD" in os.environ else {}
+    return {"host": redis["host"], "port": redis["port"], "ssl": redis["tls"], **password}
+
+
+def _library(settings: Mapping[str, Any]) -> dict[str, Any]:
+    audit = settings["audit"]
+    found: dict[str, Any] = {
+        "callbacks": ["gateway.gateway", "prometheus", *(["s3_v2"] if audit["s3"]["bucket"] else [])],
+        "request_timeout": settings["timeoutSeconds"] + settings["activator"]["holdSeconds"],
+        "turn_off_message_logging": not audit["content"],
+        "enable_post_custom_auth_checks": True,
+        "telemetry": False,
+    }
+    if audit["s3"]["bucket"]:
+        place = audit["s3"]
+        found["s3_callback_params"] = {
+            "s3_bucket_name": place["bucket"],
+            "s3_region_name": place["region"],
+            "s3_path": place["prefix"],
+        }
+    if redis := _redis(settings.get("redis") or {}):
+        # No answer is kept: a cache without call types only counts, for all replicas.
+        found |= {"cache": True, "cache_params": {"type": "redis", "supported_call_types": [], **redis}}
+    return found
+
+
+def _proxy(settings: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {"master_key": "os.environ/LITELLM_MASTER_KEY"}
+    if settings["database"]:
+        return {**found, "database_url": "os.environ/DATABASE_URL"}
+    return {**found, "custom_auth": "gateway.authenticate", "custom_auth_run_common_checks": True}
+
+
+def main() -> None:
+    """Write the configuration and become LiteLLM."""
+    folder = Path(os.environ.get("TMPDIR", "/tmp"))  # noqa: S108 (an emptyDir of the pod)
+    settings = read_json(SETTINGS)
+    file = folder / "litellm.yaml"
+    file.write_text(json.dumps(litellm_configuration(read_models(), settings)))
+    os.environ["PYTHONPATH"] = str(Path(__file__).parent)
+    os.execvp("litellm", ["litellm", "--config", str(file), *sys.argv[1:]])  # noqa: S606
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,45 @@
+{{- /*
+Environment of LiteLLM. Declared helpers:
+  model-gateway.environment  env of the container; takes the root
+*/ -}}
+
+{{- define "model-gateway.environment" -}}
+- name: HOME
+  value: /tmp
+- name: LITELLM_MODE
+  value: PRODUCTION
+{{- /* It would fetch prices of models from the internet. */}}
+- name: LITELLM_LOCAL_MODEL_COST_MAP
+  value: "True"
+- name: DISABLE_ADMIN_UI
+  value: "True"
+- name: NO_DOCS
+  value: "True"
+- name: NO_REDOC
+  value: "True"
+- name: LITELLM_MASTER_KEY
+  valueFrom:
+    secretKeyRef:
+      name: {{ .Values.masterKeySecret.name }}
+      key: {{ .Values.masterKeySecret.key }}
+{{- with .Values.redis.passwordSecret }}
+{{- if and $.Values.redis.host .name }}
+- name: REDIS_PASSWORD
+  valueFrom:
+    secretKeyRef:
+      name: {{ .name }}
+      key: {{ .key }}
+{{- end }}
+{{- end }}
+{{- with .Values.database.urlSecret }}
+{{- if .name }}
+- name: DATABASE_URL
+  valueFrom:
+    secretKeyRef:
+      name: {{ .name }}
+      key: {{ .key }}
+- name: LITELLM_MIGRATION_DIR
+  value: /tmp/migrations
+{{- end }}
+{{- end }}
+{{- end -}}
