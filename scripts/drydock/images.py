@@ -7,16 +7,14 @@ from pathlib import Path
 
 from drydock.charts import AssembledCharts
 from drydock.checks.images import parse_reference
-from drydock.checks.scheduling.account import account_of
 from drydock.checks.scheduling.daemons import daemon_types
 from drydock.checks.scheduling.pods import PodUse
-from drydock.checks.subject import Subject, subject_of
+from drydock.checks.subject import Subject, load_subject
 from drydock.environments import Environment
-from drydock.instance_types.catalogue import load_catalogue
 from drydock.instance_types.labels import ARCHITECTURE
 from drydock.manifests import Manifest
 from drydock.project import Project
-from drydock.render import RenderedEnvironment, render
+from drydock.render import render
 
 ANNOTATION = "drydock.dev/images"
 """On an object whose controller starts pods of its own: the images of those, separated by spaces."""
@@ -65,9 +63,9 @@ def used_images(
         DrydockError: its region is unknown.
     """
     upstream = environment.stacked((), [f"{_REGISTRY}="])
-    sources = {use.place: use.image for use in _uses(_subject(project, render(helm, charts, upstream)))}
+    sources = {use.place: use.image for use in _uses(load_subject(project.cache_dir, render(helm, charts, upstream)))}
     found: dict[str, list[_Use]] = {}
-    for use in _uses(_subject(project, render(helm, charts, environment))):
+    for use in _uses(load_subject(project.cache_dir, render(helm, charts, environment))):
         found.setdefault(use.image, []).append(use)
     return tuple(
         UsedImage(
@@ -119,11 +117,6 @@ def _target(image: str) -> str:
     """Where a copy goes to: Skopeo takes a tag or a digest, and a tag is what a registry needs."""
     reference = parse_reference(image)
     return f"{reference.name}:{reference.tag}" if reference.tag else image
-
-
-def _subject(project: Project, rendered: RenderedEnvironment) -> Subject:
-    region = account_of(rendered.environment, rendered.manifests).region
-    return subject_of(rendered, load_catalogue(project.cache_dir, region))
 
 
 def _uses(subject: Subject) -> Iterator[_Use]:

@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 from drydock.checks.scheduling.account import Account, account_of
 from drydock.checks.scheduling.feasibility import PodVerdict, Scheduling, avoids_karpenter
 from drydock.checks.scheduling.pods import PodUse
 from drydock.checks.scheduling.pools import Pool, find_pools
 from drydock.findings import Finding, Severity
-from drydock.instance_types.catalogue import Catalogue
+from drydock.instance_types.catalogue import Catalogue, load_catalogue
 from drydock.manifests import Manifest
 from drydock.render import RenderedEnvironment
 
@@ -88,6 +89,16 @@ def subject_of(rendered: RenderedEnvironment, catalogue: Catalogue, account: Acc
     """An environment under the checks, in the account that its objects expect unless another is given."""
     expected = account or account_of(rendered.environment, rendered.manifests)
     return Subject(rendered, expected, catalogue)
+
+
+def load_subject(cache_dir: Path, rendered: RenderedEnvironment) -> Subject:
+    """An environment under the checks, with the instance types of its region.
+
+    Raises:
+        DrydockError: the region is unknown.
+    """
+    account = account_of(rendered.environment, rendered.manifests)
+    return subject_of(rendered, load_catalogue(cache_dir, account.region), account)
 
 
 def template_file(template: str) -> str:

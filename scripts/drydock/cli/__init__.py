@@ -16,6 +16,7 @@ VERBS = (
     "down",
     "environments",
     "images",
+    "diagram",
     "setup",
     "doctor",
     "bootstrap-argocd",
