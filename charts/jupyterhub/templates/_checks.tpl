@@ -1,0 +1,105 @@
+{{- /*
+What cannot work, or would be open to everybody. Declared helpers:
+  jupyterhub.check               all of it
+  jupyterhub.checkAuthenticator  who gets in
+  jupyterhub.checkConfig         credentials in hub.config
+  jupyterhub.checkPublic         a load balancer on the internet
+  jupyterhub.checkStorage        homes and the hub's database
+*/ -}}
+
+{{- define "jupyterhub.check" -}}
+{{- include "jupyterhub.checkAuthenticator" . -}}
+{{- include "jupyterhub.checkConfig" . -}}
+{{- include "jupyterhub.checkPublic" . -}}
+{{- include "jupyterhub.checkStorage" . -}}
+{{- end -}}
+
+{{- define "jupyterhub.checkAuthenticator" -}}
+{{- $authenticator := .Values.hub.authenticator -}}
+{{- $class := dig "JupyterHub" "authenticator_class" "" .Values.hub.config | toString -}}
+{{- if and (eq $authenticator.type "custom") (not $class) -}}
+{{- fail "hub.authenticator.type: custom needs a class: set hub.config.JupyterHub.authenticator_class" -}}
+{{- end -}}
+{{- if and $class (ne $authenticator.type "custom") -}}
+{{- fail (printf "hub.config.JupyterHub.authenticator_class: hub.authenticator.type is %s: set it to custom to name a class" $authenticator.type) -}}
+{{- end -}}
+{{- if and (or (eq $authenticator.type "dummy") (regexMatch "(?i)dummy|tmp|firstuse" $class)) (not $authenticator.allowPasswordless) -}}
+{{- fail "hub.authenticator.type: this lets everybody in who gives a name: set oidc or github, or allowPasswordless for a rehearsal or kind" -}}
+{{- end -}}
+{{- if has $authenticator.type (list "oidc" "github") -}}
+{{- if not $authenticator.callbackUrl -}}
+{{- fail (printf "hub.authenticator.callbackUrl: %s needs it: set https://HOST%shub/oauth_callback" $authenticator.type .Values.hub.baseUrl) -}}
+{{- end -}}
+{{- $members := ternary $authenticator.oidc.allowedGroups $authenticator.github.allowedOrganizations (eq $authenticator.type "oidc") -}}
+{{- if not (or $authenticator.allowAll (include "jupyterhub.chosen" $authenticator.allowedUsers | fromJsonArray) (include "jupyterhub.chosen" $authenticator.adminUsers | fromJsonArray) (include "jupyterhub.chosen" $members | fromJsonArray)) -}}
+{{- fail "hub.authenticator: nobody would get in: set allowedUsers, adminUsers, oidc.allowedGroups or github.allowedOrganizations, or allowAll" -}}
+{{- end -}}
+{{- end -}}
+{{- if eq $authenticator.type "oidc" -}}
+{{- range $key := list "authorizeUrl" "tokenUrl" "userdataUrl" -}}
+{{- if not (get $authenticator.oidc $key) -}}
+{{- fail (printf "hub.authenticator.oidc.%s: set it to what the identity provider tells under /.well-known/openid-configuration" $key) -}}
+{{- end -}}
+{{- end -}}
+{{- if and (include "jupyterhub.chosen" $authenticator.oidc.allowedGroups | fromJsonArray) (not $authenticator.oidc.groupsClaim) -}}
+{{- fail "hub.authenticator.oidc.groupsClaim: allowedGroups needs the claim that holds a user's groups" -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "jupyterhub.checkConfig" -}}
+{{- range $class, $traits := .Values.hub.config -}}
+{{- range $trait, $value := $traits -}}
+{{- if and $value (regexMatch "(secret|password|token|keys)$" $trait) -}}
+{{- fail (printf "hub.config.%s.%s: a credential in values can be read by everybody: put it into a Secret, and name that in hub.existingSecret or hub.extraEnv" $class $trait) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "jupyterhub.checkPublic" -}}
+{{- $service := .Values.proxy.service -}}
+{{- if and (eq $service.type "LoadBalancer") (eq $service.loadBalancer.scheme "internet-facing") -}}
+{{- $ranges := include "jupyterhub.entries" $service.loadBalancer.sourceRanges | fromJsonArray -}}
+{{- if not $service.loadBalancer.certificateArn -}}
+{{- fail "proxy.service.loadBalancer.scheme: internet-facing without a certificate sends passwords unencrypted: set certificateArn, or scheme to internal" -}}
+{{- end -}}
+{{- if not $ranges -}}
+{{- fail "proxy.service.loadBalancer.sourceRanges: internet-facing needs the address ranges that may reach the hub: set them, or scheme to internal" -}}
+{{- end -}}
+{{- range $ranges -}}
+{{- if hasSuffix "/0" . -}}
+{{- fail (printf "proxy.service.loadBalancer.sourceRanges: %s is the whole internet: set the ranges of those who use the hub, or scheme to internal" .) -}}
+{{- end -}}
+{{- end -}}
+{{- if .Values.hub.authenticator.allowPasswordless -}}
+{{- fail "proxy.service.loadBalancer.scheme: internet-facing lets the world in without a password: unset hub.authenticator.allowPasswordless, or set scheme to internal" -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "jupyterhub.checkStorage" -}}
+{{- $db := .Values.hub.db -}}
+{{- $external := has $db.type (list "postgres" "mysql") -}}
+{{- if and $external (not $db.url) -}}
+{{- fail (printf "hub.db.url: %s needs the address of the database" $db.type) -}}
+{{- end -}}
+{{- if and $db.url (not $external) -}}
+{{- fail (printf "hub.db.url: hub.db.type is %s, which has none: set it to postgres or mysql" $db.type) -}}
+{{- end -}}
+{{- $storage := .Values.singleuser.storage -}}
+{{- if and (eq $storage.type "static") (not $storage.static.pvcName) -}}
+{{- fail "singleuser.storage.static.pvcName: static homes need a claim: set the name of one" -}}
+{{- end -}}
+{{- if and (eq $storage.type "dynamic") (eq $storage.dynamic.accessMode "ReadWriteMany") (not (include "jupyterhub.storageClass" (tuple . $storage.dynamic.storageClass))) -}}
+{{- fail "singleuser.storage.dynamic.storageClass: EBS, the default of most clusters, has no ReadWriteMany volumes: set a class of EFS or FSx for Lustre" -}}
+{{- end -}}
+{{- if and .Values.hub.allowNamedServers (eq $storage.type "dynamic") (eq $storage.dynamic.accessMode "ReadWriteOnce") (not (contains "server" $storage.dynamic.pvcNameTemplate)) -}}
+{{- fail "singleuser.storage.dynamic.pvcNameTemplate: two servers of a user cannot mount a ReadWriteOnce volume on two nodes: set claim-{user_server}, or accessMode to ReadWriteMany" -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* Usage: include "jupyterhub.storageClass" (tuple . NAME): NAME, the global one, or nothing. */ -}}
+{{- define "jupyterhub.storageClass" -}}
+{{- index . 1 | default (include "common.global" (tuple (index . 0) "storageClass")) -}}
+{{- end -}}

@@ -1,0 +1,28 @@
+{{- /*
+Names of objects. Declared helpers:
+  jupyterhub.hubName         hub: its Deployment, Service, ServiceAccount, role and claim
+  jupyterhub.proxyName       proxy: its Deployment and the Service of its pages
+  jupyterhub.proxyApiName    Service through which the hub tells the proxy its routes
+  jupyterhub.singleuserName  ServiceAccount and NetworkPolicy of the servers
+  jupyterhub.imagePullerName DaemonSet that keeps images on nodes
+*/ -}}
+
+{{- define "jupyterhub.hubName" -}}
+{{- include "common.componentName" (tuple . "hub") -}}
+{{- end -}}
+
+{{- define "jupyterhub.proxyName" -}}
+{{- include "common.componentName" (tuple . "proxy-public") -}}
+{{- end -}}
+
+{{- define "jupyterhub.proxyApiName" -}}
+{{- include "common.componentName" (tuple . "proxy-api") -}}
+{{- end -}}
+
+{{- define "jupyterhub.singleuserName" -}}
+{{- include "common.componentName" (tuple . "singleuser") -}}
+{{- end -}}
+
+{{- define "jupyterhub.imagePullerName" -}}
+{{- include "common.componentName" (tuple . "image-puller") -}}
+{{- end -}}
