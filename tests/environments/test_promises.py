@@ -8,10 +8,13 @@ from drydock.pytest_plugin import RenderEnvironment
 from drydock.render import RenderedEnvironment
 
 
-def containers(environment: RenderedEnvironment) -> list[Any]:
+def pods(environment: RenderedEnvironment) -> list[Any]:
     workloads = environment.of_kind("Deployment", "DaemonSet", "StatefulSet")
-    specs = [each.content["spec"]["template"]["spec"] for each in workloads]
-    return [each for spec in specs for each in (*spec.get("initContainers", []), *spec["containers"])]
+    return [each.content["spec"]["template"]["spec"] for each in workloads]
+
+
+def containers(environment: RenderedEnvironment) -> list[Any]:
+    return [each for spec in pods(environment) for each in (*spec.get("initContainers", []), *spec["containers"])]
 
 
 def pools(environment: RenderedEnvironment) -> dict[str, Any]:
@@ -41,10 +44,10 @@ def test_dev_is_one_model_on_one_gpu(render_environment: RenderEnvironment) -> N
 
 def test_prod_has_zones_reservations_and_two_models(render_environment: RenderEnvironment) -> None:
     prod = render_environment("prod")
-    models = prod.of_kind("Deployment")
+    models = [each for each in prod.of_kind("Deployment") if each.chart == "vllm"]
     assert len(models) == 2
     assert all(each.content["spec"]["replicas"] >= 2 for each in models)
-    assert {each.name for each in models} == {each.name for each in prod.of_kind("PodDisruptionBudget")}
+    assert {each.name for each in models} <= {each.name for each in prod.of_kind("PodDisruptionBudget")}
     for pool in pools(prod).values():
         assert len(values_of(pool, "topology.kubernetes.io/zone")) >= 2
     types = {name: values_of(pool, "karpenter.sh/capacity-type") for name, pool in pools(prod).items()}
@@ -110,4 +113,8 @@ def test_secrets_that_pods_need_are_those_that_the_environment_names(
             reference = variable.get("valueFrom", {}).get("secretKeyRef")
             if reference and not reference.get("optional"):
                 needed.setdefault(reference["name"], set()).add(reference["key"])
+    for volume in (volume for pod in pods(environment) for volume in pod.get("volumes", [])):
+        if "secret" in volume:
+            keys = {each["key"] for each in volume["secret"]["items"]}
+            needed.setdefault(volume["secret"]["secretName"], set()).update(keys)
     assert needed == {secret: set(keys) for secret, keys in environment.environment.secrets.items()}
