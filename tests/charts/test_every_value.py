@@ -25,6 +25,7 @@ CHARTS = (
     "app-of-apps",
     "crds",
     "genai-platform",
+    "jupyterhub",
     "karpenter-nodepools",
     "model-gateway",
     "nvidia-device-plugin",
