@@ -14,6 +14,7 @@ VERBS = (
     "validate",
     "rehearse",
     "down",
+    "diff",
     "environments",
     "images",
     "diagram",

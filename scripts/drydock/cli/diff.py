@@ -1,0 +1,83 @@
+"""drydock diff."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from drydock.cli.options import EnvironmentName, one_environment, stack_options
+from drydock.errors import UsageError
+
+if TYPE_CHECKING:
+    from drydock.comparison import Comparison
+
+
+@click.command("diff")
+@click.argument("environment", type=EnvironmentName())
+@stack_options
+@click.option("--against", metavar="REF", help="Branch, tag or commit to compare with; the checkout is not touched.")
+@click.option("--rehearse", "rehearsed", is_flag=True, help="Also rehearse both, and compare nodes and $/hour.")
+@click.option("--live", is_flag=True, help="Compare with a cluster instead: what installing would change there.")
+@click.option(
+    "--kubeconfig",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="With --live: the cluster ($KUBECONFIG or the default one when absent).",
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "markdown", "json"]),
+    default="text",
+    show_default=True,
+    help="For a terminal, a comment on a pull request, or machines.",
+)
+@click.option("--exit-code", is_flag=True, help="Exit with status 1 when there is a difference, as git diff does.")
+def command(
+    environment: str,
+    files: tuple[Path, ...],
+    set_values: tuple[str, ...],
+    against: str | None,
+    rehearsed: bool,
+    live: bool,
+    kubeconfig: Path | None,
+    form: str,
+    exit_code: bool,
+) -> int:
+    r"""Show what a change does to ENVIRONMENT: objects added, removed and changed, nodes and $/hour before and after.
+
+    \b
+    Examples:
+      drydock diff prod --against origin/main
+      drydock diff prod --against v0.1.0 --rehearse --format markdown > comment.md
+      drydock diff prod --live --kubeconfig ~/.kube/prod --exit-code
+    """
+    if live == bool(against):
+        raise UsageError("give either --against REF or --live", remedy="See `drydock diff --help`.")
+    if live and rehearsed:
+        raise UsageError("--rehearse compares two revisions", remedy="Give it with --against REF, not with --live.")
+    from drydock.comparison import compare_with_cluster, compare_with_revision
+    from drydock.progress import terminal_progress
+    from drydock.project import Project
+
+    project = Project.discover()
+    stack = one_environment(project, environment, files, set_values)
+    with terminal_progress() as progress:
+        comparison = (
+            compare_with_revision(project, stack, against, progress, rehearsed=rehearsed)
+            if against
+            else compare_with_cluster(project, stack, kubeconfig, progress)
+        )
+    _write(comparison, form)
+    return int(exit_code and bool(comparison.changes))
+
+
+def _write(comparison: "Comparison", form: str) -> None:
+    from drydock import comparison_text
+
+    if form == "json":
+        click.echo(json.dumps(comparison.to_dict(), indent=2))
+    elif form == "markdown":
+        click.echo(comparison_text.markdown(comparison), nl=False)
+    else:
+        comparison_text.print_text(comparison)

@@ -1,0 +1,78 @@
+"""Where a cluster differs from what an environment renders: what a server-side apply would change."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+from drydock.diff import Change, ObjectChange, yaml_difference
+from drydock.errors import ClusterError, UsageError
+from drydock.manifests import Manifest
+
+FIELD_MANAGER = "drydock-diff"
+_NOT_FOUND = 404
+_VOLATILE = ("managedFields", "resourceVersion", "generation", "uid", "creationTimestamp")
+
+Fields = Mapping[str, Any]
+
+
+def drift(kubeconfig: Path | None, manifests: Sequence[Manifest], namespace: str) -> tuple[ObjectChange, ...]:
+    """Objects that are missing in a cluster, or that an apply would change; nothing is changed.
+
+    The API server itself says what it would make of each object (a dry run), so defaults are no difference.
+
+    Args:
+        kubeconfig: access to the cluster; None takes $KUBECONFIG or the default one, as kubectl does.
+        manifests: what is wanted.
+        namespace: of objects that name none.
+
+    Raises:
+        UsageError: there is no kubeconfig.
+        ClusterError: the API server refuses or does not answer.
+    """
+    from kubernetes import config, dynamic
+    from kubernetes.client.exceptions import ApiException
+    from urllib3.exceptions import HTTPError
+
+    try:
+        cluster = dynamic.DynamicClient(
+            config.new_client_from_config(config_file=str(kubeconfig) if kubeconfig else None)
+        )
+        return tuple(change for each in manifests for change in _differences(cluster, each, namespace))
+    except config.ConfigException as error:
+        raise UsageError(
+            f"no access to a cluster: {error}", remedy="Give --kubeconfig, or set KUBECONFIG as for kubectl."
+        ) from error
+    except ApiException as error:
+        raise ClusterError(f"the API server answered {error.status}: {error.body or error.reason}") from error
+    except HTTPError as error:
+        raise ClusterError(
+            f"the API server does not answer: {error}", remedy="Is the kubeconfig the right one?"
+        ) from error
+
+
+def _differences(cluster: Any, manifest: Manifest, namespace: str) -> Iterator[ObjectChange]:
+    from kubernetes.client.exceptions import ApiException
+    from kubernetes.dynamic.exceptions import ResourceNotFoundError
+
+    content = deepcopy(dict(manifest.content))
+    try:
+        resource = cluster.resources.get(api_version=manifest.api_version, kind=manifest.kind)
+        place = {"namespace": manifest.namespace or namespace} if resource.namespaced else {}
+        live = resource.get(name=manifest.name, **place).to_dict()
+    except (ResourceNotFoundError, ApiException) as error:
+        if isinstance(error, ApiException) and error.status != _NOT_FOUND:
+            raise
+        yield ObjectChange(Change.ADDED, manifest.identity, manifest.chart, yaml_difference(None, content))
+        return
+    options = {"field_manager": FIELD_MANAGER, "force_conflicts": True, "dry_run": "All"}
+    wanted = resource.server_side_apply(body=content, name=manifest.name, **options, **place).to_dict()
+    before, after = _settled(live), _settled(wanted)
+    if before != after:
+        yield ObjectChange(Change.CHANGED, manifest.identity, manifest.chart, yaml_difference(before, after))
+
+
+def _settled(content: Fields) -> dict[str, Any]:
+    """An object without what changes with every write."""
+    metadata = {key: value for key, value in content["metadata"].items() if key not in _VOLATILE}
+    return {**{key: value for key, value in content.items() if key != "status"}, "metadata": metadata}
