@@ -7,7 +7,8 @@ The hub's pod. Declared helpers:
 
 {{- define "jupyterhub.hubZone" -}}
 {{- if and (eq .Values.hub.db.type "sqlite-pvc") (eq .Values.hub.db.pvc.accessMode "ReadWriteOnce") -}}
-{{- .Values.scheduling.corePods.zone | default ((.Values.global | default dict).zones | default list | first) -}}
+{{- $zones := (.Values.global | default dict).zones | default list -}}
+{{- .Values.scheduling.corePods.zone | default (first (append $zones "")) -}}
 {{- end -}}
 {{- end -}}
 

@@ -1,10 +1,11 @@
 """Every pod that an environment's objects lead to, also those that a controller makes from a custom resource."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+from drydock.documents import load_yaml
 from drydock.instance_types.quantity import Resources, add, amounts
 from drydock.manifests import Manifest
 
@@ -19,6 +20,8 @@ _ARGO_KINDS = {
 _ARGO_BODIES = ("container", "script", "containerSet")
 _ARGO_INHERITED = ("nodeSelector", "tolerations", "affinity")
 _COUNTS = ("replicas", "numOfHosts", "parallelism")
+POD_TEMPLATES = "drydock.dev/pod-templates"
+"""Annotation of a ConfigMap: its key with templates of the pods that a server makes for its users."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,7 @@ class PodUse:
         spec: the pod's spec as the API server would admit it but for what admission adds.
         labels, annotations: of the pod.
         replicas: how many pods alike, 0 when switched off.
+        claims: specs by name of claims that come with the pod, where the object does not hold them as Kubernetes does.
     """
 
     manifest: Manifest
@@ -39,6 +43,7 @@ class PodUse:
     labels: Mapping[str, str]
     annotations: Mapping[str, str]
     replicas: int
+    claims: Mapping[str, Fields] = field(default_factory=dict)
 
     @property
     def is_daemon(self) -> bool:
@@ -68,6 +73,8 @@ def find_pods(manifests: Sequence[Manifest]) -> tuple[PodUse, ...]:
     for manifest in manifests:
         if manifest.kind in _ARGO_KINDS:
             found.extend(_argo_pods(manifest))
+        elif manifest.kind == "ConfigMap":
+            found.extend(_promised_pods(manifest))
         else:
             found.extend(_pods_below(manifest, manifest.content, (), 1))
     return tuple(found)
@@ -169,6 +176,16 @@ def _part(path: str) -> str:
     if path in ("spec", "spec.template.spec", "spec.jobTemplate.spec.template.spec"):
         return ""
     return path.removeprefix("spec.").removesuffix(".spec").removesuffix(".template")
+
+
+def _promised_pods(manifest: Manifest) -> Iterator[PodUse]:
+    """Pods that a server, such as a notebook hub, makes from templates in its ConfigMap, each counted once."""
+    key = (manifest.content["metadata"].get("annotations") or {}).get(POD_TEMPLATES)
+    text = (manifest.content.get("data") or {}).get(key)
+    document = load_yaml(text) if text else {}
+    claims = {each["metadata"]["name"]: each["spec"] for each in document.get("volumeClaimTemplates") or ()}
+    for pod in _pods_below(manifest, document, ("data", str(key)), 1):
+        yield replace(pod, claims=claims)
 
 
 def _argo_pods(manifest: Manifest) -> Iterator[PodUse]:

@@ -41,7 +41,8 @@ class Storage:
             claim = (volume.get("persistentVolumeClaim") or {}).get("claimName")
             ephemeral = (volume.get("ephemeral") or {}).get("volumeClaimTemplate")
             if claim:
-                found.append((claim, self.claims[claim].content.get("spec") or {} if claim in self.claims else {}))
+                made = self.claims[claim].content.get("spec") or {} if claim in self.claims else {}
+                found.append((claim, pod.claims.get(claim, made)))
             elif ephemeral:
                 found.append((volume["name"], ephemeral.get("spec") or {}))
         return found
