@@ -42,7 +42,7 @@ class Answer:
 
 def read_answer(exchange: Exchange, *, stream: bool, keep_text: bool = False) -> Answer:
     """Read an exchange that has ended, however it ended."""
-    outcome = exchange.outcome or Outcome.INTERRUPTED
+    outcome = Outcome.INTERRUPTED if exchange.outcome is None else exchange.outcome
     answer = Answer(outcome)
     if exchange.head is None or exchange.status != 200:  # noqa: PLR2004
         return answer

@@ -88,6 +88,8 @@ def _fork(plan: LoadPlan) -> tuple[int, int]:
             run_worker(plan, "127.0.0.1", int(port), with_parent=True)
         status = 0
     finally:
+        if status:
+            sys.excepthook(*sys.exc_info())
         sys.stderr.flush()
         os._exit(status)
 

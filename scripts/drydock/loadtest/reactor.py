@@ -7,18 +7,17 @@ for all: it asks the kernel which sockets have something, and keeps each read's 
 
 import errno
 import heapq
-import selectors
 import ssl
 import time
 from collections import deque
 from collections.abc import Callable
 from itertools import count
-from select import select
 
 import gevent
 
 from drydock.loadtest.connection import Connection
 from drydock.loadtest.exchange import Exchange
+from drydock.loadtest.poller import READ, WRITE, make_poller
 from drydock.loadtest.records import Outcome
 from drydock.loadtest.watch import Watch
 from drydock.loadtest.wire import MalformedError
@@ -30,7 +29,8 @@ _LONGEST_WAIT = 0.002
 _IDLE_SECONDS = 3.0
 """A kept connection older than that is not used again: uvicorn, and so vLLM, closes them after five."""
 _SPARE_TIME = 0.001
-_READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
+_ROUNDS_TO_NEXT = 2
+"""Turns of the hub in which a woken user comes to its next request; no waiting before it has."""
 _REFUSED = (errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ETIMEDOUT, errno.EHOSTDOWN)
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM)
 
@@ -56,12 +56,14 @@ class Reactor:
     ) -> None:
         self._connect = connect
         self._timeout, self._spare_work, self._watch = timeout, spare_work, watch
-        self._selector = selectors.DefaultSelector()
+        self._poller = make_poller()
+        self._connections: dict[int, Connection] = {}
         self._waiting: list[tuple[float, int, Exchange]] = []
         self._order = count()
         self._kept: deque[Connection] = deque()
         self._busy: dict[Connection, float] = {}
         self._stopped = False
+        self._settling = 0
 
     def submit(self, exchange: Exchange) -> None:
         """Have a request sent when it is due; its `wake` is called at the end."""
@@ -79,16 +81,22 @@ class Reactor:
     def run(self) -> None:
         """Work until stopped."""
         watch = self._watch
+        self._hub, self._me = gevent.get_hub(), gevent.getcurrent()
+        self._turn = self._hub.loop.timer(0.0)
         busy_since = clock()
         while not self._stopped:
             self._send_due()
-            ready = self._selector.select(0)
+            ready = self._poller.ready()
             if ready:
-                for key, events in ready:
-                    self._serve(key.data, events)
+                for fd, events in ready:
+                    self._serve(fd, events)
                 watch.batch(clock() - busy_since, len(ready))
                 busy_since = clock()
-                gevent.sleep(0)
+                self._let_others()
+                continue
+            if self._settling:
+                self._settling -= 1
+                self._let_others()
                 continue
             now = clock()
             self._expire(now)
@@ -97,12 +105,17 @@ class Reactor:
                 busy_since = now
                 continue
             if wait > 0:
-                woken = select([self._selector], (), (), wait)[0]
+                woken = self._poller.wait(wait)
                 busy_since = clock()
                 if not woken:
                     watch.overslept(busy_since - now - wait)
-            gevent.sleep(0)
+            self._let_others()
         self._give_up()
+
+    def _let_others(self) -> None:
+        """Give the hub one turn, in which it looks at its own sockets and timers; `sleep(0)` alone would not."""
+        self._turn.start(self._me.switch)
+        self._hub.switch()
 
     def _send_due(self) -> None:
         waiting = self._waiting
@@ -125,7 +138,7 @@ class Reactor:
             return
         self._busy[connection] = exchange.sent
         if connection.wants_write:
-            self._selector.modify(connection.fd, _READ | _WRITE, connection)
+            self._poller.also_write(connection.fd, True)
 
     def _kept_connection(self, now: float) -> Connection | None:
         while self._kept:
@@ -137,27 +150,30 @@ class Reactor:
 
     def _new_connection(self) -> Connection:
         connection = self._connect()
-        self._selector.register(connection.fd, _READ, connection)
+        self._connections[connection.fd] = connection
+        self._poller.add(connection.fd)
         return connection
 
-    def _serve(self, connection: Connection, events: int) -> None:
+    def _serve(self, fd: int, events: int) -> None:
+        connection = self._connections.get(fd)
+        if connection is None:
+            return
         exchange = connection.exchange
         if exchange is None:
             # whatever comes on a kept connection, its end above all, makes it useless
-            if connection in self._kept:
-                self._kept.remove(connection)
-                self._close(connection)
+            self._kept.remove(connection)
+            self._close(connection)
             return
         try:
-            if events & _WRITE:
+            if events & WRITE:
                 connection.flush()
                 if not connection.wants_write:
-                    self._selector.modify(connection.fd, _READ, connection)
-            if events & _READ:
+                    self._poller.also_write(fd, False)
+            if events & READ:
                 data = connection.read()
                 if data is None:
                     if connection.wants_write:
-                        self._selector.modify(connection.fd, _READ | _WRITE, connection)
+                        self._poller.also_write(fd, True)
                     return
                 now = clock()
                 if not data:
@@ -216,6 +232,7 @@ class Reactor:
     def _end(self, exchange: Exchange, outcome: Outcome) -> None:
         exchange.outcome = outcome
         exchange.finished = exchange.stamps[-1] if outcome in (Outcome.OK, Outcome.HTTP_ERROR) else clock()
+        self._settling = _ROUNDS_TO_NEXT
         exchange.wake()
 
     def _drop(self, connection: Connection) -> None:
@@ -223,7 +240,8 @@ class Reactor:
         self._close(connection)
 
     def _close(self, connection: Connection) -> None:
-        self._selector.unregister(connection.fd)
+        del self._connections[connection.fd]
+        self._poller.remove(connection.fd)
         connection.close()
 
     def _give_up(self) -> None:
@@ -238,7 +256,7 @@ class Reactor:
             exchange.outcome = Outcome.INTERRUPTED
             exchange.wake()
         self._waiting.clear()
-        self._selector.close()
+        self._poller.close()
 
 
 def _outcome(error: OSError, exchange: Exchange) -> Outcome:

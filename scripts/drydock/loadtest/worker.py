@@ -51,7 +51,7 @@ def run_worker(plan: LoadPlan, host: str, port: int, *, with_parent: bool) -> No
     runner.register_message(INTERRUPT, on_interrupt)
     gevent.signal_handler(signal.SIGTERM, load.interrupt)
     parent = os.getppid()
-    while not runner.greenlet.ready() and not (with_parent and os.getppid() != parent):
+    while len(runner.greenlet) and not (with_parent and os.getppid() != parent):
         runner.greenlet.join(timeout=1)
 
 
