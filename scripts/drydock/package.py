@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import io
 import tarfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +24,7 @@ class Archive:
 
 
 def package_charts(charts: AssembledCharts, folder: Path) -> tuple[Archive, ...]:
-    """Write every chart that can be installed, with dependencies and CRDs inside, and SHA256SUMS.
+    """Write every chart that can be installed, with dependencies and CRDs inside.
 
     `helm package` stamps each entry with the time of day; here time, owner and mode are fixed, so that two builds of
     the same commit can be compared by checksum. Library charts travel inside the others.
@@ -38,9 +39,13 @@ def package_charts(charts: AssembledCharts, folder: Path) -> tuple[Archive, ...]
         file = folder / f"{metadata['name']}-{metadata['version']}.tgz"
         file.write_bytes(content)
         archives.append(Archive(file, len(content), hashlib.sha256(content).hexdigest()))
-    sums = "".join(f"{each.sha256}  {each.file.name}\n" for each in archives)
-    (folder / "SHA256SUMS").write_text(sums)
     return tuple(archives)
+
+
+def write_checksums(folder: Path, files: Iterable[Path]) -> None:
+    """Write SHA256SUMS, which `sha256sum --check` reads."""
+    lines = (f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in sorted(files))
+    (folder / "SHA256SUMS").write_text("".join(lines))
 
 
 def _archive(chart: Path) -> bytes:

@@ -10,24 +10,35 @@ import click
     "-o", "--output", type=click.Path(path_type=Path, file_okay=False), default=Path("dist"), show_default=True
 )
 def command(output: Path) -> None:
-    """Write every chart as a .tgz with its dependencies and CRDs inside, and SHA256SUMS.
+    """Write every chart as a .tgz with its dependencies and CRDs inside, SHA256SUMS, and a bill of materials.
 
-    The same content gives the same bytes, on any machine and at any time.
+    sbom.cdx.json (CycloneDX) lists charts, the modules that CRDs come from, and the images of every environment. The
+    same content gives the same bytes, on any machine and at any time.
     """
     from rich.console import Console
     from rich.table import Table
 
     from drydock.charts import assemble_charts
-    from drydock.package import package_charts
+    from drydock.environments import load_environments
+    from drydock.images import used_images
+    from drydock.package import package_charts, write_checksums
     from drydock.progress import terminal_progress
     from drydock.project import Project
-    from drydock.toolchain import ensure_crds
+    from drydock.sbom import write_sbom
+    from drydock.toolchain import Toolchain, ensure, ensure_crds
 
     project = Project.discover()
     with terminal_progress() as progress:
         ensure_crds(project, progress)
+        helm = ensure(project, ["helm4"], progress)["helm4"]
+        charts = assemble_charts(project)
         with progress.step("Package the charts"):
-            archives = package_charts(assemble_charts(project), output)
+            archives = package_charts(charts, output)
+        with progress.step("List what is inside"):
+            used = (used_images(project, helm, charts, each) for each in load_environments(project, ()))
+            images = {image.upstream for each in used for image in each}
+            bill = write_sbom(output, charts.folder, archives, Toolchain.load(project), images)
+            write_checksums(output, [*(each.file for each in archives), bill])
     table = Table("archive", "KiB", "sha256")
     for each in archives:
         table.add_row(str(each.file), f"{each.size / 1024:.0f}", each.sha256[:16] + "…")
