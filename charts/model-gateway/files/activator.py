@@ -214,6 +214,7 @@ class Activator:
         timeout = aiohttp.ClientTimeout(total=self.limits.connect_seconds)
         while True:
             await asyncio.sleep(self.limits.look_seconds)
+            endpoint.url = self.read().get(endpoint.name, endpoint.url)
             try:
                 async with self.client.get(f"{endpoint.url}/health", timeout=timeout) as answer:
                     if answer.status == web.HTTPOk.status_code:

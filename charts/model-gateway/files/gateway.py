@@ -55,18 +55,18 @@ class Keyring:
 KEYRING = Keyring(KEYS)
 
 
-async def authenticate(request: Request, api_key: str) -> UserAPIKeyAuth:
-    """The limits of the key that a request carries; LiteLLM enforces them."""
-    master = os.environ["LITELLM_MASTER_KEY"]
-    if hmac.compare_digest(api_key.encode(), master.encode()):
-        return UserAPIKeyAuth(api_key=api_key, key_alias="master", user_role=LitellmUserRoles.PROXY_ADMIN)
-    name = KEYRING.name_of(api_key)
+async def authenticate(request: Request, api_key: str | None) -> UserAPIKeyAuth:
+    """The limits of the key that a request carries, if it carries one; LiteLLM enforces them."""
+    key = api_key or ""
+    if hmac.compare_digest(key.encode(), os.environ["LITELLM_MASTER_KEY"].encode()):
+        return UserAPIKeyAuth(api_key=key, key_alias="master", user_role=LitellmUserRoles.PROXY_ADMIN)
+    name = KEYRING.name_of(key)
     if name is None or name not in SETTINGS["keys"]:
         raise ProxyException("The API key is not known", type="auth_error", param="api_key", code=401)
     limits, share = SETTINGS["keys"][name], SETTINGS["share"]
     per_model = limits.get("perModel") or {}
     return UserAPIKeyAuth(
-        api_key=api_key,
+        api_key=key,
         key_alias=name,
         user_id=name,
         user_role=LitellmUserRoles.INTERNAL_USER,

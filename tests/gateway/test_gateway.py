@@ -1,0 +1,290 @@
+"""LiteLLM with this chart's additions, before simulated engines."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .conftest import Mount
+from .processes import (
+    CHAT,
+    QUESTION,
+    Answer,
+    Mounts,
+    NotYetError,
+    Running,
+    StartModel,
+    call,
+    entry,
+    free_port,
+    send,
+    start,
+    start_activator,
+    start_model,
+    until,
+)
+
+MASTER = "sk-master"
+KEYS = {"search": "sk-search", "chat": "sk-chat", "rich": "sk-rich"}
+StartGateway = Callable[..., Running]
+VALUES: dict[str, Any] = {
+    "replicas": 2,
+    "audit": {"stdout": True},
+    "redis": {"host": "127.0.0.1", "tls": False},
+    "models": {
+        "llama": {
+            "fallbacks": ["qwen"],
+            "prices": {"inputPerMillionTokens": 1_000_000, "outputPerMillionTokens": 1_000_000},
+        },
+        "external": {"url": "http://127.0.0.1:1", "requestsPerMinute": 2},
+    },
+    "modelKeySecrets": {"engine": ["api_key"]},
+    "keys": {
+        "search": {"models": ["llama", "sleeper"], "requestsPerMinute": 5},
+        "chat": {"perModel": {"qwen": {"requestsPerMinute": 2}}},
+        "rich": {"budget": {"amount": 1, "days": 10000}},
+    },
+}
+
+
+def _start(litellm: Path, mounts: Mounts, **environment: str) -> Running:
+    port, metrics = free_port(), free_port()
+    (mounts.folder / f"tmp{port}").mkdir()
+    own = {
+        "GATEWAY_FOLDER": str(mounts.folder),
+        "GATEWAY_LOOK_SECONDS": "0.5",
+        "GATEWAY_METRICS_PORT": str(metrics),
+        "LITELLM_MASTER_KEY": MASTER,
+        "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+        "TMPDIR": str(mounts.folder / f"tmp{port}"),
+        "PATH": f"{litellm}:/usr/bin:/bin",
+    }
+    command = [str(litellm / "python"), str(mounts.folder / "code/configuration.py")]
+    return start([*command, "--host", "127.0.0.1", "--port", str(port)], port, metrics, {**own, **environment})
+
+
+@pytest.fixture(scope="module")
+def ports() -> dict[str, int]:
+    return {name: free_port() for name in ("llama", "qwen", "sleeper")}
+
+
+@pytest.fixture(scope="module")
+def mounts(mount: Mount, ports: dict[str, int], redis: int) -> Mounts:
+    found = mount({**VALUES, "redis": {**VALUES["redis"], "port": redis}}, KEYS)
+    found.write("model-keys/engine/api_key", "engine-key")
+    found.catalogue(_catalogue(ports))
+    return found
+
+
+def _catalogue(ports: dict[str, int]) -> dict[str, Any]:
+    return {
+        "llama": entry(ports["llama"], "llama", apiKeySecret={"name": "engine", "key": "api_key"}),
+        "qwen": entry(ports["qwen"], "qwen"),
+        "sleeper": entry(ports["sleeper"], "sleeper", scaleToZero=True),
+    }
+
+
+@pytest.fixture(scope="module")
+def redis(litellm: Path) -> Iterator[int]:
+    """A server that speaks Redis's protocol; its port."""
+    port = free_port()
+    script = (
+        "from fakeredis import TcpFakeServer\n"
+        f"server = TcpFakeServer(('127.0.0.1', {port}), server_type='redis')\n"
+        "print('up', flush=True)\nserver.serve_forever()\n"
+    )
+    running = start([str(litellm / "python"), "-c", script], port, port, {})
+    _printed(running, "up")
+    yield port
+    running.end()
+
+
+@until
+def _printed(running: Running, text: str) -> None:
+    if text not in running.log:
+        raise NotYetError(running.log)
+
+
+@pytest.fixture(scope="module")
+def gateway(litellm: Path, mounts: Mounts, ports: dict[str, int]) -> Iterator[Running]:
+    """One replica, with an activator and two models that are up."""
+    activator = start_activator(mounts)
+    settings = mounts.settings()
+    mounts.change_settings(activator={**settings["activator"], "url": f"http://127.0.0.1:{activator.port}"})
+    engines = [
+        start_model(ports["llama"], "llama", VLLM_API_KEY="engine-key"),
+        start_model(ports["qwen"], "qwen"),
+    ]
+    running = _start(litellm, mounts)
+    for each in engines:
+        each.up("/health")
+    running.up("/health/readiness")
+    yield running
+    for each in (running, activator, *engines):
+        each.end()
+
+
+def _ask(gateway: Running, key: str, model: str, **others: Any) -> Answer:
+    return call(gateway.port, "POST", CHAT, {"model": model, **QUESTION, **others}, key)
+
+
+def _audit(gateway: Running) -> list[Any]:
+    return [json.loads(line) for line in gateway.lines if line.startswith('{"log": "audit"')]
+
+
+def test_models_of_the_catalogue_and_of_the_values_are_served(gateway: Running) -> None:
+    found = call(gateway.port, "GET", "/v1/models", key=MASTER).json["data"]
+    assert {each["id"] for each in found} == {"llama", "qwen", "sleeper", "external"}
+    answer = _ask(gateway, MASTER, "llama")
+    assert answer.json["model"] == "llama"
+    assert answer.json["choices"][0]["message"]["content"]
+
+
+def test_only_known_keys_may_send_requests_and_only_to_their_models(gateway: Running) -> None:
+    assert _ask(gateway, "sk-unknown", "llama").status == 401
+    assert call(gateway.port, "POST", CHAT, {"model": "llama", **QUESTION}).status == 401
+    refused = _ask(gateway, KEYS["search"], "qwen")
+    assert refused.status == 403
+    assert "key not allowed to access model" in refused.text
+    assert call(gateway.port, "POST", "/key/generate", {}, KEYS["search"]).status == 403
+
+
+def test_a_key_gets_no_more_requests_than_its_limit(gateway: Running) -> None:
+    statuses = [_ask(gateway, KEYS["search"], "llama").status for _ in range(12)]
+    # The minute may turn in between.
+    assert 429 in statuses
+    assert statuses.count(200) <= 10
+    assert _ask(gateway, KEYS["chat"], "llama").status == 200
+
+
+def test_a_key_gets_no_more_of_a_model_than_its_limit_there(gateway: Running) -> None:
+    statuses = [_ask(gateway, KEYS["chat"], "qwen").status for _ in range(6)]
+    assert 429 in statuses
+    assert _ask(gateway, MASTER, "qwen").status == 200
+
+
+def test_replicas_spend_a_budget_together(litellm: Path, gateway: Running, mounts: Mounts) -> None:
+    second = _start(litellm, mounts)
+    second.up("/health/readiness")
+    assert _ask(second, KEYS["rich"], "llama").status == 200
+    _refused(gateway)
+    second.end()
+
+
+@until
+def _refused(gateway: Running) -> None:
+    answer = _ask(gateway, KEYS["rich"], "llama")
+    if answer.status != 429:
+        raise NotYetError(answer.text)
+    assert "The budget of key rich is spent: 1 in 10000 days" in answer.text
+
+
+def test_another_model_answers_where_one_is_gone(gateway: Running, mounts: Mounts, ports: dict[str, int]) -> None:
+    whole = _catalogue(ports)
+    mounts.catalogue({**whole, "llama": {**whole["llama"], "url": f"http://127.0.0.1:{free_port()}"}})
+    _answered_by(gateway, "llama", "qwen")
+    mounts.catalogue(whole)
+    _answered_by(gateway, "llama", "llama")
+
+
+@until
+def _answered_by(gateway: Running, asked: str, expected: str) -> None:
+    answer = _ask(gateway, MASTER, asked)
+    if answer.status != 200 or answer.json["model"] != expected:
+        raise NotYetError(answer.text)
+
+
+def test_a_model_that_comes_is_served_without_a_restart(
+    gateway: Running, mounts: Mounts, ports: dict[str, int]
+) -> None:
+    assert _ask(gateway, MASTER, "new").status == 400
+    mounts.catalogue({**_catalogue(ports), "new": {**entry(ports["qwen"], "new"), "names": ["qwen", "new"]}})
+    _lists(gateway, "new", there=True)
+    mounts.catalogue(_catalogue(ports))
+    _lists(gateway, "new", there=False)
+
+
+@until
+def _lists(gateway: Running, name: str, *, there: bool) -> None:
+    found = {each["id"] for each in call(gateway.port, "GET", "/v1/models", key=MASTER).json["data"]}
+    if (name in found) is not there:
+        raise NotYetError(str(found))
+
+
+def test_a_key_that_is_replaced_counts_no_more(gateway: Running, mounts: Mounts) -> None:
+    assert call(gateway.port, "GET", "/v1/models", key=KEYS["chat"]).status == 200
+    mounts.write("keys/chat", "sk-replaced")
+    _refuses(gateway, KEYS["chat"])
+    assert call(gateway.port, "GET", "/v1/models", key="sk-replaced").status == 200
+    mounts.write("keys/chat", KEYS["chat"])
+
+
+@until
+def _refuses(gateway: Running, key: str) -> None:
+    if (status := call(gateway.port, "GET", "/v1/models", key=key).status) != 401:
+        raise NotYetError(str(status))
+
+
+def test_a_request_wakes_a_model_that_sleeps(gateway: Running, ports: dict[str, int], models: StartModel) -> None:
+    body = {"model": "sleeper", **QUESTION}
+    waiting = send(gateway.port, CHAT, body, MASTER)
+    streamed = send(gateway.port, CHAT, {**body, "stream": True}, MASTER)
+    models(ports["sleeper"], "sleeper")
+    assert waiting.answer().status == 200
+    events = streamed.answer().text.strip().split("\n\n")
+    assert events[-1] == "data: [DONE]"
+    assert len(events) > 2
+
+
+def test_the_audit_log_tells_who_asked_what_but_not_the_words(gateway: Running) -> None:
+    answer = _ask(gateway, KEYS["chat"], "llama")
+    assert answer.status == 200
+    done = _written(gateway, key="chat", status="success", model="llama")
+    assert done["promptTokens"] > 0
+    assert done["completionTokens"] > 0
+    assert done["cost"] == done["promptTokens"] + done["completionTokens"]
+    assert len(done["keyHash"]) == 64
+    _ask(gateway, KEYS["search"], "qwen")
+    assert _written(gateway, key=None, status="failure", code=403)["model"] == "qwen"
+    assert QUESTION["messages"][0]["content"] not in gateway.log
+    assert not any(key in gateway.log for key in (*KEYS.values(), MASTER, "engine-key"))
+
+
+@until
+def _written(gateway: Running, **expected: Any) -> Any:
+    for each in reversed(_audit(gateway)):
+        if expected.items() <= each.items():
+            return each
+    raise NotYetError(gateway.log)
+
+
+def test_with_content_prompts_and_answers_are_written_too(
+    litellm: Path, mount: Mount, gateway: Running, ports: dict[str, int]
+) -> None:
+    mounts = mount({"audit": {"stdout": True, "content": True}})
+    mounts.catalogue({"qwen": _catalogue(ports)["qwen"]})
+    second = _start(litellm, mounts)
+    second.up("/health/readiness")
+    assert _ask(second, MASTER, "qwen").status == 200
+    entry_ = _written(second, key="master", status="success")
+    assert entry_["prompt"] == QUESTION["messages"]
+    assert entry_["response"]["choices"]
+    second.end()
+
+
+def test_metrics_have_a_door_of_their_own(gateway: Running) -> None:
+    _ask(gateway, MASTER, "qwen")
+    text = call(gateway.look_port, "GET", "/metrics").text
+    assert 'litellm_proxy_total_requests_metric_total{api_key_alias="' in text
+    assert call(gateway.port, "GET", "/metrics").status == 401
+
+
+def test_a_model_whose_key_is_not_mounted_is_told(litellm: Path, mount: Mount, ports: dict[str, int]) -> None:
+    mounts = mount({})
+    mounts.catalogue({"llama": _catalogue(ports)["llama"]})
+    running = _start(litellm, mounts)
+    assert running.process.wait(60) == 1
+    _printed(running, "Model llama asks for the API key in Secret engine, key api_key, which is not mounted")
+    _printed(running, "modelKeySecrets")
