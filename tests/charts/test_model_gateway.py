@@ -1,0 +1,242 @@
+"""The gateway's objects. What its Python files do is in tests/gateway."""
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from drydock.errors import RenderError
+from drydock.manifests import Manifest
+from drydock.project import UMBRELLA
+from drydock.pytest_plugin import RenderChart
+
+from .objects import by_name
+
+CHART = "model-gateway"
+GATEWAY = "genai-model-gateway"
+ACTIVATOR = f"{GATEWAY}-activator"
+ASLEEP = {"autoscaling": {"enabled": True, "kind": "ScaledObject", "minReplicas": 0}}
+WITH_MODELS: dict[str, Any] = {
+    "global": {"clusterName": "dev"},
+    CHART: {"enabled": True},
+    "vllm": {
+        "models": {
+            "small": {"source": {"huggingFace": {"id": "org/small"}, "size": "15Gi"}, **ASLEEP},
+            "large": {
+                "source": {"huggingFace": {"id": "org/large"}, "size": "15Gi"},
+                "engine": {"servedModelName": "large-v2", "loraAdapters": {"sql": {"path": "org/sql"}, "gone": None}},
+                "apiKeySecret": {"name": "engine"},
+            },
+        }
+    },
+}
+
+
+def _settings(manifests: Iterable[Manifest]) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(by_name(manifests, "ConfigMap")[GATEWAY]["data"]["settings.json"])
+    return found
+
+
+def _pod(manifests: Iterable[Manifest], name: str = GATEWAY) -> Any:
+    return by_name(manifests, "Deployment")[name]["spec"]["template"]["spec"]
+
+
+def _volumes(manifests: Iterable[Manifest], name: str = GATEWAY) -> dict[str, Any]:
+    return {each["name"]: each for each in _pod(manifests, name)["volumes"]}
+
+
+def _policy(manifests: Iterable[Manifest], name: str) -> Any:
+    return by_name(manifests, "NetworkPolicy")[name]["spec"]
+
+
+def _ports(rule: Mapping[str, Any]) -> set[int]:
+    return {each["port"] for each in rule.get("ports", [])}
+
+
+def test_it_finds_the_models_of_its_release_and_needs_none(render_chart: RenderChart) -> None:
+    manifests = render_chart(UMBRELLA, WITH_MODELS)
+    for name in GATEWAY, ACTIVATOR:
+        reference = _volumes(manifests, name)["catalogue"]["configMap"]
+        assert reference["optional"] is True
+        catalogue = json.loads(by_name(manifests, "ConfigMap")[reference["name"]]["data"]["models.json"])
+    assert catalogue == {
+        "small": {"names": ["small"], "url": "http://genai-vllm-small.genai:8000", "scaleToZero": True},
+        "large": {
+            "names": ["large-v2", "sql"],
+            "url": "http://genai-vllm-large.genai:8000",
+            "scaleToZero": False,
+            "apiKeySecret": {"name": "engine", "key": "api_key"},
+        },
+    }
+    assert set(catalogue) == {name.removeprefix("genai-vllm-") for name in _model_services(manifests)}
+
+
+def _model_services(manifests: Iterable[Manifest]) -> set[str]:
+    return {each.name for each in manifests if each.kind == "Service" and each.chart == "vllm"}
+
+
+def test_what_wakes_a_model_is_counted_where_its_requests_wait(render_chart: RenderChart) -> None:
+    manifests = render_chart(UMBRELLA, WITH_MODELS)
+    (scaled,) = by_name(manifests, "ScaledObject").values()
+    assert scaled["spec"]["minReplicaCount"] == 0
+    (trigger,) = (each for each in scaled["spec"]["triggers"] if each["name"] == "requests")
+    url = urlsplit(trigger["metadata"]["url"])
+    assert (url.hostname, url.path) == (f"{ACTIVATOR}.genai", "/models/small")
+    service = by_name(manifests, "Service")[ACTIVATOR]["spec"]
+    (container,) = _pod(manifests, ACTIVATOR)["containers"]
+    named = {each["name"]: each["containerPort"] for each in container["ports"]}
+    # KEDA asks each pod, at the number of the Service's port.
+    assert {each["port"] for each in service["ports"] if named[each["targetPort"]] == each["port"]} == {8080, url.port}
+    assert trigger["metadata"]["aggregateFromKubeServiceEndpoints"] == "true"
+    assert trigger["metadata"]["aggregationType"] == "sum"
+    assert url.port in {port for rule in _policy(manifests, ACTIVATOR)["ingress"] for port in _ports(rule)}
+    assert _settings(manifests)["activator"]["url"] == f"http://{ACTIVATOR}.genai:8080"
+
+
+def test_prometheus_or_the_pods_themselves_tell_of_the_engine(render_chart: RenderChart) -> None:
+    def triggers(**keda: Any) -> dict[str, Any]:
+        values = {"autoscaling": {"enabled": True, "kind": "ScaledObject", "minReplicas": 1, "keda": keda}}
+        model = {"source": {"huggingFace": {"id": "org/small"}, "size": "15Gi"}, **values}
+        (scaled,) = by_name(render_chart("vllm", {"models": {"small": model}}), "ScaledObject").values()
+        return {each["name"]: each for each in scaled["spec"]["triggers"]}
+
+    of_pods = triggers()
+    assert set(of_pods) == {"requests-waiting", "kv-cache"}
+    assert of_pods["requests-waiting"]["metadata"]["valueLocation"] == 'vllm:num_requests_waiting{model_name="small"}'
+    assert of_pods["requests-waiting"]["metricType"] == "AverageValue"
+    assert of_pods["kv-cache"]["metricType"] == "Value"
+    asked = triggers(source="prometheus", prometheusAddress="http://prometheus:9090", triggers={"kv-cache": None})
+    assert set(asked) == {"requests-waiting"}
+    assert asked["requests-waiting"]["metadata"] == {
+        "serverAddress": "http://prometheus:9090",
+        "query": 'sum(vllm:num_requests_waiting{model_name="small"})',
+        "threshold": "5",
+    }
+
+
+def test_keys_are_mounted_and_nothing_secret_is_rendered(render_chart: RenderChart) -> None:
+    values = {"keys": {"search": {}, "chat": {}, "gone": None}, "modelKeySecrets": {"engine.keys": ["api_key"]}}
+    manifests = render_chart(CHART, values)
+    assert not by_name(manifests, "Secret")
+    volumes = _volumes(manifests)
+    assert volumes["keys"]["secret"] == {
+        "secretName": "model-gateway-keys",
+        "items": [{"key": "chat", "path": "chat"}, {"key": "search", "path": "search"}],
+    }
+    assert volumes["model-key-engine-keys"]["secret"]["secretName"] == "engine.keys"
+    (container,) = _pod(manifests)["containers"]
+    paths = {each["mountPath"]: each["name"] for each in container["volumeMounts"]}
+    assert paths["/etc/gateway/model-keys/engine.keys"] == "model-key-engine-keys"
+    (master,) = (each for each in container["env"] if each["name"] == "LITELLM_MASTER_KEY")
+    assert master["valueFrom"] == {"secretKeyRef": {"name": "model-gateway", "key": "master_key"}}
+    assert "keys" not in _volumes(manifests, ACTIVATOR)
+
+
+def test_replicas_without_redis_share_the_limits(render_chart: RenderChart) -> None:
+    assert _settings(render_chart(CHART, {"replicas": 3}))["share"] == 3
+    assert _settings(render_chart(CHART, {"replicas": 3, "redis": {"host": "redis.example"}}))["share"] == 1
+
+
+def test_only_what_is_needed_reaches_and_is_reached(render_chart: RenderChart) -> None:
+    manifests = render_chart(CHART)
+    gateway = _policy(manifests, GATEWAY)
+    assert [(_ports(rule), rule["from"]) for rule in gateway["ingress"]] == [
+        ({4000}, [{"podSelector": {}}]),
+        ({9090}, [{"namespaceSelector": {}}]),
+    ]
+    assert [_ports(rule) for rule in gateway["egress"]] == [{53}, {8000}, {8080}]
+    activator = _policy(manifests, ACTIVATOR)
+    assert [_ports(rule) for rule in activator["egress"]] == [{53}, {8000}]
+    (requests, _) = activator["ingress"]
+    (peer,) = requests["from"]
+    assert peer["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "gateway"
+    closed = render_chart(
+        CHART, {"networkPolicy": {"ingress": {"same-namespace": None}, "metrics": {"any-namespace": None}}}
+    )
+    assert _policy(closed, GATEWAY)["ingress"] == []
+    assert len(_policy(closed, ACTIVATOR)["ingress"]) == 1
+    more = {
+        "models": {"a": {"url": "https://a.example"}, "b": {"url": "http://b:9000/x"}},
+        "audit": {"s3": {"bucket": "logs"}},
+        "redis": {"host": "redis.example"},
+        "database": {"urlSecret": {"name": "litellm"}},
+    }
+    wider = _policy(render_chart(CHART, more), GATEWAY)["egress"]
+    assert [_ports(rule) for rule in wider[3:]] == [{443}, {9000}, {6379}, {5432}]
+
+
+def test_pods_are_restricted_and_survive_drains(render_chart: RenderChart) -> None:
+    manifests = render_chart(CHART)
+    for name in GATEWAY, ACTIVATOR:
+        pod = _pod(manifests, name)
+        assert pod["automountServiceAccountToken"] is False
+        assert pod["enableServiceLinks"] is False
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert pod["topologySpreadConstraints"]
+        assert pod["terminationGracePeriodSeconds"] > 15 + 300
+        (container,) = pod["containers"]
+        assert container["securityContext"]["readOnlyRootFilesystem"] is True
+        assert container["resources"]["limits"]["memory"]
+        assert container["readinessProbe"]
+    assert set(by_name(manifests, "PodDisruptionBudget")) == {GATEWAY, ACTIVATOR}
+    assert set(by_name(render_chart(CHART, {"replicas": 1}), "PodDisruptionBudget")) == {ACTIVATOR}
+    assert {each["spec"]["type"] for each in by_name(manifests, "Service").values()} == {"ClusterIP"}
+    assert not by_name(manifests, "Role") | by_name(manifests, "ClusterRole")
+
+
+def test_changed_settings_restart_the_pods(render_chart: RenderChart) -> None:
+    def checksum(values: Mapping[str, Any]) -> str:
+        pod = by_name(render_chart(CHART, values), "Deployment")[GATEWAY]["spec"]["template"]
+        found: str = pod["metadata"]["annotations"]["checksum/settings"]
+        return found
+
+    assert checksum({"retries": 1}) != checksum({"retries": 3})
+
+
+def test_without_the_activator_nothing_of_it_is_left(render_chart: RenderChart) -> None:
+    manifests = render_chart(CHART, {"activator": {"enabled": False}})
+    assert ACTIVATOR not in {each.name for each in manifests}
+    assert [_ports(rule) for rule in _policy(manifests, GATEWAY)["egress"]] == [{53}, {8000}]
+
+
+def test_both_helms_give_the_same_objects(render_chart: RenderChart) -> None:
+    values = {"keys": {"b": {}, "a": {}}, "models": {"z": {"url": "http://z:1"}, "y": {"url": "http://y:1"}}}
+    assert render_chart(CHART, values, helm="helm3") == render_chart(CHART, values, helm="helm4")
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"keys": {"a": {"budget": {"amount": 1, "days": 1}}}}, r"keys\.a\.budget: .* set redis\.host"),
+        ({"models": {"a": {"budget": {"amount": 1, "days": 1}}}}, r"models\.a\.budget: .* set redis\.host"),
+        (
+            {"keys": {"a": {}}, "database": {"urlSecret": {"name": "db"}}},
+            "keys: with a database LiteLLM keeps the keys",
+        ),
+        (
+            {"models": {"a": {"url": "http://a:1", "apiKeySecret": {"name": "s", "key": "k"}}}},
+            r"models\.a\.apiKeySecret: .* set modelKeySecrets\.s to \[k\]",
+        ),
+        (
+            {"models": {"a": {"url": "http://a:1", "scaleToZero": True}}, "activator": {"enabled": False}},
+            r"models\.a\.scaleToZero: nothing would hold its requests",
+        ),
+        ({"keys": {"a": {"requestPerMinute": 1}}}, "/keys/a.*additional properties 'requestPerMinute' not allowed"),
+        ({"image": {"tag": "latest"}}, "latest can change under a running release"),
+    ],
+)
+def test_settings_that_cannot_work(render_chart: RenderChart, values: Mapping[str, Any], reason: str) -> None:
+    with pytest.raises(RenderError, match=f"(?s){reason}"):
+        render_chart(CHART, values)
+
+
+def test_an_autoscaler_of_kubernetes_keeps_a_pod(render_chart: RenderChart) -> None:
+    model = {
+        "source": {"huggingFace": {"id": "org/a"}, "size": "1Gi"},
+        "autoscaling": {"enabled": True, "minReplicas": 0},
+    }
+    with pytest.raises(RenderError, match=r"autoscaling\.minReplicas: a HorizontalPodAutoscaler keeps one pod"):
+        render_chart("vllm", {"models": {"a": model}})
