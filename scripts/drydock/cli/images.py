@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 import click
 
 from drydock.cli.options import EnvironmentName, one_environment, stack_options
+from drydock.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from drydock.images import UsedImage
+    from drydock.registries import Resolved
 
 
 @click.command("images")
@@ -26,7 +28,22 @@ if TYPE_CHECKING:
     show_default=True,
     help="For people, machines, `skopeo sync --src yaml`, or a shell that runs `skopeo copy`.",
 )
-def command(environment: str, files: tuple[Path, ...], set_values: tuple[str, ...], form: str) -> None:
+@click.option("--resolve", "resolved", is_flag=True, help="Ask the registries, and print values that pin each image.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="With --resolve: write the values to FILE instead of printing them.",
+)
+def command(
+    environment: str,
+    files: tuple[Path, ...],
+    set_values: tuple[str, ...],
+    form: str,
+    resolved: bool,
+    output: Path | None,
+) -> int:
     r"""List every image of ENVIRONMENT with the charts that use it and the architectures of the nodes it runs on.
 
     Also those in pods that a controller makes: of Ray clusters, workflows, notebooks.
@@ -35,10 +52,14 @@ def command(environment: str, files: tuple[Path, ...], set_values: tuple[str, ..
     redirects, from where it is published to where the pods look for it. `skopeo-sync` prints a source file; with
     `--scoped` it mirrors the images under REGISTRY/their own registry/.
 
+    `--resolve` turns tags into digests, as the registries have them now, and prints a values file to stack on top. It
+    ends with status 1 when an image is not there, or not for an architecture that its pods can get.
+
     \b
     Examples:
       drydock images prod
       drydock images airgap --format skopeo-copy | sh
+      drydock images prod --resolve -o values/digests/prod.yaml
       drydock images prod --format skopeo-sync > images.yaml
       skopeo sync --scoped --src yaml --dest docker images.yaml registry.example.com/mirror
     """
@@ -48,12 +69,48 @@ def command(environment: str, files: tuple[Path, ...], set_values: tuple[str, ..
     from drydock.project import Project
     from drydock.toolchain import ensure
 
+    if output and not resolved:
+        raise UsageError("-o writes what --resolve finds", remedy="Give --resolve too, or redirect the output.")
     project = Project.discover()
     stack = one_environment(project, environment, files, set_values)
     with terminal_progress() as progress:
-        helm = ensure(project, ["helm4"], progress)["helm4"]
-        images = used_images(project, helm, assemble_charts(project), stack)
-    _write(images, form)
+        tools = ensure(project, ["helm4", *(["crane"] if resolved else [])], progress)
+        charts = assemble_charts(project)
+        images = used_images(project, tools["helm4"], charts, stack)
+        if not resolved:
+            _write(images, form)
+            return 0
+        from drydock.image_values import digest_values, image_keys
+        from drydock.registries import resolve
+
+        with progress.step("Ask the registries"):
+            found, missing = resolve(tools["crane"], (each.image for each in images))
+    keys = image_keys(project, charts, stack)
+    digests = {each.upstream: found[each.image].digest for each in images if each.image in found}
+    wrong = [f"{image}: {reason}" for image, reason in missing.items()]
+    wrong += [
+        f"{each.image} does not exist for {', '.join(lacking)}"
+        for each in images
+        if each.image in found and (lacking := sorted({*each.architectures} - {*found[each.image].architectures}))
+    ]
+    unset = [image for image in digests if image not in keys and "@" not in image]
+    _write_values(digest_values(keys, digests), found.values(), output)
+    for each in (*wrong, *(f"{image}: no value of the environment names it, so none can pin it" for image in unset)):
+        click.echo(f"warning: {each}", err=True)
+    return int(bool(wrong))
+
+
+def _write_values(values: "Mapping[str, object]", found: "Iterable[Resolved]", output: Path | None) -> None:
+    import yaml
+
+    facts = "".join(f"#   {each.image} {', '.join(each.architectures)}\n" for each in found)
+    text = f"# Digests as the registries had them; architectures:\n{facts}{yaml.safe_dump(dict(values))}"
+    if output is None:
+        click.echo(text, nl=False)
+    else:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.write_text(text)
+        click.echo(f"written to {output}", err=True)
 
 
 def _write(images: "Sequence[UsedImage]", form: str) -> None:
