@@ -53,9 +53,7 @@ def ensure_older_crds(project: Project, owner: str, progress: Progress) -> Path:
 
 def crds_key(sources: Mapping[str, Source]) -> str:
     """Changes with the content of any of the CRDs."""
-    pins = "\0".join(
-        " ".join((owner, each.checksum, each.path, *each.only)) for owner, each in sorted(sources.items())
-    )
+    pins = "\0".join(" ".join((owner, each.checksum, each.path, *each.only)) for owner, each in sorted(sources.items()))
     return hashlib.sha256(f"{_FORM}\0{pins}".encode()).hexdigest()[:_KEY_LENGTH]
 
 
