@@ -6,6 +6,7 @@ import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count, cycle
+from math import isnan
 from typing import Any
 
 import gevent
@@ -47,7 +48,7 @@ class Load:
         self.begun = Event()
         self._head = request_head(plan.target)
         self._turns_can_follow = plan.workload.turns > 1 or plan.workload.dataset is not None
-        self._end = 0.0
+        self.end = 0.0
         self._open = 0
         self._interrupted = False
 
@@ -55,7 +56,7 @@ class Load:
         """Send from `start` on, of the monotonic clock, as the worker of that number."""
         plan = self.plan
         self.start, self.worker = start, worker
-        self._end = start + plan.stage.sending_seconds
+        self.end = start + plan.stage.sending_seconds
         self._numbers = count(worker, plan.processes)
         self.recorder = Recorder(stream=plan.target.stream, models=self.prompts.models, worker=worker)
         self.reactor = Reactor(
@@ -64,16 +65,24 @@ class Load:
             spare_work=self.recorder.spare_work,
             watch=self.watch,
         )
-        gevent.spawn(self.reactor.run)
+        self._reading = gevent.spawn(self.reactor.run)
         gevent.sleep(max(0.0, start - clock() - _AHEAD_SECONDS))
         self.watch.start()
         self.begun.set()
 
     def finish(self) -> None:
-        """Wait until all conversations are over, then stop."""
+        """Wait until all conversations are over, then stop.
+
+        Raises:
+            DrydockError: the reactor broke.
+        """
         gevent.sleep(max(0.0, self.start - clock()) + 0.01)
         while self._open and not self._interrupted:
             gevent.sleep(0.01)
+            if self._reading.ready():
+                raise DrydockError(
+                    f"the load generator broke: {self._reading.exception!r}", remedy="please report this"
+                )
         self.watch.stop()
         self.reactor.stop()
         while self._open:
@@ -99,7 +108,7 @@ class Load:
 
     def next_number(self) -> int | None:
         """Of the next conversation of a closed loop; None when it is over."""
-        if self._interrupted or clock() >= self._end:
+        if self._interrupted or clock() >= self.end:
             return None
         number = next(self._numbers)
         most = self.plan.stage.max_conversations
@@ -110,9 +119,11 @@ class Load:
         with self.source():
             conversation = self.prompts.conversation(number)
             for turn in range(conversation.turns):
-                if turn and (due >= self._end or self._interrupted):
+                if turn and (due >= self.end or self._interrupted):
                     break
                 exchange = self._exchange(conversation, turn, due)
+                if isnan(exchange.sent):
+                    break
                 if self._turns_can_follow:
                     self._read_now(exchange, conversation, number, turn)
                 else:
@@ -127,12 +138,9 @@ class Load:
         hub, me = gevent.get_hub(), gevent.getcurrent()
         request = request_bytes(self._head, conversation.body(turn))
         exchange = Exchange(request, due, lambda: hub.loop.run_callback(me.switch))
-        if self._interrupted:
-            exchange.outcome = Outcome.INTERRUPTED
-            return exchange
-        self.recorder.sent += 1
-        self.reactor.submit(exchange)
-        hub.switch()
+        if not self._interrupted:
+            self.reactor.submit(exchange)
+            hub.switch()
         return exchange
 
     def _read_now(self, exchange: Exchange, conversation: Conversation, number: int, turn: int) -> None:
@@ -185,7 +193,7 @@ class ClosedUser(_LoadUser):
         self._source = self.load.source()
         self._source.__enter__()
         self._free = self.load.start
-        gevent.sleep(max(0.0, self._free - clock() - 0.002))
+        gevent.sleep(max(0.0, self._free - clock() - 0.01))
 
     def on_stop(self) -> None:
         """Nothing more will come."""
@@ -220,7 +228,7 @@ class OpenUser(_LoadUser):
                     break
                 gevent.spawn(load.converse, number, due)
             else:
-                gevent.sleep(max(0.0, load._end - clock()))
+                gevent.sleep(max(0.0, load.end - clock()))
         raise StopUser
 
 

@@ -253,7 +253,6 @@ class Reactor:
         for exchange in under_way:
             self._end(exchange, Outcome.INTERRUPTED)
         for _, _, exchange in self._waiting:
-            exchange.outcome = Outcome.INTERRUPTED
             exchange.wake()
         self._waiting.clear()
         self._poller.close()

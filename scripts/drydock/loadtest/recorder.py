@@ -21,7 +21,7 @@ class Recorder:
     """One worker's rows.
 
     Attributes:
-        sent, finished, errors, reads: so far.
+        finished, errors, reads: so far.
         recent: seconds to first byte of recent answers.
     """
 
@@ -32,7 +32,7 @@ class Recorder:
         self._backlog: deque[tuple[Exchange, int, int, int]] = deque()
         self._long: list[tuple[Exchange, int, int, int]] = []
         self._bytes = 0
-        self.sent = self.finished = self.errors = self.reads = 0
+        self.finished = self.errors = self.reads = 0
         self.recent: deque[float] = deque(maxlen=_RECENT)
 
     def add(self, exchange: Exchange, *, model: int, session: int, turn: int) -> None:

@@ -36,13 +36,12 @@ def run_worker(plan: LoadPlan, host: str, port: int, *, with_parent: bool) -> No
     def on_begin(msg: Any, **_: Any) -> None:
         try:
             load.begin(clock() + msg.data["at"] - time.time(), runner.worker_index)
+            reports = gevent.spawn(_report, load, runner)
+            load.finish()
+            reports.kill()
+            _hand_over(load, runner)
         except DrydockError as error:
             runner.send_message(FAILED, {"message": error.message, "remedy": error.remedy})
-            return
-        reports = gevent.spawn(_report, load, runner)
-        load.finish()
-        reports.kill()
-        _hand_over(load, runner)
 
     def on_interrupt(**_: Any) -> None:
         load.interrupt()
@@ -66,7 +65,7 @@ def _report(load: Load, runner: Any) -> None:
             {
                 "worker": load.worker,
                 "seconds": clock() - load.start,
-                "sent": recorder.sent,
+                "sent": recorder.finished + load.reactor.in_flight,
                 "in_flight": load.reactor.in_flight,
                 "finished": recorder.finished,
                 "errors": recorder.errors,

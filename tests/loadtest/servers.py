@@ -1,0 +1,376 @@
+"""Servers for load tests, each a process of its own: the simulator, and one that misbehaves as its models' names say.
+
+    with misbehaving_server() as url: ...      # requests for model "status-429" are answered with 429, and so on
+
+Run as a program it is that server: it prints its port, and serves until it is ended.
+"""
+
+import asyncio
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+SERIAL_SECONDS = 0.5
+TOKEN_SECONDS = 0.002
+_START_SECONDS = 30
+
+
+@contextmanager
+def simulator(*arguments: str) -> Iterator[str]:
+    """URL of a running drydock-vllm that serves `meta-llama/Llama-3.1-8B-Instruct`."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "drydock.vllm_sim.server", "meta-llama/Llama-3.1-8B-Instruct", "--port", str(port)]
+    with _running([*command, "--host", "127.0.0.1", "--max-model-len", "8192", *arguments]):
+        url = f"http://127.0.0.1:{port}"
+        deadline = time.monotonic() + _START_SECONDS
+        while not _healthy(url):
+            assert time.monotonic() < deadline, "the simulator did not start"
+        yield url
+
+
+@contextmanager
+def misbehaving_server() -> Iterator[str]:
+    """URL of a running server of the kind below."""
+    with _running([sys.executable, str(Path(__file__))]) as process:
+        assert process.stdout is not None
+        yield f"http://127.0.0.1:{int(process.stdout.readline())}"
+
+
+def requests_seen(url: str) -> list[dict[str, Any]]:
+    """Requests that the misbehaving server has had: header fields in lower case, and `body`."""
+    with urllib.request.urlopen(f"{url}/requests", timeout=10) as answer:
+        seen: list[dict[str, Any]] = json.load(answer)
+    return seen
+
+
+@contextmanager
+def _running(command: list[str]) -> Iterator["subprocess.Popen[str]"]:
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        yield process
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.communicate(timeout=10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+
+
+def _healthy(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/health", timeout=1):
+            return True
+    except OSError:
+        return False
+
+
+@dataclass
+class Call:
+    """One request, with what it takes to answer it."""
+
+    body: dict[str, Any]
+    writer: asyncio.StreamWriter
+    chunked: bool = True
+    line_end: str = "\n"
+    held: list[bytes] | None = None
+
+    @property
+    def tokens(self) -> int:
+        return int(self.body.get("max_tokens", 4))
+
+    async def head(self, status: str = "200 OK", *fields: str) -> None:
+        framing = ["Transfer-Encoding: chunked"] if self.chunked else []
+        lines = [f"HTTP/1.1 {status}", "Content-Type: text/event-stream", *framing, *fields, "", ""]
+        await self.raw("\r\n".join(lines).encode())
+
+    async def raw(self, data: bytes) -> None:
+        self.writer.write(data)
+        await self.writer.drain()
+
+    async def event(self, data: object) -> None:
+        text = data if isinstance(data, str) else json.dumps(data)
+        await self.payload(f"data: {text}{self.line_end * 2}".encode())
+
+    async def payload(self, payload: bytes) -> None:
+        if self.held is not None:
+            self.held.append(payload)
+            return
+        await self.raw(b"%x\r\n%b\r\n" % (len(payload), payload) if self.chunked else payload)
+
+    async def delta(self, **delta: object) -> None:
+        await self.event({"choices": [{"index": 0, "delta": delta, "finish_reason": None}]})
+
+    async def words(self, number: int, seconds: float = TOKEN_SECONDS) -> None:
+        for place in range(number):
+            await asyncio.sleep(seconds)
+            await self.delta(content=f" word{place}")
+
+    async def usage(self, tokens: int | None = None) -> None:
+        await self.event({"choices": [{"index": 0, "delta": {}, "finish_reason": "length"}]})
+        used = {"prompt_tokens": 7, "completion_tokens": self.tokens if tokens is None else tokens, "total_tokens": 0}
+        await self.event({"choices": [], "usage": {**used, "prompt_tokens_details": {"cached_tokens": 3}}})
+
+    async def end(self) -> None:
+        await self.event("[DONE]")
+        if self.chunked:
+            await self.raw(b"0\r\n\r\n")
+
+    async def whole(self, status: str, body: object, *fields: str) -> None:
+        raw = json.dumps(body).encode()
+        lines = [f"HTTP/1.1 {status}", "Content-Type: application/json", f"Content-Length: {len(raw)}", *fields, "", ""]
+        await self.raw("\r\n".join(lines).encode() + raw)
+
+    async def stream(self) -> None:
+        """A good answer."""
+        await self.head()
+        await self.delta(role="assistant", content="")
+        await self.words(self.tokens)
+        await self.usage()
+        await self.end()
+
+
+async def ok(call: Call) -> bool:
+    if not call.body.get("stream"):
+        message = {"message": {"role": "assistant", "content": "words"}, "index": 0, "finish_reason": "length"}
+        used = {"prompt_tokens": 7, "completion_tokens": call.tokens, "total_tokens": 0}
+        await call.whole("200 OK", {"choices": [message], "usage": used})
+        return True
+    await call.stream()
+    return True
+
+
+async def status_429(call: Call) -> bool:
+    await call.whole("429 Too Many Requests", {"error": {"message": "slow down"}}, "Retry-After: 1")
+    return True
+
+
+async def status_500(call: Call) -> bool:
+    await call.whole("500 Internal Server Error", {"error": {"message": "broken"}})
+    return True
+
+
+async def half_stream(call: Call) -> bool:
+    await call.head()
+    await call.words(3)
+    return False
+
+
+async def half_header(call: Call) -> bool:
+    await call.raw(b"HTTP/1.1 200 OK\r\nContent-Ty")
+    return False
+
+
+async def closed_at_once(call: Call) -> bool:
+    return False
+
+
+async def slow_headers(call: Call) -> bool:
+    await asyncio.sleep(30)
+    return False
+
+
+async def stalled_stream(call: Call) -> bool:
+    await call.head()
+    await call.words(2)
+    await asyncio.sleep(30)
+    return False
+
+
+async def not_http(call: Call) -> bool:
+    await call.raw(b"SSH-2.0-OpenSSH_9.9\r\n")
+    await asyncio.sleep(0.2)
+    return False
+
+
+async def broken_chunks(call: Call) -> bool:
+    await call.head()
+    await call.raw(b"zz\r\nnothing\r\n\r\n")
+    await asyncio.sleep(0.2)
+    return False
+
+
+async def broken_json(call: Call) -> bool:
+    await call.head()
+    await call.event('{"choices": [')
+    await call.end()
+    return True
+
+
+async def error_in_stream(call: Call) -> bool:
+    await call.head()
+    await call.words(2)
+    await call.event({"error": {"message": "out of memory", "code": 500}})
+    await call.end()
+    return True
+
+
+async def no_usage(call: Call) -> bool:
+    await call.head()
+    await call.words(call.tokens)
+    await call.end()
+    return True
+
+
+async def no_done(call: Call) -> bool:
+    await call.head()
+    await call.words(2)
+    await call.raw(b"0\r\n\r\n")
+    return True
+
+
+async def late_first_token(call: Call) -> bool:
+    """Role at once, an empty delta after 0.1 s, content after 0.3 s."""
+    await call.head()
+    await call.delta(role="assistant")
+    await asyncio.sleep(0.1)
+    await call.delta(content="")
+    await asyncio.sleep(0.2)
+    await call.words(call.tokens)
+    await call.usage()
+    await call.end()
+    return True
+
+
+async def two_tokens_a_chunk(call: Call) -> bool:
+    await call.head()
+    await call.words(call.tokens // 2)
+    await call.usage()
+    await call.end()
+    return True
+
+
+async def carriage_returns(call: Call) -> bool:
+    call.line_end = "\r\n"
+    await call.stream()
+    return True
+
+
+async def until_close(call: Call) -> bool:
+    call.chunked = False
+    await call.stream()
+    return False
+
+
+async def trailer(call: Call) -> bool:
+    await call.head("200 OK", "Trailer: X-Time")
+    await call.words(call.tokens)
+    await call.usage()
+    await call.event("[DONE]")
+    await call.raw(b"0\r\nX-Time: 1\r\n")
+    await asyncio.sleep(0.01)
+    await call.raw(b"\r\n")
+    return True
+
+
+async def byte_by_byte(call: Call) -> bool:
+    """All of the answer, every byte in a packet of its own."""
+    call.writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    direct = call.raw
+
+    async def slowly(data: bytes) -> None:
+        for place in range(len(data)):
+            await direct(data[place : place + 1])
+            await asyncio.sleep(0)
+
+    call.raw = slowly  # type: ignore[method-assign]
+    await call.stream()
+    return True
+
+
+async def one_chunk(call: Call) -> bool:
+    """All events in one chunk and one write."""
+    await call.head()
+    call.held = []
+    await call.words(call.tokens, 0)
+    await call.usage()
+    await call.event("[DONE]")
+    held, call.held = b"".join(call.held), None
+    await call.payload(held)
+    await call.raw(b"0\r\n\r\n")
+    return True
+
+
+async def interim(call: Call) -> bool:
+    await call.raw(b"HTTP/1.1 102 Processing\r\n\r\n")
+    await call.stream()
+    return True
+
+
+async def closes_kept(call: Call) -> bool:
+    """Answers well and closes the connection a little later without having said so."""
+    await call.stream()
+    await asyncio.sleep(0.02)
+    return False
+
+
+@dataclass
+class Serial:
+    """One request at a time, 0.5 s each."""
+
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def __call__(self, call: Call) -> bool:
+        async with self.lock:
+            await asyncio.sleep(SERIAL_SECONDS)
+        return await ok(call)
+
+
+Behaviour = Callable[[Call], Awaitable[bool]]
+"""Answers a call; whether the connection stays open."""
+
+
+@dataclass
+class Server:
+    """Answers as the model's name asks: `half-stream` by `half_stream`, and well where there is no such behaviour."""
+
+    seen: list[dict[str, Any]] = field(default_factory=list)
+    serial: Serial = field(default_factory=Serial)
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while await self._one(reader, writer):
+                pass
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()
+
+    async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+        fields = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
+        call = Call({}, writer)
+        if lines[0].startswith("GET /requests"):
+            await call.whole("200 OK", self.seen)
+            return True
+        if lines[0].startswith("GET "):
+            await call.whole("200 OK", {"object": "list", "data": [{"id": "ok", "object": "model"}]})
+            return True
+        call.body = json.loads(await reader.readexactly(int(fields.get("content-length", 0))))
+        self.seen.append({**fields, "path": lines[0].split()[1], "body": call.body})
+        name = str(call.body.get("model", "ok"))
+        behaviour: Behaviour = self.serial if name == "serial" else globals().get(name.replace("-", "_"), ok)
+        return await behaviour(call)
+
+
+async def main() -> None:
+    server = await asyncio.start_server(Server().serve, "127.0.0.1", 0)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    await stop.wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,176 @@
+"""Every kind of answer that servers give is counted as what it is. One run asks for all of them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from drydock.loadtest.generator import generate
+from drydock.loadtest.records import UNKNOWN, Records, Run
+from drydock.loadtest.settings import Closed, Constant, Lengths, LoadPlan, Secret, Stage, Target, Workload
+
+from .servers import SERIAL_SECONDS, misbehaving_server, requests_seen
+
+TOKENS = 6
+GOOD = (
+    "carriage-returns",
+    "until-close",
+    "trailer",
+    "byte-by-byte",
+    "one-chunk",
+    "interim",
+    "closes-kept",
+    "late-first-token",
+    "two-tokens-a-chunk",
+    "ok",
+)
+BAD = {
+    "status-429": "http 429",
+    "status-500": "http 500",
+    "half-stream": "truncated",
+    "no-done": "truncated",
+    "half-header": "connection reset",
+    "closed-at-once": "connection reset",
+    "slow-headers": "timeout",
+    "stalled-stream": "timeout",
+    "not-http": "malformed",
+    "broken-chunks": "malformed",
+    "broken-json": "malformed",
+    "error-in-stream": "server error",
+}
+SMALL = Workload("small", Lengths("fixed", 10), Lengths("fixed", TOKENS))
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A run that asked for everything, and what the server saw of it."""
+
+    run: Run
+    url: str
+
+    def rows(self, model: str) -> Records:
+        found = self.run.records.select(self.run.records.model == self.run.records.models.index(model))
+        assert len(found) > 0
+        return found
+
+
+@pytest.fixture(scope="module")
+def asked() -> Iterator[Asked]:
+    with misbehaving_server() as url:
+        target = Target(
+            url, "x", loras=(*GOOD, *BAD, "no-usage"), timeout_seconds=1.0, api_key=Secret("s3cret"), endpoint="chat"
+        )
+        yield Asked(generate(LoadPlan(target, SMALL, Stage(Constant(100), 2.5))), url)
+
+
+def test_nothing_is_lost(asked: Asked) -> None:
+    assert asked.run.complete
+    assert len(asked.run.records) == 250
+    assert sorted(asked.run.records.session) == list(range(250))
+
+
+@pytest.mark.parametrize(("model", "counted"), BAD.items())
+def test_a_bad_answer_is_counted_by_its_kind(asked: Asked, model: str, counted: str) -> None:
+    rows = asked.rows(model)
+
+    assert rows.counts() == {counted: len(rows)}
+    assert (rows.output_tokens == UNKNOWN).all()
+
+
+@pytest.mark.parametrize("model", GOOD)
+def test_a_good_answer_is_read_however_it_is_framed(asked: Asked, model: str) -> None:
+    rows = asked.rows(model)
+
+    assert rows.counts() == {"ok": len(rows)}
+    assert set(rows.output_tokens) == {TOKENS}
+    assert set(rows.prompt_tokens) == {7}
+    assert set(rows.cached_tokens) == {3}
+    assert (rows.first_token >= rows.first_byte).all()
+    assert (rows.finished >= rows.first_token).all()
+
+
+def test_a_chunk_is_not_a_token(asked: Asked) -> None:
+    rows = asked.rows("two-tokens-a-chunk")
+
+    assert set(rows.chunks) == {TOKENS // 2}
+    assert set(rows.output_tokens) == {TOKENS}
+
+
+def test_roles_and_empty_deltas_are_not_the_first_token(asked: Asked) -> None:
+    rows = asked.rows("late-first-token")
+
+    assert (rows.first_token - rows.first_byte >= 0.29).all()
+    assert set(rows.chunks) == {TOKENS}
+
+
+def test_tokens_are_never_guessed(asked: Asked) -> None:
+    rows = asked.rows("no-usage")
+
+    assert rows.counts() == {"ok": len(rows)}
+    assert set(rows.chunks) == {TOKENS}
+    assert set(rows.output_tokens) == {UNKNOWN}
+
+
+def test_times_of_a_request_are_in_order_and_add_up(asked: Asked) -> None:
+    records = asked.run.records.select(asked.run.records.ok)
+
+    assert (records.sent >= records.intended).all()
+    assert (records.first_byte >= records.sent).all()
+    for row in range(len(records)):
+        times = records.times_of(row)
+        assert times.size == records.chunks[row]
+        assert times[0] == records.first_token[row]
+        assert times[0] + np.diff(times).sum() == pytest.approx(times[-1])
+        assert times[-1] <= records.finished[row]
+
+
+def test_a_timeout_ends_when_it_should(asked: Asked) -> None:
+    rows = asked.rows("stalled-stream")
+
+    assert (rows.finished - rows.sent >= 1.0).all()
+    assert set(rows.chunks) == {2}
+
+
+def test_the_key_is_sent_and_not_kept(asked: Asked) -> None:
+    seen = requests_seen(asked.url)
+
+    assert {each["authorization"] for each in seen} == {"Bearer s3cret"}
+    assert {each["path"] for each in seen} == {"/v1/chat/completions"}
+    assert "s3cret" not in repr(asked.run)
+
+
+def test_a_stalled_server_is_not_flattered(asked: Asked) -> None:
+    """Eight requests at 10/s to a server that takes 0.5 s each: the k-th waits for those before it, 0.4 s apiece."""
+    run = generate(LoadPlan(Target(asked.url, "serial"), SMALL, Stage(Constant(10), 8, max_conversations=8)))
+
+    latency = np.sort(run.records.finished - run.records.intended)
+    served = SERIAL_SECONDS * np.arange(1, 9) - 0.1 * np.arange(8)
+    assert (latency >= served).all()
+    assert latency.mean() == pytest.approx(1.93, abs=0.1)
+    assert np.percentile(latency, 99) == pytest.approx(3.33, abs=0.2)
+    assert run.health.intended_rate == pytest.approx(run.health.achieved_rate)
+
+
+def test_a_closed_loop_waits_for_its_answers(asked: Asked) -> None:
+    run = generate(LoadPlan(Target(asked.url, "serial"), SMALL, Stage(Closed(2), 1)))
+
+    assert len(run.records) == 3
+    assert run.health.intended_rate is None
+    assert np.sort(run.records.intended)[2] >= SERIAL_SECONDS
+
+
+def test_an_answer_in_one_piece_has_no_first_token(asked: Asked) -> None:
+    run = generate(LoadPlan(Target(asked.url, "ok", stream=False), SMALL, Stage(Closed(1), 1, max_conversations=3)))
+
+    assert run.records.counts() == {"ok": 3}
+    assert np.isnan(run.records.first_token).all()
+    assert set(run.records.output_tokens) == {TOKENS}
+    assert run.records.chunk_times.size == 0
+
+
+def test_nobody_listening_is_counted_as_refused() -> None:
+    run = generate(LoadPlan(Target("http://127.0.0.1:9", "ok"), SMALL, Stage(Constant(10), 0.5)))
+
+    assert run.records.counts() == {"connection refused": 5}
+    assert run.complete
