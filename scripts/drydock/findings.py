@@ -6,10 +6,11 @@ from typing import Any
 
 
 class Severity(StrEnum):
-    """Errors make `validate` fail; warnings are shown."""
+    """Errors make `validate` fail; warnings are shown; notes tell what could not be judged."""
 
     ERROR = "error"
     WARNING = "warning"
+    NOTE = "note"
 
 
 @dataclass(frozen=True, order=True)
@@ -21,7 +22,7 @@ class Finding:
         check: stable identifier of the check, for example `values-schema` or `pod-feasibility`.
         reason: what is wrong and why, in one sentence.
         remedy: what to set instead.
-        severity: error or warning.
+        severity: error, warning or note.
         chart: chart of the object or value.
         template: template that rendered the object, relative to charts/.
         object: `Kind/name` or `Kind/namespace/name`.

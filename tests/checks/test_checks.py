@@ -24,6 +24,12 @@ def container(spec: dict[str, Any], **fields: Any) -> dict[str, Any]:
     return {**spec, "containers": [{**spec["containers"][0], **fields}]}
 
 
+def engine(*arguments: str, model: str = "meta-llama/Llama-3.1-8B-Instruct") -> str:
+    """A Deployment of vLLM on one GPU."""
+    words = ["serve", model, *arguments]
+    return deployment(container(pod_spec({GPU: 1}), command=["vllm"], args=words))
+
+
 def objects(*contents: dict[str, Any]) -> str:
     return "".join(json.dumps(each) + "\n---\n" for each in contents)
 
@@ -31,6 +37,12 @@ def objects(*contents: dict[str, Any]) -> str:
 def service(name: str = "model", **fields: Any) -> dict[str, Any]:
     metadata = {"name": name, "annotations": fields.pop("annotations", {})}
     return {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {"ports": [{"port": 80}], **fields}}
+
+
+def scaler(metric: str) -> str:
+    trigger = {"type": "prometheus", "metadata": {"serverAddress": "http://p:9090", "query": f"sum({metric})"}}
+    spec = {"scaleTargetRef": {"name": "model"}, "triggers": [trigger]}
+    return objects({"kind": "ScaledObject", "metadata": {"name": "model"}, "spec": spec})
 
 
 def node_class(name: str = "own", **spec: Any) -> dict[str, Any]:
@@ -191,6 +203,9 @@ CASES: dict[str, tuple[str, str]] = {
         deployment(pod_spec(runtimeClassName="nvidia"))
         + objects({"kind": "RuntimeClass", "metadata": {"name": "nvidia"}}),
     ),
+    "engine-memory": (G6 + engine("--max-model-len=65536"), G6 + engine("--max-model-len=8192")),
+    "engine-concurrency": (G6 + engine("--max-model-len=16384"), G6 + engine("--max-model-len=8192")),
+    "engine-unknown-model": (G6 + engine("--max-model-len=8192", model="org/own"), G6 + engine("--max-model-len=8192")),
     "shared-memory": (
         deployment(PARALLEL),
         deployment({**PARALLEL, "volumes": [SHM]}),
@@ -225,6 +240,8 @@ CASES: dict[str, tuple[str, str]] = {
             container(pod_spec(terminationGracePeriodSeconds=90), lifecycle={"preStop": {"sleep": {"seconds": 30}}})
         ),
     ),
+    "metric-unknown": (scaler("vllm:gpu_cache_usage_perc"), scaler("vllm:kv_cache_usage_perc")),
+    "wake-up-signal": (scaler("vllm:num_requests_waiting"), scaler("activator_requests")),
 }
 """By rule: wrong, and put right."""
 
@@ -267,6 +284,18 @@ def test_a_rule_is_broken_and_kept(check: str) -> None:
     [
         ("zonal-volume", pool() + objects(storage_class("Immediate"), claim()) + deployment(MOUNTED)),
         ("zonal-volume", pool() + objects(storage_class(), claim()) + deployment(MOUNTED, replicas=2)),
+        ("engine-memory", G6 + engine("--max-num-seqs=512", "--max-num-batched-tokens=256")),
+        ("engine-memory", G6 + engine("--max-model-len=many")),
+        ("engine-memory", G6 + engine(model="Qwen/Qwen3-32B")),
+        (
+            "engine-memory",
+            G6
+            + deployment(
+                container(
+                    pod_spec({GPU: 1}), command=["sh", "-c", "echo start\nexec vllm serve Qwen/Qwen3-32B; echo end"]
+                )
+            ),
+        ),
         ("shared-memory", deployment(container(pod_spec({GPU: 1}), args=["--tensor-parallel-size", "4"]))),
         (
             "shared-memory",

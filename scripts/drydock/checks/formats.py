@@ -18,12 +18,9 @@ def text(findings: Sequence[Finding]) -> str:
 
 def summary(findings: Sequence[Finding]) -> str:
     """`2 errors and 1 warning`, or that nothing was found."""
-    errors = sum(1 for each in findings if each.severity is Severity.ERROR)
-    warnings = len(findings) - errors
-    parts = [
-        f"{count} {word}{'s' * (count != 1)}" for count, word in ((errors, "error"), (warnings, "warning")) if count
-    ]
-    return " and ".join(parts) or "Nothing found."
+    counts = [(severity, sum(each.severity is severity for each in findings)) for severity in Severity]
+    parts = [f"{count} {severity}{'s' * (count != 1)}" for severity, count in counts if count]
+    return " and ".join(filter(None, (", ".join(parts[:-1]), *parts[-1:]))) or "Nothing found."
 
 
 def as_json(findings: Sequence[Finding]) -> str:
@@ -63,12 +60,15 @@ FORMATS: Mapping[str, Callable[[Sequence[Finding]], str]] = {
 }
 """Writers by the name that `--format` takes."""
 
+_MARKS = {Severity.ERROR: "✗", Severity.WARNING: "!", Severity.NOTE: "·"}
+_GITHUB_COMMANDS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.NOTE: "notice"}
+
 
 def _text_lines(findings: Sequence[Finding]) -> Iterator[str]:
     for environment, group in groupby(findings, key=lambda each: each.environment):
         yield environment or "charts"
         for each in group:
-            mark = "✗" if each.severity is Severity.ERROR else "!"
+            mark = _MARKS[each.severity]
             place = f"{each.file}:{each.line}" if each.line else each.file
             subject = " ".join(part for part in (each.object, each.path) if part)
             yield f"  {mark} {each.check}  {' · '.join(part for part in (subject, place) if part)}"
@@ -86,7 +86,7 @@ def _message(finding: Finding) -> str:
 def _workflow_command(finding: Finding) -> str:
     properties = {"file": finding.file, "line": str(finding.line or ""), "title": finding.check}
     shown = ",".join(f"{key}={_escaped(value, ',:')}" for key, value in properties.items() if value)
-    return f"::{finding.severity} {shown}::{_escaped(_message(finding))}"
+    return f"::{_GITHUB_COMMANDS[finding.severity]} {shown}::{_escaped(_message(finding))}"
 
 
 def _escaped(value: str, more: str = "") -> str:

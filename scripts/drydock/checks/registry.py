@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from drydock.checks import (
     devices,
+    engine_memory,
     feasibility,
     images,
     memory,
@@ -26,6 +27,7 @@ CHECKS: tuple[Check, ...] = (
     feasibility.check,
     pools.check,
     devices.check,
+    engine_memory.check,
     rollouts.check,
     storage.check,
     probes.check,
@@ -69,6 +71,9 @@ RULES: tuple[Rule, ...] = (
     Rule(pools.LIMITS, "A pool's limits leave room for one node", 22),
     Rule(pools.NARROW, "No pool depends on one instance type in one zone", 22),
     Rule(pools.ARCHITECTURES, "Images exist for every architecture that a pool may buy for their pod", 24),
+    Rule(engine_memory.FITS, "Every engine starts on each GPU that it may get: weights and the longest context fit", 3),
+    Rule(engine_memory.ROOM, "An engine has room for three requests of its longest context", 3),
+    Rule(engine_memory.UNKNOWN, "The model of every engine is one whose memory is known", 3),
     Rule(devices.MISSING, "The devices that pods ask for are announced by a device plugin", 4),
     Rule(devices.TWICE, "No node runs two device plugins for the same devices", 5),
     Rule(devices.IDLE, "Device plugins run only where their devices are", 5),

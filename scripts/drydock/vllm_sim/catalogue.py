@@ -1,5 +1,6 @@
 """What is known of GPUs and models: `data/gpus.yaml` and `data/models.yaml`."""
 
+import re
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
@@ -35,6 +36,8 @@ _QUANTIZATION_DTYPES = {
     "mxfp4": "mxfp4",
 }
 
+_QUANTIZED_NAME = re.compile(r"[-.](fp8|w8a8|quantized\.w8a8|awq|gptq|w4a16|quantized\.w4a16|bnb-4bit)(?![a-z]).*$")
+
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
@@ -49,6 +52,11 @@ class Gpu:
     instances: tuple[str, ...]
     source: str
     fp8_tflops: float | None = None
+
+    @property
+    def nvidia(self) -> bool:
+        """Whether it is a GPU; Neuron devices are the rest."""
+        return not self.name.startswith(("inferentia", "trainium"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +206,23 @@ def find_model(name: str) -> Model:
     if last in models():
         return models()[last]
     raise _unknown("model", name, list(models()))
+
+
+def recognized(name: str) -> tuple[Model, str | None] | None:
+    """A model by the name that engines are given, which may be a folder's, and the quantization that the name tells.
+
+    Quantized copies are named after their original, `Meta-Llama-3.1-8B-Instruct-FP8`. None for what is not known.
+    """
+    last = name.rstrip("/").rpartition("/")[2].lower()
+    marked = _QUANTIZED_NAME.search(last)
+    plain = last[: marked.start()] if marked else last
+    try:
+        model = find_model(name if not marked and not name.startswith((".", "/")) else plain)
+    except UsageError:
+        return None
+    if not marked:
+        return model, None
+    return model, "fp8" if re.search("fp8|w8a8|int8", last[marked.start() :]) else "awq"
 
 
 def _unknown(kind: str, name: str, known: list[str]) -> UsageError:

@@ -5,7 +5,7 @@ import json
 import re
 import shlex
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -45,6 +45,11 @@ class EngineArgs:
     enforce_eager: bool
     max_loras: int
     values: dict[str, Any]
+
+    def changed(self, **values: Any) -> "EngineArgs":
+        """The same arguments but for some, by vLLM's name with underscores."""
+        own = {name: value for name, value in values.items() if name in self.__dataclass_fields__}
+        return replace(self, **own, values={**self.values, **values})
 
     def batch_limits(self, gpu: Gpu, max_model_len: int) -> tuple[int, int]:
         """(max-num-seqs, max-num-batched-tokens) as vLLM's API server sets them where they were not given.
@@ -137,6 +142,16 @@ def _size(text: str) -> int:
 _size.__name__ = "int"
 
 
+def parse_known(arguments: Sequence[str]) -> EngineArgs:
+    """Read an argument list of any release of vLLM: arguments that are not known are passed over, a `--config` too.
+
+    Raises:
+        UsageError: a value of the wrong kind, in vLLM's words.
+    """
+    values, _ = parser().parse_known_args([_dashes(argument) for argument in arguments])
+    return _engine_args(vars(values))
+
+
 def parse(arguments: Sequence[str], program: str = "vllm serve") -> EngineArgs:
     """Read an argument list; names may be written with underscores, as vLLM allows.
 
@@ -149,6 +164,10 @@ def parse(arguments: Sequence[str], program: str = "vllm serve") -> EngineArgs:
     if values["config"]:
         made.set_defaults(**_config_defaults(made, values["config"]))
         values = vars(made.parse_args(dashed))
+    return _engine_args(values)
+
+
+def _engine_args(values: dict[str, Any]) -> EngineArgs:
     values["model"] = values["model"] or values.pop("model_tag", None) or ""
     values.pop("model_tag", None)
     names = EngineArgs.__dataclass_fields__.keys() - {"values"}

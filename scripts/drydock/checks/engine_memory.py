@@ -1,0 +1,115 @@
+"""Weights, KV cache and the longest context against the memory of the GPUs that a pool may buy (pain 3)."""
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from drydock.checks.subject import Subject
+from drydock.findings import Finding, Severity
+
+if TYPE_CHECKING:
+    from drydock.plan.engines import ServedModel
+    from drydock.vllm_sim.catalogue import Gpu, Model
+
+FITS = "engine-memory"
+ROOM = "engine-concurrency"
+UNKNOWN = "engine-unknown-model"
+PAIN = 3
+FEWEST_REQUESTS = 3
+"""Requests of the longest context for which there should be room at once."""
+
+
+def check(subject: Subject) -> Iterator[Finding]:
+    """Engines that would not start on a GPU that they may get, or with room for hardly any request."""
+    from drydock.errors import UsageError
+    from drydock.plan.engines import served_models
+
+    verdicts = {id(each.pod): each for each in subject.verdicts}
+    for pod in subject.pods:
+        verdict = verdicts.get(id(pod))
+        if verdict is None:
+            continue
+        types = {name for each in verdict.pools for name in each.types}
+        try:
+            for engine in served_models((pod,)):
+                yield from _judged(subject, engine, types)
+        except UsageError as error:
+            yield subject.finding(
+                FITS, pod.manifest, f"The engine refuses its arguments: {error.message}.", "", path=pod.path, pain=PAIN
+            )
+
+
+def _judged(subject: Subject, engine: "ServedModel", types: set[str]) -> Iterator[Finding]:
+    if engine.model is None:
+        yield subject.finding(
+            UNKNOWN,
+            engine.pod.manifest,
+            f"Whether {engine.names[0]} fits into its GPUs is not known: the catalogue has no model of that name.",
+            "Name it as the Hub does (`engine.servedModelName` where weights come from a folder), or add its shape to "
+            "scripts/drydock/data/models.yaml.",
+            path=engine.path,
+            pain=PAIN,
+            severity=Severity.NOTE,
+        )
+        return
+    by_gpu = _by_gpu(subject, types)
+    findings = [(gpu, _on_gpu(subject, engine, engine.model, gpu, names)) for gpu, names in by_gpu.items()]
+    worst = [(gpu, found) for gpu, found in findings if found]
+    worst.sort(key=lambda each: (each[1].severity is not Severity.ERROR, each[0].memory_gib))
+    if worst:
+        yield worst[0][1]
+
+
+def _by_gpu(subject: Subject, types: set[str]) -> Mapping["Gpu", list[str]]:
+    from drydock.plan.engines import gpu_of
+
+    found: dict[Gpu, list[str]] = {}
+    for name in sorted(types):
+        gpu = gpu_of(subject.catalogue.types[name])
+        if gpu is not None:
+            found.setdefault(gpu, []).append(name)
+    return found
+
+
+def _on_gpu(subject: Subject, engine: "ServedModel", model: "Model", gpu: "Gpu", types: list[str]) -> Finding | None:
+    from drydock.errors import UsageError
+    from drydock.plan.fit import longest, remedy
+    from drydock.vllm_sim.memory import memory_fit
+
+    count = engine.args.tensor_parallel_size * engine.args.pipeline_parallel_size
+    what = f"{engine.names[0]} (taken for {model.name})" if engine.assumed else engine.names[0]
+    where = f"{f'{count} x ' if count > 1 else ''}{gpu.name} ({', '.join(types[:3])}{', ...' if types[3:] else ''})"
+    try:
+        fit = memory_fit(gpu, model, engine.args)
+    except UsageError as error:
+        return subject.finding(
+            FITS,
+            engine.pod.manifest,
+            f"{what} does not start on {where}: {error.message.rstrip('.')}.",
+            f"{(error.remedy or '')[:1].upper()}{(error.remedy or '')[1:]}.",
+            path=engine.path,
+            pain=PAIN,
+        )
+    if fit.error:
+        return subject.finding(
+            FITS,
+            engine.pod.manifest,
+            f"{what} does not start on {where}: weights take {fit.weights_gib:.1f} GiB and activations "
+            f"{fit.activation_gib + fit.non_torch_gib:.1f} GiB of the {fit.requested_gib:.1f} GiB that vLLM takes of "
+            f"each GPU, which leaves a KV cache of {fit.tokens:,} tokens for requests of {fit.max_model_len:,}.",
+            remedy(gpu, model, engine.args, fit),
+            path=engine.path,
+            pain=PAIN,
+        )
+    if fit.max_concurrency < FEWEST_REQUESTS:
+        return subject.finding(
+            ROOM,
+            engine.pod.manifest,
+            f"The KV cache of {what} on {where} has {fit.tokens:,} tokens: {fit.max_concurrency:.1f} requests of the "
+            f"longest context ({fit.max_model_len:,} tokens) at once.",
+            f"Set maxModelLen to {longest(fit, FEWEST_REQUESTS):,} or less for {FEWEST_REQUESTS} of them, use an 8-bit "
+            "KV cache (kvCacheDtype: fp8), or take larger GPUs.",
+            path=engine.path,
+            pain=PAIN,
+            severity=Severity.WARNING,
+        )
+    return None
