@@ -9,6 +9,7 @@ from drydock.checks import (
     feasibility,
     images,
     memory,
+    metrics,
     pools,
     probes,
     quantities,
@@ -36,6 +37,7 @@ CHECKS: tuple[Check, ...] = (
     services.check,
     images.check,
     termination.check,
+    metrics.check,
 )
 """The checks of a rendered environment, in the order in which they run."""
 
@@ -94,6 +96,8 @@ RULES: tuple[Rule, ...] = (
     Rule(services.PUBLIC, "No load balancer takes requests from anywhere", 20),
     Rule(services.VARIABLES, "No Service's variables read as settings of an engine", 18),
     Rule(images.MUTABLE, "Images are pinned to a version", 19),
+    Rule(metrics.UNKNOWN, "Metrics that scalers, alarms and dashboards name exist"),
+    Rule(metrics.WAKE, "What wakes a model from zero pods outlives its pods"),
     Rule(termination.GRACE, "Nodes live as long as their pods' grace period", 21),
     Rule(termination.CHURN, "Karpenter does not move running models about", 21),
     Rule(termination.DRAIN, "A preStop hook ends before the pod is killed", 21),

@@ -85,14 +85,18 @@ def _demand(verdict: PodVerdict, resource: str, autoscalers: Mapping[tuple[str, 
 
 
 def _autoscalers(subject: Subject) -> dict[tuple[str, str], tuple[int, int]]:
-    """Fewest and most replicas by kind and name of what a HorizontalPodAutoscaler scales."""
+    """Fewest and most replicas by kind and name of what a HorizontalPodAutoscaler or KEDA scales."""
     found = {}
     for manifest in subject.manifests:
+        spec = manifest.content.get("spec") or {}
         if manifest.kind == "HorizontalPodAutoscaler":
-            spec = manifest.content.get("spec") or {}
-            target = spec.get("scaleTargetRef") or {}
             bounds = int(spec.get("minReplicas", 1)), int(spec.get("maxReplicas", 0))
-            found[str(target.get("kind")), str(target.get("name"))] = bounds
+        elif manifest.kind == "ScaledObject":
+            bounds = int(spec.get("minReplicaCount", 0)), int(spec.get("maxReplicaCount", 100))
+        else:
+            continue
+        target = spec.get("scaleTargetRef") or {}
+        found[str(target.get("kind", "Deployment")), str(target.get("name"))] = bounds
     return found
 
 
