@@ -1,7 +1,10 @@
 """The server over real HTTP."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -266,3 +269,29 @@ def test_live_times_are_those_of_the_simulation(start_server: StartServer) -> No
     assert time.monotonic() - began > 0.6
     e2e = f'vllm:e2e_request_latency_seconds_sum{{engine="0",model_name="{MODEL}"}}'
     assert server.metric(e2e) == pytest.approx(0.631, rel=0.05)
+
+
+def test_middleware_of_the_chart_guards_every_route(start_server: StartServer) -> None:
+    folder = Path(__file__).resolve().parents[2] / "charts" / "vllm" / "files"
+    path = os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])
+    middleware = "--middleware=require_api_key.RequireApiKey"
+    server = start_server(middleware, "--simulate-speed", "20", VLLM_API_KEY="sk-secret", PYTHONPATH=path)
+    assert server.call("GET", "/health")[0] == 200
+    assert server.call("GET", "/metrics")[0] == 200
+    assert server.call("GET", "/version") == (401, {"error": "Unauthorized"})
+    assert server.call("POST", "/tokenize", {"model": "m", "prompt": "x"})[0] == 401
+    assert server.call("GET", "/version", Authorization="Bearer sk-secret")[0] == 200
+    request = {"model": "meta-llama/Llama-3.1-8B-Instruct", "prompt": "x", "max_tokens": 2}
+    assert server.call("POST", "/v1/completions", request, Authorization="Bearer sk-secret")[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("nowhere.Guard", "No module named"), ("json.loads", "is no class"), ("Guard", "give MODULE.CLASS")],
+)
+def test_middleware_that_cannot_be_made_is_told(name: str, words: str) -> None:
+    command = [sys.executable, "-m", "drydock.vllm_sim.server", "serve", "llama-3-8b", "--middleware", name]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr

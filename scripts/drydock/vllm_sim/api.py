@@ -12,6 +12,7 @@ from secrets import compare_digest
 
 from aiohttp import web
 
+from drydock.vllm_sim.asgi import Gate
 from drydock.vllm_sim.engine_args import EngineArgs
 from drydock.vllm_sim.live import LiveEngine
 from drydock.vllm_sim.metrics import Metrics
@@ -102,6 +103,7 @@ class Api:
         self._loras = _adapters(args) if args.values["enable_lora"] else {}
         environment = os.environ.get("VLLM_API_KEY")
         self._keys = args.values["api_key"] or ([environment] if environment else [])
+        self._gate = Gate(args.values["middleware"] or ())
         self._created = int(time.time())
         self._access = logging.getLogger("uvicorn") if not args.values["disable_uvicorn_access_log"] else None
 
@@ -150,6 +152,9 @@ class Api:
         return response
 
     async def _answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        refused = await self._gate.answer(request)
+        if refused is not None:
+            return refused
         if self._keys and request.path.startswith("/v1") and request.method != "OPTIONS" and not self._allowed(request):
             return _json({"error": "Unauthorized"}, status=401)
         try:
