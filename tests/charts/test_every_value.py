@@ -29,6 +29,7 @@ CHARTS = (
     "karpenter-nodepools",
     "model-gateway",
     "nvidia-device-plugin",
+    "tenancy",
     "vllm",
 )
 HELMS_OWN = ("common",)

@@ -17,6 +17,7 @@ from .objects import by_name
 CHART = "model-gateway"
 GATEWAY = "genai-model-gateway"
 ACTIVATOR = f"{GATEWAY}-activator"
+TENANTS = {"namespaceSelector": {"matchExpressions": [{"key": "drydock.dev/tenant", "operator": "Exists"}]}}
 ASLEEP = {"autoscaling": {"enabled": True, "kind": "ScaledObject", "minReplicas": 0}}
 WITH_MODELS: dict[str, Any] = {
     "global": {"clusterName": "dev"},
@@ -143,7 +144,7 @@ def test_only_what_is_needed_reaches_and_is_reached(render_chart: RenderChart) -
     manifests = render_chart(CHART)
     gateway = _policy(manifests, GATEWAY)
     assert [(_ports(rule), rule["from"]) for rule in gateway["ingress"]] == [
-        ({4000}, [{"podSelector": {}}]),
+        ({4000}, [{"podSelector": {}}, TENANTS]),
         ({9090}, [{"namespaceSelector": {}}]),
     ]
     assert [_ports(rule) for rule in gateway["egress"]] == [{53}, {8000}, {8080}]
@@ -153,7 +154,8 @@ def test_only_what_is_needed_reaches_and_is_reached(render_chart: RenderChart) -
     (peer,) = requests["from"]
     assert peer["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "gateway"
     closed = render_chart(
-        CHART, {"networkPolicy": {"ingress": {"same-namespace": None}, "metrics": {"any-namespace": None}}}
+        CHART,
+        {"networkPolicy": {"ingress": {"same-namespace": None, "tenants": None}, "metrics": {"any-namespace": None}}},
     )
     assert _policy(closed, GATEWAY)["ingress"] == []
     assert len(_policy(closed, ACTIVATOR)["ingress"]) == 1
