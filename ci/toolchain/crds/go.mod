@@ -3,7 +3,6 @@ module drydock/toolchain/crds
 go 1.26.3
 
 require (
-	github.com/argoproj/argo-cd/v3 v3.5.7
 	github.com/argoproj/argo-workflows/v3 v3.7.14
 	github.com/kedacore/keda/v2 v2.20.2
 	github.com/prometheus-operator/prometheus-operator v0.85.0

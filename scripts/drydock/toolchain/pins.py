@@ -37,8 +37,9 @@ class GoModule:
 
     @property
     def digest(self) -> bytes:
-        """Changes with every byte of go.mod and go.sum."""
-        return hashlib.sha256(f"{self._go_mod}\0{self._go_sum}".encode()).digest()
+        """Changes with every byte of go.mod and go.sum, and of the programs of our own beside them."""
+        programs = (_read(file) for file in sorted(self.folder.glob("*.go")))
+        return hashlib.sha256("\0".join((self._go_mod, self._go_sum, *programs)).encode()).digest()
 
     @property
     def go_version(self) -> tuple[int, ...]:
