@@ -12,6 +12,10 @@ _LAST_CHUNK = b"0\r\n\r\n"
 _HEADER_END = b"\r\n\r\n"
 
 
+def _nobody() -> None:
+    """Waits for nothing."""
+
+
 class Exchange:
     """A request and its answer; times are of the monotonic clock.
 
@@ -66,6 +70,11 @@ class Exchange:
         if self._every or data.endswith(_HEADER_END) or len(data) < len(_LAST_CHUNK):
             return self._complete(data)
         return False
+
+    def woken(self) -> None:
+        """Wake who waits for it, and forget how: what stays would refer to itself."""
+        wake, self.wake = self.wake, _nobody
+        wake()
 
     def closed(self) -> bool:
         """The server closed the connection; whether that is how this answer ends."""

@@ -1,8 +1,11 @@
 """The load that one worker makes: Locust users who hold conversations through the worker's reactor."""
 
+import gc
+import os
 import resource
 import socket
 import ssl
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count, cycle
@@ -31,6 +34,7 @@ from drydock.loadtest.wire import Address, request_bytes, request_head
 _AHEAD_SECONDS = 0.1
 """How long before its time a request is handed to the reactor, which then sends it to the microsecond."""
 _PROBE_SECONDS = 2.0
+_MOST_SOCKETS = 65_536
 
 
 class RequestError(Exception):
@@ -66,6 +70,10 @@ class Load:
             watch=self.watch,
         )
         self._reading = gevent.spawn(self.reactor.run)
+        # a full collection stops everything for tens of milliseconds; exchanges leave no cycles behind
+        gc.collect()
+        gc.freeze()
+        gc.disable()
         gevent.sleep(max(0.0, start - clock() - _AHEAD_SECONDS))
         self.watch.start()
         self.begun.set()
@@ -85,6 +93,7 @@ class Load:
                 )
         self.watch.stop()
         self.reactor.stop()
+        gc.enable()
         while self._open:
             gevent.sleep(0.001)
 
@@ -277,10 +286,15 @@ def connector(target: Target) -> Callable[[], Connection]:
     return lambda: TlsConnection(next(turns), context, address.host)
 
 
-def raise_file_limit() -> None:
-    """Allow as many sockets as the system lets a process have."""
+def make_room_for_sockets() -> None:
+    """Allow as many sockets as the system lets a process have, and have room for them made now.
+
+    Linux doubles a process's table of descriptors when it is full, which in a process with threads takes 10 ms.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     # macOS tells "no limit" and then refuses more than its own
     wanted = 10_240 if hard == resource.RLIM_INFINITY else hard
     if soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    highest = min(max(soft, wanted), _MOST_SOCKETS) - 1
+    os.close(os.dup2(sys.stderr.fileno(), highest))

@@ -25,6 +25,7 @@ _CONNECT_SECONDS = 60.0
 _HEAD_START_SECONDS = 0.3
 """From the message that names the start to the start."""
 _HAND_OVER_SECONDS = 60.0
+_LOOK_SECONDS = 0.1
 
 
 @dataclass
@@ -124,7 +125,7 @@ class Master:
         told = deadline = 0.0
         latest = at + self._plan.stage.sending_seconds + self._plan.target.timeout_seconds + _HAND_OVER_SECONDS
         while len(self._heard.health) < self._plan.processes:
-            gevent.sleep(0.02)
+            gevent.sleep(_LOOK_SECONDS)
             now = time.time()
             if self._heard.failure:
                 raise self._heard.failure

@@ -233,7 +233,7 @@ class Reactor:
         exchange.outcome = outcome
         exchange.finished = exchange.stamps[-1] if outcome in (Outcome.OK, Outcome.HTTP_ERROR) else clock()
         self._settling = _ROUNDS_TO_NEXT
-        exchange.wake()
+        exchange.woken()
 
     def _drop(self, connection: Connection) -> None:
         self._busy.pop(connection, None)
@@ -253,7 +253,7 @@ class Reactor:
         for exchange in under_way:
             self._end(exchange, Outcome.INTERRUPTED)
         for _, _, exchange in self._waiting:
-            exchange.wake()
+            exchange.woken()
         self._waiting.clear()
         self._poller.close()
 

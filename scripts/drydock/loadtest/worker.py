@@ -10,7 +10,7 @@ from typing import Any
 import gevent
 
 from drydock.errors import DrydockError
-from drydock.loadtest.load import Load, raise_file_limit
+from drydock.loadtest.load import Load, make_room_for_sockets
 from drydock.loadtest.messages import BEGIN, FAILED, INTERRUPT, PROGRESS, RECORDS, SECONDS_BETWEEN_REPORTS
 from drydock.loadtest.reactor import clock
 from drydock.loadtest.records import Outcome
@@ -29,7 +29,7 @@ def run_worker(plan: LoadPlan, host: str, port: int, *, with_parent: bool) -> No
         with_parent: end when the process that started this one does.
     """
     logging.getLogger("locust").setLevel(logging.ERROR)
-    raise_file_limit()
+    make_room_for_sockets()
     load = Load(plan)
     runner = load.environment.create_worker_runner(host, port)
 
