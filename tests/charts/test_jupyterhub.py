@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import yaml
 
-from drydock.checks.registry import run_checks
 from drydock.errors import RenderError
 from drydock.manifests import Manifest
 from drydock.pytest_plugin import RenderChart
@@ -377,19 +376,6 @@ def test_an_external_database(render_chart: RenderChart) -> None:
     assert 6432 in ports
 
 
-def test_a_hub_with_a_volume_stays_in_one_zone(render_chart: RenderChart) -> None:
-    zones = {"global": {"zones": ["us-west-2b", "us-west-2c"]}}
-
-    def zone(values: Mapping[str, Any]) -> Any:
-        pod = by_name(render_chart(CHART, {**zones, **values}), "Deployment")[HUB]["spec"]["template"]["spec"]
-        return pod.get("nodeSelector", {}).get("topology.kubernetes.io/zone")
-
-    assert zone({}) == "us-west-2b"
-    assert zone({"global": {}}) is None
-    assert zone({"scheduling": {"corePods": {"zone": "us-west-2c"}}}) == "us-west-2c"
-    assert zone({"hub": {"db": {"pvc": {"accessMode": "ReadWriteMany"}}}}) is None
-
-
 def test_the_pre_puller_stays_away_from_accelerators(render_chart: RenderChart) -> None:
     assert not by_name(render_chart(CHART), "DaemonSet")
     values = {"prePuller": {"continuous": {"enabled": True}}, "singleuser": EVERY_PROFILE}
@@ -434,18 +420,6 @@ def test_validate_judges_the_pods_that_the_hub_will_make(render_chart: RenderCha
     assert hosts == {"cpu": {"general-cpu"}, "gpu": {"gpu"}, "gpu-share": {"gpu-shared"}}
     greedy = {CHART: {"enabled": True, "singleuser": {"memory": {"guarantee": "999Ti"}}}}
     assert findings(platform(render_chart, charts=greedy), "pod-feasibility")
-
-
-def test_homes_of_one_zone_are_told(render_chart: RenderChart) -> None:
-    def told(singleuser: Mapping[str, Any]) -> list[str]:
-        charts = {CHART: {"enabled": True, "singleuser": singleuser}}
-        subject = platform(render_chart, charts=charts)
-        found = [each for each in run_checks(subject) if each.check == "zonal-volume"]
-        return [each.reason for each in found if "claim-{user_server}" in each.reason]
-
-    assert len(told({})) == 1
-    assert not told({"zone": "us-west-2a"})
-    assert not told({"storage": {"dynamic": {"accessMode": "ReadWriteMany", "storageClass": "efs"}}})
 
 
 @pytest.mark.parametrize(
