@@ -12,7 +12,7 @@ import yaml
 
 from drydock.errors import RenderError
 from drydock.manifests import Manifest
-from drydock.pytest_plugin import RenderChart
+from drydock.pytest_plugin import RenderChart, RenderEnvironment
 
 from ..pains.suite import findings, platform
 from .objects import by_name
@@ -336,6 +336,24 @@ def test_servers_reach_models_and_the_internet_and_nothing_private(render_chart:
         if "podSelector" in peer
     }
     assert (models["vllm"], models["model-gateway"]) == (8000, 4000)
+
+
+def test_what_servers_may_reach_is_where_the_models_listen(render_environment: RenderEnvironment) -> None:
+    manifests = render_environment("prod").manifests
+    rules = {
+        peer["podSelector"]["matchLabels"]["app.kubernetes.io/name"]: rule["ports"][0]["port"]
+        for rule in _egress(manifests)
+        for peer in rule.get("to", ())
+        if "podSelector" in peer
+    }
+    for chart in "vllm", "model-gateway":
+        pods = [
+            each.content["spec"]["template"]["spec"]
+            for each in manifests
+            if each.chart == chart and each.kind == "Deployment"
+        ]
+        listening = {port["containerPort"] for pod in pods for each in pod["containers"] for port in each["ports"]}
+        assert rules[chart] in listening
 
 
 @pytest.mark.parametrize(

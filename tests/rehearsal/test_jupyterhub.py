@@ -21,7 +21,7 @@ from .hub import Hub, Ports, install_proxy, running_hub, write_kubeconfig
 GPU = "nvidia.com/gpu"
 NAME = "genai-jupyterhub-hub"
 USERS = {"cpu": "alice", "gpu": "bob", "gpu-share": "bob"}
-NODES = collection("v1", "nodes")
+NODES, NAMESPACES = collection("v1", "nodes"), collection("v1", "namespaces")
 PODS, CLAIMS = (collection("v1", plural, "genai") for plural in ("pods", "persistentvolumeclaims"))
 ADMINISTRATOR = """
 import os
@@ -33,8 +33,8 @@ c.JupyterHub.load_roles.append(
 
 
 def values(ports: Ports) -> dict[str, Any]:
-    """A hub for trials with three profiles; nobody answers as a server here, which the hub finds out soon."""
-    config = {**ports.values(), "KubeSpawner": {"http_timeout": 1}}
+    """A hub for trials with three profiles; nobody answers as a server here, which the hub finds out in time."""
+    config = {**ports.values(), "KubeSpawner": {"http_timeout": 30}}
     return {
         "vllm": {"enabled": False},
         "karpenter-nodepools": {
@@ -83,10 +83,12 @@ def trial(
     environment = load_environment(drydock_project, "dev").stacked([file], [])
     release = Release(shared_cluster, rehearsal_tools["helm4"], assemble_charts(drydock_project))
     release.seed(replace(environment, secrets={**environment.secrets, "hub-secret": keys}))
+    api = shared_cluster.await_api()
+    restricted = {"pod-security.kubernetes.io/enforce": "restricted"}
+    assert api.create(NAMESPACES, {"metadata": {"name": "genai", "labels": restricted}})
     release.install()
     outcome = release.wait()
     assert outcome.ready, outcome.verdict
-    api = shared_cluster.await_api()
     kubeconfig = folder / "kubeconfig"
     write_kubeconfig(kubeconfig, shared_cluster.kubeconfig, _token(shared_cluster))
     config = api.get(f"{collection('v1', 'configmaps', 'genai')}/{NAME}")["data"]
@@ -187,6 +189,39 @@ def test_a_node_with_a_gpu_is_bought_for_a_named_server(
     assert labels["karpenter.k8s.aws/instance-gpu-count"] == "1"
     assert servers[profile]["spec"]["containers"][0]["resources"]["limits"][GPU] == "1"
     assert servers[profile]["metadata"]["labels"]["hub.jupyter.org/servername"] == profile
+
+
+def test_the_token_of_a_server_opens_little(trial: Trial, servers: Mapping[str, Any]) -> None:
+    (container,) = servers["cpu"]["spec"]["containers"]
+    token = next(each["value"] for each in container["env"] if each["name"] == "JUPYTERHUB_API_TOKEN")
+    status, itself = trial.hub.call("/user", token=token)
+    assert (status, itself["name"]) == (200, "alice")
+    assert set(itself["scopes"]) <= {
+        "access:servers!server=alice/",
+        "read:users:activity!user=alice",
+        "read:users:groups!user=alice",
+        "read:users:name!user=alice",
+        "users:activity!user=alice",
+    }
+    for path, method in (
+        ("/users", "GET"),
+        ("/users/bob", "GET"),
+        ("/users/alice/tokens", "POST"),
+        ("/users/alice/servers/more", "POST"),
+        ("/users/alice/server", "DELETE"),
+        ("/proxy", "GET"),
+    ):
+        assert trial.hub.call(path, method=method, token=token)[0] in (403, 404), path
+
+
+def test_the_culler_may_look_at_all_servers(trial: Trial) -> None:
+    @retry(stop=stop_after_delay(60), wait=wait_fixed(0.2), reraise=True)
+    def looked() -> None:
+        calls = [line for line in trial.hub.log.read_text().splitlines() if "(jupyterhub-idle-culler@" in line]
+        assert [line for line in calls if " 200 GET /hub/api/users" in line]
+        assert not [line for line in calls if " 403 " in line]
+
+    looked()
 
 
 @pytest.mark.usefixtures("servers")
