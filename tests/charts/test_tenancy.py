@@ -13,7 +13,7 @@ from drydock.pytest_plugin import RenderChart
 from .objects import by_name
 
 CHART = "tenancy"
-TENANT = {"tenants": {"search": {}}}
+TENANT: dict[str, Any] = {"tenants": {"search": {}}}
 SPARE = {"accelerator": {"kind": "nvidia", "count": 2, "pool": "gpu"}, "resources": {"cpu": "3", "memory": "11Gi"}}
 
 

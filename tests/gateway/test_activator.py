@@ -215,8 +215,8 @@ def test_only_work_wakes_a_model(activator: Running) -> None:
     assert call(activator.look_port, "GET", "/models/nobody").status == 404
 
 
-def test_a_pod_that_stops_hands_back_what_waits_and_ends_what_runs(
-    mount: Mount, activators: StartActivator, models: StartModel, port: int
+def test_a_pod_that_stops_sends_what_waits_to_another_and_ends_what_runs(
+    mount: Mount, activators: StartActivator, port: int
 ) -> None:
     mounts = _mounts(mount, port)
     pod = Upstream(running := free_port())
@@ -228,8 +228,8 @@ def test_a_pod_that_stops_hands_back_what_waits_and_ends_what_runs(
     _wait_for(activator, held=1)
     stopped = threading.Thread(target=activator.stop)
     stopped.start()
-    assert held.answer().status == 503
-    assert "has to be asked again" in held.answer().json["error"]["message"]
+    assert held.answer().status == 307
+    assert held.answer().headers["Location"] == f"http://genai-model-gateway-activator.genai:8080{PATH}"
     connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone")
     assert (under_way.answer().status, under_way.answer().text) == (200, "done")
     stopped.join(60)

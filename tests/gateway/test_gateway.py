@@ -5,7 +5,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import boto3  # type: ignore[import-untyped]
 import pytest
+from moto.server import ThreadedMotoServer
 
 from .conftest import Mount
 from .processes import (
@@ -105,6 +107,17 @@ def redis(litellm: Path) -> Iterator[int]:
 def _printed(running: Running, text: str) -> None:
     if text not in running.log:
         raise NotYetError(running.log)
+
+
+@pytest.fixture
+def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """URL of an S3."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    yield f"http://127.0.0.1:{server.get_host_and_port()[1]}"
+    server.stop()
 
 
 @pytest.fixture(scope="module")
@@ -238,6 +251,43 @@ def test_a_request_wakes_a_model_that_sleeps(gateway: Running, ports: dict[str, 
     assert len(events) > 2
 
 
+def test_a_request_that_waits_moves_with_the_activator_and_is_not_held_twice(
+    litellm: Path, mount: Mount, models: StartModel
+) -> None:
+    port = free_port()
+    mounts = mount({"activator": {"holdSeconds": 4}, "retries": 2})
+    mounts.catalogue({"sleeper": entry(port, "sleeper", scaleToZero=True)})
+    other = start_activator(mounts)
+    settings = mounts.settings()["activator"]
+    mounts.change_settings(activator={**settings, "url": f"http://127.0.0.1:{other.port}"})
+    stopping = start_activator(mounts)
+    mounts.change_settings(activator={**settings, "url": f"http://127.0.0.1:{stopping.port}"})
+    gateway = _start(litellm, mounts)
+    gateway.up("/health/readiness")
+
+    late = _ask(gateway, MASTER, "sleeper")
+    assert late.status == 503
+    assert "was not ready in time" in late.text
+    refusals = 'activator_refused_requests_total{model="sleeper",reason="late"} 1.0'
+    assert refusals in call(stopping.look_port, "GET", "/metrics").text
+
+    waiting = send(gateway.port, CHAT, {"model": "sleeper", **QUESTION}, MASTER)
+    _holds(stopping)
+    assert stopping.stop() == 0
+    _holds(other)
+    models(port, "sleeper")
+    assert waiting.answer().status == 200
+    for each in (gateway, stopping, other):
+        each.end()
+
+
+@until
+def _holds(activator: Running) -> None:
+    found = call(activator.look_port, "GET", "/models/sleeper").json
+    if found["held"] != 1:
+        raise NotYetError(str(found))
+
+
 def test_the_audit_log_tells_who_asked_what_but_not_the_words(gateway: Running) -> None:
     answer = _ask(gateway, KEYS["chat"], "llama")
     assert answer.status == 200
@@ -272,6 +322,38 @@ def test_with_content_prompts_and_answers_are_written_too(
     assert entry_["prompt"] == QUESTION["messages"]
     assert entry_["response"]["choices"]
     second.end()
+
+
+@pytest.mark.parametrize("content", [False, True])
+def test_the_audit_log_goes_to_s3(
+    litellm: Path, mount: Mount, gateway: Running, ports: dict[str, int], s3: str, content: bool
+) -> None:
+    bucket = f"audit-{str(content).lower()}"
+    boto3.client("s3", "us-west-2", endpoint_url=s3).create_bucket(
+        Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": "us-west-2"}
+    )
+    place = {"bucket": bucket, "region": "us-west-2", "endpoint": s3}
+    mounts = mount({"audit": {"content": content, "s3": place}})
+    mounts.catalogue({"qwen": _catalogue(ports)["qwen"]})
+    second = _start(litellm, mounts, DEFAULT_S3_FLUSH_INTERVAL_SECONDS="1")
+    second.up("/health/readiness")
+    assert _ask(second, MASTER, "qwen").status == 200
+    written = _stored(s3, bucket)
+    assert written["metadata"]["user_api_key_alias"] == "master"
+    assert written["model_group"] == "qwen"
+    assert (QUESTION["messages"][0]["content"] in str(written)) is content
+    assert written["total_tokens"] > 0
+    second.end()
+
+
+@until
+def _stored(s3: str, bucket: str) -> Any:
+    store = boto3.client("s3", "us-west-2", endpoint_url=s3)
+    found = store.list_objects_v2(Bucket=bucket).get("Contents", [])
+    if not found:
+        raise NotYetError("no object")
+    assert found[0]["Key"].startswith("audit/")
+    return json.loads(store.get_object(Bucket=bucket, Key=found[0]["Key"])["Body"].read())
 
 
 def test_metrics_have_a_door_of_their_own(gateway: Running) -> None:

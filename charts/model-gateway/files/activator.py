@@ -113,11 +113,12 @@ class Meters:
 
 
 class Activator:
-    """The server. `read` gives the URL of each endpoint, and is asked again for a name that is not known."""
+    """The server. `read` gives the URL of each endpoint as it is now; at `address` all pods like it are reached."""
 
-    def __init__(self, read: Callable[[], Mapping[str, str]], limits: Limits) -> None:
+    def __init__(self, read: Callable[[], Mapping[str, str]], limits: Limits, address: str) -> None:
         self.read = read
         self.limits = limits
+        self.address = address
         self.endpoints: dict[str, Endpoint] = {}
         self.meters = Meters()
         self.held_bytes = 0
@@ -153,6 +154,9 @@ class Activator:
                     async with self._sent(endpoint, request, body) as answer:
                         return await _relayed(answer, request)
                 except UNREACHABLE:
+                    if self.stopping.is_set():
+                        # Another pod takes it over: the client asks there, with the same body.
+                        raise web.HTTPTemporaryRedirect(f"{self.address}{request.rel_url}") from None
                     await self._hold(endpoint, len(body), deadline)
                 except aiohttp.ClientError as error:
                     log.warning("%s: %s", endpoint.name, error)
@@ -199,7 +203,7 @@ class Activator:
                 endpoint.watch.cancel()
 
     async def _ready(self, endpoint: Endpoint) -> None:
-        """All that wait for a model share one look at it."""
+        """Return when the model answers, or this pod has to stop. All that wait for a model share one look at it."""
         if endpoint.watch is None or endpoint.watch.done():
             endpoint.watch = asyncio.create_task(self._watch(endpoint))
         stopping = asyncio.create_task(self.stopping.wait())
@@ -207,8 +211,6 @@ class Activator:
             await asyncio.wait((endpoint.watch, stopping), return_when=asyncio.FIRST_COMPLETED)
         finally:
             stopping.cancel()
-        if self.stopping.is_set():
-            raise self._refusal(endpoint, "stopping", web.HTTPServiceUnavailable, "has to be asked again")
 
     async def _watch(self, endpoint: Endpoint) -> None:
         timeout = aiohttp.ClientTimeout(total=self.limits.connect_seconds)
@@ -292,7 +294,7 @@ def read_limits() -> Limits:
 
 
 async def serve(activator: Activator, port: int, look_port: int) -> None:
-    """Serve until a signal, then refuse what waits, and let what is under way end."""
+    """Serve until a signal, then send what waits to another pod, and let what is under way end."""
     loop = asyncio.get_running_loop()
     for each in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(each, activator.stopping.set)
@@ -304,7 +306,7 @@ async def serve(activator: Activator, port: int, look_port: int) -> None:
     looks = web.AppRunner(doors[1], access_log=None)
     for runner, number in ((requests, port), (looks, look_port)):
         await runner.setup()
-        await web.TCPSite(runner, os.environ.get("ACTIVATOR_HOST", "0.0.0.0"), number).start()  # noqa: S104 (a pod's own)
+        await web.TCPSite(runner, os.environ.get("ACTIVATOR_HOST", "0.0.0.0"), number).start()  # noqa: S104
     log.info("takes requests at port %d", port)
     await activator.stopping.wait()
     await requests.cleanup()
@@ -316,7 +318,8 @@ async def main() -> None:
     """Start with the chart's settings."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     ports = int(os.environ.get("ACTIVATOR_PORT", "8080")), int(os.environ.get("ACTIVATOR_LOOK_PORT", "8081"))
-    await serve(Activator(read_endpoints, read_limits()), *ports)
+    address = str(configuration.read_json(configuration.SETTINGS)["activator"]["url"])
+    await serve(Activator(read_endpoints, read_limits(), address), *ports)
 
 
 if __name__ == "__main__":

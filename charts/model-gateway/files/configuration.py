@@ -105,6 +105,8 @@ def _deployment(model: Model, settings: Mapping[str, Any]) -> dict[str, Any]:
         "timeout": timeout,
         "stream_timeout": timeout,
         "max_retries": 0,
+        # A request that has been held in vain is not held again.
+        "num_retries": 0 if model.scale_to_zero else None,
         "rpm": _share(model.settings.get("requestsPerMinute"), share),
         "tpm": _share(model.settings.get("tokensPerMinute"), share),
         "input_cost_per_token": prices.get("inputPerMillionTokens", 0) / 1e6,
@@ -183,6 +185,7 @@ def _library(settings: Mapping[str, Any]) -> dict[str, Any]:
             "s3_bucket_name": place["bucket"],
             "s3_region_name": place["region"],
             "s3_path": place["prefix"],
+            "s3_endpoint_url": place["endpoint"] or None,
         }
     if redis := _redis(settings.get("redis") or {}):
         # No answer is kept: a cache without call types only counts, for all replicas.
