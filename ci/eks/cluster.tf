@@ -1,0 +1,132 @@
+resource "aws_cloudwatch_log_group" "cluster" {
+  name              = "/aws/eks/${local.name}/cluster"
+  retention_in_days = var.log_retention_days
+}
+
+resource "aws_kms_key" "secrets" {
+  description             = "Secrets of the EKS cluster ${local.name}"
+  enable_key_rotation     = true
+  deletion_window_in_days = 7
+}
+
+resource "aws_iam_role" "cluster" {
+  name               = "${local.name}-cluster"
+  assume_role_policy = data.aws_iam_policy_document.cluster_trust.json
+}
+
+data "aws_iam_policy_document" "cluster_trust" {
+  statement {
+    actions = var.auto_mode ? ["sts:AssumeRole", "sts:TagSession"] : ["sts:AssumeRole"]
+
+    principals {
+      type        = "Service"
+      identifiers = ["eks.amazonaws.com"]
+    }
+  }
+}
+
+resource "aws_iam_role_policy_attachment" "cluster" {
+  for_each = toset(concat(["AmazonEKSClusterPolicy"], var.auto_mode ? [
+    "AmazonEKSComputePolicy",
+    "AmazonEKSBlockStoragePolicy",
+    "AmazonEKSLoadBalancingPolicy",
+    "AmazonEKSNetworkingPolicy",
+  ] : []))
+
+  role       = aws_iam_role.cluster.name
+  policy_arn = "arn:${local.partition}:iam::aws:policy/${each.value}"
+}
+
+resource "aws_eks_cluster" "this" {
+  name                          = local.name
+  version                       = var.kubernetes_version
+  role_arn                      = aws_iam_role.cluster.arn
+  enabled_cluster_log_types     = ["api", "audit", "authenticator"]
+  bootstrap_self_managed_addons = false
+
+  access_config {
+    authentication_mode                         = "API"
+    bootstrap_cluster_creator_admin_permissions = true
+  }
+
+  vpc_config {
+    subnet_ids              = local.subnet_ids
+    endpoint_private_access = true
+    endpoint_public_access  = length(var.public_access_cidrs) > 0
+    public_access_cidrs     = length(var.public_access_cidrs) > 0 ? var.public_access_cidrs : null
+  }
+
+  encryption_config {
+    resources = ["secrets"]
+
+    provider {
+      key_arn = aws_kms_key.secrets.arn
+    }
+  }
+
+  dynamic "compute_config" {
+    for_each = var.auto_mode ? [true] : []
+
+    content {
+      enabled       = true
+      node_pools    = ["system"]
+      node_role_arn = aws_iam_role.node.arn
+    }
+  }
+
+  dynamic "kubernetes_network_config" {
+    for_each = var.auto_mode ? [true] : []
+
+    content {
+      elastic_load_balancing {
+        enabled = true
+      }
+    }
+  }
+
+  dynamic "storage_config" {
+    for_each = var.auto_mode ? [true] : []
+
+    content {
+      block_storage {
+        enabled = true
+      }
+    }
+  }
+
+  depends_on = [aws_cloudwatch_log_group.cluster, aws_iam_role_policy_attachment.cluster]
+}
+
+# Karpenter's nodes and the managed ones share the cluster's own security group, which it finds by the tag.
+resource "aws_ec2_tag" "cluster_security_group" {
+  resource_id = aws_eks_cluster.this.vpc_config[0].cluster_security_group_id
+  key         = "karpenter.sh/discovery"
+  value       = local.name
+}
+
+# EFA traffic is taken only between members of one security group, in both directions.
+resource "aws_vpc_security_group_egress_rule" "between_nodes" {
+  security_group_id            = aws_eks_cluster.this.vpc_config[0].cluster_security_group_id
+  referenced_security_group_id = aws_eks_cluster.this.vpc_config[0].cluster_security_group_id
+  ip_protocol                  = "-1"
+  description                  = "EFA between nodes"
+}
+
+resource "aws_eks_access_entry" "admin" {
+  for_each = toset(var.admin_role_arns)
+
+  cluster_name  = aws_eks_cluster.this.name
+  principal_arn = each.value
+}
+
+resource "aws_eks_access_policy_association" "admin" {
+  for_each = aws_eks_access_entry.admin
+
+  cluster_name  = aws_eks_cluster.this.name
+  principal_arn = each.value.principal_arn
+  policy_arn    = "arn:${local.partition}:eks::aws:cluster-access-policy/AmazonEKSClusterAdminPolicy"
+
+  access_scope {
+    type = "cluster"
+  }
+}

@@ -1,0 +1,30 @@
+data "aws_caller_identity" "current" {}
+
+data "aws_partition" "current" {}
+
+data "aws_availability_zones" "available" {
+  state = "available"
+
+  filter {
+    name   = "opt-in-status"
+    values = ["opt-in-not-required"]
+  }
+}
+
+locals {
+  name      = var.cluster_name
+  partition = data.aws_partition.current.partition
+  account   = data.aws_caller_identity.current.account_id
+  zones     = length(var.zones) > 0 ? var.zones : slice(data.aws_availability_zones.available.names, 0, min(3, length(data.aws_availability_zones.available.names)))
+  discovery = { "karpenter.sh/discovery" = local.name }
+
+  tags = {
+    "drydock.dev/cluster"     = var.cluster_name
+    "drydock.dev/environment" = var.environment
+    "drydock.dev/owner"       = var.owner
+    "drydock.dev/expires-at"  = var.expires_at
+  }
+
+  vpc_id     = var.vpc == null ? aws_vpc.this[0].id : var.vpc.id
+  subnet_ids = var.vpc == null ? [for zone in local.zones : aws_subnet.private[zone].id] : var.vpc.private_subnet_ids
+}

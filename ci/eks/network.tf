@@ -1,0 +1,123 @@
+# A VPC of its own: nodes in private subnets, one NAT gateway, and S3 reached without it.
+
+resource "aws_vpc" "this" {
+  count = var.vpc == null ? 1 : 0
+
+  cidr_block           = var.vpc_cidr
+  enable_dns_hostnames = true
+
+  tags = { Name = local.name }
+}
+
+resource "aws_default_security_group" "closed" {
+  count = var.vpc == null ? 1 : 0
+
+  vpc_id = aws_vpc.this[0].id
+}
+
+resource "aws_internet_gateway" "this" {
+  count = var.vpc == null ? 1 : 0
+
+  vpc_id = aws_vpc.this[0].id
+
+  tags = { Name = local.name }
+}
+
+resource "aws_subnet" "public" {
+  for_each = toset(var.vpc == null ? local.zones : [])
+
+  vpc_id            = aws_vpc.this[0].id
+  availability_zone = each.value
+  cidr_block        = cidrsubnet(var.vpc_cidr, 8, index(local.zones, each.value))
+
+  tags = { Name = "${local.name}-public-${each.value}", "kubernetes.io/role/elb" = "1" }
+}
+
+resource "aws_subnet" "private" {
+  for_each = toset(var.vpc == null ? local.zones : [])
+
+  vpc_id            = aws_vpc.this[0].id
+  availability_zone = each.value
+  cidr_block        = cidrsubnet(var.vpc_cidr, 3, index(local.zones, each.value) + 1)
+
+  tags = merge(local.discovery, { Name = "${local.name}-private-${each.value}", "kubernetes.io/role/internal-elb" = "1" })
+}
+
+resource "aws_eip" "nat" {
+  count = var.vpc == null ? 1 : 0
+
+  domain = "vpc"
+
+  tags = { Name = "${local.name}-nat" }
+}
+
+resource "aws_nat_gateway" "this" {
+  count = var.vpc == null ? 1 : 0
+
+  allocation_id = aws_eip.nat[0].id
+  subnet_id     = aws_subnet.public[local.zones[0]].id
+
+  tags = { Name = local.name }
+
+  depends_on = [aws_internet_gateway.this]
+}
+
+resource "aws_route_table" "public" {
+  count = var.vpc == null ? 1 : 0
+
+  vpc_id = aws_vpc.this[0].id
+
+  route {
+    cidr_block = "0.0.0.0/0"
+    gateway_id = aws_internet_gateway.this[0].id
+  }
+
+  tags = { Name = "${local.name}-public" }
+}
+
+resource "aws_route_table" "private" {
+  count = var.vpc == null ? 1 : 0
+
+  vpc_id = aws_vpc.this[0].id
+
+  route {
+    cidr_block     = "0.0.0.0/0"
+    nat_gateway_id = aws_nat_gateway.this[0].id
+  }
+
+  tags = { Name = "${local.name}-private" }
+}
+
+resource "aws_route_table_association" "public" {
+  for_each = aws_subnet.public
+
+  subnet_id      = each.value.id
+  route_table_id = aws_route_table.public[0].id
+}
+
+resource "aws_route_table_association" "private" {
+  for_each = aws_subnet.private
+
+  subnet_id      = each.value.id
+  route_table_id = aws_route_table.private[0].id
+}
+
+# Weights and images do not pay for the NAT gateway.
+resource "aws_vpc_endpoint" "s3" {
+  count = var.vpc == null ? 1 : 0
+
+  vpc_id          = aws_vpc.this[0].id
+  service_name    = "com.amazonaws.${var.region}.s3"
+  route_table_ids = [aws_route_table.private[0].id]
+
+  tags = { Name = "${local.name}-s3" }
+}
+
+# Karpenter finds the subnets of an existing VPC by the tag.
+resource "aws_ec2_tag" "discovery" {
+  for_each = toset(var.vpc == null ? [] : var.vpc.private_subnet_ids)
+
+  resource_id = each.value
+  key         = "karpenter.sh/discovery"
+  value       = local.name
+}

@@ -1,0 +1,178 @@
+variable "account_id" {
+  description = "AWS account that everything is made in; with credentials of another one Terraform stops."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[0-9]{12}$", var.account_id))
+    error_message = "account_id: give the 12 digits of the AWS account."
+  }
+}
+
+variable "region" {
+  description = "AWS Region."
+  type        = string
+}
+
+variable "cluster_name" {
+  description = "Name of the cluster, `global.clusterName` of the charts, and the stem of every name below."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9-]{1,37}$", var.cluster_name))
+    error_message = "cluster_name: lower-case letters, digits and hyphens, 2 to 38 of them, a letter first."
+  }
+}
+
+variable "environment" {
+  description = "Name of the environment that is deployed."
+  type        = string
+}
+
+variable "owner" {
+  description = "Who answers for the cluster; a tag on everything."
+  type        = string
+}
+
+variable "expires_at" {
+  description = "When everything may be removed, RFC 3339 in UTC; a tag on everything, which `drydock destroy --expired` reads."
+  type        = string
+
+  validation {
+    condition     = can(formatdate("YYYY", var.expires_at))
+    error_message = "expires_at: give a time such as 2026-11-21T18:00:00Z."
+  }
+}
+
+variable "kubernetes_version" {
+  description = "Kubernetes version of the cluster, as EKS has it."
+  type        = string
+  default     = "1.34"
+}
+
+variable "auto_mode" {
+  description = "Let EKS Auto Mode run the nodes: no node group, no Karpenter, no add-ons that Auto Mode brings."
+  type        = bool
+  default     = false
+}
+
+variable "zones" {
+  description = "Availability zones of a new VPC. Empty takes the first three of the Region."
+  type        = list(string)
+  default     = []
+}
+
+variable "vpc" {
+  description = "An existing VPC with private subnets for nodes, in place of a new one. The subnets get the discovery tag."
+  type = object({
+    id                 = string
+    private_subnet_ids = list(string)
+  })
+  default = null
+
+  validation {
+    condition     = var.vpc == null || try(length(var.vpc.private_subnet_ids) >= 2, false)
+    error_message = "vpc.private_subnet_ids: EKS needs subnets in two zones at least."
+  }
+}
+
+variable "vpc_cidr" {
+  description = "Addresses of a new VPC."
+  type        = string
+  default     = "10.42.0.0/16"
+}
+
+variable "public_access_cidrs" {
+  description = "Addresses that reach the API server from outside of the VPC. Empty keeps it private."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = !contains(var.public_access_cidrs, "0.0.0.0/0") && !contains(var.public_access_cidrs, "::/0")
+    error_message = "public_access_cidrs: the API server is not opened to the internet; name your own networks."
+  }
+}
+
+variable "admin_role_arns" {
+  description = "IAM roles or users that administer the cluster, besides whoever runs Terraform."
+  type        = list(string)
+  default     = []
+}
+
+variable "system_nodes" {
+  description = "Nodes of the managed node group, on which controllers run."
+  type = object({
+    instance_types = optional(list(string), ["m5.xlarge"])
+    count          = optional(number, 2)
+  })
+  default = {}
+}
+
+variable "namespace" {
+  description = "Namespace of the Helm release."
+  type        = string
+  default     = "genai"
+}
+
+variable "service_accounts" {
+  description = "ServiceAccounts of the release that get AWS rights through Pod Identity, by what they need."
+  type = object({
+    models             = optional(list(string), [])
+    artifacts          = optional(list(string), [])
+    audit_log          = optional(list(string), [])
+    container_insights = optional(list(string), [])
+  })
+  default = {}
+}
+
+variable "log_retention_days" {
+  description = "Days that logs are kept."
+  type        = number
+  default     = 14
+}
+
+variable "artifact_days" {
+  description = "Days that artifacts of workflows are kept."
+  type        = number
+  default     = 30
+}
+
+variable "keep_buckets" {
+  description = "Refuse to remove buckets that still hold objects."
+  type        = bool
+  default     = false
+}
+
+variable "capacity_reservation" {
+  description = "An On-Demand Capacity Reservation to make for the GPU pool; it costs money from its first second."
+  type = object({
+    instance_type = string
+    zone          = string
+    count         = number
+  })
+  default = null
+}
+
+variable "capacity_block" {
+  description = "A Capacity Block to look for and show as an output; buying one is left to people."
+  type = object({
+    instance_type = string
+    count         = number
+    hours         = number
+  })
+  default = null
+}
+
+variable "budget" {
+  description = "Monthly budget in US dollars for what carries this cluster's tag, and who is told at 80 % of it."
+  type = object({
+    dollars = number
+    emails  = list(string)
+  })
+  default = null
+}
+
+variable "make_spot_role" {
+  description = "Make the service-linked role of EC2 Spot, which an account has once; false where it is there."
+  type        = bool
+  default     = false
+}
