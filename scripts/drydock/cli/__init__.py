@@ -23,6 +23,7 @@ VERBS = (
     "bootstrap-argocd",
     "package",
     "crds",
+    "plan",
     "simulate",
     "calibrate",
     "test",

@@ -76,7 +76,7 @@ def engine_arguments(container: Mapping[str, Any]) -> list[str] | None:
 def gpu_of(facts: InstanceFacts) -> Gpu | None:
     """The GPU of an instance type; None where it has none, or one that the catalogue does not know."""
     family = facts.name.partition(".")[0]
-    return next((gpu for gpu in gpus().values() if family in gpu.instances), None)
+    return next((gpu for gpu in gpus().values() if gpu.nvidia and family in gpu.instances), None)
 
 
 def _served_model(pod: PodUse, container: Mapping[str, Any], arguments: Sequence[str]) -> ServedModel:

@@ -57,7 +57,8 @@ class Gate:
         await self._application(scope, receive, send)
         if scope.get(_PASSED):
             return None
-        start = next((each for each in sent if each["type"] == "http.response.start"), {"status": 500, "headers": []})
+        none: Message = {"status": 500}
+        start = next((each for each in sent if each["type"] == "http.response.start"), none)
         body = b"".join(each.get("body", b"") for each in sent if each["type"] == "http.response.body")
         response = web.Response(status=start["status"], body=body)
         for name, value in start.get("headers", ()):
@@ -77,9 +78,9 @@ def _imported(name: str) -> Callable[[Application], Application]:
         raise UsageError(
             f"--middleware {name}: {error}", remedy="give MODULE.CLASS, its folder in PYTHONPATH"
         ) from error
+    made: Callable[[Application], Application] = found
     if not inspect.isclass(found):
         raise UsageError(f"--middleware {name} is not simulated: it is no class", remedy="write it as an ASGI class")
-    made: Callable[[Application], Application] = found
     return made
 
 

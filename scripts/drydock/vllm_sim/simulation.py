@@ -78,6 +78,7 @@ class _Simulation:
         self._frontend = Frontend(coefficients)
         self._workload = workload
         self._lengths = workload.lengths()
+        self._hashes = workload.hashes()
         self._arrivals = workload.arrivals()
         self._run = Run()
         self._due: list[float] = []
@@ -127,7 +128,7 @@ class _Simulation:
         return True
 
     def _submit(self, sent: float, prompt: int, output: int, ready: float) -> None:
-        self._engine.submit(EngineRequest(prompt, output, owner=sent, ready=ready))
+        self._engine.submit(EngineRequest(prompt, output, next(self._hashes), owner=sent, ready=ready))
         self._in_flight += 1
         run = self._run
         run.issued += 1

@@ -1,15 +1,23 @@
 """When requests arrive, and how long they are."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, count
+from itertools import accumulate, count, cycle, repeat
 from math import floor
 from random import Random
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from drydock.errors import UsageError
 
 Arrival = Literal["constant", "poisson", "gamma"]
+
+
+class Shape(NamedTuple):
+    """One request: tokens in and out, and the hashes of the prompt's full blocks (equal ones are shared)."""
+
+    input_tokens: int
+    output_tokens: int
+    hashes: Sequence[int] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +36,8 @@ class Workload:
         arrival: spacing of an open loop: equal, exponential, or gamma with shape `burstiness` (below 1: in bursts).
         max_in_flight: requests that the client keeps open at most; others wait at the client, and their clock starts
             when they are sent. None for no limit.
+        shapes: of the requests, in turn and again from the first; in place of the lengths above.
+        times: of an open loop's requests, s from the start, in place of `arrival` (a recorded trace).
         seed: of every random number.
     """
 
@@ -41,6 +51,8 @@ class Workload:
     burstiness: float = 0.5
     max_in_flight: int | None = None
     requests: int | None = None
+    shapes: tuple[Shape, ...] = ()
+    times: Sequence[float] = ()
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -73,6 +85,9 @@ class Workload:
         """Times of an open loop, s from the start, in order."""
         if self.rate is None:
             return
+        if self.times:
+            yield from self.times
+            return
         if self.arrival == "constant":
             for index in range(self.requests) if self.requests else count():
                 if index / self.rate >= self.duration:
@@ -92,8 +107,15 @@ class Workload:
                 return
             yield now
 
+    def hashes(self) -> Iterator[Sequence[int]]:
+        """Hashes of each request's full blocks, without end; empty where nothing is shared."""
+        return cycle(shape.hashes for shape in self.shapes) if self.shapes else repeat(())
+
     def lengths(self) -> Iterator[tuple[int, int]]:
         """(input, output) tokens of each request, without end."""
+        if self.shapes:
+            for asked in cycle(self.shapes):
+                yield asked.input_tokens, asked.output_tokens
         if not self.spread:
             for index in count():
                 yield (

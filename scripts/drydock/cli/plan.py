@@ -1,0 +1,118 @@
+"""drydock plan."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from drydock.cli.options import stack_options
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from drydock.plan.report import Plan
+
+_WIDE = 150
+_ROWS = 15
+
+
+@click.command("plan")
+@click.argument("target", metavar="MODEL|ENVIRONMENT", required=False)
+@stack_options
+@click.option("--list", "listed", is_flag=True, help="List models, GPUs and workloads that are known.")
+@click.option("--engine-args", default="", metavar="ARGS", help="Arguments of `vllm serve` for a MODEL, as one string.")
+@click.option("--gpu", "gpu_names", multiple=True, metavar="NAME", help="Only this GPU; may be given again.")
+@click.option(
+    "--instance-types", metavar="NAMES", help="Only these types or families, with commas, in place of the pools' own."
+)
+@click.option("--tensor-parallel", type=int, multiple=True, metavar="N", help="GPUs of a replica; may be given again.")
+@click.option("--rate", type=float, metavar="N", help="Requests a second that all replicas together have to serve.")
+@click.option("--workload", "workload_name", default="chat", show_default=True, metavar="NAME", help="As in loadtest.")
+@click.option("--objectives", "objectives_file", type=click.Path(path_type=Path), help="YAML file of objectives.")
+@click.option("--objective", "objective_texts", multiple=True, metavar="NAME=N", help="One objective: ttft_p95_ms=500.")
+@click.option("--region", default="us-west-2", show_default=True, help="Of instance types and prices, for a MODEL.")
+@click.option(
+    "--capacity-type",
+    type=click.Choice(["on-demand", "spot", "reserved"]),
+    default="on-demand",
+    show_default=True,
+    help="By whose price the cheapest is told.",
+)
+@click.option("--spot-price-share", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="Of on-demand.")
+@click.option(
+    "--reserved-price-share", type=click.FloatRange(0, 1), default=1.0, show_default=True, help="Of on-demand."
+)
+@click.option("--html", "html_file", type=click.Path(path_type=Path), help="Write a page with the frontier's picture.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(target: str | None, listed: bool, html_file: Path | None, as_json: bool, **options: Any) -> int:
+    r"""Say what a model needs, what it will do and what it costs, before there is a cluster.
+
+    Without --rate: the memory of each GPU as vLLM accounts for it. With --rate: the replicas, times and dollars of
+    each instance type that meet the objectives, by simulation; exit status 1 when none does.
+
+    \b
+    Examples:
+      drydock plan llama-3.1-8b --engine-args "--max-model-len 8192"
+      drydock plan llama-3.1-8b --rate 20 --workload chat --objective ttft_p95_ms=500 --html plan.html
+      drydock plan prod --rate 5
+    """
+    from rich.console import Console
+
+    from drydock.errors import UsageError
+    from drydock.plan.report import Request, make_plans, write_html
+    from drydock.progress import terminal_progress
+    from drydock.project import Project
+
+    if listed:
+        _list(Console(highlight=False))
+        return 0
+    if target is None:
+        raise UsageError("name a model or an environment", remedy="`drydock plan --list` shows the models")
+    with terminal_progress() as progress:
+        plans = make_plans(Project.discover(), Request.of(target, **options), progress)
+    if html_file:
+        write_html(html_file, plans)
+    if as_json:
+        click.echo(json.dumps([each.as_dict() for each in plans], indent=2))
+    else:
+        console = Console(highlight=False)
+        for plan in plans:
+            _show(console if console.is_terminal else Console(highlight=False, width=_WIDE), plan)
+    return int(not all(each.holds for each in plans))
+
+
+def _list(console: "Console") -> None:
+    from drydock.loadtest.presets import presets
+    from drydock.vllm_sim.catalogue import gpus, models
+
+    console.print("[bold]models[/] " + ", ".join(models()), soft_wrap=True)
+    console.print("[bold]GPUs[/] " + ", ".join(name for name, gpu in gpus().items() if gpu.nvidia), soft_wrap=True)
+    console.print("[bold]workloads[/] " + ", ".join(presets()), soft_wrap=True)
+
+
+def _show(console: "Console", plan: "Plan") -> None:
+    from drydock.plan.tables import choices_table, memory_table, weights_gib
+
+    target = plan.target
+    kinds = ", ".join(f"{name} {size:.1f} GiB" for name, size in weights_gib(target).items())
+    console.print(f"[bold]{target.name}[/] ({target.model.name}{f', {target.object}' if target.object else ''})")
+    console.print(
+        f"weights: {kinds}; KV cache {target.model.kv_bytes(target.args.kv_cache_dtype) / 1024:.0f} KiB a token"
+    )
+    console.print(memory_table(target, plan.memory))
+    if plan.demand is None:
+        return
+    met = [each for each in plan.choices if each.meets]
+    if met:
+        shown = [each for index, each in enumerate(met) if index < _ROWS or each in plan.frontier]
+        console.print(choices_table(shown, plan.frontier))
+        if len(met) > len(shown):
+            console.print(f"[dim]and {len(met) - len(shown)} more, which cost more (--json, --html)[/]")
+    else:
+        console.print("[bold red]No allowed instance type meets the objectives.[/]")
+    for choice in plan.choices:
+        if not choice.meets and choice.sizing.missed:
+            console.print(f"[dim]{choice.instance_type}: {choice.sizing.missed[0]}[/]", soft_wrap=True)
+    for line in plan.sentences:
+        console.print(line, soft_wrap=True)

@@ -1,0 +1,142 @@
+"""What one replica does under a load, by the simulator, and whether that is good enough."""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from drydock.errors import UsageError
+
+if TYPE_CHECKING:
+    from drydock.loadtest.settings import Workload
+    from drydock.vllm_sim.catalogue import Gpu, Model
+    from drydock.vllm_sim.engine_args import EngineArgs
+    from drydock.vllm_sim.simulation import Run
+
+_PERCENTILES = (50, 90, 95, 99)
+_OBJECTIVE = re.compile(r"(ttft|itl|tpot|e2e)_(mean|p50|p90|p95|p99)_ms|error_rate")
+_SECONDS = 120.0
+_FEWEST, _MOST = 300, 3000
+_WARM_UP = 0.1
+_KEEPS_UP = 0.9
+"""Least share of the requests of the later part of a run that must end in it: an engine that falls behind has less."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """One replica under one rate.
+
+    Attributes:
+        rate: requests a second that it gets.
+        measures: ms by name (`ttft_p95_ms`, `itl_mean_ms`, ...), and `error_rate`, the share that it refuses.
+        output_tokens_per_second, total_tokens_per_second: of requests that it serves.
+        keeps_up: whether it completes what arrives.
+        origin: `simulated`, or the file that it was measured in.
+    """
+
+    rate: float
+    measures: Mapping[str, float]
+    output_tokens_per_second: float
+    total_tokens_per_second: float
+    keeps_up: bool
+    origin: str = "simulated"
+
+    def missed(self, objectives: Mapping[str, float]) -> tuple[str, ...]:
+        """Objectives that it does not meet, each as a sentence."""
+        found = [] if self.keeps_up else [f"it completes less than the {self.rate:.2f} requests/s that arrive"]
+        for name, most in objectives.items():
+            value = self.measures[name]
+            if not value <= most:  # also where nothing was measured
+                found.append(f"{name} is {value:.4g}, more than {most:g}")
+        return tuple(found)
+
+
+def checked_objectives(told: Mapping[str, Any], where: str) -> dict[str, float]:
+    """Objectives by name, each a number that must not be exceeded.
+
+    Raises:
+        UsageError: one is not known, or no number.
+    """
+    for name, value in told.items():
+        if not _OBJECTIVE.fullmatch(str(name)):
+            raise UsageError(
+                f"{where}: objective {name!r} is not known to a plan",
+                remedy="known are {ttft,itl,tpot,e2e}_{mean,p50,p90,p95,p99}_ms and error_rate",
+            )
+        if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
+            raise UsageError(f"{where}: objective {name} must be a number, not {value!r}")
+    return {str(name): float(value) for name, value in told.items()}
+
+
+def simulated(
+    gpu: "Gpu", model: "Model", args: "EngineArgs", workload: "Workload", rate: float, *, seed: int = 0
+) -> Estimate:
+    """Simulate one replica at so many requests a second: two minutes, from 300 to 3,000 requests.
+
+    Raises:
+        DoesNotFitError: the engine would not start.
+        UsageError: no request of the workload fits into its longest context.
+    """
+    from drydock.plan.traffic import shapes
+    from drydock.vllm_sim.profile import setup
+    from drydock.vllm_sim.simulation import simulate
+    from drydock.vllm_sim.workload import Workload as Offered
+
+    chosen = setup(gpu, model, args)
+    count = round(min(max(rate * _SECONDS, _FEWEST), _MOST))
+    caching = args.enable_prefix_caching
+    drawn = shapes(workload, count, rate=rate, block_size=args.block_size, prefix_caching=caching, seed=seed)
+    fitting = tuple(each for each in drawn if each.input_tokens + each.output_tokens <= chosen.max_model_len)
+    if not fitting:
+        raise UsageError(
+            f"no request of {workload.name} fits into a context of {chosen.max_model_len} tokens",
+            remedy="raise --max-model-len in --engine-args, or take another workload",
+        )
+    refused = 1 - len(fitting) / len(drawn)
+    served = rate * (1 - refused)
+    duration = len(fitting) / served
+    offered = Offered(rate=served, duration=duration, requests=len(fitting), shapes=fitting, seed=seed)
+    run = simulate(chosen.profile.coefficients, chosen.limits, offered)
+    return _estimate(run, rate, refused, duration)
+
+
+def _estimate(run: "Run", rate: float, refused: float, duration: float) -> Estimate:
+    import numpy as np
+
+    sent, first, end, prompt, output, _ = np.array(run.table).reshape(-1, 6).T
+    later = sent >= _WARM_UP * duration
+    many = later & (output > 1)
+    measures = {"error_rate": refused}
+    times = {"ttft": (first - sent)[later], "e2e": (end - sent)[later]}
+    times["tpot"] = (end - first)[many] / (output[many] - 1)
+    for name, values in times.items():
+        measures |= _measures(name, values, np.ones(values.size))
+    if run.gaps:
+        measures |= _measures("itl", *np.array(run.gaps).reshape(-1, 2).T)
+    half = duration / 2
+    arrived = int((sent >= half).sum())
+    ended = int(((end >= half) & (end <= duration)).sum())
+    served = len(sent) / duration
+    return Estimate(
+        rate=rate,
+        measures=measures,
+        output_tokens_per_second=served * float(output.mean()),
+        total_tokens_per_second=served * float((output + prompt).mean()),
+        keeps_up=ended >= _KEEPS_UP * arrived - math.sqrt(arrived),
+    )
+
+
+def _measures(name: str, seconds: Any, weights: Any) -> dict[str, float]:
+    """Mean and percentiles, ms; not-a-number when there is nothing to measure."""
+    import numpy as np
+
+    if not seconds.size:
+        return {f"{name}_{kind}_ms": math.nan for kind in ("mean", *(f"p{each}" for each in _PERCENTILES))}
+    order = np.argsort(seconds, kind="stable")
+    rank = np.cumsum(weights[order]) / weights.sum()
+    found = {f"{name}_mean_ms": 1e3 * float(np.average(seconds, weights=weights))}
+    for percentile in _PERCENTILES:
+        position = min(int(np.searchsorted(rank, percentile / 100)), seconds.size - 1)
+        found[f"{name}_p{percentile}_ms"] = 1e3 * float(seconds[order][position])
+    return found

@@ -1,0 +1,111 @@
+"""A plan as one self-contained page: no script, nothing fetched, with the style sheet of the rehearsal's report."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil, floor, inf, log10
+from pathlib import Path
+
+from drydock.plan.choices import Choice
+from drydock.plan.report import Plan
+from drydock.plan.tables import memory_row, weights_gib
+
+WIDTH, HEIGHT = 900.0, 360.0
+_LEFT, _RIGHT, _TOP, _BOTTOM = 64.0, 150.0, 16.0, 40.0
+_TEMPLATES = Path(__file__).parent / "templates"
+_STYLES = Path(__file__).parents[1] / "report" / "html" / "templates"
+_COLOURS = 8
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A tick of an axis, or a point with its words."""
+
+    x: float
+    y: float
+    label: str
+    colour: int = 0
+    best: bool = False
+    story: str = ""
+
+
+class Scale:
+    """A logarithmic axis over whole decades' parts, from a lowest to a highest value."""
+
+    def __init__(self, values: Sequence[float], start: float, end: float) -> None:
+        self._low, self._high = log10(min(values)) - 0.05, log10(max(values)) + 0.05
+        self._start, self._end = start, end
+
+    def at(self, value: float) -> float:
+        """Where a value lies."""
+        share = (log10(value) - self._low) / (self._high - self._low)
+        return self._start + share * (self._end - self._start)
+
+    @property
+    def ticks(self) -> list[float]:
+        """1, 2 and 5 of each decade that the axis covers."""
+        decades = range(floor(self._low), ceil(self._high) + 1)
+        candidates = (step * 10.0**decade for decade in decades for step in (1, 2, 5))
+        return [each for each in candidates if self._low <= log10(each) <= self._high]
+
+
+class Picture:
+    """Dollars an hour to the right, time to first token upwards, both logarithmic; the frontier is a line."""
+
+    def __init__(self, plan: Plan) -> None:
+        kind = plan.capacity_type
+        shown = [each for each in plan.choices if each.cost(kind) < inf]
+        self.empty = not shown
+        if self.empty:
+            return
+        costs = [each.cost(kind) for each in shown]
+        times = [_ttft(each) for each in shown]
+        across, up = Scale(costs, _LEFT, WIDTH - _RIGHT), Scale(times, HEIGHT - _BOTTOM, _TOP)
+        gpus = sorted({each.gpu for each in shown})
+        best = {id(each) for each in plan.frontier}
+        self.points = [
+            Mark(
+                across.at(each.cost(kind)),
+                up.at(_ttft(each)),
+                each.instance_type,
+                gpus.index(each.gpu) % _COLOURS,
+                id(each) in best,
+                f"{each.sizing.replicas} replicas on {each.nodes} x {each.instance_type} ({each.gpu}): "
+                f"{each.cost(kind):,.2f} $ an hour, TTFT p95 {_ttft(each):,.0f} ms",
+            )
+            for each in shown
+        ]
+        self.line = " ".join(f"{mark.x:.1f},{mark.y:.1f}" for mark in self.points if mark.best)
+        self.across = [Mark(across.at(each), HEIGHT - _BOTTOM, f"{each:g} $") for each in across.ticks]
+        self.up = [Mark(_LEFT, up.at(each), f"{each:g} ms") for each in up.ticks]
+        self.left, self.right, self.top, self.bottom = _LEFT, WIDTH - _RIGHT, _TOP, HEIGHT - _BOTTOM
+        self.width, self.height = WIDTH, HEIGHT
+        self.legend = [(name, index % _COLOURS) for index, name in enumerate(gpus)]
+
+
+def render_page(plans: Sequence[Plan]) -> str:
+    """The page; the same plans always give the same text."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader([_TEMPLATES, _STYLES]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    entries = [
+        {
+            "plan": plan,
+            "picture": Picture(plan),
+            "memory": [memory_row(plan.target, each) for each in plan.memory],
+            "weights": weights_gib(plan.target),
+        }
+        for plan in plans
+    ]
+    return environment.get_template("plan.html.j2").render(entries=entries)
+
+
+def _ttft(choice: Choice) -> float:
+    estimate = choice.sizing.estimate
+    return max(estimate.measures["ttft_p95_ms"], 1e-3) if estimate else inf

@@ -1,0 +1,239 @@
+"""One plan for each model: memory, choices, frontier, and what they assume."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from math import inf
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from drydock.errors import UsageError
+from drydock.plan.choices import Choice, choices, frontier
+from drydock.plan.estimate import checked_objectives
+from drydock.plan.fit import Fit, fits
+from drydock.plan.prices import CapacityType, Prices, load_prices
+from drydock.plan.sizing import Demand
+from drydock.plan.tables import memory_row, weights_gib
+from drydock.plan.targets import Target, environment_targets, model_target, narrowed, region_types
+
+if TYPE_CHECKING:
+    from drydock.progress import Progress
+    from drydock.project import Project
+
+DEFAULT_OBJECTIVES: Mapping[str, float] = {"ttft_p95_ms": 1000.0, "itl_p99_ms": 150.0}
+"""Where nobody gave any: below a second to the first word, and faster than people read."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked on the command line."""
+
+    target: str
+    files: tuple[Path, ...] = ()
+    set_values: tuple[str, ...] = ()
+    engine_args: str = ""
+    gpus: tuple[str, ...] = ()
+    instance_types: tuple[str, ...] = ()
+    parallel: tuple[int, ...] = ()
+    rate: float | None = None
+    workload: str = "chat"
+    objectives: Mapping[str, float] = field(default_factory=dict)
+    region: str = "us-west-2"
+    capacity_type: CapacityType = "on-demand"
+    spot_share: float = 0.5
+    reserved_share: float = 1.0
+
+    @classmethod
+    def of(cls, target: str, **options: Any) -> "Request":
+        """From the options of the verb.
+
+        Raises:
+            UsageError: objectives, or the rate, are not what they must be.
+        """
+        rate = options["rate"]
+        if rate is not None and not 0 < rate < inf:
+            raise UsageError(f"--rate must be above 0, not {rate:g}")
+        return cls(
+            target=target,
+            files=options["files"],
+            set_values=options["set_values"],
+            engine_args=options["engine_args"],
+            gpus=options["gpu_names"],
+            instance_types=tuple(filter(None, (options["instance_types"] or "").split(","))),
+            parallel=options["tensor_parallel"],
+            rate=rate,
+            workload=options["workload_name"],
+            objectives=_objectives(options["objectives_file"], options["objective_texts"]),
+            region=options["region"],
+            capacity_type=options["capacity_type"],
+            spot_share=options["spot_price_share"],
+            reserved_share=options["reserved_price_share"],
+        )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is known of one model.
+
+    Attributes:
+        memory: on each GPU and tensor parallelism.
+        demand: None where only memory was asked for.
+        choices: instance types, cheapest first.
+        frontier: those that none beats in dollars and time to first token.
+    """
+
+    target: Target
+    memory: Sequence[Fit]
+    demand: Demand | None = None
+    choices: Sequence[Choice] = ()
+    frontier: Sequence[Choice] = ()
+    prices: Prices | None = None
+    capacity_type: CapacityType = "on-demand"
+
+    @property
+    def holds(self) -> bool:
+        """Whether it starts somewhere and, where that was asked, meets the objectives."""
+        if self.demand is None:
+            return any(each.starts for each in self.memory)
+        return any(each.meets for each in self.choices)
+
+    @property
+    def cheapest(self) -> Choice | None:
+        """By the asked capacity type, None where nothing that meets the objectives has a price."""
+        return next((each for each in self.choices if each.cost(self.capacity_type) < inf), None)
+
+    @property
+    def sentences(self) -> list[str]:
+        """The choice, and what it rests on."""
+        found = []
+        if self.cheapest and self.demand:
+            best = self.cheapest
+            found.append(
+                f"Cheapest {self.capacity_type}: {best.nodes} x {best.instance_type} for {best.sizing.replicas} "
+                f"replica{'s' * (best.sizing.replicas != 1)}, {best.cost(self.capacity_type):,.2f} $ an hour."
+            )
+        return [*found, *self.assumptions]
+
+    @property
+    def assumptions(self) -> list[str]:
+        """What the figures rest on."""
+        if self.demand is None:
+            return []
+        told = ", ".join(f"{name} {value:g}" for name, value in self.demand.objectives.items())
+        return [
+            f"Objectives: {told}. Load: {self.demand.rate:g} requests/s of {self.demand.workload.name}, Poisson, "
+            "spread evenly over the replicas.",
+            "Times are simulated where no load test was given; on GPUs other than H100 and H200 they are scaled by the "
+            "roofline and have not been checked.",
+            *(self.prices.assumptions if self.prices else ()),
+        ]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        found: dict[str, Any] = {
+            "name": self.target.name,
+            "model": self.target.model.name,
+            "weights_gib": {name: round(value, 3) for name, value in weights_gib(self.target).items()},
+            "memory": [memory_row(self.target, each) for each in self.memory],
+        }
+        if self.demand is not None:
+            found |= {
+                "rate": self.demand.rate,
+                "workload": self.demand.workload.name,
+                "objectives": dict(self.demand.objectives),
+                "choices": [each.as_dict() for each in self.choices],
+                "frontier": [each.instance_type for each in self.frontier],
+                "cheapest": self.cheapest.instance_type if self.cheapest else None,
+                "assumptions": self.assumptions,
+            }
+        return found
+
+
+def make_plans(project: "Project", request: Request, progress: "Progress") -> list[Plan]:
+    """A plan for the model, or for each model of the environment.
+
+    Raises:
+        DrydockError: the target is not known, does not render, or an argument is wrong.
+    """
+    types = region_types(project.cache_dir, request.region)
+    targets = _targets(project, request, types, progress)
+    return [_plan(project, request, target, progress) for target in targets]
+
+
+def _targets(project: "Project", request: Request, types: Mapping[str, Any], progress: "Progress") -> list[Target]:
+    from drydock.environments import environment_names, load_environment
+
+    if request.target in environment_names(project):
+        environment = load_environment(project, request.target).stacked(request.files, request.set_values)
+        found = environment_targets(project, environment, progress, request.parallel)
+    else:
+        found = [model_target(request.target, request.engine_args, types, request.parallel)]
+    if request.instance_types:
+        found = [narrowed(each, request.instance_types, types) for each in found]
+    return [_only(each, request.gpus) for each in found]
+
+
+def _only(target: Target, names: Sequence[str]) -> Target:
+    from drydock.plan.engines import gpu_of
+    from drydock.vllm_sim.catalogue import find_gpu
+
+    if not names:
+        return target
+    wanted = {find_gpu(name) for name in names}
+    types = tuple(each for each in target.types if gpu_of(each) in wanted)
+    if not types:
+        raise UsageError(f"no allowed instance type has {' or '.join(names)}", remedy="take another --gpu or --region")
+    return replace(target, types=types)
+
+
+def _plan(project: "Project", request: Request, target: Target, progress: "Progress") -> Plan:
+    from drydock.loadtest.presets import preset
+
+    memory = list(fits(target.model, target.args, target.gpus, target.parallel))
+    if request.rate is None:
+        return Plan(target, memory)
+    demand = Demand(preset(request.workload), request.rate, request.objectives or DEFAULT_OBJECTIVES)
+    prices = load_prices(
+        project, progress, request.region, spot_share=request.spot_share, reserved_share=request.reserved_share
+    )
+    with progress.step(f"Simulate {target.name} on {len(target.gpus)} kinds of GPU"):
+        found = choices(
+            target.model,
+            target.args,
+            target.types,
+            demand,
+            prices,
+            parallel=target.parallel,
+            capacity_type=request.capacity_type,
+            cache=project.cache_dir,
+        )
+    kept = frontier(found, "ttft_p95_ms", request.capacity_type)
+    return Plan(target, memory, demand, found, kept, prices, request.capacity_type)
+
+
+def _objectives(file: Path | None, texts: Sequence[str]) -> dict[str, float]:
+    import yaml
+
+    told: dict[str, Any] = {}
+    if file is not None:
+        try:
+            loaded = yaml.safe_load(file.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise UsageError(f"cannot read the objectives {file}: {error}") from error
+        loaded = loaded.get("objectives", loaded) if isinstance(loaded, dict) else loaded
+        if not isinstance(loaded, dict) or not loaded:
+            raise UsageError(f"{file} holds no objectives", remedy="write lines like `ttft_p95_ms: 500`")
+        told |= checked_objectives(loaded, str(file))
+    for text in texts:
+        name, _, value = text.partition("=")
+        try:
+            told |= checked_objectives({name: float(value)}, "--objective")
+        except ValueError as error:
+            raise UsageError(f"--objective {text}: no number", remedy="write NAME=N, ttft_p95_ms=500") from error
+    return told
+
+
+def write_html(file: Path, plans: Sequence[Plan]) -> None:
+    """Write the page."""
+    from drydock.plan.page import render_page
+
+    file.write_text(render_page(plans), encoding="utf-8")

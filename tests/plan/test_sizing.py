@@ -1,0 +1,97 @@
+"""Traffic, estimates and replicas, each against what can be known without the simulator."""
+
+import pytest
+
+from drydock.loadtest.presets import preset, presets
+from drydock.plan.estimate import Estimate, checked_objectives, simulated
+from drydock.plan.prices import read_tables
+from drydock.plan.sizing import Demand, Task, measured, size
+from drydock.plan.traffic import shapes
+from drydock.vllm_sim.catalogue import find_gpu, find_model
+from drydock.vllm_sim.engine_args import parse_line
+
+CHAT = preset("chat")
+ARGS = parse_line("--max-model-len 8192")
+
+
+@pytest.mark.parametrize("name", presets())
+def test_drawn_lengths_are_those_of_the_workload(name: str) -> None:
+    workload = preset(name)
+    drawn = shapes(workload, 1000, rate=5.0, block_size=16, prefix_caching=True)
+    assert len(drawn) == 1000
+    assert min(each.input_tokens for each in drawn) > workload.shared_prefix_tokens
+    assert all(len(each.hashes) <= each.input_tokens // 16 for each in drawn)
+    if workload.turns == 1 and workload.input.kind != "uniform":
+        mean = sum(each.input_tokens for each in drawn) / len(drawn)
+        assert mean == pytest.approx(workload.input.mean + workload.shared_prefix_tokens, rel=0.15)
+
+
+def test_turns_of_a_conversation_begin_with_what_came_before() -> None:
+    workload = preset("conversation")
+    drawn = shapes(workload, 500, rate=1.0, block_size=16, prefix_caching=True)
+    beside = 5
+    first, second = drawn[0], drawn[beside]
+    assert second.input_tokens > first.input_tokens + first.output_tokens
+    assert tuple(second.hashes[: len(first.hashes)]) == tuple(first.hashes)
+    shared = workload.shared_prefix_tokens // 16
+    assert drawn[1].hashes[:shared] == first.hashes[:shared]
+    assert not set(drawn[1].hashes[shared:]) & set(first.hashes)
+
+
+def test_the_prefix_cache_shortens_the_time_to_first_token() -> None:
+    gpu, model, agent = find_gpu("l4"), find_model("llama-3.1-8b"), preset("agent")
+    cached = simulated(gpu, model, parse_line("--max-model-len 16384"), agent, 0.2)
+    without = simulated(gpu, model, parse_line("--max-model-len 16384 --no-enable-prefix-caching"), agent, 0.2)
+    assert cached.measures["ttft_p50_ms"] < 0.6 * without.measures["ttft_p50_ms"]
+
+
+def test_requests_longer_than_the_context_are_errors() -> None:
+    short = simulated(find_gpu("h100"), find_model("llama-3.1-8b"), parse_line("--max-model-len 1024"), CHAT, 2.0)
+    assert 0.01 < short.measures["error_rate"] < 0.3
+    assert short.missed({"error_rate": 0.001})
+    assert not short.missed({"error_rate": 0.5})
+
+
+def test_an_engine_that_falls_behind_is_told_whatever_the_objectives() -> None:
+    task = simulated(find_gpu("l4"), find_model("llama-3.1-8b"), ARGS, CHAT, 10.0)
+    assert not task.keeps_up
+    assert "requests/s that arrive" in task.missed({})[0]
+
+
+def test_the_search_ends_at_the_fewest_replicas() -> None:
+    objectives = {"ttft_p95_ms": 500.0, "itl_p99_ms": 130.0}
+    gpu, model = find_gpu("l4"), find_model("llama-3.1-8b")
+    found = size(Task(gpu, model, ARGS, Demand(CHAT, 10.0, objectives)))
+    assert found.replicas > 1
+    assert found.estimate
+    assert not found.estimate.missed(objectives)
+    assert simulated(gpu, model, ARGS, CHAT, 10.0 / (found.replicas - 1)).missed(objectives)
+
+
+def estimate(rate: float, ttft: float) -> Estimate:
+    return Estimate(rate, {"ttft_p95_ms": ttft, "error_rate": 0.0}, 100 * rate, 300 * rate, keeps_up=True)
+
+
+def test_measured_rates_size_replicas_by_the_best_that_met_the_objectives() -> None:
+    rows = [estimate(1, 100), estimate(4, 180), estimate(8, 900)]
+    demand = Demand(CHAT, 10.0, {"ttft_p95_ms": 200.0})
+    found = measured(rows, demand)
+    assert found.replicas == 3
+    assert found.estimate == rows[1]
+    assert measured(rows, Demand(CHAT, 8.0, {"ttft_p95_ms": 200.0})).replicas == 2
+    none = measured(rows, Demand(CHAT, 8.0, {"ttft_p95_ms": 50.0}))
+    assert none.replicas == 0
+    assert none.missed
+
+
+def test_objectives_are_names_and_numbers() -> None:
+    assert checked_objectives({"itl_p99_ms": 80}, "file") == {"itl_p99_ms": 80.0}
+
+
+def test_prices_are_read_from_karpenters_go_file() -> None:
+    text = 'var X = map[string]map[T]float64{\n\t// r\n\t"us-east-1": {\n\t\t// g6 family\n\t\t"g6.xlarge": 0.804800, '
+    text += '"u-6tb1.metal": 54.6,\n\t},\n\t"eu-1": {\n\t\t"p5.48xlarge": 55.04,\n\t},\n}\n'
+    assert read_tables(text) == {
+        "us-east-1": {"g6.xlarge": 0.8048, "u-6tb1.metal": 54.6},
+        "eu-1": {"p5.48xlarge": 55.04},
+    }
