@@ -423,8 +423,7 @@ POOLS = {"gpu-shared": {"accelerator": "nvidia", "labels": {"nvidia.com/device-p
 
 
 def test_validate_judges_the_pods_that_the_hub_will_make(render_chart: RenderChart) -> None:
-    profiles = {"profiles": {"gpu": {"enabled": True}, "gpu-share": {"enabled": True}}}
-    charts = {CHART: {"enabled": True, "singleuser": profiles}}
+    charts = {CHART: {"enabled": True, "singleuser": EVERY_PROFILE}}
     (found,) = findings(platform(render_chart, charts=charts), "pod-feasibility")
     assert "profiles.gpu-share" in found.path
     assert "No node pool can host the pod" in found.reason
@@ -435,7 +434,7 @@ def test_validate_judges_the_pods_that_the_hub_will_make(render_chart: RenderCha
         for verdict in subject.verdicts
         if "drydock.dev/profile" in verdict.pod.labels
     }
-    assert hosts == {"cpu": {"general-cpu"}, "gpu": {"gpu"}, "gpu-share": {"gpu-shared"}}
+    assert hosts == {"cpu": {"general-cpu"}, "gpu": {"gpu"}, "gpu-share": {"gpu-shared"}, "neuron": {"neuron"}}
     greedy = {CHART: {"enabled": True, "singleuser": {"memory": {"guarantee": "999Ti"}}}}
     assert findings(platform(render_chart, charts=greedy), "pod-feasibility")
 
