@@ -140,6 +140,17 @@ def test_a_pool_whose_gpu_settings_do_not_exist_is_refused(render_chart: RenderC
     assert render_chart(UMBRELLA, without)
 
 
+def test_a_model_whose_key_the_gateway_does_not_have_is_refused(render_chart: RenderChart) -> None:
+    with_key = {"vllm": {**MODELS["vllm"], "modelDefaults": {"any": {"apiKeySecret": {"name": "engine"}}}}}
+    values = {**VALUES, **with_key, "model-gateway": {"enabled": True}}
+    with pytest.raises(
+        RenderError, match=r"model small asks for the key api_key of Secret engine, which the gateway has"
+    ):
+        render_chart(UMBRELLA, values)
+    values["model-gateway"]["modelKeySecrets"] = {"engine": ["api_key"]}
+    assert render_chart(UMBRELLA, values)
+
+
 def test_the_notes_say_what_to_do_next(
     tmp_path: Path, drydock_charts: AssembledCharts, drydock_tool: Callable[[str], Path]
 ) -> None:

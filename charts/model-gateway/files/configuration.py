@@ -84,12 +84,20 @@ def _model(name: str, endpoint: str, entry: Mapping[str, Any]) -> Model:
 
 
 def model_list(models: tuple[Model, ...], settings: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """`model_list` of LiteLLM. Keys of the endpoints go into the environment, which no file and no log shows.
+    """`model_list` of LiteLLM, without models whose key is not mounted, which is told."""
+    return [_deployment(each, settings) for each in models if _has_key(each)]
 
-    Raises:
-        SystemExit: the key of a model is not mounted.
-    """
-    return [_deployment(each, settings) for each in models]
+
+def _has_key(model: Model) -> bool:
+    if model.key is None or model.key.exists():
+        return True
+    print(
+        f"gateway: model {model.name} is left out: it asks for the API key in Secret {model.key.parent.name}, key "
+        f"{model.key.name}, which is not mounted: name it under modelKeySecrets of the chart model-gateway.",
+        file=sys.stderr,
+        flush=True,
+    )
+    return False
 
 
 def _deployment(model: Model, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -125,16 +133,11 @@ def _share(limit: int | None, share: int) -> int | None:
 
 
 def _key_reference(model: Model) -> str:
+    """Where LiteLLM finds the key: the environment, so that no file and no log shows it."""
     if model.key is None:
         return "none"
     variable = f"MODEL_KEY_{''.join(each if each.isalnum() else '_' for each in model.endpoint).upper()}"
-    try:
-        os.environ[variable] = model.key.read_text().strip()
-    except FileNotFoundError:
-        sys.exit(
-            f"Model {model.name} asks for the API key in Secret {model.key.parent.name}, key {model.key.name}, which "
-            "is not mounted: name it under modelKeySecrets of the chart model-gateway."
-        )
+    os.environ[variable] = model.key.read_text().strip()
     return f"os.environ/{variable}"
 
 

@@ -158,7 +158,7 @@ def _take_models(router: litellm.Router) -> None:
     try:
         models = configuration.read_models()
         found = configuration.model_list(models, SETTINGS)
-    except (SystemExit, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError) as error:
         print(f"gateway: the models stay as they were: {error}", file=sys.stderr, flush=True)
         return
     router.set_model_list(found)

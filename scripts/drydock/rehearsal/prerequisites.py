@@ -11,6 +11,9 @@ from drydock.rehearsal.volumes import STORAGE_CLASSES, storage_class
 
 DEFAULT_STORAGE_CLASS = "gp3"
 _NAMESPACES = collection("v1", "namespaces")
+_OPERATORS = {
+    "ScaledObject": "KEDA's operator runs in the cluster; here ScaledObjects were accepted, and nothing scaled",
+}
 
 
 @dataclass(frozen=True)
@@ -22,12 +25,14 @@ class Prerequisites:
         storage_classes: that its volumes name and none of its objects makes; True for those of shared volumes.
         secrets: keys by name of the Secrets that the environment says lie in its namespace.
         namespace: of the release.
+        operators: that no chart of the suite brings and its objects are for, as sentences.
     """
 
     namespaces: tuple[str, ...]
     storage_classes: Mapping[str, bool]
     secrets: Mapping[str, tuple[str, ...]]
     namespace: str
+    operators: tuple[str, ...] = ()
 
     def told(self) -> tuple[str, ...]:
         """For the report: what the rehearsal took for granted."""
@@ -36,7 +41,7 @@ class Prerequisites:
             f"Secret {name} with {', '.join(keys)} exists in namespace {self.namespace}; its content was not used"
             for name, keys in sorted(self.secrets.items())
         )
-        return (*classes, *secrets)
+        return (*classes, *secrets, *self.operators)
 
 
 def find_prerequisites(environment: Environment, manifests: Sequence[Manifest]) -> Prerequisites:
@@ -54,6 +59,7 @@ def find_prerequisites(environment: Environment, manifests: Sequence[Manifest]) 
         storage_classes={name: shared for name, shared in sorted(classes.items()) if name not in statically},
         secrets=environment.secrets,
         namespace=environment.namespace,
+        operators=tuple(told for kind, told in _OPERATORS.items() if any(each.kind == kind for each in manifests)),
     )
 
 
