@@ -8,6 +8,7 @@ import pytest
 from drydock.checks.metrics import sources
 from drydock.checks.promql import metric_names
 from drydock.findings import Finding, Severity
+from drydock.project import Project
 from drydock.pytest_plugin import RenderEnvironment
 from drydock.render import RenderedEnvironment
 
@@ -171,10 +172,8 @@ def test_every_source_says_what_is_its_own() -> None:
 
 
 @pytest.fixture
-def asleep(render_environment: RenderEnvironment) -> RenderedEnvironment:
-    scaling = "vllm.modelDefaults.any.autoscaling"
-    chosen = [f"{scaling}.enabled=true", f"{scaling}.kind=ScaledObject", f"{scaling}.minReplicas=0"]
-    return render_environment("dev", set_values=(*chosen, "model-gateway.enabled=true"))
+def asleep(drydock_project: Project, render_environment: RenderEnvironment) -> RenderedEnvironment:
+    return render_environment("dev", files=(drydock_project.root / "values/capacity/scale-to-zero.yaml",))
 
 
 def test_the_scalers_of_the_charts_name_metrics_that_exist(asleep: RenderedEnvironment) -> None:
