@@ -1,6 +1,7 @@
 {{- /*
 Applications. Declared helpers:
   app-of-apps.checks           fails when a value is missing that nothing can be made without
+  app-of-apps.environment      the environment's name
   app-of-apps.path             a path in the repository
   app-of-apps.metadata         metadata of an Application: name, wave, and a finalizer that removes its objects with it
   app-of-apps.destination      the cluster, and a namespace
@@ -18,6 +19,11 @@ Applications. Declared helpers:
 {{- end -}}
 {{- end -}}
 
+{{- /* `helm lint` renders without a name, and goes on after a failed check. */ -}}
+{{- define "app-of-apps.environment" -}}
+{{- .Values.argoCd.environment | default "environment" -}}
+{{- end -}}
+
 {{- /* Usage: include "app-of-apps.path" (tuple . "charts/genai-platform") */ -}}
 {{- define "app-of-apps.path" -}}
 {{- with (index . 0).Values.argoCd.repository.path }}{{ trimSuffix "/" . }}/{{ end }}{{ index . 1 }}
@@ -26,7 +32,7 @@ Applications. Declared helpers:
 {{- /* Usage: include "app-of-apps.metadata" (tuple . NAME WAVE PRUNED) */ -}}
 {{- define "app-of-apps.metadata" -}}
 {{- $root := index . 0 -}}
-name: {{ printf "%s-%s" $root.Values.argoCd.environment (index . 1) }}
+name: {{ printf "%s-%s" (include "app-of-apps.environment" $root) (index . 1) }}
 namespace: {{ $root.Values.argoCd.namespace }}
 labels:
   app.kubernetes.io/part-of: genai-platform
