@@ -23,6 +23,7 @@ from .documented_values import Change, Documented, branches, properties, starts_
 SAMPLES = Path(__file__).parent / "value_samples"
 CHARTS = (
     "app-of-apps",
+    "argo",
     "crds",
     "genai-platform",
     "jupyterhub",

@@ -100,7 +100,7 @@ def train(
         optimizer.zero_grad()
         if interruption.asked or (step + 1) % settings.checkpoint_steps == 0:
             save(checkpoint, step + 1, settings, {"model": model.state_dict(), "optimizer": optimizer.state_dict()})
-            print(json.dumps({"step": step + 1, "loss": float(loss), "checkpoint": True}), flush=True)
+            print(json.dumps({"step": step + 1, "loss": loss.item(), "checkpoint": True}), flush=True)
         if interruption.asked:
             return False
     return True

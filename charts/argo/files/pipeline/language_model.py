@@ -96,7 +96,7 @@ def measure(model: Any, tokenizer: Any, examples: Sequence[Example], batch_size:
             loss, logits, labels = forward(model, tokenizer, batch)
             asked = labels[:, 1:] != IGNORED
             number = int(asked.sum())
-            total += float(loss) * number if number else 0.0
+            total += loss.item() * number if number else 0.0
             right += int((logits[:, :-1].argmax(-1) == labels[:, 1:])[asked].sum())
             count += number
     loss_of = total / max(1, count)

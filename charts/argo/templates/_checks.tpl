@@ -1,0 +1,45 @@
+{{- /*
+What would fail later. Each check names the key, the rule and what to set. Declared helpers:
+  argo.check          settings of the chart; takes the root
+  argo.checkPipeline  one pipeline: (dict "root" . "name" NAME "pipeline" PIPELINE)
+*/ -}}
+
+{{- define "argo.check" -}}
+{{- $auth := .Values.server.auth -}}
+{{- if .Values.server.enabled -}}
+{{- if not (or $auth.client $auth.server $auth.sso.enabled) -}}
+{{- fail "server.auth: nobody could log in: set client, sso.enabled or server" -}}
+{{- end -}}
+{{- if and $auth.sso.enabled (not (and $auth.sso.issuer $auth.sso.redirectUrl)) -}}
+{{- fail "server.auth.sso: set issuer and redirectUrl" -}}
+{{- end -}}
+{{- if and $auth.sso.enabled $auth.sso.rbac (not (include "argo.entries" $auth.sso.groups | fromJsonArray)) -}}
+{{- fail "server.auth.sso.groups: with rbac, who logs in may do only what an entry here allows: add one, or set rbac to false" -}}
+{{- end -}}
+{{- end -}}
+{{- if and .Values.archive.enabled (not .Values.archive.host) -}}
+{{- fail "archive.host: set the host of the PostgreSQL database, or archive.enabled to false" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "argo.checkPipeline" -}}
+{{- $key := printf "pipelines.%s" .name -}}
+{{- $pipeline := .pipeline -}}
+{{- if not .root.Values.artifactRepository.bucket -}}
+{{- fail (printf "artifactRepository.bucket: %s keeps its data there: set the name of an S3 bucket" $key) -}}
+{{- end -}}
+{{- range $name := list "data" "baseModel" "models" -}}
+{{- if not (get $pipeline $name) -}}
+{{- fail (printf "%s.%s: set it; see pipelineDefaults.%s" $key $name $name) -}}
+{{- end -}}
+{{- end -}}
+{{- if not (has .namespace (include "argo.namespaces" .root | fromJsonArray)) -}}
+{{- fail (printf "%s.namespace: %s is no namespace of workflows: add it to workflows.namespaces" $key .namespace) -}}
+{{- end -}}
+{{- if and $pipeline.deployment.enabled (not (or $pipeline.deployment.model $pipeline.deployment.name)) -}}
+{{- fail (printf "%s.deployment.model: name the model of vllm.models that is to serve the result, or set deployment.enabled to false" $key) -}}
+{{- end -}}
+{{- if ge (addf $pipeline.validationShare $pipeline.testShare) 1.0 -}}
+{{- fail (printf "%s: validationShare and testShare leave nothing to train on" $key) -}}
+{{- end -}}
+{{- end -}}

@@ -1,0 +1,167 @@
+{{- /*
+The pipelines. Declared helpers:
+  argo.pipelines       every enabled pipeline in the order of its name, as JSON: a list of NAME, NAMESPACE and PIPELINE; takes
+                       the root
+  argo.trials          combinations of a grid, each with a name, as JSON; takes the grid
+  argo.deploymentName  Deployment that serves the result; takes a pipeline's context
+  argo.stage           what every stage of a pipeline has, open at its end for `args` of the container; takes a pipeline's
+                       context with `script`, `kind` and `accelerated`
+  argo.pod             container fields that do not differ between pods of Argo and of Ray; the same context
+  argo.volumes         volumes of a stage; the same context
+  argo.scheduling      nodeSelector, affinity and tolerations; the same context
+  argo.inputs          data set and configuration as input artifacts; takes the root
+  argo.best            report of the chosen model as an input artifact; takes the root
+
+A pipeline's context is (dict "root" . "name" NAME "namespace" NAMESPACE "pipeline" PIPELINE).
+*/ -}}
+
+{{- define "argo.pipelines" -}}
+{{- $contexts := list -}}
+{{- range $name := keys .Values.pipelines | sortAlpha -}}
+{{- $own := get $.Values.pipelines $name -}}
+{{- if not (kindIs "invalid" $own) -}}
+{{- $pipeline := include "common.merge" (tuple $.Values.pipelineDefaults $own) | fromJson -}}
+{{- if $pipeline.enabled -}}
+{{- $contexts = append $contexts (dict "name" $name "namespace" ($pipeline.namespace | default $.Release.Namespace) "pipeline" $pipeline) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- toJson $contexts -}}
+{{- end -}}
+
+{{- define "argo.trials" -}}
+{{- $trials := list dict -}}
+{{- range $setting := keys . | sortAlpha -}}
+{{- $values := get $ $setting -}}
+{{- $longer := list -}}
+{{- range $trial := $trials -}}
+{{- range $value := $values -}}
+{{- $longer = append $longer (set (deepCopy $trial) $setting $value) -}}
+{{- end -}}
+{{- end -}}
+{{- $trials = $longer -}}
+{{- end -}}
+{{- $named := list -}}
+{{- if . -}}
+{{- range $number, $trial := $trials }}{{ $named = append $named (set $trial "name" (printf "trial-%d" (add1 $number))) }}{{ end -}}
+{{- end -}}
+{{- toJson $named -}}
+{{- end -}}
+
+{{- define "argo.deploymentName" -}}
+{{- $deployment := .pipeline.deployment -}}
+{{- if $deployment.name -}}
+{{- $deployment.name -}}
+{{- else -}}
+{{- $vllm := dict "Release" .root.Release "Values" .root.Values "Chart" (dict "Name" "vllm") -}}
+{{- include "common.componentName" (tuple $vllm $deployment.model) -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "argo.stage" -}}
+{{- $pipeline := .pipeline -}}
+serviceAccountName: {{ include "argo.accountName" (tuple .root .kind) }}
+{{- if .accelerated }}
+metadata:
+  annotations:
+    karpenter.sh/do-not-disrupt: "true"
+{{- end }}
+{{- with include "argo.scheduling" . }}
+{{ . }}
+{{- end }}
+retryStrategy:
+  limit: {{ int $pipeline.retry.limit | quote }}
+  retryPolicy: Always
+  # 75: a checkpoint was saved; 143: ended by SIGTERM. What went wrong by itself would go wrong again.
+  expression: >-
+    lastRetry.status == "Error" || lastRetry.exitCode in ["75", "143"]
+    || lastRetry.message matches "imminent node shutdown|pod deleted|Evicted|Preempt"
+  backoff:
+    duration: {{ int $pipeline.retry.backoffSeconds | quote }}
+    factor: "2"
+container:
+  command: [python3, /opt/pipeline/{{ .script }}]
+  {{- include "argo.pod" . | nindent 2 }}
+{{- end -}}
+
+{{- define "argo.scheduling" -}}
+{{- $pipeline := .pipeline -}}
+{{- $nodeSelector := deepCopy $pipeline.nodeSelector -}}
+{{- with $pipeline.architecture }}{{ $_ := set $nodeSelector "kubernetes.io/arch" . }}{{ end -}}
+{{- $accelerator := .accelerated | ternary $pipeline.accelerator (dict "kind" "none") -}}
+{{- $tolerations := include "argo.entries" $pipeline.tolerations | fromJsonArray -}}
+{{- include "common.accelerator.scheduling" (dict "root" .root "accelerator" $accelerator "nodeSelector" $nodeSelector "tolerations" $tolerations) -}}
+{{- end -}}
+
+{{- define "argo.pod" -}}
+{{- $pipeline := .pipeline -}}
+{{- $accelerator := .accelerated | ternary $pipeline.accelerator (dict "kind" "none") -}}
+image: {{ include "common.image" (dict "root" .root "image" (.image | default $pipeline.image)) }}
+imagePullPolicy: IfNotPresent
+env:
+  - name: AWS_REGION
+    value: {{ include "argo.region" .root }}
+  - name: HOME
+    value: /work
+  - name: TMPDIR
+    value: /work
+  # The image knows no name for the numeric user, and torch asks for one.
+  - name: USER
+    value: pipeline
+  - name: PYTHONDONTWRITEBYTECODE
+    value: "1"
+  - name: PYTHONUNBUFFERED
+    value: "1"
+  {{- with $pipeline.tokenSecret.name }}
+  - name: HF_TOKEN
+    valueFrom:
+      secretKeyRef:
+        name: {{ . }}
+        key: {{ $pipeline.tokenSecret.key }}
+  {{- end }}
+resources:
+  {{- include "common.accelerator.resources" (dict "root" .root "accelerator" $accelerator "resources" (.accelerated | ternary $pipeline.acceleratedResources $pipeline.resources)) | nindent 2 }}
+securityContext:
+  {{- include "common.containerSecurityContext" . | nindent 2 }}
+volumeMounts:
+  - name: pipeline
+    mountPath: /opt/pipeline
+    readOnly: true
+  - name: work
+    mountPath: /work
+  - name: tmp
+    mountPath: /tmp
+  - name: shared-memory
+    mountPath: /dev/shm
+{{- end -}}
+
+{{- define "argo.volumes" -}}
+- name: pipeline
+  configMap:
+    name: {{ include "argo.scriptsName" .root }}
+- name: work
+  emptyDir:
+    sizeLimit: {{ .pipeline.workSpace }}
+- name: tmp
+  emptyDir:
+    sizeLimit: 1Gi
+- name: shared-memory
+  emptyDir:
+    medium: Memory
+    sizeLimit: {{ .pipeline.sharedMemory }}
+{{- end -}}
+
+{{- define "argo.inputs" -}}
+- name: dataset
+  path: /work/dataset
+  s3: {key: {{ include "argo.key" (tuple . "dataset") | quote }}}
+- name: configuration
+  path: /work/configuration.json
+  s3: {key: {{ include "argo.key" (tuple . "configuration.json") | quote }}}
+{{- end -}}
+
+{{- define "argo.best" -}}
+- name: best
+  path: /work/best.json
+  s3: {key: {{ include "argo.key" (tuple . "best.json") | quote }}}
+{{- end -}}
