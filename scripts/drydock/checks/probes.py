@@ -13,9 +13,9 @@ PAIN = 2
 
 _LEAST_SECONDS = 300
 """Loading weights and compiling takes an engine on an accelerator minutes; less than this is certainly too little."""
-_NODE_SECONDS = 180
+NODE_SECONDS = 180
 """From nothing to a node that pulls: EC2's launch, boot and joining the cluster (an assumption on the safe side)."""
-_PULL_BYTES_PER_SECOND = 125 * 1024**2
+PULL_BYTES_PER_SECOND = 125 * 1024**2
 """Pulling and unpacking on a gp3 volume at its default 125 MiB/s of throughput."""
 
 
@@ -62,14 +62,14 @@ def _deadline(subject: Subject, pod: PodUse, container: Mapping[str, Any]) -> It
     if pod.manifest.kind != "Deployment" or not probe:
         return
     facts = load_image_facts().of(str(container.get("image", "")))
-    pull = round(facts.unpacked * GIB / _PULL_BYTES_PER_SECOND) if facts else 0
-    needed = (seconds_allowed(container) or 0) + pull + _NODE_SECONDS
+    pull = round(facts.unpacked * GIB / PULL_BYTES_PER_SECOND) if facts else 0
+    needed = (seconds_allowed(container) or 0) + pull + NODE_SECONDS
     allowed = int((pod.manifest.content.get("spec") or {}).get("progressDeadlineSeconds") or 600)
     if allowed < needed:
         yield subject.finding(
             DEADLINE,
             pod.manifest,
-            f"The Deployment counts as failed after {allowed} s, but a new node (about {_NODE_SECONDS} s), the "
+            f"The Deployment counts as failed after {allowed} s, but a new node (about {NODE_SECONDS} s), the "
             f"image (about {pull} s) and the startup probe ({seconds_allowed(container)} s) may take {needed} s.",
             f"Set progressDeadlineSeconds to {needed} or more.",
             path="spec.progressDeadlineSeconds",

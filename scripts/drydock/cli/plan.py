@@ -20,7 +20,7 @@ _ROWS = 15
 @click.command("plan")
 @click.argument("target", metavar="MODEL|ENVIRONMENT", required=False)
 @stack_options
-@click.option("--list", "listed", is_flag=True, help="List models, GPUs and workloads that are known.")
+@click.option("--list", "listed", is_flag=True, help="List models, GPUs, workloads and days that are known.")
 @click.option("--engine-args", default="", metavar="ARGS", help="Arguments of `vllm serve` for a MODEL, as one string.")
 @click.option("--gpu", "gpu_names", multiple=True, metavar="NAME", help="Only this GPU; may be given again.")
 @click.option(
@@ -31,6 +31,12 @@ _ROWS = 15
 @click.option("--workload", "workload_name", default="chat", show_default=True, metavar="NAME", help="As in loadtest.")
 @click.option("--objectives", "objectives_file", type=click.Path(path_type=Path), help="YAML file of objectives.")
 @click.option("--objective", "objective_texts", multiple=True, metavar="NAME=N", help="One objective: ttft_p95_ms=500.")
+@click.option("--trace", metavar="NAME|CSV", help="A day's requests a second: what autoscaling makes of it.")
+@click.option("--min-replicas", type=click.IntRange(min=0), metavar="N", help="Of autoscaling, not the values' own.")
+@click.option("--max-replicas", type=click.IntRange(min=1), metavar="N", help="The same.")
+@click.option(
+    "--start-seconds", type=click.FloatRange(min=0), metavar="S", help="From the wish for a pod to its readiness."
+)
 @click.option("--region", default="us-west-2", show_default=True, help="Of instance types and prices, for a MODEL.")
 @click.option(
     "--capacity-type",
@@ -56,6 +62,7 @@ def command(target: str | None, listed: bool, html_file: Path | None, as_json: b
       drydock plan llama-3.1-8b --engine-args "--max-model-len 8192"
       drydock plan llama-3.1-8b --rate 20 --workload chat --objective ttft_p95_ms=500 --html plan.html
       drydock plan prod --rate 5
+      drydock plan llama-3.1-8b --rate 20 --trace office-day --min-replicas 0
     """
     from rich.console import Console
 
@@ -84,10 +91,12 @@ def command(target: str | None, listed: bool, html_file: Path | None, as_json: b
 
 def _list(console: "Console") -> None:
     from drydock.loadtest.presets import presets
+    from drydock.plan.traces import trace_presets
     from drydock.vllm_sim.catalogue import gpus, models
 
     console.print("[bold]models[/] " + ", ".join(models()), soft_wrap=True)
     console.print("[bold]GPUs[/] " + ", ".join(name for name, gpu in gpus().items() if gpu.nvidia), soft_wrap=True)
+    console.print("[bold]days[/] " + ", ".join(trace_presets()), soft_wrap=True)
     console.print("[bold]workloads[/] " + ", ".join(presets()), soft_wrap=True)
 
 

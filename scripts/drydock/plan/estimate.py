@@ -11,7 +11,9 @@ from drydock.errors import UsageError
 if TYPE_CHECKING:
     from drydock.loadtest.settings import Workload
     from drydock.vllm_sim.catalogue import Gpu, Model
+    from drydock.vllm_sim.engine import Engine
     from drydock.vllm_sim.engine_args import EngineArgs
+    from drydock.vllm_sim.requests import Outcome
     from drydock.vllm_sim.simulation import Run
 
 _PERCENTILES = (50, 90, 95, 99)
@@ -78,6 +80,13 @@ def simulated(
         DoesNotFitError: the engine would not start.
         UsageError: no request of the workload fits into its longest context.
     """
+    return observed(gpu, model, args, workload, rate, seed=seed)[0]
+
+
+def observed(
+    gpu: "Gpu", model: "Model", args: "EngineArgs", workload: "Workload", rate: float, *, seed: int = 0
+) -> tuple[Estimate, float, float, float]:
+    """The same, with the means over time of requests waiting and running and of the share of the KV cache in use."""
     from drydock.plan.traffic import shapes
     from drydock.vllm_sim.profile import setup
     from drydock.vllm_sim.simulation import simulate
@@ -97,8 +106,20 @@ def simulated(
     served = rate * (1 - refused)
     duration = len(fitting) / served
     offered = Offered(rate=served, duration=duration, requests=len(fitting), shapes=fitting, seed=seed)
-    run = simulate(chosen.profile.coefficients, chosen.limits, offered)
-    return _estimate(run, rate, refused, duration)
+    waiting = running = used = 0.0
+
+    def observe(engine: "Engine", outcome: "Outcome") -> None:
+        nonlocal waiting, running, used
+        if outcome.end > duration:
+            return
+        step = outcome.end - outcome.start
+        waiting += step * len(engine.waiting)
+        running += step * len(engine.running)
+        used += step * engine.pool.used
+
+    run = simulate(chosen.profile.coefficients, chosen.limits, offered, observe)
+    held = used / chosen.limits.blocks
+    return _estimate(run, rate, refused, duration), waiting / duration, running / duration, held / duration
 
 
 def _estimate(run: "Run", rate: float, refused: float, duration: float) -> Estimate:

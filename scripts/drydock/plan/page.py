@@ -8,6 +8,7 @@ from pathlib import Path
 from drydock.plan.choices import Choice
 from drydock.plan.report import Plan
 from drydock.plan.tables import memory_row, weights_gib
+from drydock.plan.what_if import WhatIf, thinned
 
 WIDTH, HEIGHT = 900.0, 360.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64.0, 150.0, 16.0, 40.0
@@ -82,6 +83,37 @@ class Picture:
         self.legend = [(name, index % _COLOURS) for index, name in enumerate(gpus)]
 
 
+class DayPicture:
+    """A day: requests a second as an area, ready pods as steps, red below where objectives are missed."""
+
+    def __init__(self, day: WhatIf) -> None:
+        self.left, self.right, self.top, self.bottom = _LEFT, WIDTH - _RIGHT, _TOP, 220.0
+        self.width, self.height = WIDTH, 260.0
+        moments = thinned(day.scaled)
+        most = max([*(each.ready for each in moments), day.replicas])
+        step = (self.right - self.left) / len(moments)
+        across = [self.left + index * step for index in range(len(moments) + 1)]
+        rates = [self._up(each.rate / day.trace.peak) for each in moments]
+        area = " ".join(f"{x:.1f},{y:.1f}" for x, y in zip(across, rates, strict=False))
+        self.area = f"{self.left},{self.bottom} {area} {self.right},{self.bottom}"
+        pods = [self._up(each.ready / most) for each in moments]
+        corners = zip(across, across[1:], pods, strict=False)
+        self.steps = " ".join(f"{start:.1f},{y:.1f} {end:.1f},{y:.1f}" for start, end, y in corners)
+        self.always = self._up(day.replicas / most)
+        self.misses = [x for x, each in zip(across, moments, strict=False) if each.missed]
+        self.step = step
+        self.hours = [
+            Mark(self.left + (self.right - self.left) * hour / 24, self.bottom, f"{hour}:00")
+            for hour in range(0, 25, 4)
+        ]
+        self.up = [
+            Mark(self.left, self._up(count / most), str(count)) for count in range(0, most + 1, max(1, ceil(most / 6)))
+        ]
+
+    def _up(self, share: float) -> float:
+        return self.bottom - share * (self.bottom - self.top)
+
+
 def render_page(plans: Sequence[Plan]) -> str:
     """The page; the same plans always give the same text."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -98,6 +130,7 @@ def render_page(plans: Sequence[Plan]) -> str:
         {
             "plan": plan,
             "picture": Picture(plan),
+            "day": DayPicture(plan.day) if plan.day else None,
             "memory": [memory_row(plan.target, each) for each in plan.memory],
             "weights": weights_gib(plan.target),
         }

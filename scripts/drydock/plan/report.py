@@ -14,6 +14,8 @@ from drydock.plan.prices import CapacityType, Prices, load_prices
 from drydock.plan.sizing import Demand
 from drydock.plan.tables import memory_row, weights_gib
 from drydock.plan.targets import Target, environment_targets, model_target, narrowed, region_types
+from drydock.plan.traces import load_trace
+from drydock.plan.what_if import Overrides, WhatIf, what_if
 
 if TYPE_CHECKING:
     from drydock.progress import Progress
@@ -39,6 +41,8 @@ class Request:
     objectives: Mapping[str, float] = field(default_factory=dict)
     region: str = "us-west-2"
     capacity_type: CapacityType = "on-demand"
+    trace: str | None = None
+    overrides: Overrides = field(default_factory=Overrides)
     spot_share: float = 0.5
     reserved_share: float = 1.0
 
@@ -49,6 +53,7 @@ class Request:
         Raises:
             UsageError: objectives, or the rate, are not what they must be.
         """
+        overrides = Overrides(options["min_replicas"], options["max_replicas"], options["start_seconds"])
         rate = options["rate"]
         if rate is not None and not 0 < rate < inf:
             raise UsageError(f"--rate must be above 0, not {rate:g}")
@@ -65,6 +70,8 @@ class Request:
             objectives=_objectives(options["objectives_file"], options["objective_texts"]),
             region=options["region"],
             capacity_type=options["capacity_type"],
+            trace=options["trace"],
+            overrides=overrides,
             spot_share=options["spot_price_share"],
             reserved_share=options["reserved_price_share"],
         )
@@ -79,6 +86,7 @@ class Plan:
         demand: None where only memory was asked for.
         choices: instance types, cheapest first.
         frontier: those that none beats in dollars and time to first token.
+        day: on the cheapest choice, where a trace was given.
     """
 
     target: Target
@@ -88,6 +96,7 @@ class Plan:
     frontier: Sequence[Choice] = ()
     prices: Prices | None = None
     capacity_type: CapacityType = "on-demand"
+    day: WhatIf | None = None
 
     @property
     def holds(self) -> bool:
@@ -111,7 +120,7 @@ class Plan:
                 f"Cheapest {self.capacity_type}: {best.nodes} x {best.instance_type} for {best.sizing.replicas} "
                 f"replica{'s' * (best.sizing.replicas != 1)}, {best.cost(self.capacity_type):,.2f} $ an hour."
             )
-        return [*found, *self.assumptions]
+        return [*found, *(self.day.sentences if self.day else ()), *self.assumptions]
 
     @property
     def assumptions(self) -> list[str]:
@@ -125,6 +134,7 @@ class Plan:
             "Times are simulated where no load test was given; on GPUs other than H100 and H200 they are scaled by the "
             "roofline and have not been checked.",
             *(self.prices.assumptions if self.prices else ()),
+            *(self.day.assumptions if self.day else ()),
         ]
 
     def as_dict(self) -> dict[str, Any]:
@@ -144,6 +154,7 @@ class Plan:
                 "frontier": [each.instance_type for each in self.frontier],
                 "cheapest": self.cheapest.instance_type if self.cheapest else None,
                 "assumptions": self.assumptions,
+                **({"day": self.day.as_dict()} if self.day else {}),
             }
         return found
 
@@ -189,9 +200,11 @@ def _plan(project: "Project", request: Request, target: Target, progress: "Progr
     from drydock.loadtest.presets import preset
 
     memory = list(fits(target.model, target.args, target.gpus, target.parallel))
-    if request.rate is None:
+    trace = load_trace(request.trace, request.rate) if request.trace else None
+    rate = trace.peak if trace else request.rate
+    if rate is None:
         return Plan(target, memory)
-    demand = Demand(preset(request.workload), request.rate, request.objectives or DEFAULT_OBJECTIVES)
+    demand = Demand(preset(request.workload), rate, request.objectives or DEFAULT_OBJECTIVES)
     prices = load_prices(
         project, progress, request.region, spot_share=request.spot_share, reserved_share=request.reserved_share
     )
@@ -207,7 +220,12 @@ def _plan(project: "Project", request: Request, target: Target, progress: "Progr
             cache=project.cache_dir,
         )
     kept = frontier(found, "ttft_p95_ms", request.capacity_type)
-    return Plan(target, memory, demand, found, kept, prices, request.capacity_type)
+    made = Plan(target, memory, demand, found, kept, prices, request.capacity_type)
+    if trace is None or made.cheapest is None:
+        return made
+    with progress.step(f"A day of {target.name}"):
+        day = what_if(target, made.cheapest, demand, trace, prices, request.capacity_type, request.overrides)
+    return replace(made, day=day)
 
 
 def _objectives(file: Path | None, texts: Sequence[str]) -> dict[str, float]:

@@ -5,10 +5,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from drydock.checks.scheduling.pods import PodUse
 from drydock.errors import UsageError
 from drydock.instance_types.facts import InstanceFacts
 from drydock.plan.engines import gpu_of, served_models
 from drydock.plan.fit import PARALLEL_SIZES
+from drydock.plan.scalers import Scaler, find_scaler
 from drydock.vllm_sim.catalogue import Gpu, Model, find_model, recognized
 from drydock.vllm_sim.engine_args import EngineArgs, parse_line
 
@@ -27,6 +29,8 @@ class Target:
         types: instance types that are allowed, sorted by name; only those with a GPU that the catalogue knows.
         parallel: tensor parallelisms that may be chosen.
         object: of the environment, empty for a model by name.
+        pod, container: that run it there.
+        scaler: what scales it there.
     """
 
     name: str
@@ -35,6 +39,9 @@ class Target:
     types: tuple[InstanceFacts, ...]
     parallel: tuple[int, ...]
     object: str = ""
+    pod: PodUse | None = None
+    container: str = ""
+    scaler: Scaler | None = None
 
     @property
     def gpus(self) -> list[Gpu]:
@@ -84,6 +91,9 @@ def environment_targets(
             _with_gpu(subject.catalogue.types[name] for name in allowed.get(id(each.pod), ())),
             tuple(parallel) or (each.args.tensor_parallel_size,),
             each.pod.manifest.identity,
+            each.pod,
+            each.container,
+            find_scaler(subject.manifests, each.pod.manifest.name),
         )
         for each in served_models(subject.pods)
         if each.model is not None
