@@ -46,11 +46,13 @@ class Answer:
         return json.loads(self.text)
 
 
-def call(port: int, method: str, path: str, body: object = None, key: str = "", timeout: float = 60) -> Answer:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
-    headers = {"Authorization": f"Bearer {key}"} if key else {}
+def call(
+    port: int, method: str, path: str, body: object = None, key: str = "", headers: Mapping[str, str] | None = None
+) -> Answer:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    own = {"Authorization": f"Bearer {key}"} if key else {}
     raw = body if isinstance(body, bytes) or body is None else json.dumps(body)
-    connection.request(method, path, raw, {"Content-Type": "application/json", **headers})
+    connection.request(method, path, raw, {"Content-Type": "application/json", **own, **(headers or {})})
     response = connection.getresponse()
     answer = Answer(response.status, dict(response.headers.items()), response.read().decode())
     connection.close()

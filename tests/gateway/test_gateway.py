@@ -324,6 +324,36 @@ def test_with_content_prompts_and_answers_are_written_too(
     second.end()
 
 
+@pytest.mark.parametrize(
+    ("switches", "headers"),
+    [
+        ({"no-log": True}, {}),
+        ({}, {"x-litellm-disable-callbacks": "gateway,prometheus"}),
+        ({"metadata": {"user_api_key_alias": "chat", "headers": {}}, "user": "chat"}, {}),
+    ],
+)
+def test_nobody_takes_a_request_out_of_the_log_or_makes_it_cheaper(
+    gateway: Running, switches: dict[str, Any], headers: dict[str, str]
+) -> None:
+    before = len(_audit(gateway))
+    body = {"model": "llama", **QUESTION, **switches}
+    assert call(gateway.port, "POST", CHAT, body, MASTER, headers=headers).status == 200
+    _written_since(gateway, before)
+
+
+@pytest.mark.parametrize("switch", ["input_cost_per_token", "turn_off_message_logging", "api_base"])
+def test_prices_redaction_and_places_are_not_the_clients_to_say(gateway: Running, switch: str) -> None:
+    assert _ask(gateway, MASTER, "llama", **{switch: 0}).status == 401
+
+
+@until
+def _written_since(gateway: Running, before: int) -> None:
+    entries = [each for each in _audit(gateway)[before:] if each["key"] == "master"]
+    if not entries:
+        raise NotYetError(gateway.log)
+    assert entries[0]["cost"] == entries[0]["promptTokens"] + entries[0]["completionTokens"] > 0
+
+
 @pytest.mark.parametrize("content", [False, True])
 def test_the_audit_log_goes_to_s3(
     litellm: Path, mount: Mount, gateway: Running, ports: dict[str, int], s3: str, content: bool
@@ -337,7 +367,9 @@ def test_the_audit_log_goes_to_s3(
     mounts.catalogue({"qwen": _catalogue(ports)["qwen"]})
     second = _start(litellm, mounts, DEFAULT_S3_FLUSH_INTERVAL_SECONDS="1")
     second.up("/health/readiness")
-    assert _ask(second, MASTER, "qwen").status == 200
+    switch = "litellm-enable-message-redaction" if content else "litellm-disable-message-redaction"
+    body = {"model": "qwen", **QUESTION}
+    assert call(second.port, "POST", CHAT, body, MASTER, headers={switch: "true"}).status == 200
     written = _stored(s3, bucket)
     assert written["metadata"]["user_api_key_alias"] == "master"
     assert written["model_group"] == "qwen"

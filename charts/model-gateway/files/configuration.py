@@ -180,6 +180,8 @@ def _library(settings: Mapping[str, Any]) -> dict[str, Any]:
         "request_timeout": settings["timeoutSeconds"] + settings["activator"]["holdSeconds"],
         "turn_off_message_logging": not audit["content"],
         "enable_post_custom_auth_checks": True,
+        # Nobody takes a request of their own out of the audit log.
+        "global_disable_no_log_param": True,
         "telemetry": False,
     }
     if audit["s3"]["bucket"]:

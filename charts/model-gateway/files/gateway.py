@@ -114,7 +114,8 @@ class Gateway(CustomLogger):
     async def async_pre_call_hook(
         self, user_api_key_dict: UserAPIKeyAuth, cache: Any, data: dict[str, Any], call_type: Any
     ) -> None:
-        """Refuse a request whose key or model has spent its budget."""
+        """Refuse a request whose key or model has spent its budget, and leave redaction to the chart."""
+        _without_switches(data)
         for kind, name in (("keys", user_api_key_dict.key_alias), ("models", data.get("model"))):
             budget = SETTINGS[kind].get(name, {}).get("budget")
             if budget and await _spent(_counter(kind, str(name), budget)) >= budget["amount"]:
@@ -147,6 +148,14 @@ class Gateway(CustomLogger):
         audit = SETTINGS["audit"]
         if audit["stdout"]:
             _write(_of_failure(request_data, original_exception, user_api_key_dict, audit["content"]))
+
+
+def _without_switches(data: dict[str, Any]) -> None:
+    """LiteLLM would let a client turn redaction on and off by a header."""
+    for field in ("metadata", "litellm_metadata"):
+        headers = (data.get(field) or {}).get("headers") or {}
+        for name in [each for each in headers if "message-redaction" in each.lower()]:
+            del headers[name]
 
 
 def _identity() -> str:
