@@ -1,6 +1,6 @@
 """`python -m drydock.loadtest.benchmark.server LOG`: streams of bytes made beforehand, and when each event was sent.
 
-Every request is answered with 128 tokens: header, role and first token after 50 ms, one token each 20 ms after that, and
+Every request is answered with 128 tokens: header, role and first token after 50 ms, one each 20 ms after that, and
 with the last one usage, `[DONE]` and the end. Prints its port. On SIGTERM it writes `LOG` (.npz): `received`, the time
 of each request's last byte, and `sent`, a row a request of the time just before each token was handed to the kernel
 (monotonic clock, NaN where the client had gone).
@@ -32,21 +32,38 @@ def _chunk(data: object) -> bytes:
     return b"%x\r\n%b\r\n" % (len(payload), payload)
 
 
-def _event(delta: dict[str, str], finish: str | None = None) -> bytes:
-    choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
-    head = {"id": "chatcmpl-0123456789abcdef", "object": "chat.completion.chunk", "created": 0, "model": MODEL}
-    return _chunk({**head, "choices": [choice]})
+@dataclass(frozen=True)
+class _Answer:
+    """What goes out with the first token, with each one after it, and with the last."""
+
+    first: bytes
+    token: bytes
+    last: bytes
 
 
-def _usage() -> bytes:
+def _answer(kind: str, role: object, token: object, last: object) -> _Answer:
+    head = {"id": "chatcmpl-0123456789abcdef", "object": kind, "created": 0, "model": MODEL}
     used = {"prompt_tokens": 64, "total_tokens": 64 + TOKENS, "completion_tokens": TOKENS}
-    head = {"id": "chatcmpl-0123456789abcdef", "object": "chat.completion.chunk", "created": 0, "model": MODEL}
-    return _chunk({**head, "choices": [], "usage": used})
+
+    def event(choice: object, finish: str | None = None) -> bytes:
+        ending = {"logprobs": None, "finish_reason": finish}
+        return _chunk({**head, "choices": [{"index": 0, **choice, **ending}]}) if isinstance(choice, dict) else b""
+
+    usage = _chunk({**head, "choices": [], "usage": used})
+    return _Answer(
+        first=_HEAD + event(role) + event(token),
+        token=event(token),
+        last=event(last, "length") + usage + _chunk("[DONE]") + b"0\r\n\r\n",
+    )
 
 
-_TOKEN = _event({"content": " the"})
-_FIRST = _HEAD + _event({"role": "assistant", "content": ""}) + _TOKEN
-_LAST = _event({"content": " end"}, "length") + _usage() + _chunk("[DONE]") + b"0\r\n\r\n"
+_CHAT = _answer(
+    "chat.completion.chunk",
+    {"delta": {"role": "assistant", "content": ""}},
+    {"delta": {"content": " the"}},
+    {"delta": {"content": " end"}},
+)
+_TEXT = _answer("text_completion", None, {"text": " the"}, {"text": " end"})
 _MODELS = json.dumps({"object": "list", "data": [{"id": MODEL, "object": "model", "max_model_len": 8192}]}).encode()
 
 
@@ -64,6 +81,7 @@ class _Stream:
 
     client: _Client
     due: float
+    answer: _Answer
     times: "array[float]" = field(default_factory=lambda: array("d"))
 
     def __lt__(self, other: "_Stream") -> bool:
@@ -114,7 +132,8 @@ class Server:
 
     def _send(self, stream: _Stream) -> None:
         number = len(stream.times)
-        data = _FIRST if number == 0 else _TOKEN if number < TOKENS - 1 else _LAST
+        answer = stream.answer
+        data = answer.first if number == 0 else answer.token if number < TOKENS - 1 else answer.last
         stream.times.append(time.monotonic())
         try:
             stream.client.sock.send(data)
@@ -142,9 +161,9 @@ class Server:
             del self._clients[fd]
             return
         client.got += data
-        self._answer(client)
+        self._request(client)
 
-    def _answer(self, client: _Client) -> None:
+    def _request(self, client: _Client) -> None:
         end = client.got.find(b"\r\n\r\n")
         if end < 0:
             return
@@ -160,10 +179,11 @@ class Server:
         length = int(fields[at + 15 :].split(b"\r\n", 1)[0]) if at >= 0 else 0
         if len(client.got) < end + 4 + length:
             return
+        answer = _CHAT if b"/chat/" in client.got[:64] else _TEXT
         client.got = b""
         now = time.monotonic()
         self._received.append(now)
-        stream = _Stream(client, now + FIRST_SECONDS)
+        stream = _Stream(client, now + FIRST_SECONDS, answer)
         self._streams.append(stream)
         heapq.heappush(self._due, stream)
 
