@@ -313,6 +313,38 @@ def test_pods_inside_custom_resources_are_judged_too() -> None:
     }
 
 
+def test_what_a_workflow_submits_and_patches_is_judged() -> None:
+    job = {
+        "apiVersion": "ray.io/v1",
+        "kind": "RayJob",
+        "spec": {
+            "rayClusterSpec": {
+                "headGroupSpec": {"template": {"spec": pod_spec()}},
+                "workerGroupSpecs": [{"replicas": 1, "template": {"spec": pod_spec({GPU: 9})}}],
+            }
+        },
+    }
+    workflow = {
+        "apiVersion": "argoproj.io/v1alpha1",
+        "kind": "WorkflowTemplate",
+        "metadata": {"name": "tune"},
+        "spec": {
+            "podSpecPatch": '{"nodeSelector": {"team": "red"}}',
+            "templates": [
+                {"name": "train", "resource": {"action": "create", "manifest": json.dumps(job)}},
+                {"name": "check", "container": {"image": "example.com/check:1"}},
+                {"name": "apply", "resource": {"action": "create", "manifest": "{{inputs.parameters.manifest}}"}},
+            ],
+        },
+    }
+    seen = {each.pod.name: each.is_feasible for each in judge(pool() + json.dumps(workflow))}
+    assert seen == {
+        "WorkflowTemplate/tune (templates.0.resource.manifest.spec.rayClusterSpec.headGroupSpec)": True,
+        "WorkflowTemplate/tune (templates.0.resource.manifest.spec.rayClusterSpec.workerGroupSpecs.0)": False,
+        "WorkflowTemplate/tune (templates.1)": False,
+    }
+
+
 def test_auto_mode_has_the_labels_under_its_own_domain() -> None:
     content = json.loads(pool().removesuffix("---\n"))
     content["spec"]["template"]["spec"] |= {

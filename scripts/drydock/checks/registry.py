@@ -18,6 +18,7 @@ from drydock.checks import (
     services,
     storage,
     termination,
+    workflows,
 )
 from drydock.checks.subject import Subject
 from drydock.findings import Finding
@@ -38,6 +39,7 @@ CHECKS: tuple[Check, ...] = (
     images.check,
     termination.check,
     metrics.check,
+    workflows.check,
 )
 """The checks of a rendered environment, in the order in which they run."""
 
@@ -101,6 +103,8 @@ RULES: tuple[Rule, ...] = (
     Rule(termination.GRACE, "Nodes live as long as their pods' grace period", 21),
     Rule(termination.CHURN, "Karpenter does not move running models about", 21),
     Rule(termination.DRAIN, "A preStop hook ends before the pod is killed", 21),
+    Rule(workflows.ARTIFACTS, "Artifacts of workflows have a repository with bucket, region and credentials", 25),
+    Rule(workflows.ACCOUNT, "Pods of workflows have a ServiceAccount that exists and may report results", 25),
 )
 
 

@@ -5,13 +5,15 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+import yaml
+
 from drydock.documents import load_yaml
 from drydock.instance_types.quantity import Resources, add, amounts
 from drydock.manifests import Manifest
 
 Fields = Mapping[str, Any]
 
-_ARGO_KINDS = {
+ARGO_KINDS = {
     "Workflow": ("spec",),
     "WorkflowTemplate": ("spec",),
     "ClusterWorkflowTemplate": ("spec",),
@@ -71,7 +73,7 @@ def find_pods(manifests: Sequence[Manifest]) -> tuple[PodUse, ...]:
     """Every pod of the objects, in their order."""
     found: list[PodUse] = []
     for manifest in manifests:
-        if manifest.kind in _ARGO_KINDS:
+        if manifest.kind in ARGO_KINDS:
             found.extend(_argo_pods(manifest))
         elif manifest.kind == "ConfigMap":
             found.extend(_promised_pods(manifest))
@@ -193,13 +195,15 @@ def _argo_pods(manifest: Manifest) -> Iterator[PodUse]:
 
     Source: argo-workflows v3.7, workflow/controller/workflowpod.go, createWorkflowPod and addSchedulingConstraints.
     """
-    base = _ARGO_KINDS[manifest.kind]
+    base = ARGO_KINDS[manifest.kind]
     workflow: Any = manifest.content
     for key in base:
         workflow = (workflow or {}).get(key) or {}
     defaults = workflow.get("templateDefaults") or {}
     for position, template in enumerate(workflow.get("templates") or ()):
         merged = {**defaults, **template}
+        path = (*base, "templates", str(position))
+        yield from _submitted_pods(manifest, merged, path)
         containers = _argo_containers(merged)
         if not containers:
             continue
@@ -210,7 +214,7 @@ def _argo_pods(manifest: Manifest) -> Iterator[PodUse]:
             "volumes": [*(workflow.get("volumes") or ()), *(merged.get("volumes") or ())],
             "serviceAccountName": merged.get("serviceAccountName") or workflow.get("serviceAccountName"),
         }
-        path = (*base, "templates", str(position))
+        spec |= {**_argo_patch(workflow), **_argo_patch(template)}
         yield _pod(manifest, path, spec, merged.get("metadata") or {}, 1)
 
 
@@ -218,3 +222,20 @@ def _argo_containers(template: Fields) -> list[Fields]:
     if template.get("containerSet"):
         return list(template["containerSet"].get("containers") or ())
     return [{"name": "main", **template[body]} for body in _ARGO_BODIES if template.get(body)]
+
+
+def _argo_patch(node: Fields) -> Fields:
+    """What a podSpecPatch sets of a pod beside its containers; one that Argo fills in when it runs is left out."""
+    text = str(node.get("podSpecPatch") or "")
+    patch = load_yaml(text) if text and "{{" not in text else {}
+    return {key: value for key, value in patch.items() if key not in ("containers", "initContainers")}
+
+
+def _submitted_pods(manifest: Manifest, template: Fields, path: tuple[str, ...]) -> Iterator[PodUse]:
+    """Pods of an object that a template submits, such as a RayJob."""
+    text = str((template.get("resource") or {}).get("manifest") or "")
+    try:
+        content = load_yaml(text)
+    except yaml.YAMLError:  # no YAML before Argo fills it in
+        return
+    yield from _pods_below(manifest, content, (*path, "resource", "manifest"), 1)
