@@ -17,7 +17,7 @@ from pathlib import Path
 from drydock import process
 from drydock.charts import assemble_charts
 from drydock.environments import load_environments
-from drydock.errors import DrydockError
+from drydock.errors import DrydockError, ToolError
 from drydock.progress import Progress
 from drydock.project import Project
 from drydock.render import template_command
@@ -27,6 +27,8 @@ VALIDATE_COLD_RATIO = 1.3
 VALIDATE_UNCHANGED_RATIO = 0.1
 REHEARSE_SECONDS = 120.0
 REHEARSE_GIGABYTES = 3.0
+LOADTEST_EVENTS = 10_000
+LOADTEST_PEER_RATIO = 0.5
 _SAMPLE_SECONDS = 0.5
 _WITH_BYTECODE = {"PYTHONDONTWRITEBYTECODE": ""}
 """What users run was compiled once; a developer's setting would have each run compile it again."""
@@ -105,6 +107,46 @@ def bench_rehearse(environment: str, progress: Progress) -> list[Measure]:
         Measure(f"rehearse {environment}", seconds, "s", bound=REHEARSE_SECONDS),
         Measure(f"rehearse {environment}, peak memory", peak / 1e9, "GB", bound=REHEARSE_GIGABYTES),
     ]
+
+
+def bench_loadtest(cache: Path, rounds: int, progress: Progress) -> list[Measure]:
+    """The load generator beside others: streamed events a second that each holds with one core.
+
+    Method and limits: `drydock.loadtest.benchmark.compare`. A tool that no Python here can install is left out, with
+    a note.
+    """
+    from drydock.loadtest.benchmark.compare import LEVELS, LOOSE, STRICT, best_levels, highest, install, version
+    from drydock.loadtest.benchmark.tools import PEERS, Bare, Drydock, Tool
+
+    candidates: tuple[Tool, ...] = (Drydock(), Bare(), *PEERS)
+    tools: list[tuple[Tool, Path]] = []
+    for tool in candidates:
+        try:
+            programs = install(tool, cache, progress)
+        except ToolError as error:
+            progress.note(f"{tool.name} is left out: {error.stderr.strip().splitlines()[-1]}")
+            continue
+        tools.append((tool, programs))
+        progress.note(version(tool, programs))
+    levels = best_levels(tools, LEVELS, rounds, progress)
+    for each in levels:
+        progress.note(each.line())
+    held = {
+        limits: {tool.name: highest(levels, tool.name, excess) for tool, _ in tools}
+        for limits, excess in (("strict", STRICT), ("loose", LOOSE))
+    }
+    measures = [
+        Measure(f"{name}, {limits} limits", events, "events/s")
+        for limits, found in held.items()
+        for name, events in found.items()
+    ]
+    for limits, found in held.items():
+        ours = found["drydock loadtest"]
+        peer = max((found[tool.name] for tool in PEERS if tool.name in found), default=0)
+        measures.append(Measure(f"best peer, {limits} limits", peer, "events/s", ours or None, LOADTEST_PEER_RATIO))
+    ours = held["strict"]["drydock loadtest"]
+    per_core = LOADTEST_EVENTS / ours if ours else float("inf")
+    return [*measures, Measure(f"{LOADTEST_EVENTS} events, within strict limits", per_core, "s of a core", None, 1.0)]
 
 
 def _bare_validation(project: Project, tools: Mapping[str, Path], schemas: Path) -> None:

@@ -9,6 +9,7 @@ import asyncio
 import json
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -40,11 +41,11 @@ def simulator(*arguments: str) -> Iterator[str]:
 
 
 @contextmanager
-def misbehaving_server() -> Iterator[str]:
-    """URL of a running server of the kind below."""
-    with _running([sys.executable, str(Path(__file__))]) as process:
+def misbehaving_server(certificate: Path | None = None) -> Iterator[str]:
+    """URL of a running server of the kind below; https with a file that holds a certificate and its key."""
+    with _running([sys.executable, str(Path(__file__)), *([str(certificate)] if certificate else [])]) as process:
         assert process.stdout is not None
-        yield f"http://127.0.0.1:{int(process.stdout.readline())}"
+        yield f"http{'s' if certificate else ''}://127.0.0.1:{int(process.stdout.readline())}"
 
 
 def requests_seen(url: str) -> list[dict[str, Any]]:
@@ -365,7 +366,11 @@ class Server:
 
 
 async def main() -> None:
-    server = await asyncio.start_server(Server().serve, "127.0.0.1", 0)
+    context = None
+    if len(sys.argv) > 1:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(sys.argv[1])
+    server = await asyncio.start_server(Server().serve, "127.0.0.1", 0, ssl=context)
     print(server.sockets[0].getsockname()[1], flush=True)
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)

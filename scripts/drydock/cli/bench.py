@@ -7,7 +7,8 @@ import click
 
 from drydock.benchmarks import Measure
 
-PARTS = ("render", "validate", "rehearse")
+USUAL = ("render", "validate", "rehearse")
+PARTS = (*USUAL, "loadtest")
 
 
 @click.command("bench")
@@ -20,17 +21,21 @@ PARTS = ("render", "validate", "rehearse")
 def command(parts: tuple[str, ...], rounds: int, environment: str, form: str) -> int:
     """Measure Drydock itself, against the bare programs in the same run; exit 1 when a bound is missed.
 
-    PARTS are what to measure, all of them by default.
+    PARTS are what to measure; all by default but loadtest, which installs other load generators to compare with.
     """
-    from drydock.benchmarks import bench_rehearse, bench_render, bench_validate
+    from drydock.benchmarks import bench_loadtest, bench_rehearse, bench_render, bench_validate
     from drydock.progress import terminal_progress
     from drydock.project import Project
     from drydock.setup import set_up
 
-    chosen = parts or PARTS
+    chosen = parts or USUAL
     project = Project.discover()
     measures: list[Measure] = []
     with terminal_progress() as progress:
+        if "loadtest" in chosen:
+            measures += bench_loadtest(project.cache_dir, rounds, progress)
+        if chosen == ("loadtest",):
+            return _tell(measures, form)
         ready = set_up(project, "rehearse" if "rehearse" in chosen else "validate", progress)
         if "render" in chosen:
             measures += bench_render(project, ready.tools, rounds, progress)
@@ -38,6 +43,10 @@ def command(parts: tuple[str, ...], rounds: int, environment: str, form: str) ->
             measures += bench_validate(project, ready.tools, ready.schemas, rounds, progress)
         if "rehearse" in chosen:
             measures += bench_rehearse(environment, progress)
+    return _tell(measures, form)
+
+
+def _tell(measures: list[Measure], form: str) -> int:
     if form == "json":
         rows = [{**vars(each), "ratio": each.ratio, "within": each.within} for each in measures]
         click.echo(json.dumps(rows, indent=2))

@@ -9,8 +9,9 @@ when, over all requests and against the server's log,
     ITL error   |tool's gap - server's gap|, of the mean gap where only it is told     99th percentile <= 1 ms
     tokens      none lost, in no request
 
-in one of `attempts` attempts (the grid goes through the median arrival): a neighbour can only make a level look worse. Beside that, what holds with limits ten
-times as wide is told. Levels are tried upwards until two in succession do not even hold loosely.
+in one of `attempts` attempts (the grid goes through the median arrival): a neighbour can only make a level look worse.
+Beside that, what holds with limits ten times as wide is told. Levels are tried upwards until two in succession do not
+even hold loosely.
 """
 
 import os
@@ -73,8 +74,16 @@ class Level:
     @property
     def excess(self) -> float:
         """Its worst figure as a multiple of the limit; up to 1 it counts."""
+        if self.lost or self.failure:
+            return float("inf")
         parts = (self.lag / SEND_LAG_SECONDS, self.ttft / TTFT_ERROR_SECONDS, self.itl / ITL_ERROR_SECONDS)
-        return float("inf") if self.lost or self.failure else max(parts)
+        return max(parts)
+
+    def line(self) -> str:
+        """For a log, in ms."""
+        figures = f"lag {1e3 * self.lag:.2f}, TTFT off by {1e3 * self.ttft:.2f}, ITL off by {1e3 * self.itl:.2f} ms"
+        told = self.failure or (f"{self.lost} tokens lost" if self.lost else figures)
+        return f"{self.tool}, {self.events} events/s: {told}; {self.cpu:.1f} s of processor"
 
 
 def install(tool: Tool, cache: Path, progress: Progress) -> Path:
