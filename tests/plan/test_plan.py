@@ -167,3 +167,40 @@ def test_wrong_input_is_told_with_a_way_out(arguments: tuple[str, ...], words: s
     assert done.returncode in (1, 2)
     assert words in done.stderr
     assert "Traceback" not in done.stderr
+
+
+MEASUREMENTS = files("drydock") / "data/vllm/measurements/vllm-0.11-h100-llama3.1-8b-open-loop.csv"
+ON_H100 = ("llama-3.1-8b", "--gpu", "h100", "--tensor-parallel", "1", "--engine-args", "--max-model-len 512")
+
+
+def test_measured_figures_replace_the_simulated_ones(tmp_path: Path) -> None:
+    objective = ("--objective", "ttft_p99_ms=200", "--rate", "150")
+    page = tmp_path / "plan.html"
+    (found,) = planned(*ON_H100, *objective, "--from-loadtest", str(MEASUREMENTS), "--html", str(page))
+    assert "Meets the objectives" in page.read_text()
+    choice = found["choices"][0]
+    assert choice["replicas"] == 2  # 92.22 requests/s is the highest measured rate below 200 ms
+    assert choice["rate_per_replica"] == pytest.approx(92.22)
+    assert choice["measures"]["ttft_p99_ms"] == pytest.approx(181.83)
+    assert choice["origin"] == str(MEASUREMENTS)
+    tokens = 2 * (5693.9 + 91.36 * 204.1) * 3600 / 1e6
+    expected = choice["dollars_per_hour"]["on-demand"] / tokens
+    assert choice["dollars_per_million_tokens"]["on-demand"] == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (("--objective", "itl_p99_ms=50"), "has no itl_p99_ms"),
+        (("--tensor-parallel", "2"), "may get 1 kinds of GPU and 2 tensor parallelisms"),
+    ],
+)
+def test_load_tests_that_do_not_tell_are_refused(more: tuple[str, ...], words: str) -> None:
+    objective = () if "--objective" in more else ("--objective", "ttft_p99_ms=200")
+    done = plan(*ON_H100, "--rate", "150", *more, *objective, "--from-loadtest", str(MEASUREMENTS), status=2)
+    assert words in done.stderr
+
+
+def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
+    done = plan(*ON_H100, "--rate", "9", "--from-loadtest", str(tmp_path), status=2)
+    assert "holds no run of a load test" in done.stderr

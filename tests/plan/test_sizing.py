@@ -1,9 +1,17 @@
 """Traffic, estimates and replicas, each against what can be known without the simulator."""
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 
+from drydock.errors import UsageError
 from drydock.loadtest.presets import preset, presets
+from drydock.loadtest.records import COLUMNS, GeneratorHealth, Outcome, Records, Run
+from drydock.loadtest.results import save_run
+from drydock.loadtest.settings import Constant, Stage
 from drydock.plan.estimate import Estimate, checked_objectives, simulated
+from drydock.plan.measurements import read_measurements
 from drydock.plan.prices import read_tables
 from drydock.plan.sizing import Demand, Task, measured, size
 from drydock.plan.traffic import shapes
@@ -95,3 +103,40 @@ def test_prices_are_read_from_karpenters_go_file() -> None:
         "us-east-1": {"g6.xlarge": 0.8048, "u-6tb1.metal": 54.6},
         "eu-1": {"p5.48xlarge": 55.04},
     }
+
+
+def a_run(folder: Path, rate: float, ttft: float, *, valid: bool = True, failing: int = 0) -> None:
+    """A run of 200 requests of 11 tokens, 10 ms apart, after ten of warm-up that took a second each."""
+    count = 210
+    due = np.concatenate([np.linspace(0, 4.9, 10), 5 + np.arange(200) / rate])
+    first = due + np.where(np.arange(count) < 10, 1.0, ttft)
+    times = (first[:, None] + 0.01 * np.arange(11)).ravel()
+    whole = dict.fromkeys(COLUMNS, np.zeros(count, np.int64))
+    whole |= {"prompt_tokens": np.full(count, 100), "output_tokens": np.full(count, 11), "chunks": np.full(count, 11)}
+    whole["outcome"] = np.where(np.arange(count) >= count - failing, int(Outcome.HTTP_ERROR), int(Outcome.OK))
+    floats = {"intended": due, "sent": due, "first_byte": first, "first_token": first, "finished": first + 0.1}
+    records = Records(**{**whole, **floats}, chunk_times=times, chunk_offsets=np.arange(count + 1) * 11, models=("m",))
+    health = GeneratorHealth(0.0, 0.0, 0.0, rate, rate, (), valid, () if valid else ("It was too slow.",))
+    save_run(Run(records, health, Stage(Constant(rate), 200 / rate, 5.0), 0.0, complete=True), folder)
+
+
+def test_runs_of_a_load_test_are_read_without_their_warm_up(tmp_path: Path) -> None:
+    a_run(tmp_path / "a", 10.0, 0.05)
+    a_run(tmp_path / "b", 20.0, 0.4, failing=20)
+    low, high = read_measurements(tmp_path, {"ttft_p95_ms": 100.0, "itl_p99_ms": 20.0})
+    assert low.rate == pytest.approx(10)
+    assert low.measures["ttft_p99_ms"] == pytest.approx(50)
+    assert low.measures["itl_p50_ms"] == pytest.approx(10)
+    assert low.measures["tpot_mean_ms"] == pytest.approx(10)
+    assert low.output_tokens_per_second == pytest.approx(110)
+    assert low.total_tokens_per_second == pytest.approx(1110)
+    assert low.keeps_up
+    assert high.measures["error_rate"] == pytest.approx(0.1)
+    demand = Demand(CHAT, 35.0, {"ttft_p95_ms": 100.0})
+    assert measured([low, high], demand).replicas == 4
+
+
+def test_a_run_that_its_generator_disowns_does_not_count(tmp_path: Path) -> None:
+    a_run(tmp_path, 10.0, 0.05, valid=False)
+    with pytest.raises(UsageError, match="does not count: It was too slow"):
+        read_measurements(tmp_path, {})

@@ -31,6 +31,11 @@ _ROWS = 15
 @click.option("--workload", "workload_name", default="chat", show_default=True, metavar="NAME", help="As in loadtest.")
 @click.option("--objectives", "objectives_file", type=click.Path(path_type=Path), help="YAML file of objectives.")
 @click.option("--objective", "objective_texts", multiple=True, metavar="NAME=N", help="One objective: ttft_p95_ms=500.")
+@click.option(
+    "--from-loadtest",
+    type=click.Path(path_type=Path),
+    help="Run (or CSV) of one replica whose figures replace simulation.",
+)
 @click.option("--trace", metavar="NAME|CSV", help="A day's requests a second: what autoscaling makes of it.")
 @click.option("--min-replicas", type=click.IntRange(min=0), metavar="N", help="Of autoscaling, not the values' own.")
 @click.option("--max-replicas", type=click.IntRange(min=1), metavar="N", help="The same.")

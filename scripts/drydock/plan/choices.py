@@ -166,7 +166,7 @@ def _devices(facts: InstanceFacts) -> int:
 
 def _measure(choice: Choice, name: str) -> float:
     estimate = choice.sizing.estimate
-    return estimate.measures[name] if estimate else inf
+    return estimate.measure(name) if estimate else inf
 
 
 def _number(value: float) -> float | None:

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from drydock.vllm_sim.simulation import Run
 
 _PERCENTILES = (50, 90, 95, 99)
-_OBJECTIVE = re.compile(r"(ttft|itl|tpot|e2e)_(mean|p50|p90|p95|p99)_ms|error_rate")
+MEASURE = re.compile(r"(ttft|itl|tpot|e2e)_(mean|p50|p90|p95|p99)_ms|error_rate")
+"""Names of what is measured, and of objectives."""
+
 _SECONDS = 120.0
 _FEWEST, _MOST = 300, 3000
 _WARM_UP = 0.1
@@ -44,6 +46,10 @@ class Estimate:
     keeps_up: bool
     origin: str = "simulated"
 
+    def measure(self, name: str) -> float:
+        """A measure, not-a-number where a load test did not tell it."""
+        return self.measures.get(name, math.nan)
+
     def missed(self, objectives: Mapping[str, float]) -> tuple[str, ...]:
         """Objectives that it does not meet, each as a sentence."""
         found = [] if self.keeps_up else [f"it completes less than the {self.rate:.2f} requests/s that arrive"]
@@ -61,7 +67,7 @@ def checked_objectives(told: Mapping[str, Any], where: str) -> dict[str, float]:
         UsageError: one is not known, or no number.
     """
     for name, value in told.items():
-        if not _OBJECTIVE.fullmatch(str(name)):
+        if not MEASURE.fullmatch(str(name)):
             raise UsageError(
                 f"{where}: objective {name!r} is not known to a plan",
                 remedy="known are {ttft,itl,tpot,e2e}_{mean,p50,p90,p95,p99}_ms and error_rate",
@@ -132,23 +138,28 @@ def _estimate(run: "Run", rate: float, refused: float, duration: float) -> Estim
     times = {"ttft": (first - sent)[later], "e2e": (end - sent)[later]}
     times["tpot"] = (end - first)[many] / (output[many] - 1)
     for name, values in times.items():
-        measures |= _measures(name, values, np.ones(values.size))
+        measures |= measures_of(name, values, np.ones(values.size))
     if run.gaps:
-        measures |= _measures("itl", *np.array(run.gaps).reshape(-1, 2).T)
-    half = duration / 2
-    arrived = int((sent >= half).sum())
-    ended = int(((end >= half) & (end <= duration)).sum())
+        measures |= measures_of("itl", *np.array(run.gaps).reshape(-1, 2).T)
     served = len(sent) / duration
     return Estimate(
         rate=rate,
         measures=measures,
         output_tokens_per_second=served * float(output.mean()),
         total_tokens_per_second=served * float((output + prompt).mean()),
-        keeps_up=ended >= _KEEPS_UP * arrived - math.sqrt(arrived),
+        keeps_up=keeps_up(sent, end, duration),
     )
 
 
-def _measures(name: str, seconds: Any, weights: Any) -> dict[str, float]:
+def keeps_up(sent: Any, end: Any, duration: float) -> bool:
+    """Whether about as many requests ended in the second half of the `duration` (s) as were sent in it."""
+    half = duration / 2
+    arrived = int((sent >= half).sum())
+    ended = int(((end >= half) & (end <= duration)).sum())
+    return ended >= _KEEPS_UP * arrived - math.sqrt(arrived)
+
+
+def measures_of(name: str, seconds: Any, weights: Any) -> dict[str, float]:
     """Mean and percentiles, ms; not-a-number when there is nothing to measure."""
     import numpy as np
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil, floor, inf, log10
+from math import ceil, floor, inf, isnan, log10
 from pathlib import Path
 
 from drydock.plan.choices import Choice
@@ -54,7 +54,7 @@ class Picture:
 
     def __init__(self, plan: Plan) -> None:
         kind = plan.capacity_type
-        shown = [each for each in plan.choices if each.cost(kind) < inf]
+        shown = [each for each in plan.choices if each.cost(kind) < inf and _ttft(each) < inf]
         self.empty = not shown
         if self.empty:
             return
@@ -141,4 +141,5 @@ def render_page(plans: Sequence[Plan]) -> str:
 
 def _ttft(choice: Choice) -> float:
     estimate = choice.sizing.estimate
-    return max(estimate.measures["ttft_p95_ms"], 1e-3) if estimate else inf
+    value = estimate.measure("ttft_p95_ms") if estimate else inf
+    return inf if isnan(value) else max(value, 1e-3)

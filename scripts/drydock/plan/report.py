@@ -10,8 +10,9 @@ from drydock.errors import UsageError
 from drydock.plan.choices import Choice, choices, frontier
 from drydock.plan.estimate import checked_objectives
 from drydock.plan.fit import Fit, fits
+from drydock.plan.measurements import read_measurements
 from drydock.plan.prices import CapacityType, Prices, load_prices
-from drydock.plan.sizing import Demand
+from drydock.plan.sizing import Demand, Sizing, measured
 from drydock.plan.tables import memory_row, weights_gib
 from drydock.plan.targets import Target, environment_targets, model_target, narrowed, region_types
 from drydock.plan.traces import load_trace
@@ -41,6 +42,7 @@ class Request:
     objectives: Mapping[str, float] = field(default_factory=dict)
     region: str = "us-west-2"
     capacity_type: CapacityType = "on-demand"
+    from_loadtest: Path | None = None
     trace: str | None = None
     overrides: Overrides = field(default_factory=Overrides)
     spot_share: float = 0.5
@@ -70,6 +72,7 @@ class Request:
             objectives=_objectives(options["objectives_file"], options["objective_texts"]),
             region=options["region"],
             capacity_type=options["capacity_type"],
+            from_loadtest=options["from_loadtest"],
             trace=options["trace"],
             overrides=overrides,
             spot_share=options["spot_price_share"],
@@ -218,6 +221,7 @@ def _plan(project: "Project", request: Request, target: Target, progress: "Progr
             parallel=target.parallel,
             capacity_type=request.capacity_type,
             cache=project.cache_dir,
+            measured=_measured(request, target, demand),
         )
     kept = frontier(found, "ttft_p95_ms", request.capacity_type)
     made = Plan(target, memory, demand, found, kept, prices, request.capacity_type)
@@ -226,6 +230,20 @@ def _plan(project: "Project", request: Request, target: Target, progress: "Progr
     with progress.step(f"A day of {target.name}"):
         day = what_if(target, made.cheapest, demand, trace, prices, request.capacity_type, request.overrides)
     return replace(made, day=day)
+
+
+def _measured(request: Request, target: Target, demand: Demand) -> Mapping[tuple[str, int], Sizing]:
+    """The load test's sizing for the one GPU and tensor parallelism that it was run on."""
+    if request.from_loadtest is None:
+        return {}
+    gpus, parallel = target.gpus, target.parallel
+    if len(gpus) != 1 or len(parallel) != 1:
+        raise UsageError(
+            f"--from-loadtest measured one replica, and {target.name} may get {len(gpus)} kinds of GPU and "
+            f"{len(parallel)} tensor parallelisms",
+            remedy="say which it was measured on with --gpu and --tensor-parallel",
+        )
+    return {(gpus[0].name, parallel[0]): measured(read_measurements(request.from_loadtest, demand.objectives), demand)}
 
 
 def _objectives(file: Path | None, texts: Sequence[str]) -> dict[str, float]:

@@ -1,6 +1,7 @@
 """A plan for people: tables in the terminal."""
 
 from collections.abc import Sequence
+from math import isnan
 from typing import TYPE_CHECKING, Any
 
 from drydock.instance_types.facts import InstanceFacts
@@ -104,7 +105,7 @@ def choices_table(found: Sequence[Choice], kept: Sequence[Choice]) -> "Table":
         estimate = choice.sizing.estimate
         if estimate is None or not choice.meets:
             continue
-        measures = (estimate.measures[f"{name}_ms"] for name in ("ttft_p50", "ttft_p95", "itl_p50", "itl_p99"))
+        measures = (estimate.measure(f"{name}_ms") for name in ("ttft_p50", "ttft_p95", "itl_p50", "itl_p99"))
         per_million = choice.dollars_per_million_tokens.get("on-demand")
         table.add_row(
             "*" if choice in kept else "",
@@ -112,7 +113,7 @@ def choices_table(found: Sequence[Choice], kept: Sequence[Choice]) -> "Table":
             f"{choice.parallel} of {choice.gpus} {choice.gpu}",
             str(choice.sizing.replicas),
             str(choice.nodes),
-            *(f"{value:,.0f}" for value in measures),
+            *("-" if isnan(value) else f"{value:,.0f}" for value in measures),
             *(_dollars(choice.dollars_per_hour.get(each)) for each in CAPACITY_TYPES),
             "no price" if per_million is None else f"{per_million:.3f}",
         )
