@@ -21,7 +21,7 @@ TENANTS = {"namespaceSelector": {"matchExpressions": [{"key": "drydock.dev/tenan
 ASLEEP = {"autoscaling": {"enabled": True, "kind": "ScaledObject", "minReplicas": 0}}
 WITH_MODELS: dict[str, Any] = {
     "global": {"clusterName": "dev"},
-    CHART: {"enabled": True},
+    CHART: {"enabled": True, "modelKeySecrets": {"engine": ["api_key"]}},
     "vllm": {
         "models": {
             "small": {"source": {"huggingFace": {"id": "org/small"}, "size": "15Gi"}, **ASLEEP},

@@ -20,7 +20,9 @@ priorityClassName: {{ . }}
 terminationGracePeriodSeconds: {{ add (int64 $values.shutdown.preStopSeconds) (int64 $values.shutdown.drainSeconds) 15 }}
 securityContext:
   {{- include "common.podSecurityContext" dict | nindent 2 }}
-{{- with $values.scheduling.nodeSelector }}
+{{- $nodeSelector := deepCopy $values.scheduling.nodeSelector -}}
+{{- with $values.scheduling.architecture }}{{ $_ := set $nodeSelector "kubernetes.io/arch" . }}{{ end }}
+{{- with $nodeSelector }}
 nodeSelector:
   {{- toYaml . | nindent 2 }}
 {{- end }}
