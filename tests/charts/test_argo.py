@@ -1,0 +1,351 @@
+"""Argo Workflows, and the pipeline's WorkflowTemplate. What the stages do is in tests/pipeline."""
+
+import itertools
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pytest
+
+from drydock.documents import load_yaml
+from drydock.errors import RenderError
+from drydock.manifests import Manifest
+from drydock.project import UMBRELLA
+from drydock.pytest_plugin import RenderChart
+
+from .objects import by_name
+
+CHART = "argo"
+CONTROLLER = "genai-argo-workflow-controller"
+SERVER = "genai-argo-server"
+PIPELINE: dict[str, Any] = {
+    "data": "s3://data/assistant",
+    "baseModel": "org/base",
+    "models": "s3://models/assistant/",
+    "deployment": {"model": "assistant"},
+}
+
+
+def render(render_chart: RenderChart, pipeline: Mapping[str, Any] | None = None, **values: Any) -> tuple[Manifest, ...]:
+    """The chart with one pipeline."""
+    fixed = {
+        "global": {"region": "us-west-2"},
+        "artifactRepository": {"bucket": "artifacts"},
+        "pipelines": {"assistant": {**PIPELINE, **(pipeline or {})}},
+    }
+    return render_chart(CHART, {**fixed, **values})
+
+
+def workflow(manifests: Iterable[Manifest]) -> Any:
+    """Spec of the one WorkflowTemplate."""
+    (found,) = by_name(manifests, "WorkflowTemplate").values()
+    return found["spec"]
+
+
+def templates(manifests: Iterable[Manifest]) -> dict[str, Any]:
+    """Templates of the workflow by name."""
+    return {each["name"]: each for each in workflow(manifests)["templates"]}
+
+
+def parameters(manifests: Iterable[Manifest]) -> dict[str, str]:
+    """Parameters of the workflow by name."""
+    return {each["name"]: each["value"] for each in workflow(manifests)["arguments"]["parameters"]}
+
+
+def tasks(manifests: Iterable[Manifest]) -> dict[str, Any]:
+    """Tasks of the pipeline by name."""
+    return {each["name"]: each for each in templates(manifests)["pipeline"]["dag"]["tasks"]}
+
+
+def configuration(manifests: Iterable[Manifest]) -> Any:
+    """What the controller reads."""
+    return load_yaml(by_name(manifests, "ConfigMap")["workflow-controller-configmap"]["data"]["config"])
+
+
+def rules(manifests: Iterable[Manifest], name: str) -> Any:
+    """Rules of a Role."""
+    return by_name(manifests, "Role")[name]["rules"]
+
+
+def arguments(container: Any, name: str) -> Any:
+    """Deployment's arguments that name a flag."""
+    return [each.partition("=")[2] for each in container["args"] if each.partition("=")[0] == f"--{name}"]
+
+
+def test_the_seven_stages_follow_one_another(render_chart: RenderChart) -> None:
+    manifests = render(render_chart)
+    used = [each["template"] for each in tasks(manifests).values()]
+    stages = [
+        "data-preparation",
+        "model-configuration",
+        "fine-tuning",
+        "validation",
+        "hyperparameter-tuning",
+        "model-evaluation",
+        "deployment",
+    ]
+    assert [each for each in used if each in stages] == stages
+    scripts = by_name(manifests, "ConfigMap")["genai-argo-scripts"]["data"]
+    for stage in stages:
+        command, script = templates(manifests)[stage]["container"]["command"]
+        assert command == "python3"
+        assert script.removeprefix("/opt/pipeline/") in scripts
+    depends = {name: task.get("depends", "") for name, task in tasks(manifests).items()}
+    assert depends["deploy"] == "evaluate && (approve.Succeeded || approve.Skipped)"
+    assert depends["evaluate"] == "choose"
+    assert depends["choose"] == "validate && (tune.Succeeded || tune.Skipped)"
+
+
+def test_what_a_stage_reads_another_has_written_under_the_same_key(render_chart: RenderChart) -> None:
+    written: dict[str, str] = {}
+    read: dict[str, list[str]] = {}
+    for name, template in templates(render(render_chart)).items():
+        for artifact in template.get("outputs", {}).get("artifacts", ()):
+            written[artifact["s3"]["key"]] = name
+            assert artifact["archive"] == {"none": {}}
+        for artifact in template.get("inputs", {}).get("artifacts", ()):
+            read.setdefault(artifact["s3"]["key"], []).append(name)
+    prefix = "workflows/{{workflow.namespace}}/{{workflow.name}}"
+    assert {key.removeprefix(f"{prefix}/") for key in read} == {
+        "dataset",
+        "configuration.json",
+        "candidates",
+        "best.json",
+    }
+    assert set(read) - {f"{prefix}/candidates"} <= set(written)
+    assert f"{prefix}/candidates/{{{{inputs.parameters.name}}}}.json" in written
+
+
+def test_a_grid_becomes_trials_beside_the_settings(render_chart: RenderChart) -> None:
+    grid = {"learningRate": [0.00003, 0.0001], "epochs": [1, 2], "batchSize": None}
+    with pytest.raises(RenderError):
+        render(render_chart, {"grid": {"learningRate": []}})
+    manifests = render(render_chart, {"grid": {key: value for key, value in grid.items() if value}})
+    trials = json.loads(parameters(manifests)["trials"])
+    seen = [(each["learningRate"], each["epochs"]) for each in trials]
+    assert sorted(seen) == sorted(itertools.product([0.00003, 0.0001], [1, 2]))
+    assert len({each["name"] for each in trials}) == 4
+    assert tasks(manifests)["tune"]["withParam"] == "{{workflow.parameters.trials}}"
+    assert json.loads(parameters(render(render_chart))["trials"]) == []
+
+
+def test_a_trial_that_fails_stops_none_of_the_others(render_chart: RenderChart) -> None:
+    trial = templates(render(render_chart, {"parallelTrials": 3}))["trial"]
+    for (step,) in trial["steps"]:
+        assert step["continueOn"] == {"failed": True, "error": True}
+    (semaphore,) = trial["synchronization"]["semaphores"]
+    held = by_name(render(render_chart, {"parallelTrials": 3}), "ConfigMap")[semaphore["configMapKeyRef"]["name"]]
+    assert held["data"][semaphore["configMapKeyRef"]["key"]] == "3"
+
+
+def test_only_what_trains_and_measures_has_an_accelerator(render_chart: RenderChart) -> None:
+    wanted = {"accelerator": {"kind": "nvidia", "count": 2, "pool": "gpu", "gpuNames": ["l40s"]}}
+    for name, template in templates(render(render_chart, wanted)).items():
+        if "container" not in template:
+            continue
+        limits = template["container"]["resources"]["limits"]
+        if name in ("fine-tuning", "validation", "model-evaluation"):
+            assert limits["nvidia.com/gpu"] == "2"
+            assert template["nodeSelector"] == {"karpenter.sh/nodepool": "gpu"}
+            assert {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"} in template["tolerations"]
+            assert template["metadata"]["annotations"] == {"karpenter.sh/do-not-disrupt": "true"}
+        else:
+            assert "nvidia.com/gpu" not in limits
+            assert "nodeSelector" not in template
+
+
+def test_an_interrupted_stage_is_tried_again_and_a_failed_one_is_not(render_chart: RenderChart) -> None:
+    template = templates(render(render_chart, {"retry": {"limit": 3, "backoffSeconds": 10}}))["fine-tuning"]
+    retry = template["retryStrategy"]
+    assert retry["limit"] == "3"
+    for sign in ('lastRetry.status == "Error"', '"75"', '"143"', "imminent node shutdown", "pod deleted"):
+        assert sign in retry["expression"]
+    assert "137" not in retry["expression"], "out of memory would be out of memory again"
+    assert arguments(template["container"], "checkpoint") == [
+        "s3://artifacts/workflows/{{workflow.namespace}}/{{workflow.name}}/checkpoints/{{inputs.parameters.name}}"
+    ]
+    patch = json.loads(workflow(render(render_chart, {"graceSeconds": 100}))["podSpecPatch"])
+    assert patch == {"enableServiceLinks": False, "terminationGracePeriodSeconds": 100}
+
+
+def test_deployment_has_a_gate_and_an_approval(render_chart: RenderChart) -> None:
+    manifests = render(render_chart, {"minimumScore": 0.7, "minimumGain": 0.05, "approval": False})
+    assert parameters(manifests)["approval"] == "false"
+    assert tasks(manifests)["approve"]["when"] == "{{workflow.parameters.approval}} == true"
+    assert templates(manifests)["approval"]["suspend"] == {}
+    assert (parameters(manifests)["minimumScore"], parameters(manifests)["minimumGain"]) == ("0.7", "0.05")
+    assert parameters(render(render_chart))["approval"] == "true", "unasked, nothing is deployed without somebody"
+    without = render(render_chart, {"deployment": {"enabled": False}})
+    assert not {"approve", "deploy"} & set(tasks(without))
+    assert "genai-argo-assistant-deployment" not in by_name(without, "Role")
+
+
+def test_deployment_may_touch_one_deployment_that_vllm_has(render_chart: RenderChart) -> None:
+    model = {"source": {"s3": {"uri": "s3://models/assistant"}, "size": "2Gi"}}
+    values = {
+        "global": {"clusterName": "dev", "region": "us-west-2"},
+        "argo": {"enabled": True, "artifactRepository": {"bucket": "artifacts"}, "pipelines": {"assistant": PIPELINE}},
+        "vllm": {"models": {"assistant": model}},
+    }
+    manifests = render_chart(UMBRELLA, values)
+    (rule,) = rules(manifests, "genai-argo-assistant-deployment")
+    (name,) = rule["resourceNames"]
+    assert set(rule["verbs"]) == {"get", "watch", "patch"}
+    deployment = by_name(manifests, "Deployment")[name]
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    stage = templates(manifests)["deployment"]
+    assert arguments(stage["container"], "deployment") == [name]
+    assert arguments(stage["container"], "mount-path") == [container["args"][0]]
+    (subject,) = by_name(manifests, "RoleBinding")["genai-argo-assistant-deployment"]["subjects"]
+    assert subject["name"] == stage["serviceAccountName"]
+
+
+def test_long_names_stay_those_of_the_vllm_chart(render_chart: RenderChart) -> None:
+    long = "a-model-with-a-name-that-is-rather-long-in-truth"
+    values = {
+        "global": {"clusterName": "dev", "region": "us-west-2"},
+        "argo": {
+            "enabled": True,
+            "artifactRepository": {"bucket": "artifacts"},
+            "pipelines": {"a": {**PIPELINE, "deployment": {"model": long}}},
+        },
+        "vllm": {"models": {long: {"source": {"huggingFace": {"id": "org/a"}, "size": "2Gi"}}}},
+    }
+    manifests = render_chart(UMBRELLA, values)
+    (rule,) = rules(manifests, "genai-argo-a-deployment")
+    assert rule["resourceNames"][0] in by_name(manifests, "Deployment")
+
+
+def test_each_kind_of_stage_has_a_service_account_that_may_only_report(render_chart: RenderChart) -> None:
+    manifests = render(render_chart)
+    used = {each["serviceAccountName"] for each in templates(manifests).values() if "serviceAccountName" in each}
+    assert used == {f"genai-argo-{kind}" for kind in ("data", "training", "evaluation", "deployment")}
+    assert used <= set(by_name(manifests, "ServiceAccount"))
+    assert rules(manifests, "genai-argo-executor") == [
+        {"apiGroups": ["argoproj.io"], "resources": ["workflowtaskresults"], "verbs": ["create", "patch"]}
+    ]
+    bound = {
+        subject["name"]: name
+        for name, binding in by_name(manifests, "RoleBinding").items()
+        for subject in binding["subjects"]
+        if name != "genai-argo-executor" and subject["name"] in used
+    }
+    assert bound == {"genai-argo-deployment": "genai-argo-assistant-deployment"}
+
+
+def test_training_on_ray_is_the_same_script(render_chart: RenderChart) -> None:
+    manifests = render(render_chart, {"ray": {"enabled": True}, "accelerator": {"pool": "gpu"}})
+    template = templates(manifests)["fine-tuning"]
+    job = load_yaml(template["resource"]["manifest"])
+    assert job["kind"] == "RayJob"
+    assert job["spec"]["entrypoint"].startswith("python3 /opt/pipeline/fine_tuning.py --dataset=s3://artifacts/")
+    cluster = job["spec"]["rayClusterSpec"]
+    assert cluster["headGroupSpec"]["rayStartParams"] == {"num-cpus": "0"}
+    (head,) = cluster["headGroupSpec"]["template"]["spec"]["containers"]
+    assert "nvidia.com/gpu" not in head["resources"]["limits"]
+    worker = cluster["workerGroupSpecs"][0]["template"]["spec"]
+    assert worker["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == "1"
+    assert worker["nodeSelector"] == {"karpenter.sh/nodepool": "gpu"}
+    (rule,) = rules(manifests, "genai-argo-assistant-ray")
+    assert rule["resources"] == ["rayjobs"]
+    assert "genai-argo-assistant-ray" not in by_name(render(render_chart), "Role")
+
+
+def test_without_the_controller_our_own_objects_stay(render_chart: RenderChart) -> None:
+    manifests = render(render_chart, controller={"enabled": False}, server={"enabled": False})
+    kinds = {each.kind for each in manifests}
+    assert not {"Deployment", "Service", "PodDisruptionBudget", "ClusterRole"} & kinds
+    assert not [each.name for each in manifests if "controller" in each.name or "server" in each.name]
+    assert {"WorkflowTemplate", "ServiceAccount", "Role", "ConfigMap", "NetworkPolicy"} <= kinds
+    assert workflow(manifests)["artifactRepositoryRef"]["configMap"] in by_name(manifests, "ConfigMap")
+
+
+def test_rights_are_named_one_by_one(render_chart: RenderChart) -> None:
+    secrets: set[str] = set()
+    for wide in (False, True):
+        manifests = render(render_chart, controller={"clusterWide": wide}, archive={"enabled": True, "host": "db"})
+        assert bool(by_name(manifests, "ClusterRole")) == wide
+        for manifest in manifests:
+            if manifest.kind not in ("Role", "ClusterRole"):
+                continue
+            for rule in manifest.content["rules"]:
+                assert "*" not in {*rule["apiGroups"], *rule["resources"], *rule["verbs"]}
+                if "secrets" in rule["resources"]:
+                    secrets |= {*rule["resourceNames"]}
+                    assert rule["verbs"] == ["get"]
+    assert secrets == {"argo-workflows-agent-ca-certificates", "argo-postgres"}
+    (controller,) = _containers(render(render_chart), CONTROLLER)
+    assert "--namespaced" in controller["args"]
+    (controller,) = _containers(render(render_chart, controller={"clusterWide": True}), CONTROLLER)
+    assert "--namespaced" not in controller["args"]
+
+
+def _containers(manifests: Iterable[Manifest], name: str) -> Any:
+    return by_name(manifests, "Deployment")[name]["spec"]["template"]["spec"]["containers"]
+
+
+def test_the_server_is_not_public_and_asks_who_comes(render_chart: RenderChart) -> None:
+    manifests = render(render_chart)
+    assert by_name(manifests, "Service")[SERVER]["spec"]["type"] == "ClusterIP"
+    assert by_name(manifests, "NetworkPolicy")[SERVER]["spec"]["ingress"] == []
+    (server,) = _containers(manifests, SERVER)
+    assert [each for each in server["args"] if "auth-mode" in each] == ["--auth-mode=client"]
+    assert "--secure=true" in server["args"]
+    with pytest.raises(RenderError, match="nobody could log in"):
+        render(render_chart, server={"auth": {"client": False}})
+    for rule in rules(manifests, SERVER):
+        if "argoproj.io" in rule["apiGroups"]:
+            assert rule["verbs"] == ["get", "list", "watch"]
+
+
+def test_single_sign_on_gives_groups_their_own_rights(render_chart: RenderChart) -> None:
+    groups = {
+        "research": {"rule": "'research' in groups", "access": "edit"},
+        "everybody": {"rule": "true", "access": "view", "precedence": 0},
+    }
+    sso = {"enabled": True, "issuer": "https://id.example", "redirectUrl": "https://a.example/oauth2/callback"}
+    with pytest.raises(RenderError, match=r"sso\.groups"):
+        render(render_chart, server={"auth": {"sso": sso}})
+    with pytest.raises(RenderError, match="set issuer and redirectUrl"):
+        render(render_chart, server={"auth": {"sso": {"enabled": True}}})
+    manifests = render(render_chart, server={"auth": {"client": False, "sso": {**sso, "groups": groups}}})
+    (server,) = _containers(manifests, SERVER)
+    assert [each for each in server["args"] if "auth-mode" in each] == ["--auth-mode=sso"]
+    assert configuration(manifests)["sso"]["rbac"] == {"enabled": True}
+    account = by_name(manifests, "ServiceAccount")["genai-argo-group-research"]
+    assert account["metadata"]["annotations"]["workflows.argoproj.io/rbac-rule"] == "'research' in groups"
+    verbs = {
+        name: {verb for rule in rules(manifests, f"genai-argo-group-{name}") for verb in rule["verbs"]}
+        for name in groups
+    }
+    assert "create" in verbs["research"]
+    assert verbs["everybody"] == {"get", "list", "watch"}
+    for secret in by_name(manifests, "Secret").values():
+        assert not {"data", "stringData"} & set(secret)
+
+
+def test_retention_and_archive_are_configured(render_chart: RenderChart) -> None:
+    retention = {"successSeconds": 60, "failureSeconds": 120, "completed": 5, "failed": 7}
+    archive = {"enabled": True, "host": "db.example", "ttl": "30d"}
+    config = configuration(render(render_chart, retention=retention, archive=archive))
+    assert config["workflowDefaults"]["spec"]["ttlStrategy"] == {"secondsAfterSuccess": 60, "secondsAfterFailure": 120}
+    assert config["retentionPolicy"] == {"completed": 5, "failed": 7, "errored": 7}
+    assert config["persistence"]["archiveTTL"] == "30d"
+    assert config["persistence"]["postgresql"]["passwordSecret"] == {"name": "argo-postgres", "key": "password"}
+    with pytest.raises(RenderError, match=r"archive\.host"):
+        render(render_chart, archive={"enabled": True})
+
+
+def test_pods_of_workflows_are_restricted(render_chart: RenderChart) -> None:
+    manifests = render(render_chart)
+    spec = workflow(manifests)
+    assert spec["securityContext"]["runAsNonRoot"] is True
+    assert configuration(manifests)["executor"]["securityContext"]["readOnlyRootFilesystem"] is True
+    for template in spec["templates"]:
+        if "container" in template:
+            assert template["container"]["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    policy = by_name(manifests, "NetworkPolicy")["genai-argo-pipeline"]["spec"]
+    assert policy["podSelector"]["matchLabels"].items() <= spec["podMetadata"]["labels"].items()
+    assert policy["ingress"] == []
+    ports = {port["port"] for rule in policy["egress"] for port in rule["ports"]}
+    assert ports == {53, 80, 443}
