@@ -286,6 +286,11 @@ def test_a_rule_is_broken_and_kept(check: str) -> None:
         ("zonal-volume", pool() + objects(storage_class(), claim()) + deployment(MOUNTED, replicas=2)),
         ("engine-memory", G6 + engine("--max-num-seqs=512", "--max-num-batched-tokens=256")),
         ("engine-memory", G6 + engine("--max-model-len=many")),
+        (
+            "engine-memory",
+            pool(requirements=[(FAMILY, "In", ["g4dn"])])
+            + engine("--dtype=bfloat16", "--max-model-len=4096", model="meta-llama/Llama-3.2-1B-Instruct"),
+        ),
         ("engine-memory", G6 + engine(model="Qwen/Qwen3-32B")),
         (
             "engine-memory",
@@ -294,6 +299,13 @@ def test_a_rule_is_broken_and_kept(check: str) -> None:
                 container(
                     pod_spec({GPU: 1}), command=["sh", "-c", "echo start\nexec vllm serve Qwen/Qwen3-32B; echo end"]
                 )
+            ),
+        ),
+        (
+            "engine-memory",
+            G6
+            + deployment(
+                container(pod_spec({GPU: 1}), image="vllm/vllm-openai:v0.26.0", args=["--model=Qwen/Qwen3-32B"])
             ),
         ),
         ("shared-memory", deployment(container(pod_spec({GPU: 1}), args=["--tensor-parallel-size", "4"]))),

@@ -58,6 +58,11 @@ def test_weights_larger_than_the_gpu_name_what_holds_them(render_chart: RenderCh
     assert served(render_chart, id="Qwen/Qwen3-32B", engine={"maxModelLen": 8192}, accelerator={"count": 4}) == []
 
 
+def test_weights_in_the_memory_of_the_node_leave_room(render_chart: RenderChart) -> None:
+    engine = {"maxModelLen": 24576, "cpuOffloadGb": 8}
+    assert served(render_chart, engine=engine, resources={"memory": "40Gi"}) == []
+
+
 def test_a_model_that_nobody_knows_is_a_note_and_no_error(render_chart: RenderChart) -> None:
     (finding,) = served(render_chart, id="org/own-model")
     assert finding.check == "engine-unknown-model"

@@ -66,11 +66,22 @@ def test_tensor_parallelism_splits_weights_and_cache() -> None:
     assert two.tokens > 2 * one.tokens
 
 
+def test_adapters_take_room_and_offloaded_weights_give_it() -> None:
+    plain, adapters, offloaded = (
+        memory_fit(find_gpu("l4"), find_model("llama-3.1-8b"), parse_line(f"--max-model-len 4096 {arguments}"))
+        for arguments in ("", "--enable-lora --max-loras 4 --max-lora-rank 32", "--cpu-offload-gb 5")
+    )
+    elements = 4 * 32 * 32 * (2 * (4096 + 4096) + 2 * (4096 + 1024) + 3 * (4096 + 14336))
+    assert plain.available_kv_gib - adapters.available_kv_gib == pytest.approx(2 * elements / 2**30)
+    assert offloaded.available_kv_gib - plain.available_kv_gib == pytest.approx(5)
+
+
 @pytest.mark.parametrize(
     ("gpu", "model", "arguments", "words"),
     [
         ("l4", "llama-3.1-70b", "", "CUDA out of memory"),
         ("h100", "llama-3.1-8b", "--max-num-seqs 512 --max-num-batched-tokens 256", "must be greater than or equal"),
+        ("t4", "llama-3.2-1b", "--dtype bfloat16", "Bfloat16 is only supported"),
         ("t4", "llama-3.2-1b", "--gpu-memory-utilization 0.1", "No available memory for the cache blocks"),
     ],
 )

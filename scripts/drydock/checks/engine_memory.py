@@ -89,6 +89,15 @@ def _on_gpu(subject: Subject, engine: "ServedModel", model: "Model", gpu: "Gpu",
             path=engine.path,
             pain=PAIN,
         )
+    if fit.error and engine.args.dtype == "bfloat16" and not gpu.bf16:
+        return subject.finding(
+            FITS,
+            engine.pod.manifest,
+            f"{what} does not start on {where}: {fit.error.partition('. ')[0]}.",
+            remedy(gpu, model, engine.args, fit),
+            path=engine.path,
+            pain=PAIN,
+        )
     if fit.error:
         return subject.finding(
             FITS,

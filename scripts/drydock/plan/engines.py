@@ -15,6 +15,7 @@ from drydock.vllm_sim.engine_args import EngineArgs, parse_known
 
 _PROGRAMS = (("vllm", "serve"), ("-m", "vllm.entrypoints.openai.api_server"))
 _ENDS = frozenset({";", "&&", "||", "|", "&"})
+_IMAGE = re.compile(r"(?:^|/)vllm/vllm-openai(?:[:@]|$)")
 _VARIABLE = re.compile(r"\$\((\w+)\)")
 
 
@@ -64,6 +65,8 @@ def served_models(pods: Sequence[PodUse]) -> Iterator[ServedModel]:
 
 def engine_arguments(container: Mapping[str, Any]) -> list[str] | None:
     """What follows `vllm serve` in a container's command, also inside a shell's; None when it runs something else."""
+    if not container.get("command") and _IMAGE.search(str(container.get("image", ""))):
+        container = {**container, "command": ["vllm", "serve"]}  # the image's own entry point
     literal = {each["name"]: str(each["value"]) for each in container.get("env") or () if "value" in each}
     words = [
         _VARIABLE.sub(lambda found: literal.get(found[1], found[0]), str(each))

@@ -56,6 +56,8 @@ def longest(fit: MemoryFit, requests: int = 1) -> int:
 
 def remedy(gpu: Gpu, model: Model, args: EngineArgs, fit: MemoryFit) -> str:
     """What makes a model start: a shorter context, else more GPUs, fp8 weights, or the smallest GPU that holds it."""
+    if args.dtype == "bfloat16" and not gpu.bf16:
+        return "Set dtype to float16, or take GPUs that have bfloat16 (compute capability 8.0 and higher)."
     if fit.tokens > args.block_size and fit.weights_gib < fit.requested_gib:
         return f"Set maxModelLen to {longest(fit):,} or less, or take larger GPUs."
     ways = []

@@ -52,6 +52,7 @@ class Gpu:
     instances: tuple[str, ...]
     source: str
     fp8_tflops: float | None = None
+    bf16: bool = True
 
     @property
     def nvidia(self) -> bool:

@@ -41,7 +41,8 @@ class MemoryFit:
 
     Attributes:
         requested_gib: gpu-memory-utilization x total.
-        weights_gib, activation_gib, non_torch_gib: deducted from it.
+        weights_gib, activation_gib, non_torch_gib: deducted from it; weights without those that are kept in the
+            node's memory (--cpu-offload-gb), with the room for LoRA adapters.
         available_kv_gib: what is left; negative when nothing is.
         cuda_graphs_gib: on top of what was requested.
         block_bytes: one block's size on one GPU.
@@ -83,6 +84,8 @@ def memory_fit(gpu: Gpu, model: Model, args: EngineArgs, *, free_gib: float | No
     seqs, tokens = args.batch_limits(gpu, max_model_len)
     requested = args.gpu_memory_utilization * gpu.memory_gib
     weights = model.weight_bytes(args.quantization, args.dtype) / split / GIB
+    weights -= min(weights, args.values["cpu_offload_gb"] or 0.0)
+    weights += _lora_gib(model, args) / split
     weights += _ROPE_BYTES * model.context * model.head_dim / GIB
     activation = activation_gib(model, tokens, seqs, args.tensor_parallel_size)
     non_torch = NON_TORCH_GIB + (NCCL_GIB if split > 1 else 0.0)
@@ -98,7 +101,12 @@ def memory_fit(gpu: Gpu, model: Model, args: EngineArgs, *, free_gib: float | No
     needed = per_token * -(-max_model_len // args.block_size) * args.block_size / GIB
     free = gpu.memory_gib - _CONTEXT_GIB if free_gib is None else free_gib
     error = ""
-    if free < requested and free_gib is not None:
+    if args.dtype == "bfloat16" and not gpu.bf16:
+        error = (
+            f"Bfloat16 is only supported on GPUs with compute capability of at least 8.0. {gpu.name.upper()} has a"
+            " lower one. Use float16 by `--dtype=half`."
+        )
+    elif free < requested and free_gib is not None:
         error = (
             f"Free memory on device cuda:0 ({free:.2f}/{gpu.memory_gib:.1f} GiB) on startup is less than desired GPU"
             f" memory utilization ({args.gpu_memory_utilization:g}, {requested:.2f} GiB). Decrease GPU memory"
@@ -150,6 +158,20 @@ def activation_gib(model: Model, tokens: int, seqs: int, tensor_parallel_size: i
     layers = tokens * 2 * 3 * (model.hidden + wide / tensor_parallel_size)
     logits = min(seqs, tokens) * model.vocab * 6
     return ACTIVATION_FLOOR_GIB + max(layers, logits) / GIB
+
+
+def _lora_gib(model: Model, args: EngineArgs) -> float:
+    """Room for `--max-loras` adapters of the highest rank in 16 bits, kept from the start; an estimate.
+
+    Each of a layer's attention projections, and of its dense MLP's, gets two matrices of rank x (in + out) elements.
+    """
+    if not args.values["enable_lora"]:
+        return 0.0
+    wide, kv = model.heads * model.head_dim, model.kv_heads * model.head_dim
+    sides = 2 * (model.hidden + wide) + 2 * (model.hidden + kv)
+    sides += 0 if model.experts else 3 * (model.hidden + model.intermediate)
+    rank: int = args.values["max_lora_rank"]
+    return args.max_loras * rank * sides * 2 * model.layers / GIB
 
 
 def _kv_bytes(model: Model, args: EngineArgs) -> float:
