@@ -175,7 +175,11 @@ def start_activator(mounts: Mounts) -> Running:
         "ACTIVATOR_LOOK_PORT": str(look_port),
     }
     running = start([sys.executable, str(mounts.folder / "code/activator.py")], port, look_port, environment)
-    running.up("/healthz", look=True)
+    try:
+        running.up("/healthz", look=True)
+    except AssertionError:
+        running.end()
+        raise
     return running
 
 

@@ -67,6 +67,20 @@ def _start(litellm: Path, mounts: Mounts, **environment: str) -> Running:
     return start([*command, "--host", "127.0.0.1", "--port", str(port)], port, metrics, {**own, **environment})
 
 
+@pytest.fixture
+def gateways(litellm: Path) -> Iterator[StartGateway]:
+    """Starts more replicas; they end with the test."""
+    started: list[Running] = []
+
+    def begin(mounts: Mounts, **environment: str) -> Running:
+        started.append(_start(litellm, mounts, **environment))
+        return started[-1]
+
+    yield begin
+    for each in started:
+        each.end()
+
+
 @pytest.fixture(scope="module")
 def ports() -> dict[str, int]:
     return {name: free_port() for name in ("llama", "qwen", "sleeper")}
@@ -131,12 +145,14 @@ def gateway(litellm: Path, mounts: Mounts, ports: dict[str, int]) -> Iterator[Ru
         start_model(ports["qwen"], "qwen"),
     ]
     running = _start(litellm, mounts)
-    for each in engines:
-        each.up("/health")
-    running.up("/health/readiness")
-    yield running
-    for each in (running, activator, *engines):
-        each.end()
+    try:
+        for each in engines:
+            each.up("/health")
+        running.up("/health/readiness")
+        yield running
+    finally:
+        for each in (running, activator, *engines):
+            each.end()
 
 
 def _ask(gateway: Running, key: str, model: str, **others: Any) -> Answer:
@@ -178,12 +194,11 @@ def test_a_key_gets_no_more_of_a_model_than_its_limit_there(gateway: Running) ->
     assert _ask(gateway, MASTER, "qwen").status == 200
 
 
-def test_replicas_spend_a_budget_together(litellm: Path, gateway: Running, mounts: Mounts) -> None:
-    second = _start(litellm, mounts)
+def test_replicas_spend_a_budget_together(gateways: StartGateway, gateway: Running, mounts: Mounts) -> None:
+    second = gateways(mounts)
     second.up("/health/readiness")
     assert _ask(second, KEYS["rich"], "llama").status == 200
     _refused(gateway)
-    second.end()
 
 
 @until
@@ -252,17 +267,17 @@ def test_a_request_wakes_a_model_that_sleeps(gateway: Running, ports: dict[str, 
 
 
 def test_a_request_that_waits_moves_with_the_activator_and_is_not_held_twice(
-    litellm: Path, mount: Mount, models: StartModel
+    gateways: StartGateway, mount: Mount, models: StartModel, activators: Callable[[Mounts], Running]
 ) -> None:
     port = free_port()
     mounts = mount({"activator": {"holdSeconds": 4}, "retries": 2})
     mounts.catalogue({"sleeper": entry(port, "sleeper", scaleToZero=True)})
-    other = start_activator(mounts)
+    other = activators(mounts)
     settings = mounts.settings()["activator"]
     mounts.change_settings(activator={**settings, "url": f"http://127.0.0.1:{other.port}"})
-    stopping = start_activator(mounts)
+    stopping = activators(mounts)
     mounts.change_settings(activator={**settings, "url": f"http://127.0.0.1:{stopping.port}"})
-    gateway = _start(litellm, mounts)
+    gateway = gateways(mounts)
     gateway.up("/health/readiness")
 
     late = _ask(gateway, MASTER, "sleeper")
@@ -277,8 +292,6 @@ def test_a_request_that_waits_moves_with_the_activator_and_is_not_held_twice(
     _holds(other)
     models(port, "sleeper")
     assert waiting.answer().status == 200
-    for each in (gateway, stopping, other):
-        each.end()
 
 
 @until
@@ -311,17 +324,16 @@ def _written(gateway: Running, **expected: Any) -> Any:
 
 
 def test_with_content_prompts_and_answers_are_written_too(
-    litellm: Path, mount: Mount, gateway: Running, ports: dict[str, int]
+    gateways: StartGateway, mount: Mount, gateway: Running, ports: dict[str, int]
 ) -> None:
     mounts = mount({"audit": {"stdout": True, "content": True}})
     mounts.catalogue({"qwen": _catalogue(ports)["qwen"]})
-    second = _start(litellm, mounts)
+    second = gateways(mounts)
     second.up("/health/readiness")
     assert _ask(second, MASTER, "qwen").status == 200
     entry_ = _written(second, key="master", status="success")
     assert entry_["prompt"] == QUESTION["messages"]
     assert entry_["response"]["choices"]
-    second.end()
 
 
 @pytest.mark.parametrize(
@@ -356,7 +368,7 @@ def _written_since(gateway: Running, before: int) -> None:
 
 @pytest.mark.parametrize("content", [False, True])
 def test_the_audit_log_goes_to_s3(
-    litellm: Path, mount: Mount, gateway: Running, ports: dict[str, int], s3: str, content: bool
+    gateways: StartGateway, mount: Mount, gateway: Running, ports: dict[str, int], s3: str, content: bool
 ) -> None:
     bucket = f"audit-{str(content).lower()}"
     boto3.client("s3", "us-west-2", endpoint_url=s3).create_bucket(
@@ -365,7 +377,7 @@ def test_the_audit_log_goes_to_s3(
     place = {"bucket": bucket, "region": "us-west-2", "endpoint": s3}
     mounts = mount({"audit": {"content": content, "s3": place}})
     mounts.catalogue({"qwen": _catalogue(ports)["qwen"]})
-    second = _start(litellm, mounts, DEFAULT_S3_FLUSH_INTERVAL_SECONDS="1")
+    second = gateways(mounts, DEFAULT_S3_FLUSH_INTERVAL_SECONDS="1")
     second.up("/health/readiness")
     switch = "litellm-enable-message-redaction" if content else "litellm-disable-message-redaction"
     body = {"model": "qwen", **QUESTION}
@@ -375,7 +387,6 @@ def test_the_audit_log_goes_to_s3(
     assert written["model_group"] == "qwen"
     assert (QUESTION["messages"][0]["content"] in str(written)) is content
     assert written["total_tokens"] > 0
-    second.end()
 
 
 @until
@@ -396,13 +407,12 @@ def test_metrics_have_a_door_of_their_own(gateway: Running) -> None:
 
 
 def test_a_model_whose_key_is_not_mounted_is_left_out_and_told(
-    litellm: Path, mount: Mount, ports: dict[str, int]
+    gateways: StartGateway, mount: Mount, ports: dict[str, int]
 ) -> None:
     mounts = mount({})
     mounts.catalogue({name: _catalogue(ports)[name] for name in ("llama", "qwen")})
-    running = _start(litellm, mounts)
+    running = gateways(mounts)
     running.up("/health/readiness")
     _lists(running, "qwen", there=True)
     _lists(running, "llama", there=False)
     assert "model llama is left out: it asks for the API key in Secret engine, key api_key" in running.log
-    running.end()
