@@ -137,7 +137,7 @@ def test_shares_of_the_price_are_the_users_and_are_named() -> None:
 
 def test_an_environment_is_planned_on_what_its_pools_may_buy(tmp_path: Path) -> None:
     file = tmp_path / "objectives.yaml"
-    file.write_text("objectives:\n  ttft_p95_ms: 800\n  itl_p99_ms: 200\n")
+    file.write_text("objectives:\n  ttft_p95_ms: 800\n  itl_p99_ms: 200\n  completed_rps: 2\n")
     (found,) = planned("dev", "--rate", "2", "--objectives", str(file))
     assert found["name"] == "llama-3-8b"
     assert {each["gpu"] for each in found["choices"]} == {"a10g", "l4"}

@@ -26,6 +26,12 @@ DEFAULT_OBJECTIVES: Mapping[str, float] = {"ttft_p95_ms": 1000.0, "itl_p99_ms": 
 """Where nobody gave any: below a second to the first word, and faster than people read."""
 
 
+_OF_A_RUN = frozenset(
+    {"request", "goodput", "goodput_rps", "completed_rps", "output_tokens_per_second", "total_tokens_per_second"}
+)
+"""Objectives of a load test's file that a plan passes over: it finds the replicas that serve the rate."""
+
+
 @dataclass(frozen=True)
 class Request:
     """What was asked on the command line."""
@@ -258,7 +264,7 @@ def _objectives(file: Path | None, texts: Sequence[str]) -> dict[str, float]:
         loaded = loaded.get("objectives", loaded) if isinstance(loaded, dict) else loaded
         if not isinstance(loaded, dict) or not loaded:
             raise UsageError(f"{file} holds no objectives", remedy="write lines like `ttft_p95_ms: 500`")
-        told |= checked_objectives(loaded, str(file))
+        told |= checked_objectives({key: loaded[key] for key in loaded if key not in _OF_A_RUN}, str(file))
     for text in texts:
         name, _, value = text.partition("=")
         try:
