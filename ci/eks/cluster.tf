@@ -109,7 +109,6 @@ resource "aws_vpc_security_group_egress_rule" "between_nodes" {
   security_group_id            = aws_eks_cluster.this.vpc_config[0].cluster_security_group_id
   referenced_security_group_id = aws_eks_cluster.this.vpc_config[0].cluster_security_group_id
   ip_protocol                  = "-1"
-  description                  = "EFA between nodes"
 }
 
 resource "aws_eks_access_entry" "admin" {

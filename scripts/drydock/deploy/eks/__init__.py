@@ -1,0 +1,1 @@
+"""An EKS cluster in a test account, by Terraform."""

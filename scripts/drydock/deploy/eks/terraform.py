@@ -1,0 +1,208 @@
+"""Terraform on a copy of ci/eks: plan, apply, destroy, with errors that say what to do."""
+
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from drydock import process
+from drydock.errors import DrydockError, ToolchainError
+from drydock.progress import Progress, Step
+
+_STATE_IN_FOLDER = 'terraform {\n  backend "local" {}\n}\n'
+_REMEDIES = {
+    "ExpiredToken": "The AWS credentials have expired: sign in again (`aws sso login`), then repeat the command.",
+    "InvalidClientTokenId": "AWS does not know these credentials: look at AWS_PROFILE and the AWS_ variables.",
+    "No valid credential sources": "Sign in first: no AWS credentials were found.",
+    "AWS account ID not allowed": "The credentials belong to another account than --account-id names.",
+    "AccessDenied": "The credentials may not do this: use a role that may.",
+    "UnauthorizedOperation": "The credentials may not do this: use a role that may.",
+    "LimitExceeded": "A quota of the account is used up: raise it in Service Quotas, or remove what is not needed.",
+    "Error acquiring the state lock": "Somebody else deploys this cluster; `terraform force-unlock` if nobody does.",
+    "Failed to query available provider packages": (
+        "The AWS provider cannot be had: TF_CLI_CONFIG_FILE can name a mirror (provider_installation)."
+    ),
+}
+
+
+class TerraformError(DrydockError):
+    """Terraform failed; the message has its own first error."""
+
+
+@dataclass(frozen=True)
+class Backend:
+    """Where the state lies: a bucket that a team shares, or the working folder when `bucket` is empty."""
+
+    bucket: str = ""
+    key: str = ""
+    region: str = ""
+
+    def arguments(self) -> list[str]:
+        """For `terraform init`."""
+        named = {"bucket": self.bucket, "key": self.key, "region": self.region}
+        return [f"-backend-config={name}={value}" for name, value in named.items()] if self.bucket else []
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an apply would do.
+
+    Attributes:
+        file: Terraform's own; it may hold secrets and is removed after use.
+        changes: `address: actions` of each resource that changes.
+        resources: planned values of every managed resource: type, name and values.
+    """
+
+    file: Path
+    changes: Mapping[str, Sequence[str]]
+    resources: Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Terraform:
+    """A working folder with a copy of the configuration.
+
+    Attributes:
+        program: path of terraform.
+        folder: of the configuration, and of the state when it is kept here.
+        variables: of the configuration.
+    """
+
+    program: Path
+    folder: Path
+    variables: Mapping[str, Any]
+
+    def init(self, configuration: Path, backend: Backend, progress: Progress) -> None:
+        """Copy the configuration and get the provider.
+
+        Raises:
+            TerraformError: the provider or the state cannot be had.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for file in configuration.glob("*.tf"):
+            shutil.copy2(file, self.folder)
+        override = self.folder / "backend_override.tf"
+        if backend.bucket:
+            override.unlink(missing_ok=True)
+        else:
+            override.write_text(_STATE_IN_FOLDER)
+        (self.folder / "drydock.auto.tfvars.json").write_text(json.dumps(self.variables, indent=2))
+        with progress.step("Terraform: provider and state") as step:
+            self._run(["init", "-reconfigure", *backend.arguments()], "init", step)
+
+    def plan(self, progress: Progress, *, destroy: bool = False) -> Plan:
+        """Find out what an apply would do.
+
+        Raises:
+            TerraformError: AWS refused, or the variables are wrong.
+        """
+        handle, name = tempfile.mkstemp(dir=self.folder, suffix=".tfplan")
+        os.close(handle)
+        file = Path(name)
+        with progress.step("Terraform: plan") as step:
+            try:
+                self._run(["plan", "-json", f"-out={file}", *(["-destroy"] if destroy else [])], "plan", step)
+                shown = process.run([self.program, "show", "-json", file], cwd=self.folder, env=self._environment())
+            except BaseException:
+                file.unlink(missing_ok=True)
+                raise
+        content = json.loads(shown.stdout)
+        changes = {
+            each["address"]: each["change"]["actions"]
+            for each in content.get("resource_changes", ())
+            if each["mode"] == "managed" and each["change"]["actions"] != ["no-op"]
+        }
+        root = content.get("planned_values", {}).get("root_module", {})
+        resources = [each for each in root.get("resources", ()) if each["mode"] == "managed"]
+        return Plan(file, changes, resources)
+
+    def apply(self, plan: Plan, progress: Progress) -> None:
+        """Carry out a plan; its file is removed, however it ends.
+
+        The first Ctrl-C lets Terraform finish what it is doing and write its state.
+
+        Raises:
+            TerraformError: AWS refused; what was made is in the state.
+        """
+        try:
+            with progress.step(f"Terraform: {len(plan.changes)} changes") as step:
+                self._run(["apply", "-json", str(plan.file)], "apply", step)
+        finally:
+            plan.file.unlink(missing_ok=True)
+
+    def outputs(self) -> dict[str, Any]:
+        """Outputs by name."""
+        shown = process.run([self.program, "output", "-json"], cwd=self.folder, env=self._environment())
+        return {name: each["value"] for name, each in json.loads(shown.stdout).items()}
+
+    def managed(self) -> tuple[str, ...]:
+        """Addresses of what the state holds; nothing when it was never applied."""
+        listed = process.run([self.program, "state", "list"], cwd=self.folder, env=self._environment(), check=False)
+        lines = listed.stdout.splitlines()
+        return tuple(each for each in lines if not re.match(r"(module\..+\.)?data\.", each))
+
+    def _run(self, arguments: Sequence[str], what: str, step: Step) -> None:
+        told: list[str] = []
+
+        def tell(line: str) -> None:
+            message = _message(line)
+            if message:
+                step.detail(message)
+            if error := _error(line):
+                told.append(error)
+
+        command = [str(self.program), arguments[0], "-input=false", "-no-color", *arguments[1:]]
+        done = process.run_streamed(command, tell, cwd=self.folder, env=self._environment(), forward_interrupt=True)
+        if done.returncode != 0:
+            raise failure(what, told or [done.stdout.strip()])
+
+    def _environment(self) -> dict[str, str]:
+        return {"TF_IN_AUTOMATION": "1", "CHECKPOINT_DISABLE": "1"}
+
+
+def find_terraform() -> Path:
+    """Terraform, or OpenTofu, on PATH.
+
+    Raises:
+        ToolchainError: neither is there.
+    """
+    for name in ("terraform", "tofu"):
+        if found := shutil.which(name):
+            return Path(found)
+    raise ToolchainError(
+        "terraform is not on PATH", remedy="Install Terraform 1.10 or newer (or OpenTofu): no package registry has it."
+    )
+
+
+def failure(what: str, told: Sequence[str]) -> TerraformError:
+    """The error for a failed command: what Terraform said first, how much more, and the way out where it is known."""
+    first = re.sub(r"\s+", " ", told[0]).strip()
+    more = f" (and {len(told) - 1} more)" if len(told) > 1 else ""
+    remedy = next((way for sign, way in _REMEDIES.items() if any(sign in each for each in told)), "")
+    return TerraformError(
+        f"terraform {what}: {first}{more}", remedy=remedy or "Repeat the command: it goes on from here."
+    )
+
+
+def _message(line: str) -> str:
+    try:
+        content = json.loads(line)
+    except json.JSONDecodeError:
+        return line.strip()
+    return str(content.get("@message", "")) if isinstance(content, dict) else ""
+
+
+def _error(line: str) -> str:
+    try:
+        content = json.loads(line)
+    except json.JSONDecodeError:
+        return line.removeprefix("Error: ") if line.startswith("Error: ") else ""
+    if not isinstance(content, dict) or content.get("@level") != "error":
+        return ""
+    diagnostic = content.get("diagnostic", {})
+    return " ".join(filter(None, (diagnostic.get("summary"), diagnostic.get("detail")))) or str(content["@message"])

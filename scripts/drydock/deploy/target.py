@@ -1,0 +1,62 @@
+"""What every target can do; what differs between targets is in its module or in the environment's file."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from drydock.progress import Progress
+
+
+@dataclass(frozen=True)
+class Reached:
+    """A cluster that can be installed on.
+
+    Attributes:
+        kubeconfig: access to it; a file that only this user can read.
+        values: values on top of the environment's stack that only the target knows, as a tree.
+        note: one line for people, such as what it costs.
+    """
+
+    kubeconfig: Path
+    values: Mapping[str, Any] = field(default_factory=dict)
+    note: str = ""
+
+
+class Target(Protocol):
+    """Where an environment is deployed: `kind`, `eks`, or a cluster that is there.
+
+    Every method may be called again after a failure: it goes on where the last call stopped.
+    """
+
+    @property
+    def name(self) -> str:
+        """As `--target` takes it."""
+
+    def check(self, progress: Progress) -> None:
+        """Find out in seconds what would make `create` fail; changes nothing.
+
+        Raises:
+            DrydockError: something is missing, with the remedy.
+        """
+
+    def create(self, progress: Progress) -> Reached:
+        """Make the cluster, or go on making it, until it answers.
+
+        Raises:
+            DrydockError: it cannot be made; what was made so far is left for `destroy` or another try.
+        """
+
+    def prepare(self, reached: Reached, progress: Progress) -> None:
+        """Install what the suite expects to find: controllers of nodes, images.
+
+        Raises:
+            DrydockError: something was refused.
+        """
+
+    def destroy(self, progress: Progress) -> None:
+        """Remove the cluster and everything that it caused; a cluster that is gone is no error.
+
+        Raises:
+            DrydockError: something is left, with what and where.
+        """

@@ -1,0 +1,177 @@
+"""ci/eks with the real Terraform and the real AWS provider, against an account on this machine."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+from drydock.deploy.eks.account import AwsError, check_account, has_spot_role
+from drydock.deploy.eks.terraform import Backend, Terraform, TerraformError, find_terraform
+from drydock.errors import UsageError
+from drydock.process import run
+from drydock.progress import SilentProgress
+
+from ..conftest import ROOT
+from .conftest import ACCOUNT, REGION, Fail
+
+pytestmark = [pytest.mark.terraform, pytest.mark.usefixtures("credentials")]
+CONFIGURATION = ROOT / "ci" / "eks"
+CLUSTER = "genai-test"
+TAG = "drydock.dev/cluster"
+VARIABLES: Mapping[str, Any] = {
+    "account_id": ACCOUNT,
+    "region": REGION,
+    "cluster_name": CLUSTER,
+    "environment": "dev",
+    "owner": "tests",
+    "expires_at": "2030-01-01T00:00:00Z",
+    "admin_role_arns": [f"arn:aws:iam::{ACCOUNT}:role/admin"],
+    "service_accounts": {"models": ["genai-vllm"], "container_insights": ["kube-system/agent"]},
+    "make_spot_role": True,
+}
+
+
+@pytest.fixture(scope="module")
+def progress() -> SilentProgress:
+    return SilentProgress()
+
+
+@pytest.fixture
+def terraform(tmp_path: Path, progress: SilentProgress) -> Terraform:
+    made = Terraform(find_terraform(), tmp_path / "work", VARIABLES)
+    made.init(CONFIGURATION, Backend(), progress)
+    return made
+
+
+def tagged(cluster: str = CLUSTER) -> set[str]:
+    """ARNs of everything that carries the cluster's tag."""
+    api = boto3.client("resourcegroupstaggingapi", region_name=REGION)
+    pages = api.get_paginator("get_resources").paginate(TagFilters=[{"Key": TAG, "Values": [cluster]}])
+    return {each["ResourceARN"] for page in pages for each in page["ResourceTagMappingList"]}
+
+
+def test_a_failure_in_the_middle_is_told_and_the_next_run_goes_on_and_destroy_leaves_nothing(
+    terraform: Terraform, progress: SilentProgress, fail: Fail
+) -> None:
+    assert not tagged()
+    nodes = {"match": r"POST /clusters/[^/]+/node-groups", "status": 400, "code": "InvalidRequestException", "times": 9}
+    busy = {"match": "Action=(CreateVpc|CreateSubnet)&", "status": 503, "code": "RequestLimitExceeded", "times": 4}
+    fail([nodes, busy])
+    first = terraform.plan(progress)
+    assert len(first.changes) > 80
+    with pytest.raises(TerraformError, match="terraform apply: creating EKS Node Group") as failure:
+        terraform.apply(first, progress)
+    assert "it goes on from here" in str(failure.value)
+    assert "aws_eks_cluster.this" in terraform.managed()
+    assert not list(terraform.folder.glob("*.tfplan")), "a plan may hold secrets"
+
+    fail([])
+    left = terraform.plan(progress)
+    assert "aws_vpc.this[0]" not in left.changes
+    terraform.apply(left, progress)
+    assert terraform.plan(progress).changes == {}, "a second apply would change something"
+
+    outputs = terraform.outputs()
+    assert outputs["cluster_name"] == CLUSTER
+    assert outputs["interruption_queue"] == f"{CLUSTER}-interruptions"
+    assert len(outputs["zones"]) == 3
+    eks = boto3.client("eks", region_name=REGION)
+    config = eks.describe_cluster(name=CLUSTER)["cluster"]["resourcesVpcConfig"]
+    assert config["endpointPublicAccess"] is False
+    associations = eks.list_pod_identity_associations(clusterName=CLUSTER)["associations"]
+    accounts = {(each["namespace"], each["serviceAccount"]) for each in associations if "namespace" in each}
+    assert accounts >= {("genai", "genai-vllm"), ("kube-system", "agent"), ("kube-system", "karpenter")}
+    assert has_spot_role(REGION)
+    assert {arn.split(":")[2] for arn in tagged()} >= {"ec2", "eks", "s3", "logs", "kms"}
+
+    terraform.apply(terraform.plan(progress, destroy=True), progress)
+    assert terraform.managed() == ()
+    assert {each for each in tagged() if ":key/" not in each} == set(), "KMS keys are only ever scheduled for deletion"
+    assert boto3.client("s3", region_name=REGION).list_buckets()["Buckets"] == []
+    roles = boto3.client("iam", region_name=REGION).list_roles()["Roles"]
+    assert [each["RoleName"] for each in roles if CLUSTER in each["RoleName"]] == []
+
+
+def test_auto_mode_brings_no_nodes_and_no_karpenter_of_ours(tmp_path: Path, progress: SilentProgress) -> None:
+    auto = Terraform(find_terraform(), tmp_path / "work", {**VARIABLES, "auto_mode": True})
+    auto.init(CONFIGURATION, Backend(), progress)
+    plan = auto.plan(progress)
+    plan.file.unlink()
+    planned = {each["type"]: each for each in plan.resources}
+    assert planned["aws_eks_cluster"]["values"]["compute_config"][0]["enabled"] is True
+    assert not {"aws_eks_node_group", "aws_sqs_queue", "aws_launch_template"} & set(planned)
+    addons = {each["values"]["addon_name"] for each in plan.resources if each["type"] == "aws_eks_addon"}
+    assert addons == {"aws-mountpoint-s3-csi-driver"}
+
+
+def test_an_existing_vpc_is_used_and_a_budget_a_reservation_and_public_access_are_options(
+    tmp_path: Path, progress: SilentProgress
+) -> None:
+    ec2 = boto3.client("ec2", region_name=REGION)
+    subnets = [each["SubnetId"] for each in ec2.describe_subnets()["Subnets"]][:2]
+    more = {
+        "vpc": {"id": ec2.describe_vpcs()["Vpcs"][0]["VpcId"], "private_subnet_ids": subnets},
+        "budget": {"dollars": 500, "emails": ["team@example.com"]},
+        "capacity_reservation": {"instance_type": "p5.48xlarge", "zone": "us-west-2a", "count": 1},
+        "public_access_cidrs": ["198.51.100.0/24"],
+    }
+    existing = Terraform(find_terraform(), tmp_path / "work", {**VARIABLES, **more})
+    existing.init(CONFIGURATION, Backend(), progress)
+    plan = existing.plan(progress)
+    plan.file.unlink()
+    planned = {each["type"]: each.get("values", {}) for each in plan.resources}
+    assert "aws_vpc" not in planned
+    assert "aws_nat_gateway" not in planned
+    access = planned["aws_eks_cluster"]["vpc_config"][0]
+    assert set(access["subnet_ids"]) == set(subnets)
+    assert access["public_access_cidrs"] == ["198.51.100.0/24"]
+    assert planned["aws_ec2_capacity_reservation"]["end_date"] == VARIABLES["expires_at"]
+    assert planned["aws_budgets_budget"]["limit_amount"] == "500"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"account_id": "12345"}, "account_id: give the 12 digits"),
+        ({"public_access_cidrs": ["0.0.0.0/0"]}, "the API server is not opened to the internet"),
+        ({"expires_at": "tomorrow"}, "expires_at: give a time such as"),
+        ({"cluster_name": "Prod!"}, "cluster_name: lower-case letters"),
+        ({"account_id": "999999999999"}, "AWS account ID not allowed"),
+    ],
+)
+def test_wrong_variables_stop_before_anything_is_made(
+    tmp_path: Path, progress: SilentProgress, wrong: Mapping[str, Any], said: str
+) -> None:
+    terraform = Terraform(find_terraform(), tmp_path / "work", {**VARIABLES, **wrong})
+    terraform.init(CONFIGURATION, Backend(), progress)
+    with pytest.raises(TerraformError, match=re.escape(said)):
+        terraform.plan(progress)
+    assert not tagged()
+
+
+def test_expired_credentials_are_told_with_the_remedy(
+    terraform: Terraform, progress: SilentProgress, fail: Fail
+) -> None:
+    fail([{"match": "Action=GetCallerIdentity", "status": 403, "code": "ExpiredToken", "times": 1000}])
+    with pytest.raises(TerraformError, match="ExpiredToken") as failure:
+        terraform.plan(progress)
+    assert "sign in again" in str(failure.value)
+    with pytest.raises(AwsError, match="ExpiredToken") as told:
+        check_account(ACCOUNT, REGION)
+    assert "Sign in again" in str(told.value)
+
+
+def test_an_account_that_is_not_the_one_named_is_refused() -> None:
+    assert check_account(ACCOUNT, REGION).startswith("arn:aws:")
+    with pytest.raises(UsageError, match=f"--account-id 999999999999: the credentials are of account {ACCOUNT}"):
+        check_account("999999999999", REGION)
+
+
+def test_the_configuration_is_formatted_and_every_variable_is_described(terraform: Terraform) -> None:
+    assert run([terraform.program, "fmt", "-check", "-recursive", CONFIGURATION], check=False).returncode == 0
+    run([terraform.program, "validate"], cwd=terraform.folder)
+    text = (CONFIGURATION / "variables.tf").read_text()
+    assert text.count("\nvariable ") + 1 == text.count('  description = "')
