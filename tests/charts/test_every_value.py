@@ -29,6 +29,8 @@ CHARTS = (
     "jupyterhub",
     "karpenter-nodepools",
     "model-gateway",
+    "efa-device-plugin",
+    "neuron-device-plugin",
     "nvidia-device-plugin",
     "tenancy",
     "vllm",

@@ -65,16 +65,26 @@ Node pools. Declared helpers:
 
 {{- /*
 Usage: include "karpenter-nodepools.labels" (tuple . POOL)
-NVIDIA nodes say where their device plugin comes from, so that the plugin of the suite leaves alone those that bring one.
+Nodes say where the plugin of their devices comes from, so that the plugins of the suite leave alone those that bring one.
 */ -}}
 {{- define "karpenter-nodepools.labels" -}}
 {{- $root := index . 0 -}}
 {{- $pool := index . 1 -}}
 {{- $labels := deepCopy $pool.labels -}}
-{{- if eq $pool.accelerator "nvidia" -}}
 {{- $class := include "common.merge" (tuple $root.Values.nodeClassDefaults (get $root.Values.nodeClasses $pool.nodeClass)) | fromJson -}}
-{{- $bundled := or (include "common.autoMode" $root) (eq $class.amiFamily "Bottlerocket") -}}
+{{- $autoMode := include "common.autoMode" $root -}}
+{{- if eq $pool.accelerator "nvidia" -}}
+{{- $bundled := or $autoMode (eq $class.amiFamily "Bottlerocket") -}}
 {{- $_ := set $labels "drydock.dev/nvidia-device-plugin" (ternary "bundled" "chart" (not (empty $bundled))) -}}
+{{- else if eq $pool.accelerator "neuron" -}}
+{{- $_ := set $labels "drydock.dev/neuron-device-plugin" (ternary "bundled" "chart" (not (empty $autoMode))) -}}
+{{- end -}}
+{{- $efa := gt (int $class.efa.networkCards) 0 -}}
+{{- range $class.networkInterfaces -}}
+{{- $efa = or $efa (eq (default dict .).interfaceType "efa-only") -}}
+{{- end -}}
+{{- if $efa -}}
+{{- $_ := set $labels "drydock.dev/efa-device-plugin" (ternary "bundled" "chart" (not (empty $autoMode))) -}}
 {{- end -}}
 {{- if $labels -}}
 {{- toYaml $labels -}}
