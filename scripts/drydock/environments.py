@@ -49,6 +49,7 @@ class Environment:
         namespace: namespace of the Helm release.
         capacity_reservations: reservations that the account holds.
         secrets: keys by name of the Secrets that lie in the namespace before the install.
+        objectives: what `drydock loadtest` must find, by name.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Environment:
     namespace: str = "genai"
     capacity_reservations: tuple[CapacityReservation, ...] = ()
     secrets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    objectives: Mapping[str, Any] = field(default_factory=dict)
 
     def stacked(self, files: Sequence[Path], set_values: Sequence[str]) -> "Environment":
         """The environment with more values files and `--set` values on top.
@@ -109,6 +111,7 @@ def load_environment(project: Project, name: str) -> Environment:
         description=content["description"],
         values_files=stack,
         namespace=content.get("namespace", "genai"),
+        objectives=content.get("objectives", {}),
         secrets={secret: tuple(keys) for secret, keys in content.get("secrets", {}).items()},
         capacity_reservations=tuple(
             CapacityReservation(

@@ -24,6 +24,7 @@ VERBS = (
     "package",
     "crds",
     "plan",
+    "loadtest",
     "simulate",
     "calibrate",
     "test",
