@@ -17,7 +17,7 @@ from pathlib import Path
 from drydock import process
 from drydock.charts import assemble_charts
 from drydock.environments import load_environments
-from drydock.errors import DrydockError, ToolError
+from drydock.errors import DrydockError, ToolError, UsageError
 from drydock.progress import Progress
 from drydock.project import Project
 from drydock.render import template_command
@@ -118,6 +118,8 @@ def bench_loadtest(cache: Path, rounds: int, progress: Progress) -> list[Measure
     from drydock.loadtest.benchmark.compare import LEVELS, LOOSE, STRICT, best_levels, highest, install, version
     from drydock.loadtest.benchmark.tools import PEERS, Bare, Drydock, Tool
 
+    if sys.platform != "linux":
+        raise UsageError("the benchmark of the load generator needs Linux: its server waits with epoll")
     candidates: tuple[Tool, ...] = (Drydock(), Bare(), *PEERS)
     tools: list[tuple[Tool, Path]] = []
     for tool in candidates:
@@ -128,9 +130,10 @@ def bench_loadtest(cache: Path, rounds: int, progress: Progress) -> list[Measure
             continue
         tools.append((tool, programs))
         progress.note(version(tool, programs))
-    levels = best_levels(tools, LEVELS, rounds, progress)
-    for each in levels:
+    levels = []
+    for each in best_levels(tools, LEVELS, rounds, progress):
         progress.note(each.line())
+        levels.append(each)
     held = {
         limits: {tool.name: highest(levels, tool.name, excess) for tool, _ in tools}
         for limits, excess in (("strict", STRICT), ("loose", LOOSE))

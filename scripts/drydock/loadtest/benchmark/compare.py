@@ -1,7 +1,7 @@
 """Finds the highest level of streamed events a second that each tool holds with one core, and measures it truly.
 
 The server runs on one core, the tool with all its processes on another, both above other work where the system allows
-it (Linux, as root), so that what is measured is the tool and not its neighbours. A level counts
+it (Linux, as root: real time), so that what is measured is the tool and not its neighbours. A level counts
 when, over all requests and against the server's log,
 
     send lag    |request's arrival at the server - its place on an even grid|          99th percentile <= 1 ms
@@ -19,7 +19,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
@@ -43,7 +43,6 @@ _SENDING_SECONDS = 3
 _LEAST_REQUESTS = 100
 _MOST_SECONDS = 120.0
 _SERVER_CORE, _TOOL_CORE = 1, 0
-_NICE = -20
 
 
 @dataclass(frozen=True)
@@ -122,9 +121,8 @@ def version(tool: Tool, programs: Path) -> str:
 
 def best_levels(
     tools: Sequence[tuple[Tool, Path]], levels: Iterable[int], attempts: int, progress: Progress
-) -> list[Level]:
+) -> Iterator[Level]:
     """The best attempt at each level, of each tool in turn; those above two that do not hold are not tried."""
-    found: list[Level] = []
     missed = {tool.name: 0 for tool, _ in tools}
     for events in levels:
         for tool, programs in tools:
@@ -141,8 +139,7 @@ def best_levels(
             if best is None:
                 continue
             missed[tool.name] = 0 if best.excess <= LOOSE else missed[tool.name] + 1
-            found.append(best)
-    return found
+            yield best
 
 
 def attempt(tool: Tool, programs: Path, events: int) -> Level:
@@ -159,7 +156,7 @@ def attempt(tool: Tool, programs: Path, events: int) -> Level:
             start_new_session=True,
         )
         try:
-            _place(server.pid, _SERVER_CORE, real_time=True)
+            _place(server.pid, _SERVER_CORE)
             port = int(server.stdout.readline()) if server.stdout else 0
             cpu = _run(tool, Order(port, rate, requests, folder), programs)
         except DrydockError as error:
@@ -245,24 +242,16 @@ def _run(tool: Tool, order: Order, programs: Path) -> float:
     return after.children_user + after.children_system - before.children_user - before.children_system
 
 
-def _place(pid: int, core: int, *, real_time: bool = False) -> None:
-    """Keep a process to a core and have it go before others there; what the system does not allow is left.
-
-    Linux groups processes by session, and weighs the groups; so a session of its own has to be raised as one. Real time
-    is for the server alone: a tool's own processes would wait for each other.
-    """
+def _place(pid: int, core: int) -> None:
+    """Keep a process, and those that it will start, to a core and before others there, as far as the system allows."""
     if sys.platform != "linux":
         return
     available = sorted(os.sched_getaffinity(0))
     if len(available) > 1:
         os.sched_setaffinity(pid, {available[core]})
     try:
-        if real_time:
-            os.sched_setscheduler(pid, os.SCHED_RR, os.sched_param(1))
-            return
-        os.setpriority(os.PRIO_PROCESS, pid, _NICE)
-        Path(f"/proc/{pid}/autogroup").write_text(str(_NICE))
-    except OSError:
+        os.sched_setscheduler(pid, os.SCHED_RR, os.sched_param(1))
+    except PermissionError:
         return
 
 
