@@ -24,6 +24,7 @@ SAMPLES = Path(__file__).parent / "value_samples"
 CHARTS = (
     "app-of-apps",
     "argo",
+    "container-insights",
     "crds",
     "genai-platform",
     "jupyterhub",

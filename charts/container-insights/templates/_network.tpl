@@ -1,0 +1,17 @@
+{{- /* container-insights.awsEgress: rules for DNS, the API server and AWS, and EKS Pod Identity's agent on the node. */ -}}
+{{- define "container-insights.awsEgress" -}}
+- ports:
+    - port: 53
+      protocol: UDP
+    - port: 53
+      protocol: TCP
+- ports:
+    - port: 443
+      protocol: TCP
+- ports:
+    - port: 80
+      protocol: TCP
+  to:
+    - ipBlock:
+        cidr: 169.254.170.23/32
+{{- end -}}
