@@ -132,6 +132,44 @@ def test_rules_and_what_they_record() -> None:
     assert found.path == "rule Slow"
 
 
+def files(**data: str) -> str:
+    named = {key.replace("_", "."): text for key, text in data.items()}
+    return json.dumps({"apiVersion": "v1", "kind": "ConfigMap", **HERE, "data": named}) + "\n---\n"
+
+
+def cloudformation(metric: str, searched: str, drawn: str, namespace: str = "Drydock") -> str:
+    search = f"SEARCH('{{{namespace},ClusterName}} MetricName=\"{searched}\"', 'Sum')"
+    widgets = [{"properties": {"metrics": [[{"expression": search}], [namespace, drawn, "ClusterName", "dev"]]}}]
+    stat = {"Metric": {"Namespace": namespace, "MetricName": metric}}
+    alarm = {"Type": "AWS::CloudWatch::Alarm", "Properties": {"Metrics": [{"MetricStat": stat}]}}
+    dashboard = {
+        "Type": "AWS::CloudWatch::Dashboard",
+        "Properties": {"DashboardBody": json.dumps({"widgets": widgets})},
+    }
+    return json.dumps({"AWSTemplateFormatVersion": "2010-09-09", "Resources": {"A": alarm, "D": dashboard}})
+
+
+def test_alarms_and_dashboards_of_cloudformation() -> None:
+    known = ("vllm:time_to_first_token_seconds", "DCGM_FI_DEV_GPU_UTIL", "karpenter_nodepools_cost_total")
+    assert unknown(files(template_json=cloudformation(*known))) == []
+    wrong = ("vllm:num_requests_run", "DCGM_FI_DEV_GPU_UTILS", "karpenter_nodepools_costs_total")
+    assert {each.remedy.split()[1] for each in unknown(files(template_json=cloudformation(*wrong)))} == {
+        "vllm:num_requests_running",
+        *known[1:],
+    }
+    assert unknown(files(template_json=cloudformation("node_cpu", "pod_cpu", "x", "ContainerInsights"))) == []
+
+
+def test_metrics_that_a_collector_sends() -> None:
+    def collector(name: str) -> str:
+        return f"exporters: {{awsemf: {{metric_declarations: [{{metric_name_selectors: ['^{name}$$', '.*']}}]}}}}"
+
+    block = "metric_declarations:\n"
+    assert unknown(files(collector_yaml=f"# {block}{collector('vllm:e2e_request_latency_seconds')}")) == []
+    (found,) = unknown(files(collector_yaml=f"# {block}{collector('vllm:e2e_latency_seconds')}"))
+    assert found.severity is Severity.ERROR
+
+
 def test_dashboards() -> None:
     def dashboard(expression: str) -> str:
         panels = {"panels": [{"panels": [{"targets": [{"expr": expression}]}]}]}
@@ -168,7 +206,7 @@ def test_names_in_an_expression(expression: str, names: list[str]) -> None:
 def test_every_source_says_what_is_its_own() -> None:
     for source in sources():
         assert source.names
-        assert any(name.startswith(source.prefixes) for name in source.names), source.name
+        assert not source.prefixes or any(name.startswith(source.prefixes) for name in source.names), source.name
 
 
 @pytest.fixture

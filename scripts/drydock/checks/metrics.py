@@ -9,6 +9,7 @@ from importlib.resources import files
 from typing import Any
 from urllib.parse import urlsplit
 
+from drydock.checks.cloudwatch import metrics_of_file
 from drydock.checks.promql import metric_names
 from drydock.checks.subject import Subject
 from drydock.documents import load_yaml
@@ -130,6 +131,7 @@ def _uses(manifests: Sequence[Manifest]) -> Iterator[Use]:
             yield from _of_autoscaler(manifest)
         elif manifest.kind == "ConfigMap":
             yield from _of_dashboards(manifest)
+            yield from _of_cloudwatch(manifest)
     for manifest, rule in _rules(manifests):
         for name in metric_names(str(rule.get("expr", ""))):
             yield Use(manifest, f"rule {rule.get('alert') or rule.get('record')}", name)
@@ -170,6 +172,12 @@ def _of_dashboards(manifest: Manifest) -> Iterator[Use]:
             for expression in _expressions(json.loads(text)):
                 for name in metric_names(expression):
                     yield Use(manifest, f"data.{key}", name)
+
+
+def _of_cloudwatch(manifest: Manifest) -> Iterator[Use]:
+    for key, text in (manifest.content.get("data") or {}).items():
+        for name in metrics_of_file(key, text):
+            yield Use(manifest, f"data.{key}", f"{name}_sum" if source_of(f"{name}_sum") else name)
 
 
 def _expressions(node: Any) -> Iterator[str]:
