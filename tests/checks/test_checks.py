@@ -102,7 +102,15 @@ PUBLIC = {"service.beta.kubernetes.io/aws-load-balancer-scheme": "internet-facin
 ONE_OF_A_KIND = [("node.kubernetes.io/instance-type", "In", ["g6.xlarge"])]
 ZONE_A = ("topology.kubernetes.io/zone", "In", ["us-west-2a"])
 
+FROM_HUB = container(pod_spec(), command=["vllm"], args=["serve", "Qwen/Qwen3-1.7B"])
+OFFLINE = container(FROM_HUB, env=[{"name": "HF_HUB_OFFLINE", "value": "1"}])
+SHARED_CACHE = {
+    **container(FROM_HUB, volumeMounts=[{"name": "cache", "mountPath": "/root/.cache/huggingface"}]),
+    "volumes": MOUNTED["volumes"],
+}
+
 CASES: dict[str, tuple[str, str]] = {
+    "hub-download": (deployment(FROM_HUB, replicas=2), deployment(OFFLINE, replicas=2)),
     "pod-feasibility": (G6 + deployment(pod_spec({GPU: 16})), G6 + deployment(GPU_POD)),
     "daemon-feasibility": (
         G6 + daemon_set(pod_spec(nodeSelector={"team": "red"})),
@@ -308,6 +316,7 @@ def test_a_rule_is_broken_and_kept(check: str) -> None:
                 container(pod_spec({GPU: 1}), image="vllm/vllm-openai:v0.26.0", args=["--model=Qwen/Qwen3-32B"])
             ),
         ),
+        ("hub-download", deployment(FROM_HUB) + objects(autoscaler(2))),
         ("shared-memory", deployment(container(pod_spec({GPU: 1}), args=["--tensor-parallel-size", "4"]))),
         (
             "shared-memory",
@@ -353,6 +362,11 @@ def test_a_secret_that_the_environment_expects_is_fine_but_for_its_keys() -> Non
     assert findings(wanted, "secret-reference", secrets={"hf-secret": ("hf_api_token",)}) == []
     (wrong,) = findings(wanted, "secret-reference", secrets={"hf-secret": ("token",)})
     assert "key hf_api_token of the Secret hf-secret, which holds token" in wrong.reason
+
+
+@pytest.mark.parametrize(("spec", "replicas"), [(FROM_HUB, 1), (SHARED_CACHE, 3)])
+def test_weights_that_are_downloaded_once_are_fine(spec: dict[str, Any], replicas: int) -> None:
+    assert findings(deployment(spec, replicas=replicas), "hub-download") == []
 
 
 def test_a_rollout_that_only_goes_slower_is_a_warning() -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from drydock.checks import (
     devices,
+    downloads,
     engine_memory,
     feasibility,
     images,
@@ -32,6 +33,7 @@ CHECKS: tuple[Check, ...] = (
     engine_memory.check,
     rollouts.check,
     storage.check,
+    downloads.check,
     probes.check,
     references.check,
     memory.check,
@@ -89,6 +91,7 @@ RULES: tuple[Rule, ...] = (
     Rule(storage.DEVICE, "blockDeviceMappings size the device that the AMI family uses", 13),
     Rule(storage.ZONAL, "No volume ties a pod to a zone in which it may find no node", 14),
     Rule(storage.SNAPSHOT, "A volume from a snapshot is filled at a set rate", 12),
+    Rule(downloads.REPEATED, "Models of several pods take their weights from a shared source", 15),
     Rule(probes.STARTUP, "Probes leave an engine the time to load its model", 2),
     Rule(probes.DEADLINE, "A Deployment does not count as failed before its pods can be ready", 12),
     Rule(references.SECRET, "Secrets that pods need are in the release, or expected in the namespace", 16),

@@ -38,7 +38,7 @@ class _Demand:
 
 def check(subject: Subject) -> Iterator[Finding]:
     """Workloads whose pods, or whose pods during a rollout, need more devices than their pool may ever hold."""
-    autoscalers = _autoscalers(subject)
+    autoscalers = autoscaler_bounds(subject)
     for pool in subject.pools:
         for resource, most, bound in _bounds(pool):
             pinned = [each for each in subject.verdicts_on(pool) if _only_on(each, pool)]
@@ -84,7 +84,7 @@ def _demand(verdict: PodVerdict, resource: str, autoscalers: Mapping[tuple[str, 
     return _Demand(verdict, each * max(pod.replicas, least), each * most, each * surge, waits=not unavailable)
 
 
-def _autoscalers(subject: Subject) -> dict[tuple[str, str], tuple[int, int]]:
+def autoscaler_bounds(subject: Subject) -> dict[tuple[str, str], tuple[int, int]]:
     """Fewest and most replicas by kind and name of what a HorizontalPodAutoscaler or KEDA scales."""
     found = {}
     for manifest in subject.manifests:
