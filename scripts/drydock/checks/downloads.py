@@ -63,7 +63,7 @@ def _finding(subject: Subject, pod: PodUse, container: str, model: str, most: in
         REPEATED,
         pod.manifest,
         f"Up to {most} pods each download {model} from the Hugging Face Hub, through one NAT address as a rule: the "
-        "Hub limits what an address may ask for (status 429), a token or not, and each start waits for all the weights.",
+        "Hub limits what an address may ask for (status 429), a token or not, and each start waits for all of it.",
         "Take the weights from a shared source: S3 (`source.s3`), an existing claim, or a cache that is a "
         "ReadWriteMany claim.",
         path=f"{pod.path}.containers.{container}",
