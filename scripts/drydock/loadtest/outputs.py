@@ -1,53 +1,97 @@
-"""Writes a load test's results: one JSON, a line for each load and a line for each request as CSV, and the runs."""
+"""A load test's results: one JSON, a line a load and a line a request as CSV, a page with pictures, and the runs."""
 
 import csv
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from drydock.errors import UsageError
+from drydock.loadtest.loads import Measured
 from drydock.loadtest.measures import Measures, times
-from drydock.loadtest.objectives import Miss
 from drydock.loadtest.records import Records, Run
 from drydock.loadtest.results import save_run
 from drydock.loadtest.settings import Closed, LoadPlan
+from drydock.loadtest.statistics import Difference, intervals
+from drydock.loadtest.sweep import Sweep
 
 VERSION = 1
 RESULT_FILE = "loadtest.json"
 REQUESTS_FILE = "requests.csv"
 LOADS_FILE = "loads.csv"
+PAGE_FILE = "report.html"
 
 
-def result(plan: LoadPlan, runs: Sequence[Run], measured: Sequence[Measures], missed: Sequence[Miss]) -> dict[str, Any]:
+def result(
+    plan: LoadPlan,
+    loads: Sequence[Measured],
+    *,
+    searched: Sweep | None = None,
+    compared: Sequence[Difference] | None = None,
+    warnings: Sequence[str] = (),
+) -> dict[str, Any]:
     """A load test for JSON (`data/loadtest.schema.json`); None stands for what was not measured."""
     from drydock.loadtest.plan_file import stage_facts
 
+    spread = intervals([each.measures.values for each in loads]) if searched is None else {}
     return {
         "version": VERSION,
         "endpoint": plan.target.base_url,
         "model": plan.target.model,
         "workload": plan.workload.name,
         "stage": stage_facts(plan.stage),
-        "complete": all(run.complete for run in runs),
-        "valid": all(run.health.valid for run in runs),
-        "notes": [note for run in runs for note in (*run.notes, *run.health.reasons)],
-        "missed": [{"name": miss.name, "limit": miss.limit, "value": miss.value} for miss in missed],
-        "runs": [
-            {"started_at": run.started_at, "complete": run.complete, "valid": run.health.valid, **each.as_dict()}
-            for run, each in zip(runs, measured, strict=True)
+        "complete": all(each.run.complete for each in loads),
+        "valid": all(each.run.health.valid for each in loads),
+        "notes": [*warnings, *(note for each in loads for note in (*each.run.notes, *each.run.health.reasons))],
+        "missed": [
+            {"load": each.name, "name": miss.name, "limit": miss.limit, "value": miss.value, "text": str(miss)}
+            for each in loads
+            for miss in each.missed
         ],
+        "runs": [each.as_dict() for each in loads],
+        "confidence": {name: asdict(each) for name, each in spread.items()},
+        "sweep": None
+        if searched is None
+        else {
+            "highest_met": searched.highest_met,
+            "lowest_missed": searched.lowest_missed,
+            "saturation": searched.saturation,
+        },
+        "comparison": None if compared is None else [asdict(each) for each in compared],
     }
 
 
-def write_results(folder: Path, told: dict[str, Any], runs: Sequence[Run], measured: Sequence[Measures]) -> None:
+def write_results(folder: Path, told: dict[str, Any], loads: Sequence[Measured]) -> None:
     """Write all files; `loadtest.json` last, so that where it is, all is."""
+    from drydock.loadtest.page import render_page
+
+    runs = [each.run for each in loads]
     for number, run in enumerate(runs, 1):
         save_run(run, folder / f"run-{number}")
     _write_csv(folder / REQUESTS_FILE, [row for number, run in enumerate(runs, 1) for row in _requests(number, run)])
-    _write_csv(folder / LOADS_FILE, [_load(run, each) for run, each in zip(runs, measured, strict=True)])
+    _write_csv(folder / LOADS_FILE, [_load(each.run, each.measures) for each in loads])
+    (folder / PAGE_FILE).write_text(render_page(told, runs))
     (folder / RESULT_FILE).write_text(json.dumps(told, indent=2, allow_nan=False) + "\n")
+
+
+def read_result(path: Path) -> dict[str, Any]:
+    """An earlier load test's `loadtest.json`, or the one in a folder.
+
+    Raises:
+        UsageError: it is none, or of another version.
+    """
+    file = path / RESULT_FILE if path.is_dir() else path
+    try:
+        told: dict[str, Any] = json.loads(file.read_text())
+        version = told["version"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"{file} is no result of a load test: {error}", remedy="give the DIR of -o") from error
+    if version != VERSION:
+        raise UsageError(f"{file} is of version {version}; this Drydock reads version {VERSION}")
+    return told
 
 
 def _requests(number: int, run: Run) -> list[dict[str, object]]:

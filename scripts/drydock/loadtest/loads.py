@@ -1,0 +1,148 @@
+"""One load after the other: generated, measured, and set beside what the server told meanwhile."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from typing import Any
+
+from drydock.errors import UsageError
+from drydock.loadtest.generator import generate
+from drydock.loadtest.measures import Measures, measure
+from drydock.loadtest.objectives import Miss, Objectives
+from drydock.loadtest.records import Run
+from drydock.loadtest.server_metrics import ServerView, watched
+from drydock.loadtest.settings import Arrival, Closed, Constant, Gamma, LoadPlan, Poisson, Ramp
+
+_MS = 1e3
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A load that was offered.
+
+    Attributes:
+        name: for people: `5/s`, `32 clients`, with the repetition where there are several.
+        rate, concurrency: what was offered; None for what it was not.
+        missed: objectives that it did not meet.
+    """
+
+    name: str
+    rate: float | None
+    concurrency: int | None
+    run: Run
+    measures: Measures
+    server: ServerView
+    missed: tuple[Miss, ...]
+
+    @property
+    def counts(self) -> bool:
+        """Whether it is complete, the generator kept up, and something was answered."""
+        return self.run.complete and self.run.health.valid and self.measures.ok > 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        summary = self.server.summary()
+        server = {"summary": summary, "series": self.server.series(self.run.started_at)} if summary else None
+        return {
+            "load": {"name": self.name, "rate": self.rate, "concurrency": self.concurrency},
+            "started_at": self.run.started_at,
+            "complete": self.run.complete,
+            "valid": self.run.health.valid,
+            **self.measures.as_dict(),
+            "server": server,
+        }
+
+
+def offer(plan: LoadPlan, objectives: Objectives, *, name: str = "", live: bool = True) -> Measured:
+    """Generate one load and measure it, with the server's metrics scraped meanwhile.
+
+    Raises:
+        UsageError: the workload's file is wrong.
+        DrydockError: the workers could not start.
+    """
+    from drydock.loadtest.live import live_view
+
+    arrival = plan.stage.arrival
+    called = name or describe(arrival)
+    key = plan.target.api_key
+    view: AbstractContextManager[Any] = live_view(plan.stage, called) if live else nullcontext(lambda _snapshot: None)
+    with (
+        watched(plan.target.base_url, key.reveal() if key else None, verify=plan.target.verify_tls) as server,
+        view as show,
+    ):
+        run = generate(plan, on_progress=show)
+    measures = measure(run, objectives.request)
+    return Measured(
+        called,
+        rate_of(arrival),
+        arrival.concurrency if isinstance(arrival, Closed) else None,
+        run,
+        measures,
+        server,
+        objectives.missed(measures),
+    )
+
+
+def repeated(plan: LoadPlan, objectives: Objectives, repetitions: int) -> Iterator[Measured]:
+    """The same load several times, each with a seed of its own, until one is interrupted."""
+    for number in range(repetitions):
+        name = describe(plan.stage.arrival) + (f", run {number + 1}" if repetitions > 1 else "")
+        measured = offer(replace(plan, seed=plan.seed + number), objectives, name=name)
+        yield measured
+        if not measured.run.complete:
+            return
+
+
+def describe(arrival: Arrival) -> str:
+    """A load for people."""
+    if isinstance(arrival, Closed):
+        return f"{arrival.concurrency} clients"
+    if isinstance(arrival, Ramp):
+        return f"{arrival.start_rate:g} to {arrival.end_rate:g}/s"
+    rate = rate_of(arrival)
+    return f"{rate:.4g}/s" if rate is not None else "trace"
+
+
+def rate_of(arrival: Arrival) -> float | None:
+    """Conversations a second that are offered all along; None for other arrivals."""
+    return arrival.rate if isinstance(arrival, Constant | Poisson | Gamma) else None
+
+
+def at_rate(plan: LoadPlan, rate: float) -> LoadPlan:
+    """The plan with another rate.
+
+    Raises:
+        UsageError: its arrivals have none.
+    """
+    arrival = plan.stage.arrival
+    if not isinstance(arrival, Constant | Poisson | Gamma):
+        raise UsageError(f"{describe(arrival)} has no rate to change", remedy="Give --rate, and no trace or ramp.")
+    return replace(plan, stage=replace(plan.stage, arrival=replace(arrival, rate=rate)))
+
+
+def impossible(measures: Measures, gpu: str, model: str, tensor_parallel: int) -> str:
+    """A warning when tokens come faster than the weights can be read once; empty when they do not.
+
+    Every step of an engine reads the weights that its tokens touch from the GPU's memory: bytes / (bandwidth x GPUs) is
+    the least time per output token without speculative decoding.
+
+    Raises:
+        UsageError: the catalogue has no such GPU or model.
+    """
+    from drydock.vllm_sim.catalogue import find_gpu, find_model
+
+    shape, device = find_model(model), find_gpu(gpu)
+    read = shape.weight_bytes() * shape.active_parameters() / (shape.parameters * 1e9)
+    least = _MS * read / (device.bandwidth_gbs * 1e9 * tensor_parallel)
+    fastest = measures.values["tpot_p50_ms"]
+    if fastest is None or fastest >= least:
+        return ""
+    return (
+        f"TPOT p50 of {fastest:.3g} ms is impossible: {device.name} x {tensor_parallel} needs {least:.3g} ms to read "
+        f"the weights of {shape.name} once. Another model answers, or several tokens come in one step."
+    )
+
+
+def as_told(facts: Mapping[str, Any]) -> list[Mapping[str, float | None]]:
+    """Measures of each run in a result."""
+    return [each["values"] for each in facts["runs"]]
