@@ -7,6 +7,7 @@ The command line of `vllm serve`. Declared helpers, each for a model's context u
   vllm.servedName     name of the model in requests
   vllm.tensorParallelSize  devices that share each layer
   vllm.loraModules    LoRA adapters as vLLM wants them, as JSON
+  vllm.loraRank       least of the ranks that vLLM takes that all adapters fit, or nothing when no adapter says its own
   vllm.version        release of vLLM in the image, or unchecked
   vllm.known          what that release knows of arguments, as JSON; empty when unchecked
   vllm.checkArgument  (dict "key" KEY "name" NAME "value" VALUE "version" VERSION "known" KNOWN "rules" RULES) fails on what
@@ -46,6 +47,7 @@ The command line of `vllm serve`. Declared helpers, each for a model's context u
 {{- with include "vllm.loraModules" . | fromJsonArray -}}
 {{- $_ := set $arguments "enable-lora" true -}}
 {{- $_ := set $arguments "lora-modules" . -}}
+{{- with include "vllm.loraRank" $ }}{{ $_ := set $arguments "max-lora-rank" (int .) }}{{ end -}}
 {{- end -}}
 {{- if $model.apiKeySecret.name }}{{ $_ := set $arguments "middleware" "require_api_key.RequireApiKey" }}{{ end -}}
 {{- range $key, $value := omit $engine "servedModelName" "tensorParallelSize" "chatTemplate" "loraAdapters" -}}
@@ -111,18 +113,39 @@ The command line of `vllm serve`. Declared helpers, each for a model's context u
 {{- with get $.model.engine.loraAdapters $name -}}
 {{- $path := .path -}}
 {{- $source := include "vllm.source" $ -}}
-{{- if hasPrefix "./" $path -}}
+{{- if hasPrefix "s3://" $path -}}
+{{- $path = printf "/adapters/%s" $name -}}
+{{- else if hasPrefix "./" $path -}}
 {{- if eq $source "huggingFace" -}}
 {{- fail (printf "models.%s.engine.loraAdapters.%s.path: %s is a folder of the model's volume, and a model of the Hub has none: set an id on the Hub" $.name $name $path) -}}
 {{- end -}}
 {{- $path = printf "/model/%s" (trimPrefix "./" $path) -}}
 {{- else if ne $source "huggingFace" -}}
-{{- fail (printf "models.%s.engine.loraAdapters.%s.path: the pod does not reach the Hub, because its model comes from elsewhere: put %s into the model's volume and set a path that begins with ./" $.name $name $path) -}}
+{{- fail (printf "models.%s.engine.loraAdapters.%s.path: the pod does not reach the Hub, because its model comes from elsewhere: set s3://BUCKET/FOLDER in place of %s, or put it into the model's volume and set a path that begins with ./" $.name $name $path) -}}
 {{- end -}}
 {{- $modules = append $modules (dict "name" $name "path" $path | toJson) -}}
 {{- end -}}
 {{- end -}}
 {{- toJson $modules -}}
+{{- end -}}
+
+{{- define "vllm.loraRank" -}}
+{{- $highest := 0 -}}
+{{- range $name, $adapter := .model.engine.loraAdapters -}}
+{{- with $adapter -}}
+{{- $rank := int (.rank | default 0) -}}
+{{- $most := $.model.engine.maxLoraRank -}}
+{{- if and (not (kindIs "invalid" $most)) (gt $rank (int $most)) -}}
+{{- fail (printf "models.%s.engine.loraAdapters.%s.rank: %d is above maxLoraRank %d, so vLLM would refuse the adapter: raise maxLoraRank, or leave it out" $.name $name $rank (int $most)) -}}
+{{- end -}}
+{{- $highest = max $highest $rank -}}
+{{- end -}}
+{{- end -}}
+{{- if $highest -}}
+{{- $fitting := list -}}
+{{- range list 8 16 32 64 128 256 320 512 }}{{ if ge . (int $highest) }}{{ $fitting = append $fitting . }}{{ end }}{{ end -}}
+{{- first $fitting -}}
+{{- end -}}
 {{- end -}}
 
 {{- define "vllm.version" -}}

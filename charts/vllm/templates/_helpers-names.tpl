@@ -2,9 +2,10 @@
 Names of the objects of a model. Each takes a model's context: (dict "root" . "name" NAME "model" MODEL).
   vllm.name            Deployment, Service and everything else in the namespace
   vllm.weightsName     PersistentVolumeClaim of weights in S3
-  vllm.volumeName      PersistentVolume of weights in S3; it is of the whole cluster, so the namespace is in it
+  vllm.volumeName      PersistentVolume of a claim; it is of the whole cluster, so the namespace is in it; takes (tuple CONTEXT CLAIM)
   vllm.cacheName       PersistentVolumeClaim of the cache
-  vllm.serviceAccount  ServiceAccount of every model; takes the root
+  vllm.adapterName     PersistentVolumeClaim of a LoRA adapter in S3; takes (tuple CONTEXT ADAPTER)
+  vllm.serviceAccount  ServiceAccount of a model: that of all of them, or its own
 */ -}}
 
 {{- define "vllm.name" -}}
@@ -16,7 +17,14 @@ Names of the objects of a model. Each takes a model's context: (dict "root" . "n
 {{- end -}}
 
 {{- define "vllm.volumeName" -}}
-{{- printf "%s-%s" .root.Release.Namespace (include "vllm.weightsName" .) -}}
+{{- printf "%s-%s" (index . 0).root.Release.Namespace (index . 1) -}}
+{{- end -}}
+
+{{- /* Names of adapters may have letters and signs that names of objects may not. */ -}}
+{{- define "vllm.adapterName" -}}
+{{- $adapter := index . 1 -}}
+{{- if not (regexMatch "^[a-z0-9]([-a-z0-9]{0,30}[a-z0-9])?$" $adapter) }}{{ $adapter = $adapter | sha256sum | trunc 10 }}{{ end -}}
+{{- include "common.componentName" (tuple (index . 0).root (printf "%s-lora-%s" (index . 0).name $adapter)) -}}
 {{- end -}}
 
 {{- define "vllm.cacheName" -}}
@@ -28,5 +36,9 @@ Names of the objects of a model. Each takes a model's context: (dict "root" . "n
 {{- end -}}
 
 {{- define "vllm.serviceAccount" -}}
-{{- include "common.fullname" . -}}
+{{- if .model.serviceAccount.own -}}
+{{- include "vllm.name" . -}}
+{{- else -}}
+{{- include "common.fullname" .root -}}
+{{- end -}}
 {{- end -}}

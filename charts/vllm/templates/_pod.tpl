@@ -15,7 +15,7 @@ The pod of a model, each for a model's context. Declared helpers:
 {{- $resources := dict "requests" $requests "limits" (dict "memory" $memory) -}}
 {{- with include "common.imagePullSecrets" .root }}{{ . }}
 {{ end -}}
-serviceAccountName: {{ include "vllm.serviceAccount" .root }}
+serviceAccountName: {{ include "vllm.serviceAccount" . }}
 automountServiceAccountToken: false
 enableServiceLinks: false
 {{- with .model.scheduling.priorityClassName }}

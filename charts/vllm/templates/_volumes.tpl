@@ -2,6 +2,7 @@
 Volumes of the server, each for a model's context. Declared helpers:
   vllm.volumes       volumes of the pod
   vllm.volumeMounts  mounts of the container
+  vllm.s3Folders     folders in S3 that the pod mounts, as JSON: a list of `volume`, `claim`, `uri`, `size`, `path`
   vllm.settings      files of the ConfigMap, as JSON; empty when there are none
 */ -}}
 
@@ -10,6 +11,22 @@ Volumes of the server, each for a model's context. Declared helpers:
 {{- with .model.engine.chatTemplate }}{{ $_ := set $files "chat-template.jinja" . }}{{ end -}}
 {{- if .model.apiKeySecret.name }}{{ $_ := set $files "require_api_key.py" (.root.Files.Get "files/require_api_key.py") }}{{ end -}}
 {{- toJson $files -}}
+{{- end -}}
+
+{{- define "vllm.s3Folders" -}}
+{{- $folders := list -}}
+{{- if eq (include "vllm.source" .) "s3" -}}
+{{- $folders = append $folders (dict "volume" "model" "claim" (include "vllm.weightsName" .) "uri" .model.source.s3.uri "size" .model.source.size "path" "/model") -}}
+{{- end -}}
+{{- range $name := keys .model.engine.loraAdapters | sortAlpha -}}
+{{- with get $.model.engine.loraAdapters $name -}}
+{{- if hasPrefix "s3://" .path -}}
+{{- $volume := printf "adapter-%s" ($name | sha256sum | trunc 10) -}}
+{{- $folders = append $folders (dict "volume" $volume "claim" (include "vllm.adapterName" (tuple $ $name)) "uri" .path "size" "1Gi" "path" (printf "/adapters/%s" $name)) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- toJson $folders -}}
 {{- end -}}
 
 {{- define "vllm.volumes" -}}
@@ -30,12 +47,18 @@ Volumes of the server, each for a model's context. Declared helpers:
   persistentVolumeClaim:
     claimName: {{ include "vllm.cacheName" . }}
 {{- end }}
-{{- if ne $source "huggingFace" }}
+{{- range include "vllm.s3Folders" . | fromJsonArray }}
+- name: {{ .volume }}
+  persistentVolumeClaim:
+    claimName: {{ .claim }}
+    readOnly: true
+{{- end }}
+{{- if eq $source "claim" }}
 - name: model
   persistentVolumeClaim:
-    claimName: {{ eq $source "s3" | ternary (include "vllm.weightsName" .) .model.source.claim.name }}
+    claimName: {{ .model.source.claim.name }}
     {{- /* Some drivers attach a volume of this mode in no other way. */}}
-    {{- if or (eq $source "s3") (eq .model.source.claim.accessMode "ReadOnlyMany") }}
+    {{- if eq .model.source.claim.accessMode "ReadOnlyMany" }}
     readOnly: true
     {{- end }}
 {{- end }}
@@ -53,7 +76,12 @@ Volumes of the server, each for a model's context. Declared helpers:
   mountPath: /tmp
 - name: cache
   mountPath: /cache
-{{- if ne (include "vllm.source" .) "huggingFace" }}
+{{- range include "vllm.s3Folders" . | fromJsonArray }}
+- name: {{ .volume }}
+  mountPath: {{ .path }}
+  readOnly: true
+{{- end }}
+{{- if eq (include "vllm.source" .) "claim" }}
 - name: model
   mountPath: /model
   readOnly: true
