@@ -363,3 +363,14 @@ def test_prod_sends_metrics_of_pods_that_it_has_and_is_let_in(render_environment
     collector = by_name(rendered.manifests, "Deployment")[f"{NAME}-collector"]["spec"]["template"]["metadata"]["labels"]
     peers = [peer["podSelector"]["matchLabels"] for rule in argo for peer in rule["from"]]
     assert any(peer.items() <= collector.items() for peer in peers)
+
+
+def test_the_page_counts_the_metrics_as_the_values_do(render_chart: RenderChart, drydock_project: Project) -> None:
+    sent = _sent(render_chart(CHART, CLUSTER))
+    text = (drydock_project.charts_dir / CHART / "README.md").read_text()
+    counts = {
+        what: int(number) for number, what in re.findall(r"(\d+) (?:of the|for each) (cluster|model \+|GPU node)", text)
+    }
+    assert counts["cluster"] == len(sent)
+    assert counts["model +"] == sum(["ClusterName", "model_name"] in sets for sets in sent.values())
+    assert counts["GPU node"] == sum(["ClusterName", "Hostname"] in sets for sets in sent.values())

@@ -62,7 +62,7 @@ Fluent Bit's files. Each takes the root.
     Parser                    ray
     Parser                    klog
     Reserve_Data              On
-    Preserve_Key              On
+    Preserve_Key              Off
 {{- if .Values.logs.cloudWatch.enabled }}
 
 [OUTPUT]
