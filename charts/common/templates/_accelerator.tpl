@@ -3,6 +3,7 @@ From "2 NVIDIA GPUs of pool gpu" to what a pod says. Declared helpers:
   common.nodeLabel                 a node label of Karpenter, under the name that Auto Mode gives it when it runs the nodes
   common.accelerator.resourceName  extended resource of a kind, empty for none
   common.accelerator.tolerations   tolerations of the taints that every pool of a kind carries
+  common.accelerator.share         extended resource of the share that is asked for, empty for whole devices
   common.accelerator.resources     the container's resources
   common.accelerator.scheduling    the pod's nodeSelector, affinity and tolerations
   common.accelerator               all of them as one document: resources, nodeSelector, affinity, tolerations
@@ -13,6 +14,8 @@ ACCELERATOR is a map:
   pool           optional: name of the node pool; any pool that offers the rest when absent
   gpuNames       optional: GPU models as Karpenter spells them, any of them will do, such as [l4, a10g]
   instanceTypes  optional: EC2 instance types, any of them will do
+  share          optional: sharing profile, an entry of nvidia-device-plugin.configs, that the nodes' pool names too; the pod
+                 gets one share of a GPU, under the resource name that global.gpuSharing has for the profile
 */ -}}
 
 {{- /* Usage: include "common.nodeLabel" (tuple . "karpenter.k8s.aws/instance-gpu-name") */ -}}
@@ -45,6 +48,24 @@ ACCELERATOR is a map:
 {{- end -}}
 {{- end -}}
 
+{{- /* Usage: include "common.accelerator.share" (tuple . ACCELERATOR) */ -}}
+{{- define "common.accelerator.share" -}}
+{{- $root := index . 0 -}}
+{{- $accelerator := index . 1 -}}
+{{- with $accelerator.share -}}
+{{- if ne $accelerator.kind "nvidia" -}}
+{{- fail (printf "accelerator.share '%s': only NVIDIA GPUs are shared: set accelerator.kind to nvidia, or leave share empty" .) -}}
+{{- end -}}
+{{- if ne 1 (int ($accelerator.count | default 1)) -}}
+{{- fail (printf "accelerator.share '%s': more shares are not more of a GPU, so the device plugin refuses them: set accelerator.count to 1, not %d" . (int $accelerator.count)) -}}
+{{- end -}}
+{{- if include "common.autoMode" $root -}}
+{{- fail (printf "accelerator.share '%s': the device plugin of EKS Auto Mode shares no GPUs: leave share empty, or run Karpenter and set global.autoMode.enabled to false" .) -}}
+{{- end -}}
+{{- get (($root.Values.global | default dict).gpuSharing | default dict) . | default "nvidia.com/gpu" -}}
+{{- end -}}
+{{- end -}}
+
 {{- /*
 Usage: include "common.accelerator.resources" (dict "root" . "accelerator" ACCELERATOR ["resources" RESOURCES])
 RESOURCES are the container's other requests and limits. An extended resource's request equals its limit; both are
@@ -53,7 +74,7 @@ written, because the API server would add the request and a GitOps tool would th
 {{- define "common.accelerator.resources" -}}
 {{- include "common.checkCall" (tuple "common.accelerator.resources" . (list "root" "accelerator")) -}}
 {{- $resources := deepCopy (.resources | default dict) -}}
-{{- with include "common.accelerator.resourceName" .accelerator.kind -}}
+{{- with include "common.accelerator.share" (tuple .root .accelerator) | default (include "common.accelerator.resourceName" .accelerator.kind) -}}
 {{- $count := int ($.accelerator.count | default 0) -}}
 {{- if lt $count 1 -}}
 {{- fail (printf "accelerator.kind %s needs accelerator.count of 1 or more, not %d; set kind none for a pod without" $.accelerator.kind $count) -}}
@@ -87,6 +108,11 @@ accelerator's nodes.
 {{- $expressions = append $expressions (dict "key" "node.kubernetes.io/instance-type" "operator" "In" "values" .) -}}
 {{- end -}}
 {{- $tolerations := include "common.accelerator.tolerations" $accelerator.kind | fromYamlArray -}}
+{{- with $accelerator.share -}}
+{{- $label := "nvidia.com/device-plugin.config" -}}
+{{- $expressions = append $expressions (dict "key" $label "operator" "In" "values" (list .)) -}}
+{{- $tolerations = append $tolerations (dict "key" $label "operator" "Equal" "value" . "effect" "NoSchedule") -}}
+{{- end -}}
 {{- $scheduling := dict -}}
 {{- if $nodeSelector -}}
 {{- $_ := set $scheduling "nodeSelector" $nodeSelector -}}

@@ -88,6 +88,14 @@ What the schema cannot say. Each check fails with the key, the rule and what to 
 {{- end -}}
 {{- end -}}
 {{- end -}}
+{{- with $pool.sharing -}}
+{{- if ne $pool.accelerator "nvidia" -}}
+{{- fail (printf "%s.sharing: only NVIDIA GPUs are shared: set %s.accelerator to nvidia, or leave sharing empty" $key $key) -}}
+{{- end -}}
+{{- if or (include "common.autoMode" $root) (eq $class.amiFamily "Bottlerocket") -}}
+{{- fail (printf "%s.sharing: %s brings a device plugin of its own, which does not read the profile: leave sharing empty, or use Karpenter with a node class of AL2023" $key (ternary "EKS Auto Mode" "Bottlerocket" (not (empty (include "common.autoMode" $root))))) -}}
+{{- end -}}
+{{- end -}}
 {{- if hasKey $pool "replicas" -}}
 {{- if ne 0 (int $pool.weight) -}}
 {{- fail (printf "%s.weight: a pool of fixed size takes none: set it to 0, or leave replicas out" $key) -}}

@@ -20,6 +20,11 @@ Node pools. Declared helpers:
 {{- if $pool.enabled -}}
 {{- include "karpenter-nodepools.checkNodePool" (tuple $root $name $pool) -}}
 {{- end -}}
+{{- with $pool.sharing -}}
+{{- $label := "nvidia.com/device-plugin.config" -}}
+{{- $_ := set $pool.labels $label . -}}
+{{- $_ := set $pool.taints $label (dict "value" . "effect" "NoSchedule") -}}
+{{- end -}}
 {{- toJson $pool -}}
 {{- end -}}
 

@@ -28,7 +28,12 @@ A model's context, which most helpers take, is (dict "root" . "name" NAME "model
 {{- $own := get (index . 0).Values.models (index . 1) -}}
 {{- $kind := dig "accelerator" "kind" $defaults.any.accelerator.kind $own -}}
 {{- $byKind := include "common.merge" (tuple $defaults.any (get $defaults $kind)) | fromJson -}}
-{{- include "common.merge" (tuple $byKind $own) -}}
+{{- $model := include "common.merge" (tuple $byKind $own) | fromJson -}}
+{{- if and (dig "accelerator" "share" "" $own) (not (dig "accelerator" "pool" "" $own)) -}}
+{{- /* The share says which pools will do; the kind's own has whole GPUs. */ -}}
+{{- $_ := set $model.accelerator "pool" "" -}}
+{{- end -}}
+{{- toJson $model -}}
 {{- end -}}
 
 {{- define "vllm.source" -}}
