@@ -50,7 +50,7 @@ The command line of `vllm serve`. Declared helpers, each for a model's context u
 {{- with include "vllm.loraRank" $ }}{{ $_ := set $arguments "max-lora-rank" (int .) }}{{ end -}}
 {{- end -}}
 {{- if $model.apiKeySecret.name }}{{ $_ := set $arguments "middleware" "require_api_key.RequireApiKey" }}{{ end -}}
-{{- range $key, $value := omit $engine "servedModelName" "tensorParallelSize" "chatTemplate" "loraAdapters" -}}
+{{- range $key, $value := omit $engine "kind" "servedModelName" "tensorParallelSize" "chatTemplate" "loraAdapters" -}}
 {{- if not (or (kindIs "invalid" $value) (and (kindIs "string" $value) (empty $value)) (and (kindIs "map" $value) (empty $value))) -}}
 {{- $name := kebabcase $key -}}
 {{- include "vllm.checkArgument" (merge (dict "key" (printf "models.%s.engine.%s" $.name $key) "name" $name "value" $value) $check) -}}

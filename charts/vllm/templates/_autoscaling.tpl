@@ -66,7 +66,7 @@ Declared helpers:
 {{- $function := get (dict "sum" "sum" "average" "avg" "max" "max") .trigger.aggregation -}}
 {{- $metadata = dict "serverAddress" $address "threshold" $target "query" (printf "%s(%s)" $function $series) -}}
 {{- else -}}
-{{- $url := printf "http://%s.%s:8000/metrics" (include "vllm.name" .context) .context.root.Release.Namespace -}}
+{{- $url := printf "http://%s.%s:8000%s" (include "vllm.name" .context) .context.root.Release.Namespace (include "vllm.path" (tuple .context "metrics")) -}}
 {{- $metadata = dict "url" $url "format" "prometheus" "valueLocation" $series "targetValue" $target "aggregateFromKubeServiceEndpoints" "true" "aggregationType" .trigger.aggregation -}}
 {{- end -}}
 {{- toJson (dict "type" $keda.source "metricType" (eq .trigger.aggregation "sum" | ternary "AverageValue" "Value") "metadata" $metadata) -}}

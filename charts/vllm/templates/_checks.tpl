@@ -8,6 +8,7 @@ Declared helpers:
 */ -}}
 
 {{- define "vllm.check" -}}
+{{- if include "vllm.isNim" . }}{{ include "vllm.nim.check" . }}{{ end -}}
 {{- include "vllm.checkAccess" . -}}
 {{- include "vllm.checkStorage" . -}}
 {{- include "vllm.checkScaling" . -}}

@@ -1,14 +1,29 @@
 {{- /*
 Environment of the server. Declared helpers:
   vllm.environment  env of the container; takes a model's context
+  vllm.serverEnvironment  what vLLM needs of it; takes a model's context
+  vllm.hubToken     the token of the Hub, if there is one, on a line of its own; takes a model's context
   vllm.ownNames     variables that the chart sets, as a JSON list
 */ -}}
 
 {{- define "vllm.ownNames" -}}
-{{- list "DO_NOT_TRACK" "HF_HOME" "HF_HUB_OFFLINE" "HF_TOKEN" "HOME" "NEURON_COMPILE_CACHE_URL" "PYTHONPATH" "TORCHINDUCTOR_CACHE_DIR" "TRITON_CACHE_DIR" "USER" "VLLM_API_KEY" "VLLM_CACHE_ROOT" "VLLM_NO_USAGE_STATS" | toJson -}}
+{{- list "DO_NOT_TRACK" "HF_HOME" "HF_HUB_OFFLINE" "HF_TOKEN" "HOME" "NEURON_COMPILE_CACHE_URL" "NGC_API_KEY" "NIM_CACHE_PATH" "NIM_MAX_MODEL_LEN" "NIM_MODEL_PATH" "NIM_SERVED_MODEL_NAME" "NIM_SERVER_PORT" "PYTHONPATH" "TORCHINDUCTOR_CACHE_DIR" "TRITON_CACHE_DIR" "USER" "VLLM_API_KEY" "VLLM_CACHE_ROOT" "VLLM_NO_USAGE_STATS" | toJson -}}
 {{- end -}}
 
-{{- define "vllm.environment" -}}
+{{- define "vllm.hubToken" -}}
+{{- if .model.source.huggingFace.tokenSecret.name }}
+- name: HF_TOKEN
+  valueFrom:
+    secretKeyRef:
+      name: {{ .model.source.huggingFace.tokenSecret.name }}
+      key: {{ .model.source.huggingFace.tokenSecret.key }}
+      {{- if not .model.source.huggingFace.gated }}
+      optional: true
+      {{- end }}
+{{- end }}
+{{- end -}}
+
+{{- define "vllm.serverEnvironment" -}}
 {{- $hub := eq (include "vllm.source" .) "huggingFace" -}}
 - name: HOME
   value: /cache
@@ -34,15 +49,8 @@ Environment of the server. Declared helpers:
 {{- if not $hub }}
 - name: HF_HUB_OFFLINE
   value: "1"
-{{- else if .model.source.huggingFace.tokenSecret.name }}
-- name: HF_TOKEN
-  valueFrom:
-    secretKeyRef:
-      name: {{ .model.source.huggingFace.tokenSecret.name }}
-      key: {{ .model.source.huggingFace.tokenSecret.key }}
-      {{- if not .model.source.huggingFace.gated }}
-      optional: true
-      {{- end }}
+{{- else }}
+{{- include "vllm.hubToken" . }}
 {{- end }}
 {{- if .model.apiKeySecret.name }}
 - name: VLLM_API_KEY
@@ -53,6 +61,10 @@ Environment of the server. Declared helpers:
 - name: PYTHONPATH
   value: /etc/vllm
 {{- end }}
+{{- end -}}
+
+{{- define "vllm.environment" -}}
+{{- include (empty (include "vllm.isNim" .) | ternary "vllm.serverEnvironment" "vllm.nim.environment") . }}
 {{- $own := include "vllm.ownNames" . | fromJsonArray }}
 {{- range $name := keys .model.extraEnv | sortAlpha }}
 {{- $value := get $.model.extraEnv $name }}

@@ -2,7 +2,7 @@
 The models. Declared helpers:
   vllm.contexts      every enabled model in the order of its name, as JSON: a list of NAME and MODEL; takes the root
   vllm.model         one model with the defaults beneath it, as JSON
-  vllm.source        where a model's weights come from: huggingFace, s3 or claim
+  vllm.source        where a model's weights come from: huggingFace, s3, claim, or ngc for a NIM that brings its own
   vllm.labels        labels of a model's objects
   vllm.mostReplicas  pods that a model may have
 
@@ -42,7 +42,12 @@ A model's context, which most helpers take, is (dict "root" . "name" NAME "model
 {{- if $source.huggingFace.id }}{{ $named = append $named "huggingFace" }}{{ end -}}
 {{- if $source.s3.uri }}{{ $named = append $named "s3" }}{{ end -}}
 {{- if $source.claim.name }}{{ $named = append $named "claim" }}{{ end -}}
-{{- if ne 1 (len $named) -}}
+{{- if include "vllm.isNim" . -}}
+{{- if or $source.s3.uri $source.claim.name -}}
+{{- fail (printf "models.%s.source: a NIM takes its model from NGC or from the Hub: leave s3.uri and claim.name out" .name) -}}
+{{- end -}}
+{{- $named = append $named "ngc" -}}
+{{- else if ne 1 (len $named) -}}
 {{- fail (printf "models.%s.source: %s: set exactly one of huggingFace.id, s3.uri and claim.name" .name (ternary "says nowhere where the weights are" (printf "names both %s" (join " and " $named)) (empty $named))) -}}
 {{- end -}}
 {{- first $named -}}

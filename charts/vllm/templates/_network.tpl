@@ -26,7 +26,7 @@ Who reaches a model, each for a model's context. Declared helpers:
 {{- $_ := set $annotations (printf "%s-scheme" $prefix) .model.service.loadBalancer.scheme -}}
 {{- $_ := set $annotations (printf "%s-nlb-target-type" $prefix) "ip" -}}
 {{- $_ := set $annotations (printf "%s-healthcheck-protocol" $prefix) "http" -}}
-{{- $_ := set $annotations (printf "%s-healthcheck-path" $prefix) "/health" -}}
+{{- $_ := set $annotations (printf "%s-healthcheck-path" $prefix) (include "vllm.path" (tuple . "readiness")) -}}
 {{- with .model.service.loadBalancer.certificateArn -}}
 {{- $_ := set $annotations (printf "%s-ssl-cert" $prefix) . -}}
 {{- $_ := set $annotations (printf "%s-ssl-ports" $prefix) (toString (int $.model.service.port)) -}}
@@ -66,7 +66,7 @@ Who reaches a model, each for a model's context. Declared helpers:
       protocol: UDP
     - port: 53
       protocol: TCP
-{{- if eq (include "vllm.source" .) "huggingFace" }}
+{{- if has (include "vllm.source" .) (list "huggingFace" "ngc") }}
 - ports:
     - port: 443
       protocol: TCP

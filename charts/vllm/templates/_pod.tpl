@@ -13,7 +13,7 @@ The pod of a model, each for a model's context. Declared helpers:
 {{- $memory := include "vllm.quantity" $sizes.memory -}}
 {{- $requests := dict "cpu" (mod $sizes.cpu 1000 | eq 0 | ternary (div $sizes.cpu 1000 | toString) (printf "%dm" (int64 $sizes.cpu))) "memory" $memory "ephemeral-storage" (include "vllm.quantity" $sizes.disk) -}}
 {{- $resources := dict "requests" $requests "limits" (dict "memory" $memory) -}}
-{{- with include "common.imagePullSecrets" .root }}{{ . }}
+{{- with include "vllm.imagePullSecrets" . }}{{ . }}
 {{ end -}}
 serviceAccountName: {{ include "vllm.serviceAccount" . }}
 automountServiceAccountToken: false
@@ -35,9 +35,11 @@ containers:
   - name: vllm
     image: {{ include "common.image" (dict "root" .root "image" .model.image) }}
     imagePullPolicy: IfNotPresent
+    {{- if not (include "vllm.isNim" .) }}
     command: {{ include "vllm.command" . }}
     args:
       {{- include "vllm.arguments" . | fromJsonArray | toYaml | nindent 6 }}
+    {{- end }}
     env:
       {{- include "vllm.environment" . | nindent 6 }}
     ports:
@@ -46,10 +48,10 @@ containers:
     resources:
       {{- include "common.accelerator.resources" (dict "root" .root "accelerator" .model.accelerator "resources" $resources) | nindent 6 }}
     securityContext:
-      {{- include "common.containerSecurityContext" . | nindent 6 }}
+      {{- include "vllm.containerSecurityContext" . | nindent 6 }}
     startupProbe:
       httpGet:
-        path: /health
+        path: {{ include "vllm.path" (tuple . "startup") }}
         port: http
       periodSeconds: {{ int64 .model.startup.periodSeconds }}
       timeoutSeconds: 5
@@ -58,7 +60,7 @@ containers:
     {{- $probe := get $.model.probes $kind }}
     {{ $kind }}Probe:
       httpGet:
-        path: /health
+        path: {{ include "vllm.path" (tuple $ $kind) }}
         port: http
       periodSeconds: {{ int64 $probe.periodSeconds }}
       timeoutSeconds: {{ int64 $probe.timeoutSeconds }}
@@ -89,7 +91,7 @@ volumes:
 {{- if .model.metrics.annotate -}}
 {{- $_ := set $annotations "prometheus.io/scrape" "true" -}}
 {{- $_ := set $annotations "prometheus.io/port" "8000" -}}
-{{- $_ := set $annotations "prometheus.io/path" "/metrics" -}}
+{{- $_ := set $annotations "prometheus.io/path" (include "vllm.path" (tuple . "metrics")) -}}
 {{- end -}}
 {{- if .model.scheduling.doNotDisrupt }}{{ $_ := set $annotations "karpenter.sh/do-not-disrupt" "true" }}{{ end -}}
 {{- with include "common.merge" (tuple .model.podAnnotations $annotations) | fromJson -}}

@@ -75,7 +75,7 @@ Volumes of the server, each for a model's context. Declared helpers:
 - name: tmp
   mountPath: /tmp
 - name: cache
-  mountPath: /cache
+  mountPath: {{ empty (include "vllm.isNim" .) | ternary "/cache" "/opt/nim/.cache" }}
 {{- range include "vllm.s3Folders" . | fromJsonArray }}
 - name: {{ .volume }}
   mountPath: {{ .path }}
