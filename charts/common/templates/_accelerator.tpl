@@ -16,6 +16,8 @@ ACCELERATOR is a map:
   instanceTypes  optional: EC2 instance types, any of them will do
   share          optional: sharing profile, an entry of nvidia-device-plugin.configs, that the nodes' pool names too; the pod
                  gets one share of a GPU, under the resource name that global.gpuSharing has for the profile
+  efa            optional: Elastic Fabric Adapters, for pods that work together over several nodes
+  hugepages      optional: huge pages of 2 MiB as a quantity, such as 5120Mi
 */ -}}
 
 {{- /* Usage: include "common.nodeLabel" (tuple . "karpenter.k8s.aws/instance-gpu-name") */ -}}
@@ -68,18 +70,24 @@ ACCELERATOR is a map:
 
 {{- /*
 Usage: include "common.accelerator.resources" (dict "root" . "accelerator" ACCELERATOR ["resources" RESOURCES])
-RESOURCES are the container's other requests and limits. An extended resource's request equals its limit; both are
-written, because the API server would add the request and a GitOps tool would then see a difference.
+RESOURCES are the container's other requests and limits. The request of an extended resource, and of huge pages,
+equals its limit. Both are written, because the API server would add the request and a GitOps tool would then see a
+difference.
 */ -}}
 {{- define "common.accelerator.resources" -}}
 {{- include "common.checkCall" (tuple "common.accelerator.resources" . (list "root" "accelerator")) -}}
 {{- $resources := deepCopy (.resources | default dict) -}}
+{{- $extended := dict -}}
 {{- with include "common.accelerator.share" (tuple .root .accelerator) | default (include "common.accelerator.resourceName" .accelerator.kind) -}}
 {{- $count := int ($.accelerator.count | default 0) -}}
 {{- if lt $count 1 -}}
 {{- fail (printf "accelerator.kind %s needs accelerator.count of 1 or more, not %d; set kind none for a pod without" $.accelerator.kind $count) -}}
 {{- end -}}
-{{- $extended := dict . (toString $count) -}}
+{{- $_ := set $extended . (toString $count) -}}
+{{- end -}}
+{{- with .accelerator.efa }}{{ $_ := set $extended "vpc.amazonaws.com/efa" (int . | toString) }}{{ end -}}
+{{- with .accelerator.hugepages }}{{ $_ := set $extended "hugepages-2Mi" . }}{{ end -}}
+{{- if $extended -}}
 {{- $_ := set $resources "requests" (merge (dict) $extended (get $resources "requests" | default dict)) -}}
 {{- $_ := set $resources "limits" (merge (dict) $extended (get $resources "limits" | default dict)) -}}
 {{- end -}}

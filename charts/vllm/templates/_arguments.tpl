@@ -6,6 +6,7 @@ The command line of `vllm serve`. Declared helpers, each for a model's context u
   vllm.modelPath      what vllm serve is to serve: an id on the Hub or a folder
   vllm.servedName     name of the model in requests
   vllm.tensorParallelSize  devices that share each layer
+  vllm.pipelineParallelSize  groups of devices that share the layers
   vllm.loraModules    LoRA adapters as vLLM wants them, as JSON
   vllm.loraRank       least of the ranks that vLLM takes that all adapters fit, or nothing when no adapter says its own
   vllm.version        release of vLLM in the image, or unchecked
@@ -42,6 +43,8 @@ The command line of `vllm serve`. Declared helpers, each for a model's context u
 {{- $_ := set $arguments "shutdown-timeout" $model.shutdown.drainSeconds -}}
 {{- end -}}
 {{- $_ := set $arguments "tensor-parallel-size" (include "vllm.tensorParallelSize" . | int) -}}
+{{- $_ := set $arguments "pipeline-parallel-size" (include "vllm.pipelineParallelSize" . | int) -}}
+{{- $arguments = merge $arguments (include "vllm.multiNode.arguments" . | fromJson) -}}
 {{- if $engine.chatTemplate }}{{ $_ := set $arguments "chat-template" "/etc/vllm/chat-template.jinja" }}{{ end -}}
 {{- if $engine.toolCallParser }}{{ $_ := set $arguments "enable-auto-tool-choice" true }}{{ end -}}
 {{- with include "vllm.loraModules" . | fromJsonArray -}}
