@@ -16,6 +16,7 @@ even hold loosely.
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -227,9 +228,11 @@ def _run(tool: Tool, order: Order, programs: Path) -> float:
         try:
             started.wait(timeout=_MOST_SECONDS)
         except subprocess.TimeoutExpired as error:
-            os.killpg(started.pid, 9)
-            started.wait()
             raise ToolError(f"{tool.name} did not finish", command=command, returncode=-9, stderr="") from error
+        finally:
+            if started.poll() is None:
+                os.killpg(started.pid, signal.SIGKILL)
+                started.wait()
     if started.returncode:
         said = (order.folder / "tool.log").read_text(errors="replace").strip().splitlines()
         raise ToolError(
