@@ -154,6 +154,16 @@ def test_an_accelerator_is_resource_toleration_and_pool(evaluate: Evaluate, kind
         assert result["tolerations"] == [{"key": resource, "operator": "Exists", "effect": "NoSchedule"}]
 
 
+def test_adapters_and_huge_pages_are_requested_as_they_are_limited(evaluate: Evaluate) -> None:
+    call = 'include "common.accelerator.resources" (dict "root" . "accelerator" .Values.it)'
+    efa, pages = {"vpc.amazonaws.com/efa": "32"}, {"hugepages-2Mi": "5120Mi"}
+    both = evaluate(call, {"it": {**GPU, "efa": 32, "hugepages": "5120Mi"}})
+    assert both["requests"] == both["limits"] == {"nvidia.com/gpu": "2", **efa, **pages}
+    none = evaluate(call, {"it": {**GPU, "efa": 0, "hugepages": ""}})
+    assert none["requests"] == none["limits"] == {"nvidia.com/gpu": "2"}
+    assert evaluate(call, {"it": {"kind": "none", "efa": 1}})["limits"] == {"vpc.amazonaws.com/efa": "1"}
+
+
 def test_an_accelerator_may_name_models_and_types_of_instance(evaluate: Evaluate) -> None:
     accelerator = {**GPU, "gpuNames": ["l4", "a10g"], "instanceTypes": ["g6.xlarge"]}
     call = 'include "common.accelerator.scheduling" (dict "root" . "accelerator" .Values.accelerator)'

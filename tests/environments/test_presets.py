@@ -21,22 +21,28 @@ CHEAPEST = {
     "qwen3-32b": {"g5.12xlarge", "g6.12xlarge"},
     "qwen3-1.7b-inferentia2": {"inf2.8xlarge"},
     "deepseek-r1": {"p5en.48xlarge"},
+    "deepseek-r1-multi-node": {"p5.48xlarge"},
 }
 """Instance types among those that may host each preset."""
 
+
+BENEATH = {"deepseek-r1-multi-node": ROOT / "values" / "capacity" / "efa-cluster.yaml"}
+"""Presets of capacity that those of models need."""
 
 HUB = "vllm.models.llama-3-8b.source.huggingFace.id=meta-llama/Meta-Llama-3-8B-Instruct"
 """The environment's own model, from where its preset takes it."""
 
 
 def stacked(render_environment: RenderEnvironment, project: Project, file: Path) -> Subject:
-    rendered = render_environment("airgap", [file], ["vllm.models.llama-3-8b.source.s3.uri=", HUB])
+    beneath = [BENEATH[file.stem]] if file.stem in BENEATH else []
+    rendered = render_environment("airgap", [*beneath, file], ["vllm.models.llama-3-8b.source.s3.uri=", HUB])
     return subject_of(rendered, load_catalogue(project.cache_dir, "us-west-2"))
 
 
 def verdict_of(subject: Subject, file: Path) -> PodVerdict:
     (name,) = load_yaml_file(file)["vllm"]["models"]
-    (found,) = (each for each in subject.verdicts if each.pod.name.endswith(f"vllm-{name}"))
+    found, *others = (each for each in subject.verdicts if f"vllm-{name}" in each.pod.name)
+    assert all(each.pools == found.pools for each in others)
     return found
 
 
@@ -63,7 +69,7 @@ def test_the_weights_fit_the_memory_of_every_type_that_may_be_bought(
     weights = amount("memory", model["source"]["size"]) / 1024**2
     subject = stacked(render_environment, drydock_project, file)
     verdict = verdict_of(subject, file)
-    devices = model["accelerator"].get("count", 1)
+    devices = model["accelerator"].get("count", 1) * model.get("multiNode", {}).get("size", 1)
     for name in frozenset[str]().union(*(each.types for each in verdict.pools if each.hosts)):
         facts = subject.catalogue.types[name]
         (device, *_) = facts.gpus or facts.neuron

@@ -53,7 +53,7 @@ The command line of `vllm serve`. Declared helpers, each for a model's context u
 {{- with include "vllm.loraRank" $ }}{{ $_ := set $arguments "max-lora-rank" (int .) }}{{ end -}}
 {{- end -}}
 {{- if $model.apiKeySecret.name }}{{ $_ := set $arguments "middleware" "require_api_key.RequireApiKey" }}{{ end -}}
-{{- range $key, $value := omit $engine "kind" "servedModelName" "tensorParallelSize" "chatTemplate" "loraAdapters" -}}
+{{- range $key, $value := omit $engine "kind" "servedModelName" "tensorParallelSize" "pipelineParallelSize" "chatTemplate" "loraAdapters" -}}
 {{- if not (or (kindIs "invalid" $value) (and (kindIs "string" $value) (empty $value)) (and (kindIs "map" $value) (empty $value))) -}}
 {{- $name := kebabcase $key -}}
 {{- include "vllm.checkArgument" (merge (dict "key" (printf "models.%s.engine.%s" $.name $key) "name" $name "value" $value) $check) -}}
@@ -92,22 +92,26 @@ The command line of `vllm serve`. Declared helpers, each for a model's context u
 {{- define "vllm.tensorParallelSize" -}}
 {{- $engine := .model.engine -}}
 {{- $accelerator := .model.accelerator -}}
-{{- $others := mul (int $engine.pipelineParallelSize) (int $engine.dataParallelSize) -}}
-{{- $cores := mul (int $accelerator.count) (int $accelerator.coresPerDevice) -}}
+{{- $others := mul (include "vllm.pipelineParallelSize" . | int) (int $engine.dataParallelSize) -}}
+{{- $cores := mul (int $accelerator.count) (int $accelerator.coresPerDevice) (include "vllm.nodes" . | int) -}}
 {{- if eq $accelerator.kind "none" -}}
 {{- kindIs "invalid" $engine.tensorParallelSize | ternary 1 $engine.tensorParallelSize | int -}}
 {{- else if kindIs "invalid" $engine.tensorParallelSize -}}
 {{- if mod $cores $others -}}
-{{- fail (printf "models.%s.engine: pipelineParallelSize x dataParallelSize = %d does not divide accelerator.count x coresPerDevice = %d" .name $others $cores) -}}
+{{- fail (printf "models.%s.engine: pipelineParallelSize x dataParallelSize = %d does not divide accelerator.count x coresPerDevice%s = %d" .name $others (include "vllm.nodesPart" .) $cores) -}}
 {{- end -}}
 {{- div $cores $others -}}
 {{- else -}}
 {{- $used := mul (int $engine.tensorParallelSize) $others -}}
 {{- if ne $used $cores -}}
-{{- fail (printf "models.%s.engine.tensorParallelSize: the engine would run on %d devices (tensorParallelSize x pipelineParallelSize x dataParallelSize), and the pod has %d (accelerator.count x coresPerDevice): make them equal, or leave tensorParallelSize out" .name $used $cores) -}}
+{{- fail (printf "models.%s.engine.tensorParallelSize: the engine would run on %d devices (tensorParallelSize x pipelineParallelSize x dataParallelSize), and the pod has %d (accelerator.count x coresPerDevice%s): make them equal, or leave tensorParallelSize out" .name $used $cores (include "vllm.nodesPart" .)) -}}
 {{- end -}}
 {{- int $engine.tensorParallelSize -}}
 {{- end -}}
+{{- end -}}
+
+{{- define "vllm.pipelineParallelSize" -}}
+{{- kindIs "invalid" .model.engine.pipelineParallelSize | ternary (include "vllm.nodes" .) .model.engine.pipelineParallelSize | int -}}
 {{- end -}}
 
 {{- define "vllm.loraModules" -}}

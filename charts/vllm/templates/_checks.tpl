@@ -5,6 +5,7 @@ Declared helpers:
   vllm.checkAccess    credentials, and who may reach the model
   vllm.checkStorage   volumes that only one node, or only one zone, can mount
   vllm.checkScaling   rollouts and replicas
+  vllm.checkNodes     engines over several nodes
 */ -}}
 
 {{- define "vllm.check" -}}
@@ -12,6 +13,7 @@ Declared helpers:
 {{- include "vllm.checkAccess" . -}}
 {{- include "vllm.checkStorage" . -}}
 {{- include "vllm.checkScaling" . -}}
+{{- include "vllm.checkNodes" . -}}
 {{- $key := printf "models.%s" .name -}}
 {{- $sizes := include "vllm.sizes" . | fromJson -}}
 {{- if gt (mul 2 (int64 $sizes.sharedMemory)) (int64 $sizes.memory) -}}
@@ -65,8 +67,9 @@ Declared helpers:
 {{- /* Usage: include "vllm.checkOneZone" (dict "context" CONTEXT "key" KEY): KEY is a ReadWriteOnce claim. */ -}}
 {{- define "vllm.checkOneZone" -}}
 {{- $model := .context.model -}}
-{{- if gt (include "vllm.mostReplicas" .context | int) 1 -}}
-{{- fail (printf "%s: only one node can mount a ReadWriteOnce volume, and the model may have %s pods: set accessMode to ReadWriteMany on EFS or FSx, take the weights from S3, or run one pod" .key (include "vllm.mostReplicas" .context)) -}}
+{{- $pods := mul (include "vllm.mostReplicas" .context | int) (include "vllm.nodes" .context | int) -}}
+{{- if gt $pods 1 -}}
+{{- fail (printf "%s: only one node can mount a ReadWriteOnce volume, and the model may have %d pods: set accessMode to ReadWriteMany on EFS or FSx, take the weights from S3, or run one pod" .key $pods) -}}
 {{- end -}}
 {{- if gt (int $model.rollout.maxSurge) 0 -}}
 {{- fail (printf "%s: only one node can mount a ReadWriteOnce volume, so the new pod of a rollout would wait for the old one for ever: set rollout.maxSurge to 0" .key) -}}
@@ -90,5 +93,19 @@ Declared helpers:
 {{- if and (eq 0 (int $autoscaling.minReplicas)) (eq $autoscaling.kind "HorizontalPodAutoscaler") -}}
 {{- fail (printf "%s.autoscaling.minReplicas: a HorizontalPodAutoscaler keeps one pod at least: set 1, or kind to ScaledObject, for which KEDA has to be in the cluster" $key) -}}
 {{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "vllm.checkNodes" -}}
+{{- $key := printf "models.%s" .name -}}
+{{- if .model.multiNode.enabled -}}
+{{- if ne 1 (int .model.engine.dataParallelSize) -}}
+{{- fail (printf "%s.engine.dataParallelSize: copies of the model within one engine stay on its node: leave it out and set replicas, each of which has multiNode.size nodes of its own" $key) -}}
+{{- end -}}
+{{- if eq .model.accelerator.kind "none" -}}
+{{- fail (printf "%s.multiNode: an engine over several nodes needs accelerators: set accelerator.kind, or multiNode.enabled to false" $key) -}}
+{{- end -}}
+{{- else if .model.accelerator.efa -}}
+{{- fail (printf "%s.accelerator.efa: a model on one node has nobody to talk to over EFA: set multiNode.enabled, or efa to 0" $key) -}}
 {{- end -}}
 {{- end -}}

@@ -1,6 +1,7 @@
 {{- /*
 Names of the objects of a model. Each takes a model's context: (dict "root" . "name" NAME "model" MODEL).
   vllm.name            Deployment, Service and everything else in the namespace
+  vllm.groupsName      LeaderWorkerSet, and the headless Service that its controller names after it
   vllm.weightsName     PersistentVolumeClaim of weights in S3
   vllm.volumeName      PersistentVolume of a claim; it is of the whole cluster, so the namespace is in it; takes (tuple CONTEXT CLAIM)
   vllm.cacheName       PersistentVolumeClaim of the cache
@@ -10,6 +11,10 @@ Names of the objects of a model. Each takes a model's context: (dict "root" . "n
 
 {{- define "vllm.name" -}}
 {{- include "common.componentName" (tuple .root .name) -}}
+{{- end -}}
+
+{{- define "vllm.groupsName" -}}
+{{- include "common.componentName" (tuple .root (printf "%s-nodes" .name)) -}}
 {{- end -}}
 
 {{- define "vllm.weightsName" -}}

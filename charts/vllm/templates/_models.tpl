@@ -4,7 +4,8 @@ The models. Declared helpers:
   vllm.model         one model with the defaults beneath it, as JSON
   vllm.source        where a model's weights come from: huggingFace, s3, claim, or ngc for a NIM that brings its own
   vllm.labels        labels of a model's objects
-  vllm.mostReplicas  pods that a model may have
+  vllm.mostReplicas  replicas that a model may have, each a pod, or a pod on each of its nodes
+  vllm.nodes         nodes of a replica
 
 A model's context, which most helpers take, is (dict "root" . "name" NAME "model" MODEL).
 */ -}}
@@ -59,4 +60,8 @@ A model's context, which most helpers take, is (dict "root" . "name" NAME "model
 
 {{- define "vllm.mostReplicas" -}}
 {{- ternary .model.autoscaling.maxReplicas .model.replicas .model.autoscaling.enabled | int -}}
+{{- end -}}
+
+{{- define "vllm.nodes" -}}
+{{- ternary .model.multiNode.size 1 .model.multiNode.enabled | int -}}
 {{- end -}}

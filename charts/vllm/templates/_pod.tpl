@@ -10,6 +10,7 @@ The pod of a model, each for a model's context. Declared helpers:
 
 {{- define "vllm.podSpec" -}}
 {{- $sizes := include "vllm.sizes" . | fromJson -}}
+{{- $worker := include "vllm.isWorker" . -}}
 {{- $memory := include "vllm.quantity" $sizes.memory -}}
 {{- $requests := dict "cpu" (mod $sizes.cpu 1000 | eq 0 | ternary (div $sizes.cpu 1000 | toString) (printf "%dm" (int64 $sizes.cpu))) "memory" $memory "ephemeral-storage" (include "vllm.quantity" $sizes.disk) -}}
 {{- $resources := dict "requests" $requests "limits" (dict "memory" $memory) -}}
@@ -42,13 +43,17 @@ containers:
     {{- end }}
     env:
       {{- include "vllm.environment" . | nindent 6 }}
+    {{- if not $worker }}
     ports:
       - name: http
         containerPort: 8000
+    {{- end }}
     resources:
       {{- include "common.accelerator.resources" (dict "root" .root "accelerator" .model.accelerator "resources" $resources) | nindent 6 }}
     securityContext:
       {{- include "vllm.containerSecurityContext" . | nindent 6 }}
+    {{- /* A worker serves nothing: it ends with its engine, and its group is made anew. */}}
+    {{- if not $worker }}
     startupProbe:
       httpGet:
         path: {{ include "vllm.path" (tuple . "startup") }}
@@ -66,11 +71,13 @@ containers:
       timeoutSeconds: {{ int64 $probe.timeoutSeconds }}
       failureThreshold: {{ int64 $probe.failureThreshold }}
     {{- end }}
-    {{- if .model.shutdown.preStopSeconds }}
+    {{- end }}
+    {{- /* The leader answers its last requests by means of its workers. */}}
+    {{- with add .model.shutdown.preStopSeconds (empty $worker | ternary 0 .model.shutdown.drainSeconds) }}
     lifecycle:
       preStop:
         sleep:
-          seconds: {{ int64 .model.shutdown.preStopSeconds }}
+          seconds: {{ int64 . }}
     {{- end }}
     volumeMounts:
       {{- include "vllm.volumeMounts" . | nindent 6 }}
@@ -82,13 +89,14 @@ volumes:
 {{- define "vllm.podLabels" -}}
 {{- $own := include "common.selectorLabels" (dict "root" .root "component" .name) | fromYaml -}}
 {{- $_ := set $own "app.kubernetes.io/part-of" "genai-platform" -}}
+{{- with .role }}{{ $_ := set $own "drydock.dev/role" . }}{{ end -}}
 {{- include "common.merge" (tuple .model.podLabels $own) | fromJson | toYaml -}}
 {{- end -}}
 
 {{- define "vllm.podAnnotations" -}}
 {{- $annotations := dict -}}
 {{- with include "vllm.settings" . | fromJson }}{{ $_ := set $annotations "checksum/settings" (toJson . | sha256sum | trunc 16) }}{{ end -}}
-{{- if .model.metrics.annotate -}}
+{{- if and .model.metrics.annotate (not (include "vllm.isWorker" .)) -}}
 {{- $_ := set $annotations "prometheus.io/scrape" "true" -}}
 {{- $_ := set $annotations "prometheus.io/port" "8000" -}}
 {{- $_ := set $annotations "prometheus.io/path" (include "vllm.path" (tuple . "metrics")) -}}
@@ -108,7 +116,7 @@ volumes:
 {{- range $name := keys $scheduling.tolerations | sortAlpha -}}
 {{- with get $scheduling.tolerations $name }}{{ $tolerations = append $tolerations . }}{{ end -}}
 {{- end -}}
-{{- include "common.accelerator.scheduling" (dict "root" .root "accelerator" .model.accelerator "nodeSelector" $nodeSelector "affinity" $scheduling.affinity "tolerations" $tolerations) -}}
+{{- include "common.accelerator.scheduling" (dict "root" .root "accelerator" .model.accelerator "nodeSelector" $nodeSelector "affinity" (include "vllm.multiNode.affinity" . | fromJson) "tolerations" $tolerations) -}}
 {{- end -}}
 
 {{- /*
@@ -128,7 +136,7 @@ rollingUpdate:
 
 {{- define "vllm.topologySpread" -}}
 {{- $constraints := list -}}
-{{- if gt (include "vllm.mostReplicas" . | int) 1 -}}
+{{- if and (gt (include "vllm.mostReplicas" . | int) 1) (not .model.multiNode.enabled) -}}
 {{- range $label := keys .model.scheduling.topologySpread | sortAlpha -}}
 {{- with get $.model.scheduling.topologySpread $label -}}
 {{- $constraint := dict "topologyKey" $label "maxSkew" (int .maxSkew) "whenUnsatisfiable" .whenUnsatisfiable "matchLabelKeys" (list "pod-template-hash") -}}

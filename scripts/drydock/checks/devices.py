@@ -72,7 +72,8 @@ def _is_plugin(pod: PodUse, kind: DeviceKind) -> bool:
     for container in pod.spec.get("containers") or ():
         command = [str(each) for each in container.get("command") or ()]
         runs_it = not command or command[0].rpartition("/")[2] in kind.commands
-        if runs_it and any(part in str(container.get("image", "")) for part in kind.images):
+        name = str(container.get("image", "")).partition("@")[0].rpartition("/")[2].partition(":")[0]
+        if runs_it and name in kind.images:
             return True
     return False
 

@@ -17,6 +17,7 @@ INSTANCE_TYPE = "node.kubernetes.io/instance-type"
 WINDOWS_BUILD = "node.kubernetes.io/windows-build"
 CAPACITY_TYPE = "karpenter.sh/capacity-type"
 NODE_POOL = "karpenter.sh/nodepool"
+COMPUTE_TYPE = "eks.amazonaws.com/compute-type"
 HOSTNAME = "kubernetes.io/hostname"
 
 EC2_PREFIX = "karpenter.k8s.aws/"

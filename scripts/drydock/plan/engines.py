@@ -17,6 +17,8 @@ _PROGRAMS = (("vllm", "serve"), ("-m", "vllm.entrypoints.openai.api_server"))
 _ENDS = frozenset({";", "&&", "||", "|", "&"})
 _IMAGE = re.compile(r"(?:^|/)vllm/vllm-openai(?:[:@]|$)")
 _VARIABLE = re.compile(r"\$\((\w+)\)")
+_UNKNOWN = re.compile(r"--[\w-]+=.*\$\(\w+\)")
+"""An argument whose value a controller sets in the pod, such as LeaderWorkerSet's index of a worker."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,8 @@ def served_models(pods: Sequence[PodUse]) -> Iterator[ServedModel]:
     for pod in pods:
         for container in pod.spec.get("containers") or ():
             arguments = engine_arguments(container)
-            if arguments is not None and container_requests(container).get(NVIDIA_GPU):
+            headless = arguments is not None and "--headless" in arguments  # a part of an engine on another node
+            if arguments is not None and not headless and container_requests(container).get(NVIDIA_GPU):
                 yield _served_model(pod, container, arguments)
 
 
@@ -83,7 +86,7 @@ def gpu_of(facts: InstanceFacts) -> Gpu | None:
 
 
 def _served_model(pod: PodUse, container: Mapping[str, Any], arguments: Sequence[str]) -> ServedModel:
-    args = parse_known(arguments)
+    args = parse_known([each for each in arguments if not _UNKNOWN.match(each)])
     exact = recognized(args.model)
     candidates = (recognized(name) for name in args.values["served_model_name"] or ())
     found = exact or next((each for each in candidates if each), None)

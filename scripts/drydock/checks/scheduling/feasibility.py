@@ -34,7 +34,7 @@ from drydock.checks.scheduling.requirements import (
 )
 from drydock.checks.scheduling.volumes import Storage
 from drydock.checks.scheduling.wishes import Attempt, attempts, required_terms, untolerated
-from drydock.instance_types.labels import CAPACITY_TYPE, HOSTNAME, NODE_POOL, well_known
+from drydock.instance_types.labels import CAPACITY_TYPE, COMPUTE_TYPE, HOSTNAME, NODE_POOL, well_known
 from drydock.instance_types.quantity import add
 from drydock.manifests import Manifest
 
@@ -161,7 +161,11 @@ def unusable_because(pool: Pool) -> Exclusion | None:
 
 def avoids_karpenter(pod: PodUse) -> bool:
     """Whether a pod says that it runs on nodes that Karpenter does not manage."""
-    return any(NODE_POOL in term and term[NODE_POOL].operator == "DoesNotExist" for term in required_terms(pod))
+    return any(
+        (NODE_POOL in term and term[NODE_POOL].operator == "DoesNotExist")
+        or (COMPUTE_TYPE in term and term[COMPUTE_TYPE].operator == "In" and term[COMPUTE_TYPE].values == {"hybrid"})
+        for term in required_terms(pod)
+    )
 
 
 def ignored_because(pod: PodUse) -> str:
