@@ -25,6 +25,7 @@ class DeviceKind:
         images: what the repository name of a plugin's image contains.
         commands: names of the plugin's program; other programs of the image are none.
         from_bottlerocket: whether Bottlerocket's AMI brings the plugin.
+        shares: how the names of resources begin that are parts of a device.
     """
 
     name: str
@@ -32,6 +33,7 @@ class DeviceKind:
     images: tuple[str, ...]
     commands: tuple[str, ...]
     from_bottlerocket: bool = False
+    shares: tuple[str, ...] = ()
 
 
 KINDS = (
@@ -41,6 +43,7 @@ KINDS = (
         images=("k8s-device-plugin", "nvidia-device-plugin"),
         commands=("nvidia-device-plugin",),
         from_bottlerocket=True,
+        shares=("nvidia.com/gpu.shared", "nvidia.com/mig-"),
     ),
     DeviceKind(
         name="Neuron devices",
@@ -79,7 +82,8 @@ def _is_plugin(pod: PodUse, kind: DeviceKind) -> bool:
 
 
 def _asked_for(subject: Subject, pool: Pool, kind: DeviceKind) -> bool:
-    return any(resource in each.pod.requests for each in subject.verdicts_on(pool) for resource in kind.resources)
+    asked = {name for each in subject.verdicts_on(pool) for name in each.pod.requests}
+    return any(name in kind.resources or name.startswith(kind.shares) for name in asked)
 
 
 def _sources(subject: Subject, pool: Pool, kind: DeviceKind, plugins: Sequence[PodUse]) -> Iterator[Finding]:

@@ -171,6 +171,11 @@ def _too_small(pool: Pool, resource: str, wanted: int, largest: str, room: int, 
     offered = describe(resource, max(room, 0))
     if not narrowed and pool.allocatable(largest).get(resource, 0) == 0:
         remedy = f"Pin the pod to a pool that offers {resource}."
+        if resource.startswith("nvidia.com/"):
+            remedy = (
+                f"Karpenter knows nvidia.com/gpu alone, for whole GPUs: declare {resource} with a NodeOverlay "
+                "(nodeOverlays of karpenter-nodepools), or share it as nvidia.com/gpu (sharing.renameByDefault: false)."
+            )
         return Exclusion(Stage.RESOURCES, f"the pod needs {needed}, and no instance type of it has any", remedy)
     which = "the roomiest instance type that has the rest" if narrowed else "its largest instance type"
     beside = "" if room == pool.allocatable(largest).get(resource, 0) else " beside the DaemonSets"

@@ -7,9 +7,11 @@ from typing import Any
 
 from drydock.checks.scheduling.account import Account
 from drydock.checks.scheduling.node_classes import NodeClass, NodeResources, find_node_class
+from drydock.checks.scheduling.overlays import Overlay, find_overlays
 from drydock.checks.scheduling.requirements import (
     Requirement,
     Requirements,
+    conflicts,
     from_expressions,
     from_labels,
     merged,
@@ -45,12 +47,14 @@ class Pool:
         node_class: None when no object of the release (and nothing that Auto Mode brings) has its name.
         account: where its nodes are bought.
         catalogue: instance types of the region.
+        overlays: NodeOverlays of the environment, the one that wins first.
     """
 
     manifest: Manifest
     node_class: NodeClass | None
     account: Account
     catalogue: Catalogue
+    overlays: tuple[Overlay, ...] = ()
 
     @property
     def name(self) -> str:
@@ -197,7 +201,21 @@ class Pool:
     def _resources(self, name: str) -> NodeResources:
         if self.node_class is None:
             raise KeyError(name)  # without a node class a pool has no types to ask about
-        return self.node_class.resources(self.catalogue.types[name])
+        found = self.node_class.resources(self.catalogue.types[name])
+        added: dict[str, int] = {}
+        for overlay, types in self._overlaid:
+            if name in types:
+                added = {**overlay.capacity, **added}
+        return NodeResources({**added, **found.capacity}, {**added, **found.allocatable}) if added else found
+
+    @cached_property
+    def _overlaid(self) -> tuple[tuple[Overlay, frozenset[str]], ...]:
+        """The overlays that are about nodes of this pool, with their instance types."""
+        return tuple(
+            (each, self.matching(self.types, each.requirements))
+            for each in self.overlays
+            if not conflicts(self.requirements, each.requirements, self.well_known)
+        )
 
     def _reserved_types(self, requirements: Requirements, zones: frozenset[str]) -> set[str]:
         if self.node_class is None or not _allows(requirements.get(CAPACITY_TYPE), "reserved"):
@@ -218,6 +236,7 @@ class Pool:
 def find_pools(manifests: Sequence[Manifest], account: Account, catalogue: Catalogue) -> tuple[Pool, ...]:
     """Every node pool of the objects, in the order in which Karpenter tries them (weight, then name, both falling)."""
     classes: dict[str, NodeClass | None] = {}
+    overlays = find_overlays(manifests)
     pools = []
     for manifest in manifests:
         if manifest.kind == "NodePool" and manifest.api_version.startswith("karpenter.sh/"):
@@ -226,7 +245,7 @@ def find_pools(manifests: Sequence[Manifest], account: Account, catalogue: Catal
             key = "/".join(str(reference.get(part)) for part in ("group", "kind", "name"))
             if key not in classes:
                 classes[key] = find_node_class(reference, manifests, account)
-            pools.append(Pool(manifest, classes[key], account, catalogue))
+            pools.append(Pool(manifest, classes[key], account, catalogue, overlays))
     return tuple(sorted(pools, key=lambda pool: (pool.spec.get("weight") or 0, pool.name), reverse=True))
 
 
