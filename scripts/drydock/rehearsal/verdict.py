@@ -238,8 +238,23 @@ def _unplugged(scene: Scene) -> Iterator[Obstacle]:
 
 def _quiet(scene: Scene, claim: Mapping[str, Any], node: str) -> bool:
     registered = since(condition(claim, "Registered"))
-    on_node = [pod for pod in scene.of("Pod") if pod["spec"].get("nodeName") == node and _lives(pod)]
-    return time.time() - registered > REFUSED_SECONDS and all(is_true(pod, "Ready") for pod in on_node)
+    if time.time() - registered <= REFUSED_SECONDS or any(
+        _lacks_pods("DaemonSet", each) for each in scene.of("DaemonSet")
+    ):
+        return False
+    alive = [pod for pod in scene.of("Pod") if _lives(pod)]
+    return all(
+        is_true(pod, "Ready") for pod in alive if pod["spec"].get("nodeName") == node or _is_meant_for(pod, node)
+    )
+
+
+def _is_meant_for(pod: Mapping[str, Any], node: str) -> bool:
+    """Whether a DaemonSet made the pod for this node; it is bound there a moment later."""
+    required = ((pod["spec"].get("affinity") or {}).get("nodeAffinity") or {}).get(
+        "requiredDuringSchedulingIgnoredDuringExecution"
+    ) or {}
+    fields = (field for term in required.get("nodeSelectorTerms", ()) for field in term.get("matchFields", ()))
+    return any(node in field.get("values", ()) for field in fields)
 
 
 def _unbound(scene: Scene, expected: Expected) -> Iterator[Obstacle]:
