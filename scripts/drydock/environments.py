@@ -50,6 +50,7 @@ class Environment:
         capacity_reservations: reservations that the account holds.
         secrets: keys by name of the Secrets that lie in the namespace before the install.
         objectives: what `drydock loadtest` must find, by name.
+        eks: variables of ci/eks, for `drydock deploy --target eks`.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Environment:
     capacity_reservations: tuple[CapacityReservation, ...] = ()
     secrets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     objectives: Mapping[str, Any] = field(default_factory=dict)
+    eks: Mapping[str, Any] = field(default_factory=dict)
 
     def stacked(self, files: Sequence[Path], set_values: Sequence[str]) -> "Environment":
         """The environment with more values files and `--set` values on top.
@@ -112,6 +114,7 @@ def load_environment(project: Project, name: str) -> Environment:
         values_files=stack,
         namespace=content.get("namespace", "genai"),
         objectives=content.get("objectives", {}),
+        eks=content.get("eks", {}),
         secrets={secret: tuple(keys) for secret, keys in content.get("secrets", {}).items()},
         capacity_reservations=tuple(
             CapacityReservation(

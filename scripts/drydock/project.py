@@ -18,7 +18,8 @@ class Project:
 
     Attributes:
         root: holds charts/, values/ and ci/toolchain/.
-        cache_dir: built tools, schemas and results, keyed by content; safe to delete.
+        cache_dir: built tools, schemas and results, keyed by content; safe to delete but for deployments/, which holds
+            the records and states of clusters that are up.
     """
 
     root: Path

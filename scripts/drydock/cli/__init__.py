@@ -14,6 +14,8 @@ VERBS = (
     "validate",
     "rehearse",
     "down",
+    "deploy",
+    "destroy",
     "diff",
     "environments",
     "images",

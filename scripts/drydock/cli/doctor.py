@@ -10,7 +10,8 @@ import click
 def command(form: str) -> None:
     """Tell which pinned tools are there or missing, from where those would come, and how large the caches are.
 
-    Nothing is built or downloaded. Every cache is safe to delete.
+    Nothing is built or downloaded. Every cache is safe to delete but `deployments`, which
+    holds the Terraform states of clusters that are up.
     """
     from drydock.project import Project
     from drydock.toolchain.doctor import doctor_report

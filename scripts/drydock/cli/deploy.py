@@ -1,0 +1,142 @@
+"""drydock deploy."""
+
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from drydock.cli.options import EnvironmentName, one_environment, stack_options
+from drydock.deploy.deployments import Deployment, keep, list_deployments, now, rfc3339
+from drydock.deploy.targets import TARGETS
+from drydock.errors import UsageError
+
+if TYPE_CHECKING:
+    from drydock.environments import Environment
+    from drydock.project import Project
+
+_HOURS = {"h": 1, "d": 24}
+
+
+@click.command("deploy")
+@click.argument("environment", type=EnvironmentName(), required=False)
+@stack_options
+@click.option(
+    "--target", type=click.Choice([each for each in TARGETS if each != "existing"]), help="Make this cluster."
+)
+@click.option(
+    "--kubeconfig",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False, resolve_path=True),
+    help="Install on the cluster that this file leads to, instead of making one.",
+)
+@click.option("--name", help="Of the deployment, and of the cluster that is made; ENVIRONMENT-TARGET when absent.")
+@click.option("--account-id", help="EKS: the account to make it in; must be that of the credentials.")
+@click.option("--region", default="us-west-2", show_default=True, help="EKS: the AWS Region.")
+@click.option("--owner", default="", help="EKS: who answers for the cluster; a tag on everything.")
+@click.option("--ttl", default="8h", show_default=True, help="EKS: after this, `drydock destroy --expired` removes it.")
+@click.option("--backend-bucket", default="", help="EKS: keep Terraform's state, locked, in this S3 bucket.")
+@click.option("--backend-region", default="", help="EKS: of that bucket; --region when absent.")
+@click.option("--yes", is_flag=True, help="Do not ask before something that costs money.")
+@click.option("--timeout", type=click.IntRange(1), default=1800, show_default=True, help="Seconds to become ready.")
+@click.option("--list", "show", is_flag=True, help="Only list the deployments that were made from this machine.")
+def command(
+    environment: str | None,
+    files: tuple[Path, ...],
+    set_values: tuple[str, ...],
+    target: str | None,
+    kubeconfig: Path | None,
+    name: str | None,
+    timeout: int,
+    yes: bool,
+    show: bool,
+    **options: str,
+) -> None:
+    r"""Install ENVIRONMENT on a real cluster: one that is there (--kubeconfig), or one that is made (--target).
+
+    Run it again to upgrade. A release that does not become ready is rolled back, and the cluster's reasons are told.
+
+    \b
+    Examples:
+      drydock deploy dev --kubeconfig ~/.kube/test
+      drydock deploy dev --target eks --account-id 123456789012 --owner me@example.com --ttl 4h
+      drydock deploy --list
+    """
+    from drydock.project import Project
+
+    project = Project.discover()
+    if show:
+        _list(project)
+        return
+    if not environment or bool(target) == bool(kubeconfig):
+        raise UsageError("give ENVIRONMENT and either --target or --kubeconfig FILE", remedy="See `deploy --help`.")
+    stack = one_environment(project, environment, files, set_values)
+    chosen = target or "existing"
+    settings = {"kubeconfig": str(kubeconfig)} if kubeconfig else _settings(chosen, options)
+    expires = "" if kubeconfig else _expiry(options["ttl"])
+    deployment = Deployment(
+        name or f"{environment}-{chosen}", environment, chosen, stack.namespace, now(), expires, settings
+    )
+    _deploy(project, stack, deployment, timeout=timeout, yes=yes)
+
+
+def _deploy(project: "Project", stack: "Environment", deployment: Deployment, *, timeout: int, yes: bool) -> None:
+    from drydock.charts import assemble_charts
+    from drydock.deploy.install import Helm, install
+    from drydock.deploy.summary import summarize
+    from drydock.progress import terminal_progress
+    from drydock.toolchain import ensure, ensure_crds
+
+    with terminal_progress() as progress:
+        target = TARGETS[deployment.target](project, deployment, _agree(yes))
+        target.check(progress)
+        keep(project, deployment)
+        ensure_crds(project, progress)
+        helm = ensure(project, ["helm4"], progress)["helm4"]
+        reached = target.create(progress)
+        target.prepare(reached, progress)
+        installed = Helm(helm, reached.kubeconfig, deployment.folder(project))
+        install(project, assemble_charts(project), installed, stack, reached, progress, timeout=timeout)
+        summary = summarize(project, reached, stack.namespace, progress)
+    summary.print()
+    click.echo(f"{deployment.name} is up; `drydock destroy {deployment.name}` removes it.", err=True)
+    click.echo(f"export KUBECONFIG={reached.kubeconfig}")
+
+
+def _agree(yes: bool) -> Any:
+    def agree(cost: str) -> None:
+        click.echo(cost, err=True)
+        if yes:
+            return
+        if not sys.stdin.isatty():
+            raise UsageError("nobody can be asked here whether to go on", remedy="Give --yes to agree beforehand.")
+        click.echo("Type yes to go on:", err=True)
+        if sys.stdin.readline().strip() != "yes":
+            raise UsageError("nothing was made: you did not agree")
+
+    return agree
+
+
+def _settings(target: str, options: dict[str, str]) -> dict[str, str]:
+    if target != "eks":
+        return {}
+    if not options["account_id"]:
+        raise UsageError("--target eks needs --account-id", remedy="Name the account that the cluster is made in.")
+    return {key: value for key, value in options.items() if key != "ttl"}
+
+
+def _expiry(ttl: str) -> str:
+    number, unit = ttl[:-1], ttl[-1:]
+    if unit not in _HOURS or not number.isdigit() or int(number) == 0:
+        raise UsageError(f"--ttl {ttl}: not a time to live", remedy="Give hours or days, such as 8h or 2d.")
+    return rfc3339(datetime.now(UTC) + timedelta(hours=int(number) * _HOURS[unit]))
+
+
+def _list(project: "Project") -> None:
+    from rich.console import Console
+    from rich.table import Column, Table
+
+    table = Table(Column("deployment", overflow="fold"), "environment", "target", "made", "expires")
+    for each in list_deployments(project):
+        table.add_row(each.name, each.environment, each.target, each.created, each.expires or "never")
+    Console().print(table)

@@ -1,0 +1,83 @@
+"""drydock destroy."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from drydock.deploy.deployments import Deployment, forget, load_deployment
+from drydock.deploy.targets import TARGETS
+from drydock.errors import ClusterError, UsageError
+
+if TYPE_CHECKING:
+    from drydock.progress import Progress
+    from drydock.project import Project
+
+
+@click.command("destroy")
+@click.argument("name", required=False)
+@click.option("--expired", is_flag=True, help="EKS: every cluster of the account whose time is over, by its tags.")
+@click.option("--account-id", help="With --expired: the account; must be that of the credentials.")
+@click.option("--region", default="us-west-2", show_default=True, help="With --expired: the AWS Region.")
+@click.option("--backend-bucket", default="", help="With --expired: S3 bucket with the Terraform states.")
+@click.option("--backend-region", default="", help="With --expired: of that bucket; --region when absent.")
+@click.option("--yes", is_flag=True, help="With --expired: remove them; without it they are only listed.")
+@click.option("--timeout", type=click.IntRange(1), default=1800, show_default=True, help="Seconds to wait for nodes.")
+def command(
+    name: str | None,
+    expired: bool,
+    account_id: str | None,
+    region: str,
+    backend_bucket: str,
+    backend_region: str,
+    yes: bool,
+    timeout: int,
+) -> None:
+    """Remove the deployment NAME: the release, the nodes that were bought for it, and the cluster if it was made.
+
+    A namespace stays on a cluster of your own, with the Secrets and volume claims in it. `drydock deploy --list` lists
+    the names.
+    """
+    from drydock.progress import terminal_progress
+    from drydock.project import Project
+
+    if bool(name) == expired or bool(account_id) != expired:
+        raise UsageError("give either NAME, or --expired and --account-id", remedy="See `drydock destroy --help`.")
+    project = Project.discover()
+    if name:
+        chosen: tuple[Deployment, ...] = (load_deployment(project, name),)
+    else:
+        from drydock.deploy.expired import find_expired
+
+        chosen = find_expired(project, account_id or "", region, backend_bucket, backend_region)
+    for each in chosen:
+        if expired:
+            click.echo(f"{each.name}: expired at {each.expires}")
+        if yes or name:
+            with terminal_progress() as progress:
+                _destroy(project, each, progress, timeout)
+            click.echo(f"removed: {each.name}")
+    if expired and not chosen:
+        click.echo("nothing is expired")
+    elif expired and not yes:
+        click.echo("Nothing was removed: --yes removes them.", err=True)
+
+
+def _destroy(project: "Project", deployment: Deployment, progress: "Progress", timeout: int) -> None:
+    from drydock.deploy.install import Helm, uninstall
+    from drydock.toolchain import ensure
+
+    target = TARGETS[deployment.target](project, deployment, lambda _cost: None)
+    folder = deployment.folder(project)
+    own = deployment.settings.get("kubeconfig")
+    kubeconfig = Path(own) if own else folder / "kubeconfig"
+    if own or kubeconfig.exists():
+        helm = Helm(ensure(project, ["helm4"], progress)["helm4"], kubeconfig, folder)
+        try:
+            uninstall(helm, deployment.namespace, progress, timeout=timeout)
+        except ClusterError as error:
+            if own:
+                raise
+            progress.note(f"{error.message}; the cluster goes anyway")
+    target.destroy(progress)
+    forget(project, deployment)

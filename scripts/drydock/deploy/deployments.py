@@ -1,0 +1,100 @@
+"""Deployments that this machine made: a folder for each, which only its user can read."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from drydock.errors import UsageError
+from drydock.project import Project
+
+_RECORD = "deployment.json"
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """An environment on a target.
+
+    Attributes:
+        name: as `drydock destroy` takes it.
+        environment: whose suite is installed.
+        target: key of TARGETS.
+        namespace: of the Helm release.
+        created, expires: RFC 3339 in UTC; one that never expires has "".
+        settings: what the target needs to be found again; never a credential.
+    """
+
+    name: str
+    environment: str
+    target: str
+    namespace: str
+    created: str
+    expires: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def folder(self, project: Project) -> Path:
+        """Holds the record, the kubeconfig and Terraform's working folder; mode 0700."""
+        return deployments_dir(project) / self.name
+
+
+def deployments_dir(project: Project) -> Path:
+    """One folder for each deployment."""
+    return project.cache_dir / "deployments"
+
+
+def now() -> str:
+    """The time as records have it."""
+    return rfc3339(datetime.now(UTC))
+
+
+def rfc3339(when: datetime) -> str:
+    """A time in UTC, to the second."""
+    return when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def keep(project: Project, deployment: Deployment) -> None:
+    """Write a deployment's record.
+
+    Raises:
+        UsageError: the name is taken by a deployment of another environment, target or cluster.
+    """
+    known = {each.name: each for each in list_deployments(project)}.get(deployment.name)
+    if known and _identity(known) != _identity(deployment):
+        raise UsageError(
+            f"deployment {deployment.name} is of environment {known.environment} on another {known.target} target",
+            remedy="Give another --name, or remove that one with `drydock destroy`.",
+        )
+    folder = deployment.folder(project)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    (folder / _RECORD).write_text(json.dumps(asdict(deployment), indent=2))
+
+
+def load_deployment(project: Project, name: str) -> Deployment:
+    """The record of a deployment.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    known = {each.name: each for each in list_deployments(project)}
+    if name not in known:
+        raise UsageError(f"no deployment {name}", remedy=f"Known here: {', '.join(known) or 'none'}.")
+    return known[name]
+
+
+def list_deployments(project: Project) -> tuple[Deployment, ...]:
+    """Every deployment, sorted by name."""
+    records = sorted(deployments_dir(project).glob(f"*/{_RECORD}"))
+    return tuple(Deployment(**json.loads(each.read_text())) for each in records)
+
+
+def forget(project: Project, deployment: Deployment) -> None:
+    """Remove a deployment's folder."""
+    shutil.rmtree(deployment.folder(project), ignore_errors=True)
+
+
+def _identity(deployment: Deployment) -> tuple[Any, ...]:
+    where = {key: deployment.settings.get(key) for key in ("kubeconfig", "account_id", "region")}
+    return deployment.environment, deployment.target, where

@@ -1,0 +1,166 @@
+"""An EKS cluster in an account of your own: Terraform, then Karpenter."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from drydock.deploy.deployments import Deployment
+from drydock.deploy.eks.account import call, check_account, client, has_spot_role
+from drydock.deploy.eks.cost import hourly_cost
+from drydock.deploy.eks.kubeconfig import write_kubeconfig
+from drydock.deploy.eks.leftovers import (
+    CLUSTER_TAG,
+    EXPIRES_TAG,
+    Leftover,
+    find_caused,
+    find_leftovers,
+    remove_leftovers,
+)
+from drydock.deploy.eks.terraform import Backend, Terraform, find_terraform
+from drydock.deploy.target import Reached
+from drydock.environments import load_environment
+from drydock.errors import ClusterError
+from drydock.progress import Progress
+from drydock.project import Project
+
+_KARPENTER_CHART = "oci://public.ecr.aws/karpenter/karpenter"
+
+
+@dataclass(frozen=True)
+class EksTarget:
+    """See the module.
+
+    Attributes:
+        project: holds ci/eks, and `eks` in the environment's file.
+        deployment: its name is the cluster's; its settings name account, Region, owner and the state's bucket.
+        agree: shown the cost before anything is made.
+    """
+
+    project: Project
+    deployment: Deployment
+    agree: Callable[[str], None]
+    name: str = "eks"
+
+    def check(self, progress: Progress) -> None:
+        """See Target: the credentials are of the account that was named, and Terraform is there."""
+        with progress.step("Account"):
+            find_terraform()
+            check_account(self._account, self._region)
+
+    def create(self, progress: Progress) -> Reached:
+        """See Target; shows the cost of the plan first, when it makes anything."""
+        from drydock.plan.prices import load_prices
+
+        terraform = self._terraform(progress)
+        plan = terraform.plan(progress)
+        cost = hourly_cost(plan.resources, load_prices(self.project, progress, self._region))
+        try:
+            if plan.changes:
+                self.agree(f"{cost}\nIt expires at {self.deployment.expires}.")
+        except BaseException:
+            plan.file.unlink(missing_ok=True)
+            raise
+        terraform.apply(plan, progress)
+        outputs = terraform.outputs()
+        kubeconfig = self._folder / "kubeconfig"
+        write_kubeconfig(kubeconfig, outputs)
+        return Reached(kubeconfig, self._values(outputs), cost)
+
+    def prepare(self, reached: Reached, progress: Progress) -> None:
+        """See Target: Karpenter from its own chart, at the pinned version; its CRDs are ours."""
+        if self._variables().get("auto_mode"):
+            return
+        from drydock.crds import read_crds, upgrade_crds
+        from drydock.deploy.install import Helm
+        from drydock.toolchain import Toolchain, ensure
+
+        upgrade_crds(reached.kubeconfig, read_crds(self.project, ["karpenter"]), progress)
+        helm = Helm(ensure(self.project, ["helm4"], progress)["helm4"], reached.kubeconfig, self._folder)
+        version = Toolchain.load(self.project).tools["karpenter"].version
+        helm.run(self._karpenter(version), progress, f"Karpenter {version}")
+
+    def destroy(self, progress: Progress) -> None:
+        """See Target: what Karpenter and others made goes first, then Terraform's; then it looks again."""
+        check_account(self._account, self._region)
+        self._sweep(find_caused, progress)
+        terraform = self._terraform(progress)
+        made = terraform.managed()
+        if not made and self._is_there():
+            raise ClusterError(
+                f"the cluster {self.deployment.name} is there, and its Terraform state is not",
+                remedy="Give --backend-bucket, or destroy it from the machine that made it.",
+            )
+        if made:
+            terraform.apply(terraform.plan(progress, destroy=True), progress)
+        kept = self._sweep(find_leftovers, progress)
+        if kept:
+            raise ClusterError(
+                "\n  ".join((f"left in account {self._account}:", *kept)),
+                remedy=f"Repeat `drydock destroy {self.deployment.name}`, or remove them by hand.",
+            )
+
+    def _is_there(self) -> bool:
+        listed = call(lambda: client("eks", self._region).list_clusters())["clusters"]
+        return self.deployment.name in listed
+
+    def _sweep(self, find: Callable[[str, str], Sequence[Leftover]], progress: Progress) -> tuple[str, ...]:
+        with progress.step("Leftovers by tag") as step:
+            found = find(self.deployment.name, self._region)
+            for each in found:
+                progress.note(f"  removing {each.kind} {each.id}")
+            step.detail(f"{len(found)} found")
+            return remove_leftovers(found, self._region)
+
+    def _terraform(self, progress: Progress) -> Terraform:
+        settings = self.deployment.settings
+        bucket = settings.get("backend_bucket", "")
+        region = settings.get("backend_region") or self._region
+        made = Terraform(find_terraform(), self._folder / "terraform", self._variables())
+        backend = Backend(bucket, f"drydock/{self.deployment.name}.tfstate", region)
+        made.init(self.project.root / "ci" / "eks", backend, progress)
+        return made
+
+    def _variables(self) -> dict[str, Any]:
+        own = load_environment(self.project, self.deployment.environment).eks
+        fixed = {
+            "account_id": self._account,
+            "region": self._region,
+            "cluster_name": self.deployment.name,
+            "environment": self.deployment.environment,
+            "owner": self.deployment.settings.get("owner") or "unknown",
+            "expires_at": self.deployment.expires,
+            "namespace": self.deployment.namespace,
+        }
+        return {"make_spot_role": self._makes_spot_role(), **own, **fixed}
+
+    def _makes_spot_role(self) -> bool:
+        """Once made it stays this deployment's: a second plan must not remove it."""
+        mark = self._folder / "spot-role"
+        if not mark.exists():
+            mark.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            mark.write_text("" if has_spot_role(self._region) else "made")
+        return mark.read_text() == "made"
+
+    def _values(self, outputs: Mapping[str, Any]) -> dict[str, Any]:
+        tags = {CLUSTER_TAG: self.deployment.name, EXPIRES_TAG: self.deployment.expires}
+        place = {"clusterName": outputs["cluster_name"], "region": outputs["region"], "tags": tags}
+        return {"global": {**place, **({"zones": outputs["zones"]} if outputs["zones"] else {})}}
+
+    def _karpenter(self, version: str) -> list[str]:
+        name = self.deployment.name
+        settings = f"settings.clusterName={name},settings.interruptionQueue={name}-interruptions"
+        where = ["--namespace", "kube-system", "--skip-crds", "--wait", "--rollback-on-failure"]
+        return ["upgrade", "--install", "karpenter", _KARPENTER_CHART, "--version", version, "--set", settings, *where]
+
+    @property
+    def _account(self) -> str:
+        return str(self.deployment.settings["account_id"])
+
+    @property
+    def _region(self) -> str:
+        return str(self.deployment.settings["region"])
+
+    @property
+    def _folder(self) -> Path:
+        return self.deployment.folder(self.project)

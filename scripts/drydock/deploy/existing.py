@@ -1,0 +1,33 @@
+"""A cluster of one's own: nothing is made or removed there but the release."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from drydock.deploy.kube import api_client, asking
+from drydock.deploy.target import Reached
+from drydock.progress import Progress
+
+
+@dataclass(frozen=True)
+class ExistingTarget:
+    """The cluster that a kubeconfig leads to; the file stays where it is."""
+
+    kubeconfig: Path
+    name: str = "existing"
+
+    def check(self, progress: Progress) -> None:
+        """See Target: the API server answers."""
+        from kubernetes import client
+
+        with progress.step("Cluster"), asking():
+            client.VersionApi(api_client(self.kubeconfig)).get_code()
+
+    def create(self, progress: Progress) -> Reached:
+        """See Target: it is there."""
+        return Reached(self.kubeconfig)
+
+    def prepare(self, reached: Reached, progress: Progress) -> None:
+        """See Target: it is as its owners made it."""
+
+    def destroy(self, progress: Progress) -> None:
+        """See Target: it stays."""

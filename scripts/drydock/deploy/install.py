@@ -1,0 +1,186 @@
+"""Installs an environment on a cluster that exists, and takes it away: the same on every target."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from drydock import process
+from drydock.charts import AssembledCharts
+from drydock.crds import read_crds, upgrade_crds
+from drydock.deploy.kube import api_client, asking
+from drydock.deploy.target import Reached
+from drydock.environments import Environment
+from drydock.errors import ClusterError
+from drydock.progress import Progress
+from drydock.project import Project
+from drydock.render import RELEASE, helm_reason
+
+DEFAULT_TIMEOUT = 1800
+_NOT_FOUND = 404
+_KARPENTER = ("karpenter.sh", "v1")
+_REASONS = 5
+
+
+@dataclass(frozen=True)
+class Helm:
+    """Helm 4 on a user's cluster.
+
+    Attributes:
+        program: path of Helm.
+        kubeconfig: of the cluster.
+        folder: for files of this deployment.
+    """
+
+    program: Path
+    kubeconfig: Path
+    folder: Path
+
+    def run(self, arguments: Sequence[str], progress: Progress, what: str) -> None:
+        """One call of Helm.
+
+        Raises:
+            ClusterError: Helm or the API server refused, with Helm's reason.
+        """
+        command = [str(self.program), *arguments, "--kubeconfig", str(self.kubeconfig)]
+        with progress.step(what) as step:
+            done = process.run_streamed(command, step.detail, forward_interrupt=True)
+            if done.returncode != 0:
+                raise ClusterError(f"{what} failed: {helm_reason(done.stdout)}")
+
+
+def install(
+    project: Project,
+    charts: AssembledCharts,
+    helm: Helm,
+    environment: Environment,
+    reached: Reached,
+    progress: Progress,
+    *,
+    timeout: int = DEFAULT_TIMEOUT,
+) -> None:
+    """Bring CRDs to the pinned versions, then install or upgrade the release and wait until all of it is ready.
+
+    A release that does not become ready in time is rolled back (a first install is removed) by Helm itself.
+
+    Raises:
+        ClusterError: Secrets are missing, or something was refused or did not become ready, with what the cluster
+            said about it.
+    """
+    _check_secrets(reached.kubeconfig, environment)
+    upgrade_crds(reached.kubeconfig, read_crds(project), progress)
+    values = helm.folder / "values.yaml"
+    values.write_text(yaml.safe_dump(dict(reached.values)))
+    stacked = environment.stacked((values,), ())
+    more = ["--namespace", environment.namespace, "--create-namespace", "--rollback-on-failure"]
+    limits = [f"--timeout={timeout}s", "--wait=watcher"]
+    command = ["upgrade", "--install", RELEASE, str(charts.umbrella), *stacked.helm_arguments(), *more, *limits]
+    began = time.time()
+    try:
+        helm.run(command, progress, f"Install {environment.name}")
+    except ClusterError as error:
+        told = _warnings(reached.kubeconfig, environment.namespace, began)
+        raise ClusterError(
+            "\n  ".join((error.message, *told)), remedy="It was rolled back; correct the cause and repeat the command."
+        ) from error
+
+
+def uninstall(helm: Helm, namespace: str, progress: Progress, *, timeout: int = DEFAULT_TIMEOUT) -> None:
+    """Take the release away and wait until Karpenter has ended the nodes of its pools; a release that is gone is fine.
+
+    Raises:
+        ClusterError: something was refused, or nodes are left.
+    """
+    pools = _pools(helm.kubeconfig)
+    limits = ["--ignore-not-found", "--wait", f"--timeout={timeout}s"]
+    helm.run(["uninstall", RELEASE, "--namespace", namespace, *limits], progress, "Uninstall")
+    with progress.step("Nodes of Karpenter go"):
+        _await_no_nodes(helm.kubeconfig, pools, timeout)
+
+
+def _check_secrets(kubeconfig: Path, environment: Environment) -> None:
+    from kubernetes import client
+
+    with asking():
+        found = client.CoreV1Api(api_client(kubeconfig)).list_namespaced_secret(environment.namespace).items
+    keys: Mapping[str, set[str]] = {each.metadata.name: set(each.data or {}) for each in found}
+    missing = [
+        f"{name} ({', '.join(wanted)})"
+        for name, wanted in environment.secrets.items()
+        if not set(wanted) <= keys.get(name, set())
+    ]
+    if missing:
+        raise ClusterError(
+            f"Secrets or keys are missing in namespace {environment.namespace}: {'; '.join(missing)}",
+            remedy="Make them first (kubectl create namespace, kubectl create secret generic), "
+            f"with KUBECONFIG={kubeconfig}.",
+        )
+
+
+def _warnings(kubeconfig: Path, namespace: str, since: float) -> tuple[str, ...]:
+    """The last warnings about different objects since then, which outlive a rollback."""
+    from kubernetes import client
+
+    with asking():
+        events = client.CoreV1Api(api_client(kubeconfig)).list_namespaced_event(namespace).items
+    start = datetime.fromtimestamp(since - 1, UTC)
+    recent = [each for each in events if each.type == "Warning" and _when(each) >= start]
+    by_subject: dict[str, str] = {}
+    for each in sorted(recent, key=_when):
+        about = each.involved_object
+        by_subject[f"{about.kind}/{about.name}"] = f"{each.reason}: {str(each.message).strip()}"
+    return tuple(f"{subject}: {told}" for subject, told in list(by_subject.items())[-_REASONS:])
+
+
+def _when(event: Any) -> datetime:
+    found: datetime = event.last_timestamp or event.event_time or event.metadata.creation_timestamp
+    return found
+
+
+def _pools(kubeconfig: Path) -> set[str]:
+    """Node pools of the release."""
+    items = _karpenter(kubeconfig, "nodepools")
+    owner = "meta.helm.sh/release-name"
+    return {each["metadata"]["name"] for each in items if each["metadata"].get("annotations", {}).get(owner) == RELEASE}
+
+
+def _karpenter(kubeconfig: Path, plural: str) -> Sequence[Mapping[str, Any]]:
+    from kubernetes import client
+    from kubernetes.client.exceptions import ApiException
+
+    with asking():
+        try:
+            listed = client.CustomObjectsApi(api_client(kubeconfig)).list_cluster_custom_object(*_KARPENTER, plural)
+        except ApiException as error:
+            if error.status != _NOT_FOUND:
+                raise
+            return ()
+    items: Sequence[Mapping[str, Any]] = listed["items"]
+    return items
+
+
+def _await_no_nodes(kubeconfig: Path, pools: set[str], timeout: int) -> None:
+    from kubernetes import client, watch
+
+    left = {
+        each["metadata"]["name"]
+        for each in _karpenter(kubeconfig, "nodeclaims")
+        if each["metadata"].get("labels", {}).get("karpenter.sh/nodepool") in pools
+    }
+    if not left:
+        return
+    api = client.CustomObjectsApi(api_client(kubeconfig))
+    listed = api.list_cluster_custom_object
+    with asking():
+        for change in watch.Watch().stream(listed, *_KARPENTER, "nodeclaims", timeout_seconds=timeout):
+            if change["type"] == "DELETED":
+                left.discard(change["object"]["metadata"]["name"])
+            if not left:
+                return
+    still = left & {each["metadata"]["name"] for each in _karpenter(kubeconfig, "nodeclaims")}
+    if still:
+        raise ClusterError(f"Karpenter has not ended {', '.join(sorted(still))} within {timeout} s")

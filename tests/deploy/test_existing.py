@@ -1,0 +1,88 @@
+"""`drydock deploy --kubeconfig` on a control plane of this machine: install, upgrade, rollback, destroy."""
+
+import stat
+from pathlib import Path
+
+import yaml
+
+from drydock.deploy.deployments import list_deployments
+from drydock.environments import load_environment
+from drydock.project import Project
+from drydock.rehearsal.cluster import RehearsalCluster
+from drydock.rehearsal.prerequisites import create_prerequisites
+from drydock.rehearsal.release import Release
+
+from ..conftest import Drydock
+
+NODE_CLAIMS = "/apis/karpenter.sh/v1/nodeclaims"
+RELEASES = "/api/v1/namespaces/genai/secrets"
+
+
+def test_install_upgrade_rollback_and_destroy_on_a_cluster_that_exists(
+    drydock: Drydock,
+    rehearsal_release: Release,
+    rehearsal_cluster: RehearsalCluster,
+    drydock_project: Project,
+    tmp_path: Path,
+) -> None:
+    rehearsal_release.seed(load_environment(drydock_project, "dev"))
+    api = rehearsal_cluster.await_api()
+    name = "test-existing"
+    deploy = ("deploy", "dev", "--kubeconfig", rehearsal_cluster.kubeconfig, "--name", name)
+
+    early = drydock(*deploy)
+    assert early.returncode == 1
+    assert "Secrets or keys are missing in namespace genai: hf-secret (hf_api_token)" in early.stderr
+
+    create_prerequisites(api, rehearsal_release.prerequisites)
+    first = drydock(*deploy, "--timeout", "240")
+    assert first.returncode == 0, first.stderr
+    assert "pods are ready; nodes cost $" in first.stdout
+    assert f"drydock destroy {name}" in first.stderr
+    claims = api.get(NODE_CLAIMS)["items"]
+    assert claims
+    record = next(each for each in list_deployments(drydock_project) if each.name == name)
+    folder = record.folder(drydock_project)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    key = yaml.safe_load(rehearsal_cluster.kubeconfig.read_text())["users"][0]["user"]
+    secrets = [value for value in key.values() if isinstance(value, str) and len(value) > 200]
+    written = "".join(file.read_text() for file in folder.rglob("*") if file.is_file())
+    assert "client-key" not in written
+    assert not any(each in written + first.stdout + first.stderr for each in secrets)
+    assert name in drydock("deploy", "--list").stdout
+
+    impossible = tmp_path / "impossible.yaml"
+    impossible.write_text(yaml.safe_dump({"vllm": {"models": {"llama-3-8b": {"nodeSelector": {"no-such": "node"}}}}}))
+    second = drydock(*deploy, "-f", impossible, "--timeout", "40")
+    assert second.returncode == 1
+    assert "It was rolled back" in second.stderr
+    assert "FailedScheduling" in second.stderr
+    history = [
+        (each["metadata"]["labels"]["version"], each["metadata"]["labels"]["status"])
+        for each in api.get(RELEASES)["items"]
+        if each["type"] == "helm.sh/release.v1"
+    ]
+    assert sorted(history) == [("1", "superseded"), ("2", "failed"), ("3", "deployed")]
+
+    taken = drydock("deploy", "airgap", "--kubeconfig", rehearsal_cluster.kubeconfig, "--name", name)
+    assert taken.returncode == 2
+    assert "is of environment dev" in taken.stderr
+
+    gone = drydock("destroy", name, "--timeout", "240")
+    assert gone.returncode == 0, gone.stderr
+    assert api.get(NODE_CLAIMS)["items"] == []
+    assert [each for each in api.get(RELEASES)["items"] if each["type"] == "helm.sh/release.v1"] == []
+    assert not folder.exists()
+
+
+def test_wrong_usage_is_told(drydock: Drydock) -> None:
+    neither = drydock("deploy", "dev")
+    assert neither.returncode == 2
+    assert "either --target or --kubeconfig" in neither.stderr
+    unnamed = drydock("deploy", "dev", "--target", "eks")
+    assert "--target eks needs --account-id" in unnamed.stderr
+    endless = drydock("deploy", "dev", "--target", "eks", "--account-id", "123456789012", "--ttl", "forever")
+    assert "--ttl forever: not a time to live" in endless.stderr
+    unknown = drydock("destroy", "no-such")
+    assert unknown.returncode == 2
+    assert "no deployment no-such" in unknown.stderr
