@@ -671,3 +671,17 @@ def test_notes_say_where_a_model_is_and_what_it_needs(
     assert "http://genai-vllm-small.default:8000/v1" in notes
     assert "needs the Secret hf-secret with key hf_api_token" in notes
     assert "needs the Secret api-key with key api_key" in notes
+
+
+def test_what_was_compiled_for_neuron_is_kept(render_chart: RenderChart) -> None:
+    model: dict[str, Any] = {"source": S3, "accelerator": {"kind": "neuron"}}
+    variables = environment(container(render_chart, model))
+    assert variables["NEURON_COMPILE_CACHE_URL"] == "/cache/neuron"
+    assert "NEURON_COMPILED_ARTIFACTS" not in variables
+    neuron = {"compileCacheUrl": "s3://compiled/graphs", "compiledArtifacts": "/model/compiled"}
+    manifests = render(render_chart, {**model, "neuron": neuron})
+    variables = environment(the(manifests, "Deployment")["spec"]["template"]["spec"]["containers"][0])
+    assert variables["NEURON_COMPILE_CACHE_URL"] == "s3://compiled/graphs"
+    assert variables["NEURON_COMPILED_ARTIFACTS"] == "/model/compiled"
+    ports = [port["port"] for rule in the(manifests, "NetworkPolicy")["spec"]["egress"] for port in rule["ports"]]
+    assert 443 in ports  # S3 is beyond the cluster

@@ -10,6 +10,7 @@ from drydock.checks.subject import Subject, subject_of
 from drydock.documents import load_yaml_file
 from drydock.instance_types.catalogue import load_catalogue
 from drydock.instance_types.quantity import amount
+from drydock.plan.engines import served_models
 from drydock.project import Project
 from drydock.pytest_plugin import RenderEnvironment
 from tests.conftest import ROOT
@@ -20,6 +21,7 @@ CHEAPEST = {
     "llama-3-70b": {"g5.48xlarge", "g6.48xlarge", "p4d.24xlarge", "p5.48xlarge"},
     "qwen3-32b": {"g5.12xlarge", "g6.12xlarge"},
     "qwen3-1.7b-inferentia2": {"inf2.8xlarge"},
+    "llama-3-70b-trainium": {"trn1.32xlarge"},
     "deepseek-r1": {"p5en.48xlarge"},
     "deepseek-r1-multi-node": {"p5.48xlarge"},
 }
@@ -83,3 +85,23 @@ def test_nothing_is_found_in_a_preset(
     found = run_checks(stacked(render_environment, drydock_project, file))
     expected_secrets = {"secret-reference"}  # the environment under it takes no model from the Hub
     assert {each.check for each in found} <= expected_secrets
+
+
+def test_an_engine_over_several_nodes_is_one_engine(
+    render_environment: RenderEnvironment, drydock_project: Project
+) -> None:
+    subject = stacked(render_environment, drydock_project, ROOT / "values" / "models" / "deepseek-r1-multi-node.yaml")
+    (engine,) = (each for each in served_models(subject.pods) if each.names == ("deepseek-r1",))
+    assert engine.args.tensor_parallel_size * engine.args.pipeline_parallel_size == 16
+
+
+def test_models_on_hybrid_nodes_ask_nothing_of_karpenter(
+    render_environment: RenderEnvironment, drydock_project: Project
+) -> None:
+    rendered = render_environment("dev", [ROOT / "values" / "capacity" / "hybrid-nodes.yaml"])
+    subject = subject_of(rendered, load_catalogue(drydock_project.cache_dir, "us-west-2"))
+    (pod,) = (each for each in subject.pods if each.manifest.name.endswith("vllm-llama-3-8b"))
+    assert pod.spec["nodeSelector"]["eks.amazonaws.com/compute-type"] == "hybrid"
+    assert "karpenter.sh/nodepool" not in pod.spec["nodeSelector"]
+    assert pod.name not in {each.pod.name for each in subject.verdicts}
+    assert [each.check for each in run_checks(subject)] == []

@@ -70,9 +70,8 @@ ACCELERATOR is a map:
 
 {{- /*
 Usage: include "common.accelerator.resources" (dict "root" . "accelerator" ACCELERATOR ["resources" RESOURCES])
-RESOURCES are the container's other requests and limits. The request of an extended resource, and of huge pages,
-equals its limit. Both are written, because the API server would add the request and a GitOps tool would then see a
-difference.
+RESOURCES are the container's other requests and limits. The request of an extended resource and of huge pages equals the
+limit; both are written, because the API server would add the request and a GitOps tool would then see a difference.
 */ -}}
 {{- define "common.accelerator.resources" -}}
 {{- include "common.checkCall" (tuple "common.accelerator.resources" . (list "root" "accelerator")) -}}

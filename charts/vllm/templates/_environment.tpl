@@ -7,7 +7,7 @@ Environment of the server. Declared helpers:
 */ -}}
 
 {{- define "vllm.ownNames" -}}
-{{- list "DO_NOT_TRACK" "FI_EFA_USE_HUGE_PAGE" "FI_PROVIDER" "HF_HOME" "HF_HUB_OFFLINE" "HF_TOKEN" "HOME" "NEURON_COMPILE_CACHE_URL" "NGC_API_KEY" "NIM_CACHE_PATH" "NIM_MAX_MODEL_LEN" "NIM_MODEL_PATH" "NIM_SERVED_MODEL_NAME" "NIM_SERVER_PORT" "PYTHONPATH" "TORCHINDUCTOR_CACHE_DIR" "TRITON_CACHE_DIR" "USER" "VLLM_API_KEY" "VLLM_CACHE_ROOT" "VLLM_HOST_IP" "VLLM_NO_USAGE_STATS" | toJson -}}
+{{- list "DO_NOT_TRACK" "FI_EFA_USE_HUGE_PAGE" "FI_PROVIDER" "HF_HOME" "HF_HUB_OFFLINE" "HF_TOKEN" "HOME" "NEURON_COMPILED_ARTIFACTS" "NEURON_COMPILE_CACHE_URL" "NGC_API_KEY" "NIM_CACHE_PATH" "NIM_MAX_MODEL_LEN" "NIM_MODEL_PATH" "NIM_SERVED_MODEL_NAME" "NIM_SERVER_PORT" "PYTHONPATH" "TORCHINDUCTOR_CACHE_DIR" "TRITON_CACHE_DIR" "USER" "VLLM_API_KEY" "VLLM_CACHE_ROOT" "VLLM_HOST_IP" "VLLM_NO_USAGE_STATS" | toJson -}}
 {{- end -}}
 
 {{- define "vllm.hubToken" -}}
@@ -40,7 +40,11 @@ Environment of the server. Declared helpers:
   value: /cache/triton
 {{- if eq .model.accelerator.kind "neuron" }}
 - name: NEURON_COMPILE_CACHE_URL
-  value: /cache/neuron
+  value: {{ .model.neuron.compileCacheUrl | default "/cache/neuron" }}
+{{- with .model.neuron.compiledArtifacts }}
+- name: NEURON_COMPILED_ARTIFACTS
+  value: {{ . }}
+{{- end }}
 {{- end }}
 {{- include "vllm.multiNode.environment" . }}
 - name: DO_NOT_TRACK

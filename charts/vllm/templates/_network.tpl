@@ -66,7 +66,7 @@ Who reaches a model, each for a model's context. Declared helpers:
       protocol: UDP
     - port: 53
       protocol: TCP
-{{- if has (include "vllm.source" .) (list "huggingFace" "ngc") }}
+{{- if or (has (include "vllm.source" .) (list "huggingFace" "ngc")) .model.neuron.compileCacheUrl }}
 - ports:
     - port: 443
       protocol: TCP
