@@ -9,9 +9,36 @@ from typing import Protocol
 
 import pytest
 
+from drydock.deploy.eks.terraform import find_terraform, provider_mirror
+from drydock.errors import ToolchainError
 from drydock.project import Project
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+def _terraform_lacks() -> str:
+    try:
+        find_terraform()
+    except ToolchainError as error:
+        return error.message
+    return "" if provider_mirror() else "TF_CLI_CONFIG_FILE names no file that says where the AWS provider comes from"
+
+
+def pytest_report_header() -> str:
+    lacks = _terraform_lacks()
+    return f"terraform: tests are deselected: {lacks}" if lacks else "terraform: tests run"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deselect what needs Terraform where it is not, unless DRYDOCK_REQUIRE says that it has to be there."""
+    lacks = _terraform_lacks()
+    if not lacks:
+        return
+    if "terraform" in os.environ.get("DRYDOCK_REQUIRE", "").split(","):
+        raise pytest.UsageError(f"DRYDOCK_REQUIRE=terraform: {lacks}")
+    without = [each for each in items if each.get_closest_marker("terraform")]
+    config.hook.pytest_deselected(items=without)
+    items[:] = [each for each in items if not each.get_closest_marker("terraform")]
 
 
 class Drydock(Protocol):

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from drydock.errors import ToolError
+from drydock.errors import ToolchainError, ToolError
 from drydock.process import run
 from drydock.project import Project
 from drydock.toolchain.build import cached
@@ -69,7 +69,19 @@ def doctor_report(project: Project) -> DoctorReport:
     needed = needed_version(toolchain)
     go = on_path if on_path and on_path.version >= needed else installed
     tools = (_tool_row(project, tool) for tool in toolchain.tools.values())
-    return DoctorReport((_go_row(project, toolchain, go), *tools), tuple(_cache_rows(project, go)))
+    rows = (_go_row(project, toolchain, go), *tools, _terraform_row())
+    return DoctorReport(rows, tuple(_cache_rows(project, go)))
+
+
+def _terraform_row() -> ToolRow:
+    from drydock.deploy.eks.terraform import find_terraform, provider_mirror
+
+    try:
+        found = find_terraform()
+    except ToolchainError as error:
+        return ToolRow("terraform", ">= 1.10", "missing", error.remedy, 0, ("deploy",))
+    provider = f"AWS provider as {mirror} says" if (mirror := provider_mirror()) else "AWS provider from its registry"
+    return ToolRow("terraform", ">= 1.10", "on PATH", f"{found} ({provider})", 0, ("deploy",))
 
 
 def _tool_row(project: Project, tool: Tool) -> ToolRow:

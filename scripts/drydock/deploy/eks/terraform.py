@@ -179,6 +179,12 @@ def find_terraform() -> Path:
     )
 
 
+def provider_mirror() -> Path | None:
+    """The configuration of Terraform's command line that says where the AWS provider comes from, if one is named."""
+    named = os.environ.get("TF_CLI_CONFIG_FILE", "")
+    return Path(named) if named and Path(named).is_file() else None
+
+
 def failure(what: str, told: Sequence[str]) -> TerraformError:
     """The error for a failed command: what Terraform said first, how much more, and the way out where it is known."""
     first = re.sub(r"\s+", " ", told[0]).strip()
