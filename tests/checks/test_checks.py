@@ -109,7 +109,47 @@ SHARED_CACHE = {
     "volumes": MOUNTED["volumes"],
 }
 
+
+def workflow(account: str, *more: dict[str, Any]) -> str:
+    """A WorkflowTemplate whose one step keeps an artifact, and what else is in the namespace."""
+    artifact = {"name": "weights", "path": "/weights"}
+    template = {"name": "train", "container": {"image": "example.com/train:1"}, "outputs": {"artifacts": [artifact]}}
+    spec = {"entrypoint": "train", "serviceAccountName": account, "templates": [template]}
+    content = {"apiVersion": "argoproj.io/v1alpha1", "kind": "WorkflowTemplate", "metadata": {"name": "tune"}}
+    return objects({**content, "spec": spec}, *more)
+
+
+def artifact_repository(**s3: Any) -> dict[str, Any]:
+    metadata = {
+        "name": "artifact-repositories",
+        "annotations": {"workflows.argoproj.io/default-artifact-repository": "s3"},
+    }
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"s3": json.dumps({"s3": s3})}}
+
+
+REPOSITORY = artifact_repository(bucket="artifacts", region="us-west-2", useSDKCreds=True)
+TRAINER = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "train"}}
+MAY_REPORT = (
+    {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "Role",
+        "metadata": {"name": "train"},
+        "rules": [{"apiGroups": ["argoproj.io"], "resources": ["workflowtaskresults"], "verbs": ["create", "patch"]}],
+    },
+    {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "RoleBinding",
+        "metadata": {"name": "train"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "train"},
+        "subjects": [{"kind": "ServiceAccount", "name": "train"}],
+    },
+)
 CASES: dict[str, tuple[str, str]] = {
+    "workflow-artifacts": (
+        workflow("train", artifact_repository(bucket="artifacts")),
+        workflow("train", REPOSITORY),
+    ),
+    "workflow-service-account": (workflow("train"), workflow("train", TRAINER, *MAY_REPORT)),
     "hub-download": (deployment(FROM_HUB, replicas=2), deployment(OFFLINE, replicas=2)),
     "pod-feasibility": (G6 + deployment(pod_spec({GPU: 16})), G6 + deployment(GPU_POD)),
     "daemon-feasibility": (
