@@ -9,7 +9,7 @@ from drydock.checks.subject import Subject
 from drydock.pytest_plugin import RenderChart
 from drydock.render import RenderError
 
-from .suite import MODEL, findings, platform
+from .suite import MODEL, findings, objects, platform
 
 LABEL = "nvidia.com/device-plugin.config"
 SHARED = "nvidia.com/gpu.shared"
@@ -75,6 +75,28 @@ def test_an_overlay_tells_karpenter(render_chart: RenderChart) -> None:
     assert all(pools == {"shared"} for name, pools in hosts(subject).items() if "tiny" in name)
     elsewhere = {"quarters": {**OVERLAY["quarters"], "requirements": {LABEL: {"operator": "In", "values": ["halves"]}}}}
     assert len(findings(shared(render_chart, renamed=True, overlays=elsewhere), "pod-feasibility")) == 4
+
+
+def test_claimed_gpus_need_nodes_that_are_there(render_chart: RenderChart) -> None:
+    model = {**MODEL, "accelerator": {"kind": "nvidia", "count": 2, "dynamicResourceAllocation": True}}
+    pool: dict[str, Any] = {"accelerator": "nvidia", "dynamicResourceAllocation": True}
+    charts = {"vllm": {"models": {"small": model}}}
+    with pytest.raises(RenderError, match="Karpenter buys no node for a pod with resource claims"):
+        platform(render_chart, pools={"claimed": pool}, charts=charts)
+    (found,) = findings(platform(render_chart, charts=charts), "pod-feasibility")
+    assert "claims devices by DRA" in found.reason
+    subject = platform(render_chart, pools={"claimed": {**pool, "replicas": 1}}, charts=charts)
+    assert not findings(subject, "pod-feasibility", "device-plugin-on-other-nodes")
+    assert list(hosts(subject).values()) == [{"claimed"}]
+    (template,) = objects(subject, "ResourceClaimTemplate").values()
+    (request,) = template.content["spec"]["spec"]["devices"]["requests"]
+    assert request["exactly"] == {"deviceClassName": "gpu.nvidia.com", "allocationMode": "ExactCount", "count": 2}
+    (pod,) = (each.pod for each in subject.verdicts if "vllm" in each.pod.manifest.name)
+    (claim,) = pod.spec["resourceClaims"]
+    assert claim["resourceClaimTemplateName"] == template.name
+    resources = pod.spec["containers"][0]["resources"]
+    assert resources["claims"] == [{"name": claim["name"]}]
+    assert "nvidia.com/gpu" not in resources["limits"]
 
 
 def test_more_than_one_share_is_refused(render_chart: RenderChart) -> None:

@@ -4,6 +4,7 @@ From "2 NVIDIA GPUs of pool gpu" to what a pod says. Declared helpers:
   common.accelerator.resourceName  extended resource of a kind, empty for none
   common.accelerator.tolerations   tolerations of the taints that every pool of a kind carries
   common.accelerator.share         extended resource of the share that is asked for, empty for whole devices
+  common.accelerator.claimed       "true" when the devices come by a claim in place of an extended resource
   common.accelerator.resources     the container's resources
   common.accelerator.scheduling    the pod's nodeSelector, affinity and tolerations
   common.accelerator               all of them as one document: resources, nodeSelector, affinity, tolerations
@@ -14,6 +15,8 @@ ACCELERATOR is a map:
   pool           optional: name of the node pool; any pool that offers the rest when absent
   gpuNames       optional: GPU models as Karpenter spells them, any of them will do, such as [l4, a10g]
   instanceTypes  optional: EC2 instance types, any of them will do
+  dynamicResourceAllocation
+                 optional: true for a claim, `accelerator`, of devices; the pod's resourceClaims name a template for it
   share          optional: sharing profile, an entry of nvidia-device-plugin.configs, that the nodes' pool names too; the pod
                  gets one share of a GPU, under the resource name that global.gpuSharing has for the profile
   efa            optional: Elastic Fabric Adapters, for pods that work together over several nodes
@@ -68,6 +71,19 @@ ACCELERATOR is a map:
 {{- end -}}
 {{- end -}}
 
+{{- /* Usage: include "common.accelerator.claimed" ACCELERATOR */ -}}
+{{- define "common.accelerator.claimed" -}}
+{{- if .dynamicResourceAllocation -}}
+{{- if ne .kind "nvidia" -}}
+{{- fail "accelerator.dynamicResourceAllocation: it is for NVIDIA GPUs: set accelerator.kind to nvidia, or dynamicResourceAllocation to false" -}}
+{{- end -}}
+{{- if .share -}}
+{{- fail (printf "accelerator: share '%s' is the device plugin's, which dynamicResourceAllocation goes without: set one of them" .share) -}}
+{{- end -}}
+true
+{{- end -}}
+{{- end -}}
+
 {{- /*
 Usage: include "common.accelerator.resources" (dict "root" . "accelerator" ACCELERATOR ["resources" RESOURCES])
 RESOURCES are the container's other requests and limits. The request of an extended resource and of huge pages equals the
@@ -77,12 +93,16 @@ limit; both are written, because the API server would add the request and a GitO
 {{- include "common.checkCall" (tuple "common.accelerator.resources" . (list "root" "accelerator")) -}}
 {{- $resources := deepCopy (.resources | default dict) -}}
 {{- $extended := dict -}}
+{{- if include "common.accelerator.claimed" .accelerator -}}
+{{- $_ := set $resources "claims" (list (dict "name" "accelerator")) -}}
+{{- else -}}
 {{- with include "common.accelerator.share" (tuple .root .accelerator) | default (include "common.accelerator.resourceName" .accelerator.kind) -}}
 {{- $count := int ($.accelerator.count | default 0) -}}
 {{- if lt $count 1 -}}
 {{- fail (printf "accelerator.kind %s needs accelerator.count of 1 or more, not %d; set kind none for a pod without" $.accelerator.kind $count) -}}
 {{- end -}}
 {{- $_ := set $extended . (toString $count) -}}
+{{- end -}}
 {{- end -}}
 {{- with .accelerator.efa }}{{ $_ := set $extended "vpc.amazonaws.com/efa" (int . | toString) }}{{ end -}}
 {{- with .accelerator.hugepages }}{{ $_ := set $extended "hugepages-2Mi" . }}{{ end -}}
@@ -115,6 +135,9 @@ accelerator's nodes.
 {{- $expressions = append $expressions (dict "key" "node.kubernetes.io/instance-type" "operator" "In" "values" .) -}}
 {{- end -}}
 {{- $tolerations := include "common.accelerator.tolerations" $accelerator.kind | fromYamlArray -}}
+{{- if include "common.accelerator.claimed" $accelerator -}}
+{{- $expressions = append $expressions (dict "key" "drydock.dev/nvidia-device-plugin" "operator" "In" "values" (list "none")) -}}
+{{- end -}}
 {{- with $accelerator.share -}}
 {{- $label := "nvidia.com/device-plugin.config" -}}
 {{- $expressions = append $expressions (dict "key" $label "operator" "In" "values" (list .)) -}}

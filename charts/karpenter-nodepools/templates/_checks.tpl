@@ -88,6 +88,14 @@ What the schema cannot say. Each check fails with the key, the rule and what to 
 {{- end -}}
 {{- end -}}
 {{- end -}}
+{{- if $pool.dynamicResourceAllocation -}}
+{{- if or (ne $pool.accelerator "nvidia") $pool.sharing (include "common.autoMode" $root) (eq $class.amiFamily "Bottlerocket") -}}
+{{- fail (printf "%s.dynamicResourceAllocation: it is for NVIDIA GPUs without a device plugin: set accelerator to nvidia and sharing to nothing, and use Karpenter with a node class of AL2023" $key) -}}
+{{- end -}}
+{{- if not $pool.replicas -}}
+{{- fail (printf "%s.dynamicResourceAllocation: Karpenter buys no node for a pod with resource claims, so the pool would never leave zero: set %s.replicas" $key $key) -}}
+{{- end -}}
+{{- end -}}
 {{- with $pool.sharing -}}
 {{- if ne $pool.accelerator "nvidia" -}}
 {{- fail (printf "%s.sharing: only NVIDIA GPUs are shared: set %s.accelerator to nvidia, or leave sharing empty" $key $key) -}}

@@ -80,7 +80,7 @@ Nodes say where the plugin of their devices comes from, so that the plugins of t
 {{- $autoMode := include "common.autoMode" $root -}}
 {{- if eq $pool.accelerator "nvidia" -}}
 {{- $bundled := or $autoMode (eq $class.amiFamily "Bottlerocket") -}}
-{{- $_ := set $labels "drydock.dev/nvidia-device-plugin" (ternary "bundled" "chart" (not (empty $bundled))) -}}
+{{- $_ := set $labels "drydock.dev/nvidia-device-plugin" ($pool.dynamicResourceAllocation | ternary "none" (ternary "bundled" "chart" (not (empty $bundled)))) -}}
 {{- else if eq $pool.accelerator "neuron" -}}
 {{- $_ := set $labels "drydock.dev/neuron-device-plugin" (ternary "bundled" "chart" (not (empty $autoMode))) -}}
 {{- end -}}

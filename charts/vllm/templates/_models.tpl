@@ -30,8 +30,8 @@ A model's context, which most helpers take, is (dict "root" . "name" NAME "model
 {{- $kind := dig "accelerator" "kind" $defaults.any.accelerator.kind $own -}}
 {{- $byKind := include "common.merge" (tuple $defaults.any (get $defaults $kind)) | fromJson -}}
 {{- $model := include "common.merge" (tuple $byKind $own) | fromJson -}}
-{{- if and (dig "accelerator" "share" "" $own) (not (dig "accelerator" "pool" "" $own)) -}}
-{{- /* The share says which pools will do; the kind's own has whole GPUs. */ -}}
+{{- if and (or (dig "accelerator" "share" "" $own) (dig "accelerator" "dynamicResourceAllocation" false $own)) (not (dig "accelerator" "pool" "" $own)) -}}
+{{- /* The way to the GPU says which pools will do; the kind's own has whole GPUs of the device plugin. */ -}}
 {{- $_ := set $model.accelerator "pool" "" -}}
 {{- end -}}
 {{- toJson $model -}}

@@ -28,6 +28,11 @@ securityContext:
 {{- with include "vllm.scheduling" . }}
 {{ . }}
 {{- end }}
+{{- if include "common.accelerator.claimed" .model.accelerator }}
+resourceClaims:
+  - name: accelerator
+    resourceClaimTemplateName: {{ include "vllm.name" . }}
+{{- end }}
 {{- with include "vllm.topologySpread" . }}
 topologySpreadConstraints:
 {{ . }}

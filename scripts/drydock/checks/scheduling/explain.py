@@ -54,6 +54,15 @@ def explain_static(pool: Pool) -> Exclusion:
     return Exclusion(Stage.POOL, "it has replicas: 0, so it never has a node", f"Raise replicas of pool {pool.name}.")
 
 
+def explain_claims(pool: Pool) -> Exclusion:
+    """A pod with resource claims, and a pool that grows with its pods."""
+    return Exclusion(
+        Stage.POOL,
+        "the pod claims devices by DRA (resourceClaims), for which Karpenter by default buys no node",
+        f"Give pool {pool.name} replicas, nodes that are always there, or ask for an extended resource instead.",
+    )
+
+
 def explain_empty(pool: Pool) -> Exclusion:
     """No instance type meets the pool's own requirements."""
     reason = f"no instance type in {pool.account.region} meets its own requirements"

@@ -12,6 +12,7 @@ from drydock.checks.scheduling.admission import admitted
 from drydock.checks.scheduling.daemons import Daemon, daemons_on, groups_beside
 from drydock.checks.scheduling.explain import (
     Exclusion,
+    explain_claims,
     explain_conflict,
     explain_empty,
     explain_given_up,
@@ -113,7 +114,7 @@ class Scheduling:
         return PodVerdict(pod, verdicts, problem)
 
     def _verdict(self, pod: PodUse, pool: Pool, daemons: Sequence[Daemon]) -> PoolVerdict:
-        unusable = unusable_because(pool)
+        unusable = unusable_because(pool) or _unclaimable(pod, pool)
         if unusable:
             return PoolVerdict(pool, frozenset(), unusable)
         types: frozenset[str] = frozenset()
@@ -159,6 +160,11 @@ def unusable_because(pool: Pool) -> Exclusion | None:
     return explain_min_values(pool, *short) if short else None
 
 
+def _unclaimable(pod: PodUse, pool: Pool) -> Exclusion | None:
+    """What keeps a pod with resource claims out: Karpenter buys no node for it (provisioner.go, Validate)."""
+    return explain_claims(pool) if pod.spec.get("resourceClaims") and not pool.replicas else None
+
+
 def avoids_karpenter(pod: PodUse) -> bool:
     """Whether a pod says that it runs on nodes that Karpenter does not manage."""
     return any(
@@ -170,8 +176,6 @@ def avoids_karpenter(pod: PodUse) -> bool:
 
 def ignored_because(pod: PodUse) -> str:
     """Why Karpenter ignores a pod altogether (provisioner.go, Validate; scheduler.go, add); empty when it does not."""
-    if pod.spec.get("resourceClaims"):
-        return "claims devices by DRA (resourceClaims), for which Karpenter by default buys no node"
     for term in required_terms(pod):
         for key, each in term.items():
             domain = key.rpartition("/")[0]
