@@ -22,6 +22,9 @@ enableServiceLinks: false
 {{- with .model.scheduling.priorityClassName }}
 priorityClassName: {{ . }}
 {{- end }}
+{{- with .model.scheduling.schedulerName }}
+schedulerName: {{ . }}
+{{- end }}
 terminationGracePeriodSeconds: {{ int64 $sizes.graceSeconds }}
 securityContext:
   {{- include "common.podSecurityContext" (dict "uid" .model.uid) | nindent 2 }}
