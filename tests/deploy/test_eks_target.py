@@ -11,7 +11,7 @@ import yaml
 
 from drydock.deploy.deployments import Deployment, keep
 from drydock.deploy.eks.account import AwsError
-from drydock.deploy.eks.leftovers import expired_clusters
+from drydock.deploy.eks.leftovers import expired_clusters, find_leftovers
 from drydock.deploy.eks.target import EksTarget
 from drydock.errors import UsageError
 from drydock.progress import SilentProgress
@@ -93,7 +93,7 @@ def test_cost_is_told_then_the_cluster_is_made_and_expired_removes_it_with_its_l
     assert state[0]["State"]["Name"] == "terminated"
     assert volume not in [each["VolumeId"] for each in ec2.describe_volumes()["Volumes"]]
     assert boto3.client("eks", region_name=REGION).list_clusters()["clusters"] == []
-    assert expired_clusters(REGION, datetime.now(UTC)) == ()
+    assert expired_clusters(REGION, datetime.now(UTC)) == (), find_leftovers(NAME, REGION)
     assert not folder.exists()
     assert "testing" not in json.dumps([told, listed.stdout, listed.stderr, removed.stdout, removed.stderr])
 

@@ -18,7 +18,7 @@ from drydock.environments import Environment
 from drydock.errors import ClusterError
 from drydock.progress import Progress
 from drydock.project import Project
-from drydock.render import RELEASE, helm_reason
+from drydock.render import RELEASE, helm_reason, render
 
 DEFAULT_TIMEOUT = 1800
 _NOT_FOUND = 404
@@ -68,14 +68,16 @@ def install(
     A release that does not become ready in time is rolled back (a first install is removed) by Helm itself.
 
     Raises:
+        RenderError: Helm refused the values; nothing was changed.
         ClusterError: Secrets are missing, or something was refused or did not become ready, with what the cluster
             said about it.
     """
-    _check_secrets(reached.kubeconfig, environment)
-    upgrade_crds(reached.kubeconfig, read_crds(project), progress)
     values = helm.folder / "values.yaml"
     values.write_text(yaml.safe_dump(dict(reached.values)))
     stacked = environment.stacked((values,), ())
+    render(helm.program, charts, stacked)
+    _check_secrets(reached.kubeconfig, environment)
+    upgrade_crds(reached.kubeconfig, read_crds(project), progress)
     more = ["--namespace", environment.namespace, "--create-namespace", "--rollback-on-failure"]
     limits = [f"--timeout={timeout}s", "--wait=watcher"]
     command = ["upgrade", "--install", RELEASE, str(charts.umbrella), *stacked.helm_arguments(), *more, *limits]
@@ -143,44 +145,47 @@ def _when(event: Any) -> datetime:
 
 def _pools(kubeconfig: Path) -> set[str]:
     """Node pools of the release."""
-    items = _karpenter(kubeconfig, "nodepools")
+    items = _karpenter(kubeconfig, "nodepools")["items"]
     owner = "meta.helm.sh/release-name"
     return {each["metadata"]["name"] for each in items if each["metadata"].get("annotations", {}).get(owner) == RELEASE}
 
 
-def _karpenter(kubeconfig: Path, plural: str) -> Sequence[Mapping[str, Any]]:
+def _karpenter(kubeconfig: Path, plural: str) -> Mapping[str, Any]:
     from kubernetes import client
     from kubernetes.client.exceptions import ApiException
 
     with asking():
         try:
-            listed = client.CustomObjectsApi(api_client(kubeconfig)).list_cluster_custom_object(*_KARPENTER, plural)
+            listed: Mapping[str, Any] = client.CustomObjectsApi(api_client(kubeconfig)).list_cluster_custom_object(
+                *_KARPENTER, plural
+            )
         except ApiException as error:
             if error.status != _NOT_FOUND:
                 raise
-            return ()
-    items: Sequence[Mapping[str, Any]] = listed["items"]
-    return items
+            return {"items": ()}
+    return listed
 
 
 def _await_no_nodes(kubeconfig: Path, pools: set[str], timeout: int) -> None:
     from kubernetes import client, watch
 
+    listed = _karpenter(kubeconfig, "nodeclaims")
     left = {
         each["metadata"]["name"]
-        for each in _karpenter(kubeconfig, "nodeclaims")
+        for each in listed["items"]
         if each["metadata"].get("labels", {}).get("karpenter.sh/nodepool") in pools
     }
     if not left:
         return
-    api = client.CustomObjectsApi(api_client(kubeconfig))
-    listed = api.list_cluster_custom_object
+    claims = client.CustomObjectsApi(api_client(kubeconfig)).list_cluster_custom_object
+    since = {"resource_version": listed["metadata"]["resourceVersion"], "timeout_seconds": timeout}
     with asking():
-        for change in watch.Watch().stream(listed, *_KARPENTER, "nodeclaims", timeout_seconds=timeout):
+        for change in watch.Watch().stream(claims, *_KARPENTER, "nodeclaims", **since):
             if change["type"] == "DELETED":
                 left.discard(change["object"]["metadata"]["name"])
             if not left:
                 return
-    still = left & {each["metadata"]["name"] for each in _karpenter(kubeconfig, "nodeclaims")}
-    if still:
-        raise ClusterError(f"Karpenter has not ended {', '.join(sorted(still))} within {timeout} s")
+    raise ClusterError(
+        f"Karpenter has not ended {', '.join(sorted(left))} within {timeout} s",
+        remedy="Look at `kubectl describe nodeclaims`, then repeat the command.",
+    )

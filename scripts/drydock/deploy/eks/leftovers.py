@@ -45,6 +45,14 @@ def find_leftovers(cluster: str, region: str) -> tuple[Leftover, ...]:
     return tuple(sorted(found, key=lambda each: order.index(each.kind)))
 
 
+def is_there(cluster: str, region: str) -> bool:
+    """Whether the cluster, or a VPC that was made for it, exists."""
+    clusters = call(lambda: client("eks", region).list_clusters())["clusters"]
+    filters = [{"Name": f"tag:{CLUSTER_TAG}", "Values": [cluster]}]
+    networks = call(lambda: client("ec2", region).describe_vpcs(Filters=filters))["Vpcs"]
+    return cluster in clusters or bool(networks)
+
+
 def find_caused(cluster: str, region: str) -> tuple[Leftover, ...]:
     """What runs beside Terraform's resources and keeps them from going: Karpenter's instances, and load balancers."""
     filters = [
@@ -73,7 +81,9 @@ def remove_leftovers(leftovers: Sequence[Leftover], region: str) -> tuple[str, .
 
 
 def expired_clusters(region: str, when: datetime) -> tuple[Mapping[str, str], ...]:
-    """Tags of one resource of each cluster of which anything is past the time in its tag.
+    """Tags of each cluster that is past the time in its tag, and of which there is anything.
+
+    AWS tells tags of some resources for a while after those are gone.
 
     Raises:
         AwsError: AWS refused.
@@ -84,7 +94,7 @@ def expired_clusters(region: str, when: datetime) -> tuple[Mapping[str, str], ..
         tags = {tag["Key"]: tag["Value"] for tag in each["Tags"]}
         if ":kms:" not in each["ResourceARN"] and _is_past(tags[EXPIRES_TAG], when):  # keys are only ever scheduled
             clusters[tags[CLUSTER_TAG]] = {**clusters.get(tags[CLUSTER_TAG], {}), **tags}
-    return tuple(clusters.values())
+    return tuple(tags for name, tags in clusters.items() if is_there(name, region) or find_leftovers(name, region))
 
 
 def _is_past(text: str, when: datetime) -> bool:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from drydock.deploy.deployments import Deployment
-from drydock.deploy.eks.account import call, check_account, client, has_spot_role
+from drydock.deploy.eks.account import check_account, has_spot_role
 from drydock.deploy.eks.cost import hourly_cost
 from drydock.deploy.eks.kubeconfig import write_kubeconfig
 from drydock.deploy.eks.leftovers import (
@@ -15,6 +15,7 @@ from drydock.deploy.eks.leftovers import (
     Leftover,
     find_caused,
     find_leftovers,
+    is_there,
     remove_leftovers,
 )
 from drydock.deploy.eks.terraform import Backend, Terraform, find_terraform
@@ -86,7 +87,7 @@ class EksTarget:
         self._sweep(find_caused, progress)
         terraform = self._terraform(progress)
         made = terraform.managed()
-        if not made and self._is_there():
+        if not made and is_there(self.deployment.name, self._region):
             raise ClusterError(
                 f"the cluster {self.deployment.name} is there, and its Terraform state is not",
                 remedy="Give --backend-bucket, or destroy it from the machine that made it.",
@@ -99,10 +100,6 @@ class EksTarget:
                 "\n  ".join((f"left in account {self._account}:", *kept)),
                 remedy=f"Repeat `drydock destroy {self.deployment.name}`, or remove them by hand.",
             )
-
-    def _is_there(self) -> bool:
-        listed = call(lambda: client("eks", self._region).list_clusters())["clusters"]
-        return self.deployment.name in listed
 
     def _sweep(self, find: Callable[[str, str], Sequence[Leftover]], progress: Progress) -> tuple[str, ...]:
         with progress.step("Leftovers by tag") as step:
