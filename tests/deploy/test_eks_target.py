@@ -106,8 +106,9 @@ def test_another_account_and_expired_credentials_stop_at_once(project: Project, 
         EksTarget(project, deployment(), print).check(SilentProgress())
 
 
-def test_nobody_to_ask_is_an_error_without_yes(drydock: Drydock, tmp_path: Path) -> None:
+def test_deploy_with_another_account_leaves_nothing_behind(drydock: Drydock, tmp_path: Path) -> None:
     env = {"DRYDOCK_CACHE": str(tmp_path / "cache")}
-    wrong = drydock("deploy", "dev", "--target", "eks", "--account-id", "999999999999", env=env)
+    wrong = drydock("deploy", "dev", "--target", "eks", "--account-id", "999999999999", "--yes", env=env)
     assert wrong.returncode == 2
+    assert "the credentials are of account" in wrong.stderr
     assert not (tmp_path / "cache" / "deployments").exists()

@@ -87,8 +87,11 @@ def test_wrong_usage_is_told(drydock: Drydock) -> None:
     assert "either --target or --kubeconfig" in neither.stderr
     unnamed = drydock("deploy", "dev", "--target", "eks")
     assert "--target eks needs --account-id" in unnamed.stderr
-    endless = drydock("deploy", "dev", "--target", "eks", "--account-id", "123456789012", "--ttl", "forever")
+    endless = drydock("deploy", "dev", "--target", "eks", "--account-id", "123456789012", "--ttl", "forever", "--yes")
     assert "--ttl forever: not a time to live" in endless.stderr
+    unasked = drydock("deploy", "dev", "--target", "eks", "--account-id", "123456789012")
+    assert unasked.returncode == 2
+    assert "nobody can be asked here whether to go on" in unasked.stderr
     unknown = drydock("destroy", "no-such")
     assert unknown.returncode == 2
     assert "no deployment no-such" in unknown.stderr

@@ -72,7 +72,7 @@ def command(
         raise UsageError("give ENVIRONMENT and either --target or --kubeconfig FILE", remedy="See `deploy --help`.")
     stack = one_environment(project, environment, files, set_values)
     chosen = target or "existing"
-    settings = {"kubeconfig": str(kubeconfig)} if kubeconfig else _settings(chosen, options)
+    settings = {"kubeconfig": str(kubeconfig)} if kubeconfig else _settings(chosen, options, yes=yes)
     expires = "" if kubeconfig else _expiry(options["ttl"])
     deployment = Deployment(
         name or f"{environment}-{chosen}", environment, chosen, stack.namespace, now(), expires, settings
@@ -108,8 +108,6 @@ def _agree(yes: bool) -> Any:
         click.echo(cost, err=True)
         if yes:
             return
-        if not sys.stdin.isatty():
-            raise UsageError("nobody can be asked here whether to go on", remedy="Give --yes to agree beforehand.")
         click.echo("Type yes to go on:", err=True)
         if sys.stdin.readline().strip() != "yes":
             raise UsageError("nothing was made: you did not agree")
@@ -117,11 +115,13 @@ def _agree(yes: bool) -> Any:
     return agree
 
 
-def _settings(target: str, options: dict[str, str]) -> dict[str, str]:
+def _settings(target: str, options: dict[str, str], *, yes: bool) -> dict[str, str]:
     if target != "eks":
         return {}
     if not options["account_id"]:
         raise UsageError("--target eks needs --account-id", remedy="Name the account that the cluster is made in.")
+    if not yes and not sys.stdin.isatty():
+        raise UsageError("nobody can be asked here whether to go on", remedy="Give --yes to agree beforehand.")
     return {key: value for key, value in options.items() if key != "ttl"}
 
 
