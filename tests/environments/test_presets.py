@@ -18,6 +18,7 @@ from tests.conftest import ROOT
 MODELS = sorted((ROOT / "values" / "models").glob("*.yaml"))
 CHEAPEST = {
     "llama-3-8b": {"g5.xlarge", "g6.xlarge"},
+    "llama-3-1-8b-nim": {"g5.2xlarge", "g6.2xlarge"},
     "llama-3-70b": {"g5.48xlarge", "g6.48xlarge", "p4d.24xlarge", "p5.48xlarge"},
     "qwen3-32b": {"g5.12xlarge", "g6.12xlarge"},
     "qwen3-1.7b-inferentia2": {"inf2.8xlarge"},
