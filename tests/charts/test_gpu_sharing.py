@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from drydock.errors import RenderError
 from drydock.pytest_plugin import RenderChart
-from drydock.render import RenderError
 
 from .objects import by_name, labels_of_nodes, taints
 

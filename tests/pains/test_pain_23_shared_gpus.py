@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from drydock.checks.subject import Subject
+from drydock.errors import RenderError
 from drydock.pytest_plugin import RenderChart
-from drydock.render import RenderError
 
 from .suite import MODEL, findings, objects, platform
 
