@@ -93,10 +93,10 @@ class RehearsalCluster:
         """
         _check_disk(self.folder.path)
         _check_open_files()
-        self.folder.cluster.mkdir(mode=0o700)
-        self.folder.logs.mkdir()
-        self._order.write(self.folder.order)
         try:
+            self.folder.cluster.mkdir(mode=0o700)
+            self.folder.logs.mkdir()
+            self._order.write(self.folder.order)
             self._spawn()
         except BaseException:
             self.stop()
@@ -118,7 +118,8 @@ class RehearsalCluster:
     def stop(self) -> None:
         """End every program of the cluster and remove what it kept; nothing happens to one that is kept."""
         supervisor = self._supervisor
-        if supervisor is None:
+        if supervisor is None:  # interrupted before there was one
+            runs.end(self.folder)
             return
         if self._api and not self._kept:
             self._api.leaving = True

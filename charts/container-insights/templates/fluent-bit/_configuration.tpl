@@ -103,5 +103,5 @@ Fluent Bit's files. Each takes the root.
 {{- end -}}
 
 {{- define "container-insights.fluentBitParsers" -}}
-{{- .Files.Get "files/parsers.conf" -}}
+{{- .Files.Get "files/parsers.conf" | trimSuffix "\n" -}}
 {{- end -}}
