@@ -242,13 +242,19 @@ def test_profiles_ask_for_their_accelerator(render_chart: RenderChart) -> None:
     assert [name for name, each in _profiles(manifests).items() if each["default"]] == ["cpu"]
     for profile, resource, pool in (
         ("gpu", GPU, "gpu"),
-        ("gpu-share", GPU, "gpu-shared"),
+        ("gpu-share", GPU, None),
         ("neuron", "aws.amazon.com/neuron", "neuron"),
     ):
         server = _server(manifests, profile)
         assert server["containers"][0]["resources"]["limits"][resource] == "1"
-        assert server["nodeSelector"]["karpenter.sh/nodepool"] == pool
+        assert server.get("nodeSelector", {}).get("karpenter.sh/nodepool") == pool
         assert {"key": resource, "operator": "Exists", "effect": "NoSchedule"} in server["tolerations"]
+    required = _server(manifests, "gpu-share")["affinity"]["nodeAffinity"]
+    ((expression,),) = [
+        term["matchExpressions"]
+        for term in required["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
+    ]
+    assert (expression["key"], expression["values"]) == ("nvidia.com/device-plugin.config", ["time-slicing"])
     assert set(_server(manifests, "cpu")["containers"][0]["resources"]["limits"]) == {"memory"}
 
 
