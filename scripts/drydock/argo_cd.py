@@ -8,7 +8,8 @@ from typing import Any
 from drydock import process
 from drydock.charts import AssembledCharts
 from drydock.environments import Environment
-from drydock.errors import ClusterError, RenderError, ToolError, UsageError
+from drydock.errors import RenderError, ToolError
+from drydock.kube import api_client, asking
 from drydock.manifests import Manifest, parse_manifests
 from drydock.project import UMBRELLA, Project
 from drydock.render import KUBERNETES_VERSION, helm_reason, render_chart
@@ -96,31 +97,18 @@ def apply_root(kubeconfig: Path | None, root: Fields) -> None:
     Raises:
         ClusterError: no cluster answers, it has no Argo CD, or it refuses.
     """
-    from kubernetes import client, config
-    from urllib3.exceptions import HTTPError
+    from kubernetes import client
 
-    try:
-        config.load_kube_config(config_file=str(kubeconfig) if kubeconfig else None)
-        client.CustomObjectsApi().patch_namespaced_custom_object(
-            *("argoproj.io", "v1alpha1", root["metadata"]["namespace"], "applications", root["metadata"]["name"]),
+    name = root["metadata"]["name"]
+    applications = client.CustomObjectsApi(api_client(kubeconfig))
+    with asking(f"Is Argo CD installed there, with its CRDs, and the namespace of Application {name} right?"):
+        applications.patch_namespaced_custom_object(
+            *("argoproj.io", "v1alpha1", root["metadata"]["namespace"], "applications", name),
             dict(root),
             field_manager="drydock",
             force=True,
             _content_type="application/apply-patch+yaml",
         )
-    except config.ConfigException as error:
-        raise UsageError(
-            f"no access to a cluster: {error}", remedy="Give --kubeconfig, or set KUBECONFIG as for kubectl."
-        ) from error
-    except client.ApiException as error:
-        raise ClusterError(
-            f"Application {root['metadata']['name']} was refused: {error.reason}",
-            remedy="Is Argo CD installed there, with its CRDs, and the namespace right?",
-        ) from error
-    except HTTPError as error:
-        raise ClusterError(
-            f"the API server does not answer: {error}", remedy="Is the kubeconfig the right one?"
-        ) from error
 
 
 def health_customization() -> dict[str, str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from drydock.errors import ClusterError, UsageError
+from drydock.kube import api_client, asking
 from drydock.progress import Progress
 from drydock.project import Project
 
@@ -69,18 +70,10 @@ def upgrade_crds(kubeconfig: Path | None, crds: Sequence[Mapping[str, Any]], pro
         ClusterError: a stored version would be lost, the API server refused or did not answer, or a CRD was not
             established in time.
     """
-    from kubernetes import client, config
-    from kubernetes.client.exceptions import ApiException
-    from urllib3.exceptions import HTTPError
+    from kubernetes import client
 
-    try:
-        config.load_kube_config(config_file=str(kubeconfig) if kubeconfig else None)
-    except config.ConfigException as error:
-        raise UsageError(
-            f"no access to a cluster: {error}", remedy="Give --kubeconfig, or set KUBECONFIG as for kubectl."
-        ) from error
-    api = client.ApiextensionsV1Api(client.ApiClient(_without_retries(client)))
-    try:
+    api = client.ApiextensionsV1Api(api_client(kubeconfig))
+    with asking():
         before = {each.metadata.name: each for each in api.list_custom_resource_definition().items}
         for crd in crds:
             _refuse_lost_version(crd, before)
@@ -88,19 +81,7 @@ def upgrade_crds(kubeconfig: Path | None, crds: Sequence[Mapping[str, Any]], pro
         for crd in crds:
             with progress.step(f"CRD {crd['metadata']['name']}"):
                 results.append(_upgrade(api, crd, before.get(crd["metadata"]["name"])))
-    except ApiException as error:
-        raise ClusterError(f"the API server answered {error.status}: {error.body or error.reason}") from error
-    except HTTPError as error:
-        raise ClusterError(
-            f"the API server does not answer: {error}", remedy="Is the kubeconfig the right one?"
-        ) from error
     return results
-
-
-def _without_retries(client: Any) -> Any:
-    configuration = client.Configuration.get_default_copy()
-    configuration.retries = False
-    return configuration
 
 
 def _refuse_lost_version(crd: Mapping[str, Any], before: Mapping[str, Any]) -> None:

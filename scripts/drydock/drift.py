@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from drydock.diff import Change, ObjectChange, yaml_difference
-from drydock.errors import ClusterError, UsageError
+from drydock.kube import api_client, asking
 from drydock.manifests import Manifest
 
 FIELD_MANAGER = "drydock-diff"
@@ -30,25 +30,11 @@ def drift(kubeconfig: Path | None, manifests: Sequence[Manifest], namespace: str
         UsageError: there is no kubeconfig.
         ClusterError: the API server refuses or does not answer.
     """
-    from kubernetes import config, dynamic
-    from kubernetes.client.exceptions import ApiException
-    from urllib3.exceptions import HTTPError
+    from kubernetes import dynamic
 
-    try:
-        cluster = dynamic.DynamicClient(
-            config.new_client_from_config(config_file=str(kubeconfig) if kubeconfig else None)
-        )
+    with asking():
+        cluster = dynamic.DynamicClient(api_client(kubeconfig))
         return tuple(change for each in manifests for change in _differences(cluster, each, namespace))
-    except config.ConfigException as error:
-        raise UsageError(
-            f"no access to a cluster: {error}", remedy="Give --kubeconfig, or set KUBECONFIG as for kubectl."
-        ) from error
-    except ApiException as error:
-        raise ClusterError(f"the API server answered {error.status}: {error.body or error.reason}") from error
-    except HTTPError as error:
-        raise ClusterError(
-            f"the API server does not answer: {error}", remedy="Is the kubeconfig the right one?"
-        ) from error
 
 
 def _differences(cluster: Any, manifest: Manifest, namespace: str) -> Iterator[ObjectChange]:

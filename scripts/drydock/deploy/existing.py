@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from drydock.deploy.kube import api_client, asking
 from drydock.deploy.target import Reached
+from drydock.kube import api_client, asking
 from drydock.progress import Progress
 
 

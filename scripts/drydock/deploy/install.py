@@ -12,10 +12,10 @@ import yaml
 from drydock import process
 from drydock.charts import AssembledCharts
 from drydock.crds import read_crds, upgrade_crds
-from drydock.deploy.kube import api_client, asking
 from drydock.deploy.target import Reached
 from drydock.environments import Environment
 from drydock.errors import ClusterError
+from drydock.kube import api_client, asking
 from drydock.progress import Progress
 from drydock.project import Project
 from drydock.render import RELEASE, helm_reason, render

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from drydock.deploy.kube import api_client, asking
 from drydock.deploy.target import Reached
+from drydock.kube import api_client, asking
 from drydock.progress import Progress
 from drydock.project import Project
 

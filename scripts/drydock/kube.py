@@ -8,26 +8,32 @@ from typing import Any
 from drydock.errors import ClusterError, UsageError
 
 
-def api_client(kubeconfig: Path) -> Any:
-    """A client that gives up at once when nothing answers.
+def api_client(kubeconfig: Path | None) -> Any:
+    """A client that gives up at once when nothing answers; without a file, that of $KUBECONFIG or the default one.
 
     Raises:
-        UsageError: the file is no kubeconfig.
+        UsageError: there is no kubeconfig, or the file is none.
     """
     from kubernetes import client, config
 
     configuration = client.Configuration()
     try:
-        config.load_kube_config(config_file=str(kubeconfig), client_configuration=configuration)
+        config.load_kube_config(str(kubeconfig) if kubeconfig else None, client_configuration=configuration)
     except config.ConfigException as error:
-        raise UsageError(f"--kubeconfig {kubeconfig}: {error}", remedy="Give a file that kubectl takes.") from error
+        raise UsageError(
+            f"no access to a cluster: {error}",
+            remedy="Give a file that kubectl takes to --kubeconfig, or set KUBECONFIG as for kubectl.",
+        ) from error
     configuration.retries = False
     return client.ApiClient(configuration)
 
 
 @contextmanager
-def asking() -> Iterator[None]:
+def asking(remedy: str = "") -> Iterator[None]:
     """Tell failures of calls in the block.
+
+    Args:
+        remedy: what to do when the API server refuses.
 
     Raises:
         ClusterError: the API server refused or does not answer.
@@ -38,7 +44,9 @@ def asking() -> Iterator[None]:
     try:
         yield
     except ApiException as error:
-        raise ClusterError(f"the API server answered {error.status}: {error.body or error.reason}") from error
+        raise ClusterError(
+            f"the API server answered {error.status}: {error.body or error.reason}", remedy=remedy
+        ) from error
     except HTTPError as error:
         raise ClusterError(
             f"the API server does not answer: {error}", remedy="Is the kubeconfig the right one?"
