@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from drydock.cold_start import cold_start
 from drydock.errors import RenderError
 from drydock.pytest_plugin import RenderChart
 
@@ -51,3 +52,14 @@ def test_a_preloaded_volume_is_filled_at_a_known_rate(render_chart: RenderChart)
     mappings = objects(subject, "EC2NodeClass")["gpu"].content["spec"]["blockDeviceMappings"]
     (data,) = [each["ebs"] for each in mappings if "snapshotID" in each["ebs"]]
     assert data["volumeInitializationRate"] == 300
+
+
+def test_the_cold_start_is_budgeted_from_the_image_and_the_startup_probe() -> None:
+    probe = {"periodSeconds": 10, "failureThreshold": 90}
+    known = cold_start({"image": "mirror.example.com/vllm/vllm-openai:v0.11.0", "startupProbe": probe})
+    assert known.pull is not None
+    assert known.pull >= 120, "22 GiB at 125 MiB/s take three minutes"
+    assert known.startup == 900
+    assert known.seconds == known.node + known.pull + 900
+    unknown = cold_start({"image": "example.com/engine:1"})
+    assert (unknown.pull, unknown.startup, unknown.seconds) == (None, None, unknown.node)

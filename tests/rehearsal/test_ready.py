@@ -149,6 +149,13 @@ def test_gpus_appear_when_the_device_plugin_runs(rehearsed: Rehearsed) -> None:
     assert rehearsed.node_of("Deployment/training").accelerators[GPU] == (8, 8), "Bottlerocket brings its own plugin"
 
 
+def test_cold_starts_are_told_of_workloads_with_accelerators(rehearsed: Rehearsed) -> None:
+    with_accelerators = {pod.workload for pod in rehearsed.report.pods if pod.accelerators}
+    told = {each.workload: each.seconds for each in rehearsed.report.cold_starts}
+    assert set(told) == with_accelerators
+    assert min(told.values()) >= 180
+
+
 def test_a_node_has_the_disk_that_its_node_class_gives_it(rehearsed: Rehearsed) -> None:
     node = rehearsed.objects("Node")[rehearsed.node_of("Deployment/model").name]
     assert node["status"]["capacity"]["ephemeral-storage"] == "200Gi"

@@ -13,7 +13,7 @@ from jsonschema import Draft202012Validator
 from drydock.errors import DrydockError
 from drydock.report.files import write_report
 from drydock.report.html import render_html
-from drydock.report.model import NodeReport, PodReport, RehearsalReport, StepReport, WarningReport
+from drydock.report.model import ColdStartReport, NodeReport, PodReport, RehearsalReport, StepReport, WarningReport
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -70,7 +70,13 @@ def test_the_schema_refuses_what_is_no_report(
 def test_the_schema_names_exactly_the_fields(schema: dict[str, Any]) -> None:
     properties = schema["properties"]
     assert set(properties) == {each.name for each in fields(RehearsalReport)} | {"dollars_per_month"}
-    parts = {"steps": StepReport, "pods": PodReport, "nodes": NodeReport, "warnings": WarningReport}
+    parts = {
+        "steps": StepReport,
+        "pods": PodReport,
+        "nodes": NodeReport,
+        "warnings": WarningReport,
+        "cold_starts": ColdStartReport,
+    }
     for name, part in parts.items():
         items = properties[name]["items"]
         assert set(items["properties"]) == set(items["required"]) == {each.name for each in fields(part)}

@@ -186,6 +186,12 @@ def test_cost_by_pool_adds_up(several_pools: RehearsalReport) -> None:
     assert shares == sorted(shares, reverse=True)
 
 
+def test_cold_starts_are_on_the_page(several_pools: RehearsalReport, one_gpu: RehearsalReport) -> None:
+    text = Page(render_html(several_pools)).text
+    assert "registry.example.com/team/engine:1.2.3 180 s size not known 900 s 1080 s and more" in text
+    assert "From nothing to an answer" not in render_html(one_gpu)
+
+
 def test_a_report_of_nothing_is_a_page(empty: RehearsalReport) -> None:
     assert "No pod was created" in Page(render_html(empty)).text
 

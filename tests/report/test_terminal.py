@@ -126,6 +126,14 @@ def test_warnings_assumptions_and_limits_are_there(several_pools: RehearsalRepor
         assert sentence in text
 
 
+@pytest.mark.parametrize("width", [80, 160])
+def test_cold_starts_are_told_with_what_is_not_known(several_pools: RehearsalReport, width: int) -> None:
+    text = " ".join(printed(several_pools, width).split())
+    assert "From nothing to an answer on EC2, at most" in text
+    for told in ("registry.example.com/team/engine:1.2.3", "size not known", "1080 s and more", "15050 s"):
+        assert told in text
+
+
 def test_what_is_to_be_done_stands_near_the_verdict(not_ready: RehearsalReport) -> None:
     text = printed(not_ready, 80)
     order = [text.index(each) for each in ("Pods", "Nodes", "cannot show", "Warnings", "Not ready", "NOT READY")]

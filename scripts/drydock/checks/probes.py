@@ -5,6 +5,7 @@ from typing import Any
 
 from drydock.checks.scheduling.pods import PodUse, container_requests, is_extended
 from drydock.checks.subject import Subject
+from drydock.cold_start import cold_start, seconds_allowed
 from drydock.findings import Finding
 
 STARTUP = "startup-probe"
@@ -13,10 +14,6 @@ PAIN = 2
 
 _LEAST_SECONDS = 300
 """Loading weights and compiling takes an engine on an accelerator minutes; less than this is certainly too little."""
-NODE_SECONDS = 180
-"""From nothing to a node that pulls: EC2's launch, boot and joining the cluster (an assumption on the safe side)."""
-PULL_BYTES_PER_SECOND = 125 * 1024**2
-"""Pulling and unpacking on a gp3 volume at its default 125 MiB/s of throughput."""
 
 
 def check(subject: Subject) -> Iterator[Finding]:
@@ -26,15 +23,6 @@ def check(subject: Subject) -> Iterator[Finding]:
             if not pod.is_daemon and any(is_extended(name) for name in container_requests(container)):
                 yield from _startup(subject, pod, container)
                 yield from _deadline(subject, pod, container)
-
-
-def seconds_allowed(container: Mapping[str, Any]) -> int | None:
-    """Seconds until the first probe that can kill the container does; None when none can."""
-    probe = container.get("startupProbe") or container.get("livenessProbe")
-    if not probe:
-        return None
-    period, threshold = int(probe.get("periodSeconds") or 10), int(probe.get("failureThreshold") or 3)
-    return int(probe.get("initialDelaySeconds") or 0) + period * threshold
 
 
 def _startup(subject: Subject, pod: PodUse, container: Mapping[str, Any]) -> Iterator[Finding]:
@@ -55,23 +43,17 @@ def _startup(subject: Subject, pod: PodUse, container: Mapping[str, Any]) -> Ite
 
 def _deadline(subject: Subject, pod: PodUse, container: Mapping[str, Any]) -> Iterator[Finding]:
     """A Deployment that is declared failed before its pods can be ready, which `helm --wait` and Argo CD believe."""
-    from drydock.checks.images import load_image_facts
-    from drydock.instance_types.quantity import GIB
-
-    probe = container.get("startupProbe")
-    if pod.manifest.kind != "Deployment" or not probe:
+    if pod.manifest.kind != "Deployment" or not container.get("startupProbe"):
         return
-    facts = load_image_facts().of(str(container.get("image", "")))
-    pull = round(facts.unpacked * GIB / PULL_BYTES_PER_SECOND) if facts else 0
-    needed = (seconds_allowed(container) or 0) + pull + NODE_SECONDS
+    start = cold_start(container)
     allowed = int((pod.manifest.content.get("spec") or {}).get("progressDeadlineSeconds") or 600)
-    if allowed < needed:
+    if allowed < start.seconds:
         yield subject.finding(
             DEADLINE,
             pod.manifest,
-            f"The Deployment counts as failed after {allowed} s, but a new node (about {NODE_SECONDS} s), the "
-            f"image (about {pull} s) and the startup probe ({seconds_allowed(container)} s) may take {needed} s.",
-            f"Set progressDeadlineSeconds to {needed} or more.",
+            f"The Deployment counts as failed after {allowed} s, but a new node (about {start.node} s), the "
+            f"image (about {start.pull or 0} s) and the startup probe ({start.startup} s) may take {start.seconds} s.",
+            f"Set progressDeadlineSeconds to {start.seconds} or more.",
             path="spec.progressDeadlineSeconds",
             pain=12,
         )

@@ -5,9 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from drydock.checks.images import load_image_facts
-from drydock.checks.probes import NODE_SECONDS, PULL_BYTES_PER_SECOND, seconds_allowed
-from drydock.instance_types.quantity import GIB
+from drydock.cold_start import cold_start
 
 if TYPE_CHECKING:
     from drydock.checks.scheduling.pods import PodUse
@@ -74,12 +72,10 @@ def start_seconds(pod: "PodUse | None", container: str, weights_bytes: float) ->
     """
     specs = () if pod is None else (each for each in pod.spec.get("containers") or () if each["name"] == container)
     found: Mapping[str, Any] = next(iter(specs), {})
-    image = load_image_facts().of(str(found.get("image", _IMAGE)))
-    pull = image.unpacked * GIB / PULL_BYTES_PER_SECOND if image else 0.0
-    allowed = seconds_allowed(found) if found else None
-    load = float(allowed) if allowed else weights_bytes / _THROUGHPUT + _COMPILE_SECONDS
-    told = f"{NODE_SECONDS} s for the node, {pull:.0f} s for the image, {load:.0f} s for weights and compilation"
-    return NODE_SECONDS + pull + load, f"{told}, the longest that the startup probe allows"
+    start = cold_start(found or {"image": _IMAGE})
+    load = start.startup or round(weights_bytes / _THROUGHPUT + _COMPILE_SECONDS)
+    told = f"{start.node} s for the node, {start.pull or 0} s for the image, {load} s for weights and compilation"
+    return start.node + (start.pull or 0) + load, f"{told}, the longest that the startup probe allows"
 
 
 def _horizontal(spec: Mapping[str, Any]) -> Scaler:

@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from drydock.checks.scheduling.pods import pod_requests
+from drydock.checks.scheduling.pods import container_requests, pod_requests
+from drydock.cold_start import cold_start
 from drydock.instance_types.quantity import GIB, add, amounts
 from drydock.rehearsal.aws.prices import Offerings
 from drydock.rehearsal.fleet import CAPACITY_TYPE, INSTANCE_TYPE, ZONE
@@ -14,7 +15,7 @@ from drydock.rehearsal.observe import PodTimes, Scene
 from drydock.rehearsal.owners import workload_of
 from drydock.rehearsal.troubles import actionable_warnings
 from drydock.rehearsal.verdict import NUDGE, Obstacle, Verdict
-from drydock.report.model import NodeReport, PodReport, RehearsalReport, StepReport, WarningReport
+from drydock.report.model import ColdStartReport, NodeReport, PodReport, RehearsalReport, StepReport, WarningReport
 
 _POOL = "karpenter.sh/nodepool"
 _ARCHITECTURE = "kubernetes.io/arch"
@@ -68,6 +69,7 @@ def build_report(scene: Scene, verdict: Verdict, circumstances: Circumstances) -
         assumptions=(*circumstances.assumptions, *_more_assumptions(nodes, circumstances.assumptions_with)),
         limits=tuple(circumstances.limits),
         install_began_seconds=_since(circumstances.install_began, circumstances.started),
+        cold_starts=_cold_starts(scene),
     )
 
 
@@ -122,6 +124,27 @@ def _pod(scene: Scene, pod: Mapping[str, Any], obstacle: Obstacle | None, start:
         reason=_reason(pod, obstacle, phase),
         exclusions=dict(obstacle.exclusions) if obstacle else {},
     )
+
+
+def _cold_starts(scene: Scene) -> tuple[ColdStartReport, ...]:
+    """Of every workload that has containers with accelerators, that of the container which takes longest."""
+    found: dict[tuple[str, str], ColdStartReport] = {}
+    for pod in scene.of("Pod"):
+        place = (pod["metadata"]["namespace"], workload_of(scene, pod))
+        for container in pod["spec"]["containers"]:
+            start = cold_start(container)
+            slowest = place not in found or start.seconds > found[place].seconds
+            if slowest and _accelerators(container_requests(container)):
+                found[place] = ColdStartReport(
+                    workload=place[1],
+                    namespace=place[0],
+                    image=container["image"],
+                    node_seconds=start.node,
+                    pull_seconds=start.pull,
+                    startup_seconds=start.startup,
+                    seconds=start.seconds,
+                )
+    return tuple(sorted(found.values(), key=lambda each: (-each.seconds, each.namespace, each.workload)))
 
 
 def _phase(pod: Mapping[str, Any], obstacle: Obstacle | None) -> str:

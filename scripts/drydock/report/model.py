@@ -85,6 +85,28 @@ class WarningReport:
 
 
 @dataclass(frozen=True)
+class ColdStartReport:
+    """What the first pod of a workload with an accelerator waits for on EC2, where no node is there: estimates.
+
+    Attributes:
+        workload, namespace: as of its pods.
+        image: of the container that has the accelerator.
+        node_seconds: until a node is there.
+        pull_seconds: until the image is pulled; None for an image whose size is not known.
+        startup_seconds: the longest that its probes allow it to load; None where none can end it.
+        seconds: of those that are known, together.
+    """
+
+    workload: str
+    namespace: str
+    image: str
+    node_seconds: int
+    pull_seconds: int | None
+    startup_seconds: int | None
+    seconds: int
+
+
+@dataclass(frozen=True)
 class RehearsalReport:
     """Everything a rehearsal found.
 
@@ -101,6 +123,7 @@ class RehearsalReport:
         limits: what this rehearsal cannot show.
         install_began_seconds: since the command, when the install began, from which the seconds of pods count;
             None when it never did.
+        cold_starts: see their class.
     """
 
     environment: str
@@ -119,6 +142,7 @@ class RehearsalReport:
     limits: tuple[str, ...]
     version: int = REPORT_VERSION
     install_began_seconds: float | None = None
+    cold_starts: tuple[ColdStartReport, ...] = ()
 
     @property
     def dollars_per_month(self) -> float:
@@ -151,6 +175,7 @@ class RehearsalReport:
                 "warnings": tuple(WarningReport(**each) for each in data["warnings"]),
                 "assumptions": tuple(data["assumptions"]),
                 "limits": tuple(data["limits"]),
+                "cold_starts": tuple(ColdStartReport(**each) for each in data.get("cold_starts", ())),
             }
         )
 

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from dataclasses import dataclass
 
-from drydock.report.model import HOURS_PER_MONTH, NodeReport, PodReport, RehearsalReport
+from drydock.report.model import HOURS_PER_MONTH, ColdStartReport, NodeReport, PodReport, RehearsalReport
 
 
 @dataclass(frozen=True)
@@ -126,6 +126,18 @@ def monthly(dollars_per_hour: float) -> str:
 def seconds_text(seconds: float | None) -> str:
     """A time such as `63.2 s`; empty for what has not happened."""
     return "" if seconds is None else f"{seconds:.1f} s"
+
+
+def cold_start_parts(start: ColdStartReport) -> tuple[str, str, str, str]:
+    """Node, pull, startup probe, and all together, in whole seconds; what is not known is told as such."""
+    pull = "size not known" if start.pull_seconds is None else f"{start.pull_seconds} s"
+    startup = "none" if start.startup_seconds is None else f"{start.startup_seconds} s"
+    together = (
+        f"{start.seconds} s"
+        if None not in (start.pull_seconds, start.startup_seconds)
+        else f"{start.seconds} s and more"
+    )
+    return f"{start.node_seconds} s", pull, startup, together
 
 
 def counted(count: int, noun: str) -> str:

@@ -9,11 +9,12 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from drydock.report.model import NodeReport, PodReport, RehearsalReport, WarningReport
+from drydock.report.model import ColdStartReport, NodeReport, PodReport, RehearsalReport, WarningReport
 from drydock.report.summary import (
     Blocked,
     accelerators_text,
     blocked_pods,
+    cold_start_parts,
     cost_text,
     counted,
     hourly,
@@ -47,6 +48,9 @@ def print_report(report: RehearsalReport, console: Console | None = None) -> Non
         _heading(console, "Nodes")
         _print_fitting(console, _nodes_in_lines(nodes), _nodes_stacked(nodes))
         console.print(_text(f"  Total: {cost_text(report)}", "bold"))
+    if report.cold_starts:
+        _heading(console, "From nothing to an answer on EC2, at most")
+        _print_fitting(console, _cold_starts_in_lines(report.cold_starts), _cold_starts_stacked(report.cold_starts))
     _print_list(console, "What the figures assume", report.assumptions)
     _print_list(console, "What a rehearsal cannot show", report.limits)
     if report.warnings:
@@ -139,6 +143,25 @@ def _nodes_stacked(nodes: Iterable[NodeReport]) -> Table:
         bought = f"{node.instance_type}, {node.capacity_type}, {hourly(node.dollars_per_hour)}"
         used = "\n".join([*_accelerators_used(node), *_used(node)])
         table.add_row(_stack([node.name, f"{node.pool}, {node.zone}", bought]), _text(used))
+    return table
+
+
+def _cold_starts_in_lines(starts: Iterable[ColdStartReport]) -> Table:
+    table = _table("workload", "image")
+    for header in ("node", "pull", "startup probe", "together"):
+        table.add_column(header, justify="right", no_wrap=True)
+    for each in starts:
+        table.add_row(_text(each.workload), _text(each.image), *cold_start_parts(each))
+    return table
+
+
+def _cold_starts_stacked(starts: Iterable[ColdStartReport]) -> Table:
+    table = _table()
+    table.add_column("workload\n  image\n  node, pull, startup probe", overflow="fold")
+    table.add_column("together", justify="right", no_wrap=True)
+    for each in starts:
+        *parts, together = cold_start_parts(each)
+        table.add_row(_stack([each.workload, each.image, ", ".join(parts)]), together)
     return table
 
 

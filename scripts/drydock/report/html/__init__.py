@@ -25,6 +25,7 @@ def render_html(report: RehearsalReport) -> str:
     )
     filters = {
         "accelerators": summary.accelerators_text,
+        "cold_start": summary.cold_start_parts,
         "hourly": summary.hourly,
         "monthly": summary.monthly,
         "seconds": summary.seconds_text,
