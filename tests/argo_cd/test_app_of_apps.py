@@ -230,6 +230,16 @@ def test_an_upstream_chart_takes_the_place_of_our_controller(
     assert not controller
 
 
+def test_upstream_charts_bring_the_versions_that_the_suite_is_tested_with(drydock_project: Project) -> None:
+    def upstream(chart: str) -> Any:
+        example = yaml.safe_load((ROOT / "charts" / "app-of-apps" / "examples" / f"{chart}.yaml").read_text())
+        return example["argoCd"]["applications"][chart]["upstream"]
+
+    pinned = Toolchain.load(drydock_project)
+    assert upstream("karpenter-nodepools")["version"] == pinned.tools["karpenter"].version
+    assert upstream("argo")["values"]["images"]["tag"] == pinned.crds["argo"].version
+
+
 def test_a_values_file_that_is_not_in_the_repository_is_told(
     drydock_project: Project, charts: AssembledCharts, drydock_tool: Callable[[str], Path], brought: Brought
 ) -> None:
