@@ -26,10 +26,7 @@ def small_release(
     reservations: Sequence[CapacityReservation] = (),
 ) -> Release:
     """A release of the objects, seeded; its chart lies in the folder."""
-    chart = folder / UMBRELLA
-    (chart / "templates").mkdir(parents=True)
-    (chart / "Chart.yaml").write_text(yaml.safe_dump({"apiVersion": "v2", "name": UMBRELLA, "version": "0.0.1"}))
-    (chart / "templates" / "objects.yaml").write_text(to_yaml(objects))
+    write_chart(folder, objects)
     release = Release(cluster, helm, AssembledCharts(folder, "small"))
     name = folder.name.replace("_", "-")
     environment = Environment(
@@ -37,6 +34,14 @@ def small_release(
     )
     release.seed(environment)
     return release
+
+
+def write_chart(folder: Path, objects: Sequence[Content]) -> None:
+    """Write the chart of the objects, anew if it is there."""
+    chart = folder / UMBRELLA
+    (chart / "templates").mkdir(parents=True, exist_ok=True)
+    (chart / "Chart.yaml").write_text(yaml.safe_dump({"apiVersion": "v2", "name": UMBRELLA, "version": "0.0.1"}))
+    (chart / "templates" / "objects.yaml").write_text(to_yaml(objects))
 
 
 def to_yaml(objects: Sequence[Content]) -> str:

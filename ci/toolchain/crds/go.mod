@@ -3,9 +3,7 @@ module drydock/toolchain/crds
 go 1.26.3
 
 require (
-	github.com/argoproj/argo-workflows/v3 v3.7.14
 	github.com/kedacore/keda/v2 v2.20.2
 	github.com/prometheus-operator/prometheus-operator v0.85.0
-	github.com/ray-project/kuberay/ray-operator v1.6.0
 	sigs.k8s.io/lws v0.8.0
 )

@@ -23,6 +23,7 @@ from drydock.rehearsal.release import DEFAULT_TIMEOUT
 )
 @click.option("--ignore-findings", is_flag=True, help="Install although validation found errors, to see what happens.")
 @click.option("--keep", is_flag=True, help="Leave the cluster up, for kubectl; `drydock down` removes it.")
+@click.option("--serve-models", is_flag=True, help="Run drydock-vllm in the models' pods, so that they answer.")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port of the API server; 0 takes a free one.")
 @click.option("--helm", type=click.Choice(["3", "4"]), default="4", show_default=True, help="Major version of Helm.")
 @click.option(
@@ -47,6 +48,7 @@ def command(
     output: Path | None,
     ignore_findings: bool,
     keep: bool,
+    serve_models: bool,
     port: int,
     helm: str,
     spot_price_share: float,
@@ -103,6 +105,7 @@ def command(
             timeout=timeout,
             started=started,
             port=port,
+            serve_models=serve_models,
         )
     written = write_report(rehearsed.report, output or rehearsed.folder.path)
     if form == "json":

@@ -16,6 +16,7 @@ _REFUSED = 400
 _CALL_SECONDS = 30
 _APPLY = "application/apply-patch+yaml"
 _MERGE = "application/merge-patch+json"
+_STRATEGIC = "application/strategic-merge-patch+json"
 
 
 class ApiError(ClusterError):
@@ -108,13 +109,29 @@ class Api:
         query = {"fieldManager": FIELD_MANAGER, "force": "true"}
         self._call("PATCH", path, body=content, query=query, content_type=_APPLY)
 
-    def merge(self, path: str, change: Mapping[str, Any]) -> None:
-        """Merge a change into the object at a path; nothing happens when it is gone."""
-        self._unless_gone("PATCH", path, change, _MERGE)
+    def merge(self, path: str, change: Mapping[str, Any], *, strategic: bool = False) -> None:
+        """Merge a change into the object at a path; nothing happens when it is gone.
+
+        A strategic merge keeps entries of lists that the change does not name, such as conditions.
+        """
+        self._unless_gone("PATCH", path, change, _STRATEGIC if strategic else _MERGE)
+
+    def request(self, path: str, content: Mapping[str, Any]) -> Any:
+        """What a path answers that makes something on request, such as a token."""
+        return json.loads(self._call("POST", path, body=content).data)
 
     def delete(self, path: str) -> None:
         """Delete the object at a path; nothing happens when it is gone."""
         self._unless_gone("DELETE", path, None, "application/json")
+
+    def forget(self, path: str, uid: str) -> None:
+        """Delete the object of that uid at a path without any grace; nothing happens when it is gone."""
+        options = {"gracePeriodSeconds": 0, "preconditions": {"uid": uid}}
+        try:
+            self._unless_gone("DELETE", path, options, "application/json")
+        except ApiError as error:
+            if error.status != CONFLICT:  # another object has its name by now
+                raise
 
     def watch(self, path: str, *, seconds: int = 3600) -> Iterator[tuple[str, Any]]:
         """What is there (`ADDED`), a `BOOKMARK` once all that is told, then every change, until `seconds` are over.

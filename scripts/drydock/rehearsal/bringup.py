@@ -4,10 +4,10 @@ import queue
 import socket
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,11 @@ from drydock.rehearsal.children import Child, Children, describe_end, last_lines
 from drydock.rehearsal.crd_objects import create_crds, read_crds
 from drydock.rehearsal.credentials import Credentials, create_credentials, write_kubeconfigs
 from drydock.rehearsal.events import ApiReady, KarpenterStarted, Outlet, StepDone
-from drydock.rehearsal.kwok import kwok
+from drydock.rehearsal.kubelet.addresses import Addresses
+from drydock.rehearsal.kubelet.agent import Kubelet
+from drydock.rehearsal.kubelet.images import Program, pattern
+from drydock.rehearsal.kubelet.tunnel import serve_tunnel, write_configuration
+from drydock.rehearsal.kwok import kwok, write_stages
 from drydock.rehearsal.nodes import NodeStandIn
 from drydock.rehearsal.runs import Order, RunFolder
 from drydock.rehearsal.volumes import provision_volumes, remove_volumes
@@ -53,19 +57,21 @@ class BringUp:
     order: Order
     children: Children
     outlet: Outlet
-    _accounts: "queue.SimpleQueue[Account]" = field(default_factory=queue.SimpleQueue)
+    _accounts: "queue.SimpleQueue[tuple[Account, Sequence[Program]]]" = field(default_factory=queue.SimpleQueue)
     _starting: Child | None = None
+    _addresses: Addresses = field(default_factory=Addresses)
+    _kwok: Child | None = None
 
-    def seed(self, account: Account) -> None:
-        """Ask for an account to be there; Karpenter starts with the first."""
-        self._accounts.put(account)
+    def seed(self, account: Account, programs: Sequence[Program]) -> None:
+        """Ask for an account to be there, and programs to run in place of images; Karpenter starts with the first."""
+        self._accounts.put((account, programs))
 
     def may_end(self, child: Child) -> bool:
         """Whether the end of a program is dealt with here (an API server that found its port taken)."""
         return child is self._starting and _PORT_TAKEN in last_lines(child.log)
 
     def run(self) -> None:
-        """Start everything, then serve accounts for ever.
+        """Start everything, then serve accounts for ever: Karpenter starts anew with each that holds more.
 
         Raises:
             ClusterError: something does not start.
@@ -78,8 +84,22 @@ class BringUp:
         self._start_beside(api, credentials)
         version = str(api.get("/version")["gitVersion"])
         self.outlet.tell(ApiReady(server, version))
-        aws, account = first.result()
-        self._serve_accounts(api, credentials, server, version, aws, account)
+        aws, account, programs = first.result()
+        kubelet = Kubelet(api, self.children, server, self.folder.cluster, self._addresses)
+        self._run_pods(kubelet, credentials, programs)
+        self._start_nodes(api, credentials, aws)
+        launch = karpenter.Launch(self.children, self._tools, credentials, account, server, aws)
+        while True:
+            running = self._start_karpenter(api, launch)
+            while True:
+                wanted, programs = self._accounts.get()
+                self._run_pods(kubelet, credentials, programs)
+                account = aws.add(wanted, _minor(version))
+                if account != launch.account:
+                    break
+                self.outlet.tell(KarpenterStarted(running.process.pid))
+            launch = replace(launch, account=account)
+            running.end()
 
     @contextmanager
     def _step(self, name: str) -> Iterator[None]:
@@ -87,7 +107,7 @@ class BringUp:
         yield
         self.outlet.tell(StepDone(name, started, time.monotonic() - began))
 
-    def _first_account(self) -> "tuple[AwsStandIn, Account]":
+    def _first_account(self) -> "tuple[AwsStandIn, Account, Sequence[Program]]":
         """The stand-in for AWS, holding the first account that the command sends."""
         with self._step("stand-in for AWS"):
             from drydock.rehearsal.aws.actions import Market
@@ -95,9 +115,9 @@ class BringUp:
 
             aws = AwsStandIn(Market(Path(self.order.cache), self.order.spot_price_share))
         version = _minor(process.run([self._tools["kube-apiserver"], "--version"]).stdout.split()[-1])
-        wanted = self._accounts.get()
+        wanted, programs = self._accounts.get()
         with self._step("seeding of AWS"):
-            return aws, aws.add(wanted, version)
+            return aws, aws.add(wanted, version), programs
 
     @property
     def _tools(self) -> dict[str, Path]:
@@ -107,10 +127,13 @@ class BringUp:
         with self._step("etcd and API server"):
             self.children.start("etcd", control_plane.etcd(self._tools))
             credentials = create_credentials(self.folder.credentials)
+            egress = self.folder.cluster / "egress.json"
+            serve_tunnel(self._addresses.behind)
+            write_configuration(egress)
             for _ in range(_PORT_ATTEMPTS):
                 port = self.order.port or _free_port()
                 server = f"https://127.0.0.1:{port}"
-                command = control_plane.api_server(self._tools, credentials, port)
+                command = control_plane.api_server(self._tools, credentials, port, egress)
                 self._starting = self.children.start("kube-apiserver", command)
                 if self._await_ready(Api(credentials.access(server)), self._starting):
                     self._starting = None
@@ -147,27 +170,27 @@ class BringUp:
             scheduler = control_plane.scheduler(self._tools, credentials, self.folder.cluster)
             self.children.start("kube-controller-manager", control_plane.controller_manager(self._tools, credentials))
             self.children.start("kube-scheduler", scheduler)
-            self.children.start("kwok", kwok(self._tools, credentials))
             create_crds(api, read_crds(Path(file) for file in self.order.crds))
             in_background(provision_volumes, api)
             in_background(remove_volumes, api)
 
-    def _serve_accounts(
-        self, api: Api, credentials: Credentials, server: str, version: str, aws: "AwsStandIn", account: Account
-    ) -> None:
-        """Run Karpenter with the first account, and again with each that holds more."""
-        self._start_nodes(api, credentials, aws)
-        while True:
-            launch = karpenter.Launch(self.children, self._tools, credentials, account, server, aws)
-            with self._step("Karpenter's prices"):
-                prices.ensure_prices(api, launch, Path(self.order.cache))
-            with self._step("start of Karpenter"):
-                running = launch.start(self._line_teller())
-            self.outlet.tell(KarpenterStarted(running.process.pid))
-            while (merged := aws.add(self._accounts.get(), _minor(version))) == account:
-                self.outlet.tell(KarpenterStarted(running.process.pid))
-            account = merged
-            running.end()
+    def _run_pods(self, kubelet: Kubelet, credentials: Credentials, programs: Sequence[Program]) -> None:
+        """Have the kubelet run pods with these programs too, and KWOK keep all others."""
+        if not kubelet.allow(programs) and self._kwok:
+            return
+        if self._kwok:
+            self._kwok.end()
+        stages = self.folder.cluster / "stages.yaml"
+        write_stages(stages, [pattern([each.image]) for each in kubelet.programs])
+        self._kwok = self.children.start("kwok", kwok(self._tools, credentials, stages))
+
+    def _start_karpenter(self, api: Api, launch: karpenter.Launch) -> Child:
+        with self._step("Karpenter's prices"):
+            prices.ensure_prices(api, launch, Path(self.order.cache))
+        with self._step("start of Karpenter"):
+            running = launch.start(self._line_teller())
+        self.outlet.tell(KarpenterStarted(running.process.pid))
+        return running
 
     def _start_nodes(self, api: Api, credentials: Credentials, aws: "AwsStandIn") -> None:
         def reserved(counts: Counter[str]) -> None:

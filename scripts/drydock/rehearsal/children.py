@@ -6,6 +6,7 @@ import re
 import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO
@@ -78,12 +79,14 @@ class Child:
         process: its handle.
         log: file with all that it wrote.
         expected_end: set before it is ended on purpose.
+        on_end: called, from another thread, when it has ended, if its end is another's business than the supervisor's.
     """
 
     name: str
     process: subprocess.Popen[bytes]
     log: Path
     expected_end: bool = False
+    on_end: "Callable[[Child], None] | None" = None
 
     def end(self) -> None:
         """Kill it and wait until it is gone; what it kept is thrown away with the cluster."""
@@ -126,15 +129,33 @@ class Children:
             ClusterError: it could not be started, or the supervisor is ending.
         """
         log = self.logs / f"{name}.log"
-        with self._lock:
-            if self._closed:
-                raise ClusterError("the rehearsal cluster is being removed")
-            child = Child(name, self._spawn(command, log, env, piped=on_line is not None), log)
-            created = psutil.Process(child.process.pid).create_time()
-            self._running.append(child)
-            self._records.append(ProcessRecord(name, child.process.pid, created))
-            write_records(self.record, [own_record("supervisor"), *self._records])
+        whole = {**os.environ, **(env or {})}
+        with self._adding():
+            child = Child(name, _spawn(command, log, self.folder, whole, piped=on_line is not None), log)
+            self._add(child)
         threading.Thread(target=self._watch, args=(child, on_line), daemon=True).start()
+        return child
+
+    def start_apart(
+        self,
+        name: str,
+        command: Sequence[str | Path],
+        *,
+        env: Mapping[str, str],
+        folder: Path,
+        on_end: Callable[[Child], None],
+    ) -> Child:
+        """Start a program that gets nothing of this process's environment, and whose end is the caller's business.
+
+        Raises:
+            ClusterError: it could not be started, or the supervisor is ending.
+        """
+        log = self.logs / f"{name}.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with self._adding():
+            child = Child(name, _spawn(command, log, folder, env, piped=False), log, on_end=on_end)
+            self._add(child)
+        threading.Thread(target=self._watch, args=(child, None), daemon=True).start()
         return child
 
     def end_all(self) -> None:
@@ -147,28 +168,48 @@ class Children:
             for child in self._running:
                 child.process.wait()
 
-    def _spawn(
-        self, command: Sequence[str | Path], log: Path, env: Mapping[str, str] | None, *, piped: bool
-    ) -> subprocess.Popen[bytes]:
-        with log.open("ab") as output:
-            try:
-                return subprocess.Popen(
-                    [str(part) for part in command],
-                    cwd=self.folder,
-                    env={**os.environ, **(env or {})},
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.PIPE if piped else output,
-                    stderr=subprocess.STDOUT,
-                )
-            except OSError as error:
-                raise ClusterError(f"cannot start {command[0]}: {error.strerror}") from error
+    @contextmanager
+    def _adding(self) -> Iterator[None]:
+        with self._lock:
+            if self._closed:
+                raise ClusterError("the rehearsal cluster is being removed")
+            yield
+
+    def _add(self, child: Child) -> None:
+        """Record it; what ended by itself is forgotten."""
+        created = psutil.Process(child.process.pid).create_time()
+        self._running = [each for each in self._running if each.process.returncode is None]
+        alive = {each.process.pid for each in self._running}
+        self._records = [each for each in self._records if each.pid in alive]
+        self._running.append(child)
+        self._records.append(ProcessRecord(child.name, child.process.pid, created))
+        write_records(self.record, [own_record("supervisor"), *self._records])
 
     def _watch(self, child: Child, on_line: Callable[[str], None] | None) -> None:
         if on_line and child.process.stdout:
             _copy_lines(child.process.stdout, child.log, on_line)
         child.process.wait()
-        if not child.expected_end:
+        if child.on_end:
+            child.on_end(child)
+        elif not child.expected_end:
             self.on_exit(child)
+
+
+def _spawn(
+    command: Sequence[str | Path], log: Path, folder: Path, env: Mapping[str, str], *, piped: bool
+) -> subprocess.Popen[bytes]:
+    with log.open("ab") as output:
+        try:
+            return subprocess.Popen(
+                [str(part) for part in command],
+                cwd=folder,
+                env=dict(env),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE if piped else output,
+                stderr=subprocess.STDOUT,
+            )
+        except OSError as error:
+            raise ClusterError(f"cannot start {command[0]}: {error.strerror}") from error
 
 
 def _copy_lines(source: IO[bytes], log: Path, on_line: Callable[[str], None]) -> None:

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Self, TypeVar
 
@@ -30,6 +30,7 @@ from drydock.rehearsal.events import (
     read_event,
 )
 from drydock.rehearsal.helm import Helm
+from drydock.rehearsal.kubelet.images import Program
 
 TOOLS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok", "karpenter")
 _NEEDED_BYTES = 1 << 30
@@ -53,6 +54,8 @@ class RehearsalCluster:
         cache: folder that rehearsals share.
         spot_price_share: spot price as a share of on-demand.
         port: of the API server; 0 takes a free one.
+        build: gives paths of more programs of the toolchain by their names, for pods that this machine can run;
+            without it KWOK keeps those too.
     """
 
     def __init__(
@@ -64,8 +67,10 @@ class RehearsalCluster:
         cache: Path,
         spot_price_share: float,
         port: int = 0,
+        build: Callable[[Sequence[str]], Mapping[str, Path]] | None = None,
     ) -> None:
         self.folder = folder
+        self.build = build
         self.spot_price_share = spot_price_share
         self._karpenter = tools["karpenter"]
         self._cache = cache
@@ -144,9 +149,15 @@ class RehearsalCluster:
         self._await(Kept)
         self._kept = True
 
-    def seed(self, account: Account) -> None:
-        """Have AWS hold what an environment expects, besides what it holds already; Karpenter (re)starts with it."""
-        self._send({"do": "seed", "account": account.to_json()})
+    def seed(self, account: Account, programs: Sequence[Program] = ()) -> None:
+        """Have AWS hold what an environment expects, besides what it holds already; Karpenter (re)starts with it.
+
+        Args:
+            account: what it expects.
+            programs: to run in place of images, besides those that do already.
+        """
+        told = [each.to_json() for each in programs]
+        self._send({"do": "seed", "account": account.to_json(), "programs": told})
 
     def await_api(self) -> Api:
         """Access to the API server, once objects can be created.

@@ -49,8 +49,11 @@ def etcd(tools: Mapping[str, Path]) -> list[str | Path]:
     ]
 
 
-def api_server(tools: Mapping[str, Path], credentials: Credentials, port: int) -> list[str | Path]:
-    """The API server on a loopback port, with RBAC and the admission plugins that EKS turns on."""
+def api_server(tools: Mapping[str, Path], credentials: Credentials, port: int, egress: Path) -> list[str | Path]:
+    """The API server on a loopback port, with RBAC and the admission plugins that EKS turns on.
+
+    `egress` is the file that tells how it reaches pods (`kubelet.tunnel`).
+    """
     return [
         tools["kube-apiserver"],
         f"--etcd-servers={_ETCD_CLIENT}",
@@ -63,6 +66,7 @@ def api_server(tools: Mapping[str, Path], credentials: Credentials, port: int) -
         f"--service-account-key-file={credentials.service_account_key}",
         f"--service-account-signing-key-file={credentials.service_account_key}",
         f"--service-cluster-ip-range={SERVICE_ADDRESSES}",
+        f"--egress-selector-config-file={egress}",
         "--authorization-mode=Node,RBAC",
         "--anonymous-auth=false",
         f"--enable-admission-plugins={','.join(EKS_ADMISSION_PLUGINS)}",

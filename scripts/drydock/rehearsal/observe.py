@@ -26,6 +26,10 @@ COLLECTIONS = {
     "NodeClaim": collection("karpenter.sh/v1", "nodeclaims"),
     "EC2NodeClass": collection("karpenter.k8s.aws/v1", "ec2nodeclasses"),
 }
+RAY = {
+    "RayCluster": collection("ray.io/v1", "rayclusters"),
+    "RayService": collection("ray.io/v1", "rayservices"),
+}
 WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet", "Job")
 
 
@@ -50,7 +54,7 @@ class Scene:
             it is not known of one.
     """
 
-    objects: dict[str, dict[str, Any]] = field(default_factory=lambda: {kind: {} for kind in COLLECTIONS})
+    objects: dict[str, dict[str, Any]] = field(default_factory=lambda: {kind: {} for kind in {**COLLECTIONS, **RAY}})
     times: dict[str, PodTimes] = field(default_factory=dict)
     changed: float = 0.0
     pools_settled: float | None = 0.0
@@ -93,8 +97,14 @@ class Observer:
         self.scene = Scene()
         self._api = api
         self._seen: queue.SimpleQueue[tuple[str, str, Mapping[str, Any], float]] = queue.SimpleQueue()
-        for kind, path in COLLECTIONS.items():
-            in_background(self._watch, kind, path)
+        self._watched: set[str] = set()
+        self.watch(COLLECTIONS)
+
+    def watch(self, collections: Mapping[str, str]) -> None:
+        """Watch these too, paths by kind, unless they are watched already."""
+        for kind in collections.keys() - self._watched:
+            self._watched.add(kind)
+            in_background(self._follow, kind, collections[kind])
 
     def look(self, seconds: float) -> None:
         """Wait up to `seconds` for a change, then take note of all there are."""
@@ -105,6 +115,6 @@ class Observer:
         except queue.Empty:
             return
 
-    def _watch(self, kind: str, path: str) -> None:
+    def _follow(self, kind: str, path: str) -> None:
         for change, content in follow(self._api, path):
             self._seen.put((kind, change, content, time.time()))

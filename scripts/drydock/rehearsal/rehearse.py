@@ -7,7 +7,7 @@ from pathlib import Path
 
 from drydock.charts import assemble_charts
 from drydock.environments import Environment
-from drydock.progress import Progress
+from drydock.progress import PlainProgress, Progress
 from drydock.project import Project
 from drydock.rehearsal.aws.prices import DEFAULT_SPOT_PRICE_SHARE
 from drydock.rehearsal.cluster import RehearsalCluster
@@ -17,6 +17,7 @@ from drydock.rehearsal.results import Circumstances, build_report
 from drydock.rehearsal.runs import RunFolder, end_leftovers, new_run_folder
 from drydock.rehearsal.steps import StepClock
 from drydock.report.model import RehearsalReport
+from drydock.toolchain import ensure
 
 _DATA = Path(__file__).resolve().parents[1] / "data" / "crds"
 
@@ -67,8 +68,13 @@ def suite_cluster(
     crds: Iterable[Path] | None = None,
     spot_price_share: float = DEFAULT_SPOT_PRICE_SHARE,
     port: int = 0,
+    progress: Progress | None = None,
 ) -> RehearsalCluster:
-    """A cluster of a suite, not started yet; with `suite_crds` unless other files are given."""
+    """A cluster of a suite, not started yet; with `suite_crds` unless other files are given.
+
+    `progress` shows the building of controllers that an environment brings and this machine has not built before.
+    """
+    shown = progress or PlainProgress()
     return RehearsalCluster(
         folder,
         tools,
@@ -76,6 +82,7 @@ def suite_cluster(
         cache=project.cache_dir / "rehearsal",
         spot_price_share=spot_price_share,
         port=port,
+        build=lambda names: ensure(project, names, shown),
     )
 
 
@@ -92,6 +99,7 @@ def rehearse(
     timeout: float = DEFAULT_TIMEOUT,
     started: float | None = None,
     port: int = 0,
+    serve_models: bool = False,
 ) -> Rehearsed:
     """Install an environment on a cluster of its own, watch what becomes of it, and report.
 
@@ -107,6 +115,7 @@ def rehearse(
         timeout: seconds to wait for a verdict after the install.
         started: when the command was given, as Unix time; now when absent.
         port: of the API server; 0 takes a free one.
+        serve_models: run the simulator of vLLM in the models' pods, so that they answer.
 
     Raises:
         ClusterError: the cluster or the install failed.
@@ -115,8 +124,10 @@ def rehearse(
     clock = StepClock(progress, started or time.time())
     end_leftovers(project)
     folder = folder or new_run_folder(project, environment.name)
-    with suite_cluster(project, tools, folder, spot_price_share=spot_price_share, port=port) as cluster:
-        release = Release(cluster, tools[helm], assemble_charts(project))
+    with suite_cluster(
+        project, tools, folder, spot_price_share=spot_price_share, port=port, progress=progress
+    ) as cluster:
+        release = Release(cluster, tools[helm], assemble_charts(project), serve_models=serve_models)
         with clock.step("Render the environment"):
             release.seed(environment)
         with clock.step("Start the control plane"):

@@ -1,22 +1,25 @@
 """Installs an environment on a rehearsal cluster and finds out what becomes of it."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from drydock.charts import AssembledCharts
 from drydock.environments import Environment
 from drydock.errors import ClusterError
+from drydock.manifests import Manifest
 from drydock.progress import Step
 from drydock.rehearsal.api import Api
 from drydock.rehearsal.aws.account import Account, expected_account
 from drydock.rehearsal.cluster import RehearsalCluster
 from drydock.rehearsal.helm import Helm
+from drydock.rehearsal.kubelet.images import Program, find_runnable, programs
 from drydock.rehearsal.nudge import Nudge
 from drydock.rehearsal.objects import full_name
-from drydock.rehearsal.observe import COLLECTIONS, WORKLOADS, Observer, Scene
+from drydock.rehearsal.observe import COLLECTIONS, RAY, WORKLOADS, Observer, Scene
 from drydock.rehearsal.prerequisites import Prerequisites, create_prerequisites, find_prerequisites
+from drydock.rehearsal.ray import OPERATOR as RAY_OPERATOR
 from drydock.rehearsal.verdict import Expected, Verdict, judge, pending_pods
 from drydock.render import RenderedEnvironment, render
 
@@ -53,6 +56,7 @@ class Wanted:
     account: Account
     prerequisites: Prerequisites
     auto_mode: bool
+    programs: tuple[Program, ...]
 
 
 class Release:
@@ -62,12 +66,16 @@ class Release:
         cluster: started; it need not be ready.
         helm: path of Helm 3 or 4.
         charts: holds the umbrella.
+        serve_models: whether models' pods run the simulator of vLLM.
     """
 
-    def __init__(self, cluster: RehearsalCluster, helm: Path, charts: AssembledCharts) -> None:
+    def __init__(
+        self, cluster: RehearsalCluster, helm: Path, charts: AssembledCharts, *, serve_models: bool = False
+    ) -> None:
         self._cluster = cluster
         self._program = helm
         self._charts = charts
+        self._serve_models = serve_models
         self._observer: Observer | None = None
         self._expected: Expected | None = None
         self._wanted: Wanted | None = None
@@ -115,8 +123,9 @@ class Release:
             account=expected_account(rendered.environment, rendered.manifests),
             prerequisites=find_prerequisites(rendered.environment, rendered.manifests),
             auto_mode=auto_mode,
+            programs=self._programs(rendered.manifests),
         )
-        self._cluster.seed(self._wanted.account)
+        self._cluster.seed(self._wanted.account, self._wanted.programs)
 
     def install(self) -> None:
         """Make what the seeded environment takes for granted, then `helm install` it.
@@ -195,6 +204,10 @@ class Release:
             verdict = self._judge(expected)
         return verdict
 
+    def _programs(self, manifests: Sequence[Manifest]) -> tuple[Program, ...]:
+        build = self._cluster.build
+        return programs(find_runnable(manifests, models=self._serve_models), build) if build else ()
+
     def _judge(self, expected: Expected) -> Verdict:
         return judge(self.scene, expected, self._cluster.decisions(), self._cluster.skipped_pools())
 
@@ -215,7 +228,9 @@ class Release:
         create_prerequisites(api, self.prerequisites)
         self.install_began = self.install_began or time.time()
         change(self._cluster.helm(self._program))
-        self._expected = Expected(_generations(api), time.time())
+        ray = any(program.image == RAY_OPERATOR for program in self._seeded.programs)
+        self._watching().watch(RAY if ray else {})
+        self._expected = Expected(_generations(api), time.time(), ray)
 
 
 def is_auto_mode(rendered: RenderedEnvironment) -> bool:

@@ -3,7 +3,7 @@
 It is tied to the command that started it by its standard input. When that closes without a word, by Ctrl-C or because
 the command was killed, it ends every program and removes the cluster. After `keep` it lives on until `drydock down`.
 
-Lines on standard input: `{"do": "seed", "account": ...}`, `{"do": "keep"}`, `{"do": "stop"}`.
+Lines on standard input: `{"do": "seed", "account": ..., "programs": [...]}`, `{"do": "keep"}`, `{"do": "stop"}`.
 Lines on standard output: events, see `drydock.rehearsal.events`.
 """
 
@@ -22,6 +22,7 @@ from drydock.rehearsal import events
 from drydock.rehearsal.aws.account import Account
 from drydock.rehearsal.bringup import BringUp
 from drydock.rehearsal.children import Child, Children, describe_end, own_record, write_records
+from drydock.rehearsal.kubelet.images import Program
 from drydock.rehearsal.runs import Order, RunFolder
 
 _OPEN_FILES = 8192
@@ -60,7 +61,8 @@ class Supervisor:
         for line in sys.stdin:
             message = events.read_message(line)
             if message["do"] == "seed":
-                self._bring_up.seed(Account.from_json(message["account"]))
+                programs = [Program.from_json(each) for each in message["programs"]]
+                self._bring_up.seed(Account.from_json(message["account"]), programs)
             elif message["do"] == "keep":
                 self._keep()
             else:
@@ -115,7 +117,9 @@ def _raise_open_files() -> None:
 def main() -> None:
     """Supervise the cluster of the folder named on the command line, then end without waiting for any thread."""
     _raise_open_files()
-    Supervisor(RunFolder(Path(sys.argv[1]))).run()
+    folder = RunFolder(Path(sys.argv[1]).resolve())
+    os.chdir(folder.cluster)  # its programs' sockets have relative names there
+    Supervisor(folder).run()
     os._exit(0)
 
 

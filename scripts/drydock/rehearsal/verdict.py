@@ -7,15 +7,18 @@ from typing import Any
 
 from drydock.rehearsal.events import Decided, PoolSkipped
 from drydock.rehearsal.exclusions import read_exclusions
+from drydock.rehearsal.kubelet.container import BACK_OFF
 from drydock.rehearsal.nodes import PLUGGED
 from drydock.rehearsal.objects import condition, full_name, is_true
 from drydock.rehearsal.observe import WORKLOADS, Scene
 from drydock.rehearsal.pools import since
+from drydock.rehearsal.ray import unfinished_ray
 
 SETTLE_SECONDS = 0.3
 REFUSED_SECONDS = 3.0
 """How long a controller may fail to make a pod before that counts: its service account may be made a moment later."""
 NUDGE = "drydock-nudge"
+_RESTARTS = 5
 _NO_PROVISIONER = "kubernetes.io/no-provisioner"
 
 
@@ -45,10 +48,12 @@ class Expected:
     Attributes:
         generations: the generation that each workload must have been seen in, by `Kind/namespace/name`.
         since: when it was over, as Unix time.
+        ray: whether Ray's operator is among it, and runs.
     """
 
     generations: Mapping[str, int]
     since: float
+    ray: bool = False
 
 
 @dataclass(frozen=True)
@@ -89,6 +94,7 @@ def judge(scene: Scene, expected: Expected, decisions: Sequence[Decided], skippe
         *_without_pool(scene, expected),
         *_refused(scene, expected),
         *_failed_jobs(scene),
+        *_crashing(scene),
         *_unplugged(scene),
         *_unbound(scene, expected),
         *_stuck_daemons(scene),
@@ -124,6 +130,8 @@ def _waiting(scene: Scene, expected: Expected) -> Iterator[str]:
         if not is_true(claim, "Initialized"):
             yield f"NodeClaim/{full_name(claim)}"
     yield from _missing_static_nodes(scene)
+    if expected.ray:
+        yield from unfinished_ray(scene)
 
 
 def _missing_static_nodes(scene: Scene) -> Iterator[str]:
@@ -217,6 +225,16 @@ def _failed_jobs(scene: Scene) -> Iterator[Obstacle]:
         failed = condition(job, "Failed")
         if failed.get("status") == "True":
             yield Obstacle(f"Job/{full_name(job)}", "", str(failed.get("message")), unschedulable=False)
+
+
+def _crashing(scene: Scene) -> Iterator[Obstacle]:
+    """Pods whose program, which runs here, ends again and again."""
+    for pod in scene.of("Pod"):
+        for each in pod["status"].get("containerStatuses") or ():
+            waiting = (each.get("state") or {}).get("waiting") or {}
+            if waiting.get("reason") == BACK_OFF and each["restartCount"] >= _RESTARTS:
+                reason = f"container {each['name']}: {waiting.get('message')}"
+                yield Obstacle(f"Pod/{full_name(pod)}", full_name(pod), reason, unschedulable=False)
 
 
 def _unplugged(scene: Scene) -> Iterator[Obstacle]:

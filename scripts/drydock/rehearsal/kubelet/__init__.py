@@ -1,0 +1,1 @@
+"""A small kubelet: pods whose images this machine can run become processes of this user (docs/rehearsal.md)."""

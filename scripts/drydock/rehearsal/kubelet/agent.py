@@ -1,0 +1,77 @@
+"""The kubelet itself: finds the pods that this machine can run, and runs them."""
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from drydock.rehearsal.api import Api, collection
+from drydock.rehearsal.children import Children
+from drydock.rehearsal.kubelet.addresses import Addresses
+from drydock.rehearsal.kubelet.images import Program, program_for
+from drydock.rehearsal.kubelet.pod import Machine, Pod
+from drydock.rehearsal.watching import follow, in_background
+
+PODS = collection("v1", "pods")
+_FINISHED = ("Succeeded", "Failed")
+
+
+@dataclass
+class Kubelet:
+    """Runs the pods of all nodes of a cluster whose images are among its programs.
+
+    Args:
+        api: of the cluster, as its administrator.
+        children: starts processes.
+        server: address of the API server.
+        folder: for the pods' files.
+        addresses: of its pods.
+    """
+
+    api: Api
+    children: Children
+    server: str
+    folder: Path
+    addresses: Addresses
+    programs: tuple[Program, ...] = ()
+    _pods: dict[str, Pod] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def allow(self, programs: Sequence[Program]) -> bool:
+        """Run these too; False when all were known. Its watch begins with the first."""
+        new = [each for each in programs if each.image not in {known.image for known in self.programs}]
+        if new and not self.programs:
+            in_background(self._follow)
+        self.programs = (*self.programs, *new)
+        return bool(new)
+
+    def _follow(self) -> None:
+        for kind, pod in follow(self.api, PODS):
+            running = self._pods.get(pod["metadata"]["uid"])
+            if running and kind == "DELETED":
+                running.gone()
+            elif running:
+                running.see(pod)
+            elif kind != "DELETED" and self._is_ours(pod):
+                self._take(pod)
+
+    def _is_ours(self, pod: Mapping[str, Any]) -> bool:
+        images = (each["image"] for each in pod["spec"]["containers"])
+        bound = pod["spec"].get("nodeName") and pod["status"].get("phase") not in _FINISHED
+        return bool(bound) and any(program_for(image, self.programs) for image in images)
+
+    def _take(self, pod: Mapping[str, Any]) -> None:
+        address = self.addresses.take()
+        if address is None:
+            return
+        machine = Machine(self.api, self.children, self.server, self.folder, self.programs)
+        with self._lock:
+            self._pods[pod["metadata"]["uid"]] = made = Pod(machine, address, pod, self._over)
+        made.start()
+        made.see(pod)
+
+    def _over(self, pod: Pod) -> None:
+        with self._lock:
+            self._pods.pop(str(pod.content["metadata"]["uid"]), None)
+        self.addresses.give_back(pod.address)

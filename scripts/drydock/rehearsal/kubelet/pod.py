@@ -1,0 +1,218 @@
+"""One pod that runs: its volumes, its containers, and what the API is told of them."""
+
+import os
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from drydock.rehearsal.api import Api, ApiError, collection
+from drydock.rehearsal.children import Child, Children
+from drydock.rehearsal.kubelet.addresses import Address
+from drydock.rehearsal.kubelet.container import Container
+from drydock.rehearsal.kubelet.images import Program, program_for
+from drydock.rehearsal.kubelet.probes import Probe
+from drydock.rehearsal.kubelet.references import References, environment, expand
+from drydock.rehearsal.kubelet.status import status
+from drydock.rehearsal.kubelet.volumes import Mounts, VolumeMaker, write_kubeconfig
+from drydock.rehearsal.watching import in_background
+
+REACHABLE = "rehearsal.drydock.dev/reachable-at"
+"""Annotation of a pod that runs: `NAME=HOST:PORT` on this machine for each of its named ports."""
+_GRACE_SECONDS = 30
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What pods share.
+
+    Attributes:
+        api: of the cluster, as its administrator.
+        children: starts processes.
+        server: address of the API server.
+        folder: for the pods' files.
+        programs: in place of images.
+    """
+
+    api: Api
+    children: Children
+    server: str
+    folder: Path
+    programs: Sequence[Program]
+
+
+@dataclass
+class Pod:
+    """Runs one pod from its binding to its deletion.
+
+    Args:
+        machine: what pods share.
+        address: the pod's own.
+        content: as it is now.
+        on_over: called when nothing of it is left.
+    """
+
+    machine: Machine
+    address: Address
+    content: Mapping[str, Any]
+    on_over: Callable[["Pod"], None]
+    _containers: dict[str, Container] = field(default_factory=dict)
+    _changed: threading.Event = field(default_factory=threading.Event)
+    _grace: float | None = None
+    _began: float = field(default_factory=time.time)
+
+    def start(self) -> None:
+        """Start its containers; everything else happens in the background."""
+        for spec in self.content["spec"]["containers"]:
+            program = program_for(spec["image"], self.machine.programs)
+            if program and _stands_for(program, spec):
+                policy = self.content["spec"].get("restartPolicy", "Always")
+                made = Container(spec, policy, self._starter(program), self._probe, self._changed.set)
+                self._containers[spec["name"]] = made
+        self._changed.set()
+        in_background(self._live)
+
+    def see(self, content: Mapping[str, Any]) -> None:
+        """Take note of a change, of the deletion above all."""
+        self.content = content
+        if "deletionTimestamp" in content["metadata"] and self._grace is None:
+            self._grace = float(content["metadata"].get("deletionGracePeriodSeconds", _GRACE_SECONDS))
+            self._changed.set()
+
+    def gone(self) -> None:
+        """End at once: the API has forgotten it."""
+        self._grace = 0.0
+        self._changed.set()
+
+    @property
+    def path(self) -> str:
+        """In the API."""
+        metadata = self.content["metadata"]
+        return f"{collection('v1', 'pods', metadata['namespace'])}/{metadata['name']}"
+
+    @property
+    def _folder(self) -> Path:
+        return self.machine.folder / "pods" / str(self.content["metadata"]["uid"])
+
+    def _live(self) -> None:
+        try:
+            self.machine.api.merge(self.path, {"metadata": {"annotations": {REACHABLE: self._reachable()}}})
+            for container in self._containers.values():
+                in_background(container.run)
+            self._tell_until_deleted()
+            self._end()
+        except ApiError as error:
+            if error.status:  # else the cluster is ending
+                print(f"{self.path}: {error.message}", file=sys.stderr, flush=True)
+        finally:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self.on_over(self)
+
+    def _tell_until_deleted(self) -> None:
+        told: Mapping[str, Any] = {}
+        while self._grace is None:
+            self._changed.wait()
+            self._changed.clear()
+            states = {name: each.state for name, each in self._containers.items()}
+            current = status(self.content, self.address.pod, states, self._began)
+            if current != told:
+                told = current
+                self.machine.api.merge(f"{self.path}/status", {"status": current}, strategic=True)
+
+    def _end(self) -> None:
+        grace = self._grace or 0.0
+        enders = [threading.Thread(target=each.end, args=(grace,), daemon=True) for each in self._containers.values()]
+        for ender in enders:
+            ender.start()
+        for ender in enders:
+            ender.join()
+        self.machine.api.forget(self.path, self.content["metadata"]["uid"])
+
+    def _reachable(self) -> str:
+        ports = (port for each in self._containers.values() for port in each.spec.get("ports") or ())
+        named = (port for port in ports if port.get("name"))
+        return ",".join(f"{p['name']}={self.address.host}:{self.address.port(p['containerPort'])}" for p in named)
+
+    def _probe(self, spec: Mapping[str, Any], name: str) -> Probe | None:
+        if not spec.get(name):
+            return None
+        return Probe(spec[name], _ports(spec), self.address, self._folder)
+
+    def _starter(self, program: Program) -> Callable[[Mapping[str, Any], Callable[[Child], None]], Child]:
+        def start(spec: Mapping[str, Any], on_end: Callable[[Child], None]) -> Child:
+            references = References(self.machine.api, self.content, self.address)
+            maker = VolumeMaker(self._folder, self.machine.folder / "claims", references)
+            maker.make()
+            mounts = maker.mounts(spec)
+            variables = self._variables(program, spec, references, mounts)
+            metadata = self.content["metadata"]
+            name = f"pods/{metadata['namespace']}_{metadata['name']}_{spec['name']}"
+            arguments = self._arguments(program, spec, variables, mounts)
+            return self.machine.children.start_apart(
+                name, [*program.command, *arguments], env=variables, folder=self._folder, on_end=on_end
+            )
+
+        return start
+
+    def _variables(
+        self, program: Program, spec: Mapping[str, Any], references: References, mounts: Mounts
+    ) -> dict[str, str]:
+        given = environment(spec, references)
+        temporary = mounts.find("/tmp") or self._folder / "tmp"  # noqa: S108 (the container's)
+        temporary.mkdir(parents=True, exist_ok=True)
+        _, _, address = self.machine.server.partition("://")
+        host, _, port = address.rpartition(":")
+        variables = {
+            "PATH": os.environ.get("PATH", os.defpath),
+            "HOME": str(self._folder),
+            "TMPDIR": str(temporary),
+            "HOSTNAME": self.content["metadata"]["name"],
+            "KUBERNETES_SERVICE_HOST": host,
+            "KUBERNETES_SERVICE_PORT": port,
+            **{name: mounts.translate(self.address.listening(value)) for name, value in given.items()},
+            **{name: self._filled(value, spec) for name, value in program.environment.items()},
+        }
+        kubeconfig = self._folder / "kubeconfig"
+        if write_kubeconfig(kubeconfig, self.machine.server, mounts, self.content["metadata"]["namespace"]):
+            variables["KUBECONFIG"] = str(kubeconfig)
+        return variables
+
+    def _arguments(
+        self, program: Program, spec: Mapping[str, Any], variables: Mapping[str, str], mounts: Mounts
+    ) -> list[str]:
+        own = [*(spec.get("command") or ())[len(program.entrypoint) :], *(spec.get("args") or ())]
+        given = [*program.defaults, *own]
+        rendered = [mounts.translate(self.address.listening(expand(each, variables))) for each in given]
+        return [*rendered, *(self._filled(each, spec) for each in program.arguments)]
+
+    def _filled(self, text: str, spec: Mapping[str, Any]) -> str:
+        """`{address}`, `{namespace}`, `{port NAME}` and `{node LABEL}` of data/runnable-images.yaml."""
+        before, found, rest = text.partition("{")
+        if not found:
+            return text
+        word, _, after = rest.partition("}")
+        kind, _, name = word.partition(" ")
+        if kind == "address":
+            value = self.address.host
+        elif kind == "namespace":
+            value = str(self.content["metadata"]["namespace"])
+        elif kind == "port":
+            value = str(self.address.port(_ports(spec)[name]))
+        else:
+            node = self.machine.api.get(f"{collection('v1', 'nodes')}/{self.content['spec']['nodeName']}")
+            value = node["metadata"]["labels"].get(name, "")
+        return before + value + after
+
+
+def _ports(spec: Mapping[str, Any]) -> dict[str, int]:
+    return {port["name"]: port["containerPort"] for port in spec.get("ports") or () if port.get("name")}
+
+
+def _stands_for(program: Program, spec: Mapping[str, Any]) -> bool:
+    """Whether a container runs its image's program, and not another one that is in there too."""
+    command = tuple(spec.get("command") or program.entrypoint)
+    return command[: len(program.entrypoint)] == program.entrypoint
