@@ -2,6 +2,7 @@
 
 import json
 import stat
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from drydock.deploy.deployments import Deployment, keep
 from drydock.deploy.eks.account import AwsError
 from drydock.deploy.eks.leftovers import expired_clusters, find_leftovers
 from drydock.deploy.eks.target import EksTarget
+from drydock.deploy.eks.terraform import TerraformError
 from drydock.errors import UsageError
 from drydock.progress import SilentProgress
 from drydock.project import Project
@@ -96,6 +98,42 @@ def test_cost_is_told_then_the_cluster_is_made_and_expired_removes_it_with_its_l
     assert expired_clusters(REGION, datetime.now(UTC)) == (), find_leftovers(NAME, REGION)
     assert not folder.exists()
     assert "testing" not in json.dumps([told, listed.stdout, listed.stderr, removed.stdout, removed.stderr])
+
+
+def test_a_team_shares_the_state_in_a_bucket_and_whoever_finds_the_tags_removes_the_cluster(
+    tmp_path: Path, drydock: Drydock
+) -> None:
+    bucket, progress = "team-states", SilentProgress()
+    s3 = boto3.client("s3", region_name=REGION)
+    s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
+    shared = replace(deployment(), settings={**deployment().settings, "backend_bucket": bucket})
+    told: list[str] = []
+    EksTarget(Project(ROOT, tmp_path / "one"), shared, told.append).create(progress)
+    state = f"drydock/{NAME}.tfstate"
+    assert [each["Key"] for each in s3.list_objects_v2(Bucket=bucket)["Contents"]] == [state]
+    assert not list((tmp_path / "one").rglob(f"{NAME}*/terraform/*.tfstate")), "the state has one place"
+
+    another = EksTarget(Project(ROOT, tmp_path / "two"), shared, told.append)
+    another.create(progress)
+    assert len(told) == 1, "the second plan would change something"
+
+    s3.put_object(Bucket=bucket, Key=f"{state}.tflock", Body=json.dumps({"ID": "1", "Who": "a colleague"}).encode())
+    with pytest.raises(TerraformError, match="Error acquiring the state lock") as locked:
+        another.create(progress)
+    assert "Somebody else deploys this cluster" in str(locked.value)
+    s3.delete_object(Bucket=bucket, Key=f"{state}.tflock")
+
+    env = {"DRYDOCK_CACHE": str(tmp_path / "three")}
+    expired = ("destroy", "--expired", "--account-id", ACCOUNT, "--region", REGION, "--yes")
+    blind = drydock(*expired, env=env)
+    assert blind.returncode == 1
+    assert "its Terraform state is not" in blind.stderr
+    assert "Give --backend-bucket" in blind.stderr
+    removed = drydock(*expired, "--backend-bucket", bucket, env=env)
+    assert removed.returncode == 0, removed.stderr
+    assert f"removed: {NAME}" in removed.stdout
+    assert boto3.client("eks", region_name=REGION).list_clusters()["clusters"] == []
+    assert expired_clusters(REGION, datetime.now(UTC)) == (), find_leftovers(NAME, REGION)
 
 
 def test_another_account_and_expired_credentials_stop_at_once(project: Project, fail: Fail) -> None:

@@ -1,6 +1,7 @@
 """`drydock deploy --kubeconfig` on a control plane of this machine: install, upgrade, rollback, destroy."""
 
 import stat
+import uuid
 from pathlib import Path
 
 import yaml
@@ -8,6 +9,7 @@ import yaml
 from drydock.deploy.deployments import list_deployments
 from drydock.environments import load_environment
 from drydock.project import Project
+from drydock.rehearsal.api import Api
 from drydock.rehearsal.cluster import RehearsalCluster
 from drydock.rehearsal.prerequisites import create_prerequisites
 from drydock.rehearsal.release import Release
@@ -16,6 +18,13 @@ from ..conftest import Drydock
 
 NODE_CLAIMS = "/apis/karpenter.sh/v1/nodeclaims"
 RELEASES = "/api/v1/namespaces/genai/secrets"
+DEPLOYMENTS = "/apis/apps/v1/namespaces/genai/deployments"
+
+
+def history(api: Api) -> list[tuple[str, str]]:
+    """(revision, status) of the release."""
+    secrets = [each["metadata"] for each in api.get(RELEASES)["items"] if each["type"] == "helm.sh/release.v1"]
+    return sorted((each["labels"]["version"], each["labels"]["status"]) for each in secrets)
 
 
 def test_install_upgrade_rollback_and_destroy_on_a_cluster_that_exists(
@@ -27,7 +36,7 @@ def test_install_upgrade_rollback_and_destroy_on_a_cluster_that_exists(
 ) -> None:
     rehearsal_release.seed(load_environment(drydock_project, "dev"))
     api = rehearsal_cluster.await_api()
-    name = "test-existing"
+    name = f"test-{uuid.uuid4().hex[:8]}"
     deploy = ("deploy", "dev", "--kubeconfig", rehearsal_cluster.kubeconfig, "--name", name)
 
     early = drydock(*deploy)
@@ -63,12 +72,13 @@ def test_install_upgrade_rollback_and_destroy_on_a_cluster_that_exists(
     assert second.returncode == 1
     assert "It was rolled back" in second.stderr
     assert "FailedScheduling" in second.stderr
-    history = [
-        (each["metadata"]["labels"]["version"], each["metadata"]["labels"]["status"])
-        for each in api.get(RELEASES)["items"]
-        if each["type"] == "helm.sh/release.v1"
-    ]
-    assert sorted(history) == [("1", "superseded"), ("2", "failed"), ("3", "deployed")]
+    assert history(api) == [("1", "superseded"), ("2", "failed"), ("3", "deployed")]
+
+    patient = drydock(*deploy, "--set", "vllm.models.llama-3-8b.startup.nodeSeconds=901", "--timeout", "240")
+    assert patient.returncode == 0, patient.stderr
+    assert history(api)[-2:] == [("3", "superseded"), ("4", "deployed")]
+    deadline = api.get(f"{DEPLOYMENTS}/genai-vllm-llama-3-8b")["spec"]["progressDeadlineSeconds"]
+    assert deadline % 10 == 1, "901 s for the node, and the rest in tens"
 
     taken = drydock("deploy", "airgap", "--kubeconfig", rehearsal_cluster.kubeconfig, "--name", name)
     assert taken.returncode == 2
@@ -77,7 +87,7 @@ def test_install_upgrade_rollback_and_destroy_on_a_cluster_that_exists(
     gone = drydock("destroy", name, "--timeout", "240")
     assert gone.returncode == 0, gone.stderr
     assert api.get(NODE_CLAIMS)["items"] == []
-    assert [each for each in api.get(RELEASES)["items"] if each["type"] == "helm.sh/release.v1"] == []
+    assert history(api) == []
     assert not folder.exists()
 
 

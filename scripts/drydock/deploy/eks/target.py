@@ -1,7 +1,7 @@
 """An EKS cluster in an account of your own: Terraform, then Karpenter."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,13 @@ from drydock.deploy.eks.leftovers import (
 )
 from drydock.deploy.eks.terraform import Backend, Terraform, find_terraform
 from drydock.deploy.target import Reached
-from drydock.environments import load_environment
+from drydock.environments import Environment, load_environment
 from drydock.errors import ClusterError
 from drydock.progress import Progress
 from drydock.project import Project
 
 _KARPENTER_CHART = "oci://public.ecr.aws/karpenter/karpenter"
+_SPOT_ROLE = "aws_iam_service_linked_role.spot[0]"
 
 
 @dataclass(frozen=True)
@@ -66,9 +67,9 @@ class EksTarget:
         outputs = terraform.outputs()
         kubeconfig = self._folder / "kubeconfig"
         write_kubeconfig(kubeconfig, outputs)
-        return Reached(kubeconfig, self._values(outputs), cost)
+        return Reached(kubeconfig, values=self._values(outputs), note=cost)
 
-    def prepare(self, reached: Reached, progress: Progress) -> None:
+    def prepare(self, reached: Reached, environment: Environment, progress: Progress) -> None:
         """See Target: Karpenter from its own chart, at the pinned version; its CRDs are ours."""
         if self._variables().get("auto_mode"):
             return
@@ -80,6 +81,10 @@ class EksTarget:
         helm = Helm(ensure(self.project, ["helm4"], progress)["helm4"], reached.kubeconfig, self._folder)
         version = Toolchain.load(self.project).tools["karpenter"].version
         helm.run(self._karpenter(version), progress, f"Karpenter {version}")
+
+    def give_up(self, progress: Progress) -> bool:
+        """See Target: Terraform goes on from there."""
+        return False
 
     def destroy(self, progress: Progress) -> None:
         """See Target: what Karpenter and others made goes first, then Terraform's; then it looks again."""
@@ -113,10 +118,12 @@ class EksTarget:
         settings = self.deployment.settings
         bucket = settings.get("backend_bucket", "")
         region = settings.get("backend_region") or self._region
-        made = Terraform(find_terraform(), self._folder / "terraform", self._variables())
+        terraform = Terraform(find_terraform(), self._folder / "terraform", {})
         backend = Backend(bucket, f"drydock/{self.deployment.name}.tfstate", region)
-        made.init(self.project.root / "ci" / "eks", backend, progress)
-        return made
+        terraform.init(self.project.root / "ci" / "eks", backend, progress)
+        # The account has one such role: once made it stays this deployment's, or a second plan would remove it.
+        makes_spot_role = _SPOT_ROLE in terraform.managed() or not has_spot_role(self._region)
+        return replace(terraform, variables={"make_spot_role": makes_spot_role, **self._variables()})
 
     def _variables(self) -> dict[str, Any]:
         own = load_environment(self.project, self.deployment.environment).eks
@@ -129,15 +136,7 @@ class EksTarget:
             "expires_at": self.deployment.expires,
             "namespace": self.deployment.namespace,
         }
-        return {"make_spot_role": self._makes_spot_role(), **own, **fixed}
-
-    def _makes_spot_role(self) -> bool:
-        """Once made it stays this deployment's: a second plan must not remove it."""
-        mark = self._folder / "spot-role"
-        if not mark.exists():
-            mark.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            mark.write_text("" if has_spot_role(self._region) else "made")
-        return mark.read_text() == "made"
+        return {**own, **fixed}
 
     def _values(self, outputs: Mapping[str, Any]) -> dict[str, Any]:
         tags = {CLUSTER_TAG: self.deployment.name, EXPIRES_TAG: self.deployment.expires}

@@ -91,7 +91,6 @@ class Terraform:
             override.unlink(missing_ok=True)
         else:
             override.write_text(_STATE_IN_FOLDER)
-        (self.folder / "drydock.auto.tfvars.json").write_text(json.dumps(self.variables, indent=2))
         with progress.step("Terraform: provider and state") as step:
             self._run(["init", "-reconfigure", *backend.arguments()], "init", step)
 
@@ -101,6 +100,7 @@ class Terraform:
         Raises:
             TerraformError: AWS refused, or the variables are wrong.
         """
+        (self.folder / "drydock.auto.tfvars.json").write_text(json.dumps(self.variables, indent=2))
         handle, name = tempfile.mkstemp(dir=self.folder, suffix=".tfplan")
         os.close(handle)
         file = Path(name)
