@@ -51,6 +51,7 @@ class Environment:
         secrets: keys by name of the Secrets that lie in the namespace before the install.
         objectives: what `drydock loadtest` must find, by name.
         eks: variables of ci/eks, for `drydock deploy --target eks`.
+        kind: what `drydock deploy --target kind` does differently.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Environment:
     secrets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     objectives: Mapping[str, Any] = field(default_factory=dict)
     eks: Mapping[str, Any] = field(default_factory=dict)
+    kind: Mapping[str, Any] = field(default_factory=dict)
 
     def stacked(self, files: Sequence[Path], set_values: Sequence[str]) -> "Environment":
         """The environment with more values files and `--set` values on top.
@@ -115,6 +117,7 @@ def load_environment(project: Project, name: str) -> Environment:
         namespace=content.get("namespace", "genai"),
         objectives=content.get("objectives", {}),
         eks=content.get("eks", {}),
+        kind=content.get("kind", {}),
         secrets={secret: tuple(keys) for secret, keys in content.get("secrets", {}).items()},
         capacity_reservations=tuple(
             CapacityReservation(
@@ -146,6 +149,10 @@ def _read(project: Project, file: Path) -> Any:
     for wrong in Draft202012Validator(load_yaml(schema_text)).iter_errors(content):
         where = ".".join(str(part) for part in wrong.absolute_path) or "(top level)"
         raise UsageError(f"{file}: {where}: {wrong.message}", remedy="See docs/environments.md for the keys.")
+    if "objectives" in content:
+        from drydock.loadtest.objectives import objectives
+
+        objectives(content["objectives"], f"{file}: objectives")
     known_good.parent.mkdir(parents=True, exist_ok=True)
     known_good.touch()
     return content

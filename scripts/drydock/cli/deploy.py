@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from drydock.cli.options import EnvironmentName, one_environment, stack_options
-from drydock.deploy.deployments import Deployment, keep, list_deployments, now, rfc3339
+from drydock.deploy.deployments import Deployment, forget, keep, list_deployments, now, rfc3339
 from drydock.deploy.targets import TARGETS
 from drydock.errors import UsageError
 
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from drydock.project import Project
 
 _HOURS = {"h": 1, "d": 24}
+_SETTINGS = {
+    "kind": ("node_image", "base_image"),
+    "eks": ("account_id", "region", "owner", "backend_bucket", "backend_region"),
+}
 
 
 @click.command("deploy")
@@ -34,9 +38,13 @@ _HOURS = {"h": 1, "d": 24}
 @click.option("--account-id", help="EKS: the account to make it in; must be that of the credentials.")
 @click.option("--region", default="us-west-2", show_default=True, help="EKS: the AWS Region.")
 @click.option("--owner", default="", help="EKS: who answers for the cluster; a tag on everything.")
-@click.option("--ttl", default="8h", show_default=True, help="EKS: after this, `drydock destroy --expired` removes it.")
+@click.option(
+    "--ttl", default="8h", show_default=True, help="Of a cluster that is made: then `destroy --expired` removes it."
+)
 @click.option("--backend-bucket", default="", help="EKS: keep Terraform's state, locked, in this S3 bucket.")
 @click.option("--backend-region", default="", help="EKS: of that bucket; --region when absent.")
+@click.option("--node-image", default="", help="kind: image of the node, in place of the pinned kind's own.")
+@click.option("--base-image", default="", help="kind: image with Python on which that of the stand-ins is built.")
 @click.option("--yes", is_flag=True, help="Do not ask before something that costs money.")
 @click.option("--timeout", type=click.IntRange(1), default=1800, show_default=True, help="Seconds to become ready.")
 @click.option("--list", "show", is_flag=True, help="Only list the deployments that were made from this machine.")
@@ -59,6 +67,7 @@ def command(
     \b
     Examples:
       drydock deploy dev --kubeconfig ~/.kube/test
+      drydock deploy dev --target kind
       drydock deploy dev --target eks --account-id 123456789012 --owner me@example.com --ttl 4h
       drydock deploy --list
     """
@@ -82,7 +91,7 @@ def command(
 
 def _deploy(project: "Project", stack: "Environment", deployment: Deployment, *, timeout: int, yes: bool) -> None:
     from drydock.charts import assemble_charts
-    from drydock.deploy.install import Helm, install
+    from drydock.deploy.install import Helm, install, with_target
     from drydock.deploy.summary import summarize
     from drydock.progress import terminal_progress
     from drydock.toolchain import ensure, ensure_crds
@@ -90,13 +99,20 @@ def _deploy(project: "Project", stack: "Environment", deployment: Deployment, *,
     with terminal_progress() as progress:
         target = TARGETS[deployment.target](project, deployment, _agree(yes))
         target.check(progress)
+        first = all(each.name != deployment.name for each in list_deployments(project))
         keep(project, deployment)
-        ensure_crds(project, progress)
-        helm = ensure(project, ["helm4"], progress)["helm4"]
-        reached = target.create(progress)
-        target.prepare(reached, progress)
-        installed = Helm(helm, reached.kubeconfig, deployment.folder(project))
-        install(project, assemble_charts(project), installed, stack, reached, progress, timeout=timeout)
+        try:
+            ensure_crds(project, progress)
+            helm = ensure(project, ["helm4"], progress)["helm4"]
+            reached = target.create(progress)
+            stack = with_target(stack, reached, deployment.folder(project))
+            target.prepare(reached, stack, progress)
+            installed = Helm(helm, reached.kubeconfig, deployment.folder(project))
+            install(project, assemble_charts(project), installed, stack, reached, progress, timeout=timeout)
+        except BaseException:
+            if first and target.give_up(progress):
+                forget(project, deployment)
+            raise
         summary = summarize(project, reached, stack.namespace, progress)
     summary.print()
     click.echo(f"{deployment.name} is up; `drydock destroy {deployment.name}` removes it.", err=True)
@@ -116,13 +132,14 @@ def _agree(yes: bool) -> Any:
 
 
 def _settings(target: str, options: dict[str, str], *, yes: bool) -> dict[str, str]:
+    mine = {key: value for key, value in options.items() if key in _SETTINGS.get(target, ())}
     if target != "eks":
-        return {}
+        return mine
     if not options["account_id"]:
         raise UsageError("--target eks needs --account-id", remedy="Name the account that the cluster is made in.")
     if not yes and not sys.stdin.isatty():
         raise UsageError("nobody can be asked here whether to go on", remedy="Give --yes to agree beforehand.")
-    return {key: value for key, value in options.items() if key != "ttl"}
+    return mine
 
 
 def _expiry(ttl: str) -> str:

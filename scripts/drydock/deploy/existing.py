@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from drydock.deploy.target import Reached
+from drydock.environments import Environment
 from drydock.kube import api_client, asking
 from drydock.progress import Progress
 
@@ -26,8 +27,12 @@ class ExistingTarget:
         """See Target: it is there."""
         return Reached(self.kubeconfig)
 
-    def prepare(self, reached: Reached, progress: Progress) -> None:
+    def prepare(self, reached: Reached, environment: Environment, progress: Progress) -> None:
         """See Target: it is as its owners made it."""
+
+    def give_up(self, progress: Progress) -> bool:
+        """See Target: what was installed stays for another try."""
+        return False
 
     def destroy(self, progress: Progress) -> None:
         """See Target: it stays."""

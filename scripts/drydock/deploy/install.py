@@ -53,6 +53,13 @@ class Helm:
                 raise ClusterError(f"{what} failed: {helm_reason(done.stdout)}")
 
 
+def with_target(environment: Environment, reached: Reached, folder: Path) -> Environment:
+    """The environment as it is installed: with the target's values on top, kept in the folder."""
+    values = folder / "values.yaml"
+    values.write_text(yaml.safe_dump(dict(reached.values)))
+    return environment.stacked((*reached.files, values), ())
+
+
 def install(
     project: Project,
     charts: AssembledCharts,
@@ -72,15 +79,12 @@ def install(
         ClusterError: Secrets are missing, or something was refused or did not become ready, with what the cluster
             said about it.
     """
-    values = helm.folder / "values.yaml"
-    values.write_text(yaml.safe_dump(dict(reached.values)))
-    stacked = environment.stacked((values,), ())
-    render(helm.program, charts, stacked)
+    render(helm.program, charts, environment)
     _check_secrets(reached.kubeconfig, environment)
     upgrade_crds(reached.kubeconfig, read_crds(project), progress)
     more = ["--namespace", environment.namespace, "--create-namespace", "--rollback-on-failure"]
     limits = [f"--timeout={timeout}s", "--wait=watcher"]
-    command = ["upgrade", "--install", RELEASE, str(charts.umbrella), *stacked.helm_arguments(), *more, *limits]
+    command = ["upgrade", "--install", RELEASE, str(charts.umbrella), *environment.helm_arguments(), *more, *limits]
     began = time.time()
     try:
         helm.run(command, progress, f"Install {environment.name}")

@@ -74,7 +74,7 @@ def summarize(project: Project, reached: Reached, namespace: str, progress: Prog
         prices = load_prices(project, progress, labels.get(_REGION, ""))
         kind = labels.get(_TYPE, "")
         price = prices.hourly(kind, capacity)
-        found.append(NodeSummary(node.metadata.name, kind, labels.get(_CAPACITY, capacity), here, price))
+        found.append(NodeSummary(node.metadata.name, kind, labels.get(_CAPACITY, ""), here, price))
     ready = sum(
         each.status.phase == "Succeeded"
         or any(one.type == "Ready" and one.status == "True" for one in each.status.conditions or ())

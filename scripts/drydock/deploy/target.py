@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from drydock.environments import Environment
 from drydock.progress import Progress
 
 
@@ -14,11 +15,13 @@ class Reached:
 
     Attributes:
         kubeconfig: access to it; a file that only this user can read.
-        values: values on top of the environment's stack that only the target knows, as a tree.
+        files: Helm values files on top of the environment's stack.
+        values: values on top of those that only the target knows, as a tree.
         note: one line for people, such as what it costs.
     """
 
     kubeconfig: Path
+    files: tuple[Path, ...] = ()
     values: Mapping[str, Any] = field(default_factory=dict)
     note: str = ""
 
@@ -47,11 +50,24 @@ class Target(Protocol):
             DrydockError: it cannot be made; what was made so far is left for `destroy` or another try.
         """
 
-    def prepare(self, reached: Reached, progress: Progress) -> None:
+    def prepare(self, reached: Reached, environment: Environment, progress: Progress) -> None:
         """Install what the suite expects to find: controllers of nodes, images.
+
+        Args:
+            reached: what `create` gave.
+            environment: as it will be installed.
+            progress: shows it.
 
         Raises:
             DrydockError: something was refused.
+        """
+
+    def give_up(self, progress: Progress) -> bool:
+        """Called when a first deployment failed or was interrupted, once `create` had begun.
+
+        Returns:
+            Whether everything is removed, so that nothing has to be remembered. What costs time and money to make again
+            stays for another try.
         """
 
     def destroy(self, progress: Progress) -> None:

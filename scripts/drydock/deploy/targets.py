@@ -23,4 +23,14 @@ def _eks(project: Project, deployment: Deployment, agree: Agree) -> Target:
     return EksTarget(project, deployment, agree)
 
 
-TARGETS: Mapping[str, Callable[[Project, Deployment, Agree], Target]] = {"existing": _existing, "eks": _eks}
+def _kind(project: Project, deployment: Deployment, agree: Agree) -> Target:
+    from drydock.deploy.kind.target import KindTarget
+
+    return KindTarget(project, deployment)
+
+
+TARGETS: Mapping[str, Callable[[Project, Deployment, Agree], Target]] = {
+    "existing": _existing,
+    "kind": _kind,
+    "eks": _eks,
+}

@@ -1,0 +1,87 @@
+"""The stand-ins inside a kind cluster: `python -m drydock.deploy.kind.serve ORDER_FILE`.
+
+AWS on a loopback port, seeded with the environment's account; Karpenter's KWOK build, which takes it for AWS; and KWOK,
+which keeps the nodes that Karpenter makes. When one ends, all end, and the kubelet starts the pod again.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from drydock.rehearsal.aws.account import Account
+from drydock.rehearsal.aws.actions import Market
+from drydock.rehearsal.aws.server import AwsStandIn
+from drydock.rehearsal.karpenter import FEATURE_GATES, SYSTEM_NAMESPACE
+from drydock.rehearsal.kwok import NODE_IP, write_stages
+
+_NODES = "kwok.x-k8s.io/node=fake"
+_HEALTH_PORT = "8081"
+
+
+def main() -> int:
+    """Serve until a signal, or until one of the programs has ended; exit status 1 then."""
+    order = json.loads(Path(sys.argv[1]).read_text())
+    with tempfile.TemporaryDirectory() as folder:
+        aws = AwsStandIn(Market(Path(folder), order["spot_price_share"]))
+        aws.market.on_demand = order["on_demand"]
+        account = aws.add(Account.from_json(order["account"]), order["kubernetes"])
+        stages = Path(folder) / "stages.yaml"
+        write_stages(stages, ())
+        settings = {**os.environ, **aws.client_settings(account.region), **_settings(account)}
+        children = [subprocess.Popen(["karpenter"], env=settings), subprocess.Popen(_kwok(stages))]
+        signal.signal(signal.SIGTERM, lambda *_: _end(children))
+        os.wait()
+        _end(children)
+        for each in children:
+            each.wait()
+    return 1
+
+
+def _end(children: Sequence[subprocess.Popen[bytes]]) -> None:
+    for each in children:
+        each.terminate()
+
+
+def order_for(account: Account, on_demand: Mapping[str, float], spot_price_share: float, kubernetes: str) -> str:
+    """What `main` reads; `kubernetes` is the minor version, as 1.36."""
+    content: dict[str, Any] = {
+        "account": account.to_json(),
+        "on_demand": dict(on_demand),
+        "spot_price_share": spot_price_share,
+        "kubernetes": kubernetes,
+    }
+    return json.dumps(content, sort_keys=True)
+
+
+def _settings(account: Account) -> dict[str, str]:
+    return {
+        "CLUSTER_NAME": account.cluster_name,
+        "CLUSTER_ENDPOINT": "https://kubernetes.default.svc",
+        "SYSTEM_NAMESPACE": SYSTEM_NAMESPACE,
+        "DISABLE_LEADER_ELECTION": "true",
+        "HEALTH_PROBE_PORT": _HEALTH_PORT,
+        "FEATURE_GATES": ",".join(f"{gate}={str(on).lower()}" for gate, on in FEATURE_GATES.items()),
+    }
+
+
+def _kwok(stages: Path) -> list[str]:
+    return [
+        "kwok",
+        f"--config={stages}",
+        f"--manage-nodes-with-annotation-selector={_NODES}",
+        "--node-lease-duration-seconds=40",
+        "--cidr=10.128.0.0/16",
+        f"--node-ip={NODE_IP}",
+        "--server-address=",
+        "--v=WARN",
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
