@@ -48,6 +48,7 @@ def test_an_unknown_environment_names_the_known_ones(small_project: MakeProject)
         (f"{SMALL}stacks: []\n", "'stacks' was unexpected"),
         ("description: x\nstack: [missing.yaml]\n", "no such file: .*missing.yaml"),
         ("description: [", "not YAML"),
+        (f"{SMALL}objectives: {{ttft_p96_ms: 5}}\n", "objectives: ttft_p96_ms: unknown objective"),
         (f"{SMALL}account: {{capacityReservations: [{{id: cr-1}}]}}\n", "account.capacityReservations.0"),
     ],
 )

@@ -143,6 +143,8 @@ def test_an_environment_is_planned_on_what_its_pools_may_buy(tmp_path: Path) -> 
     assert {each["gpu"] for each in found["choices"]} == {"a10g", "l4"}
     assert found["objectives"] == {"ttft_p95_ms": 800, "itl_p99_ms": 200}
     assert all(row["max_model_len"] == 8192 for row in found["memory"])
+    (own,) = planned("dev", "--rate", "2")
+    assert own["objectives"] == {"ttft_p95_ms": 2000, "tpot_p95_ms": 50, "error_rate": 0.01}
 
 
 @pytest.mark.parametrize(
@@ -152,8 +154,9 @@ def test_an_environment_is_planned_on_what_its_pools_may_buy(tmp_path: Path) -> 
         ((), "name a model or an environment"),
         (("llama-3-8b", "--rate", "0"), "--rate must be above 0"),
         (("llama-3-8b", "--rate", "1", "--workload", "poetry"), "there is no workload 'poetry'"),
-        (("llama-3-8b", "--rate", "1", "--objective", "ttft_ms=5"), "is not known to a plan"),
-        (("llama-3-8b", "--rate", "1", "--objective", "ttft_p95_ms=soon"), "no number"),
+        (("llama-3-8b", "--rate", "1", "--objective", "ttft_p96_ms=5"), "ttft_p96_ms: unknown objective"),
+        (("llama-3-8b", "--rate", "1", "--objective", "ttft_p95_ms=soon"), "not NAME=NUMBER"),
+        (("llama-3-8b", "--rate", "1", "--objective", "completed_rps=5"), "has no completed_rps to reach"),
         (("llama-3-8b", "--instance-types", "m7i.large"), "with a GPU that the catalogue knows"),
         (("llama-3-8b", "--gpu", "v9"), "is not in the catalogue"),
         (("llama-3-8b", "--objectives", "/nowhere.yaml"), "cannot read the objectives"),

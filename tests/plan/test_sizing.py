@@ -10,7 +10,7 @@ from drydock.loadtest.presets import preset, presets
 from drydock.loadtest.records import COLUMNS, GeneratorHealth, Outcome, Records, Run
 from drydock.loadtest.results import save_run
 from drydock.loadtest.settings import Constant, Stage
-from drydock.plan.estimate import Estimate, checked_objectives, simulated
+from drydock.plan.estimate import Estimate, simulated
 from drydock.plan.measurements import read_measurements
 from drydock.plan.prices import read_tables
 from drydock.plan.sizing import Demand, Task, measured, size
@@ -90,10 +90,6 @@ def test_measured_rates_size_replicas_by_the_best_that_met_the_objectives() -> N
     none = measured(rows, Demand(CHAT, 8.0, {"ttft_p95_ms": 50.0}))
     assert none.replicas == 0
     assert none.missed
-
-
-def test_objectives_are_names_and_numbers() -> None:
-    assert checked_objectives({"itl_p99_ms": 80}, "file") == {"itl_p99_ms": 80.0}
 
 
 def test_prices_are_read_from_karpenters_go_file() -> None:

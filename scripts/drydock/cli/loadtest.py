@@ -294,7 +294,7 @@ def _table(measured: "Measures") -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from drydock.loadtest.measures import PERCENTILES
+    from drydock.loadtest.objectives import PERCENTILES
 
     console = Console(highlight=False)
     parts = ("mean", *(f"p{part}" for part in PERCENTILES))

@@ -20,12 +20,11 @@ from typing import Any
 
 import numpy as np
 
+from drydock.loadtest.objectives import PERCENTILES
 from drydock.loadtest.records import Floats, Records, Run
 
 FEWEST_CHUNKS_PER_TOKEN = 0.95
 """Below it a chunk is no token, and times between chunks are not those between tokens."""
-
-PERCENTILES = (50, 90, 95, 99)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,16 +1,22 @@
-"""What a load test must reach: an environment's `objectives`, a file of the same shape, or NAME=N."""
+"""What a load test must reach and a plan plans for: an environment's `objectives`, a file of that shape, or NAME=N.
+
+The names here are the only list of them.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from drydock.documents import load_yaml
 from drydock.errors import UsageError
-from drydock.loadtest.measures import PERCENTILES, Measures
 
+if TYPE_CHECKING:
+    from drydock.loadtest.measures import Measures
+
+PERCENTILES = (50, 90, 95, 99)
 _TIMES = ("ttft", "itl", "tpot", "e2e")
 MOST = frozenset(
     {f"{time}_{part}_ms" for time in _TIMES for part in ("mean", *(f"p{each}" for each in PERCENTILES))}
@@ -55,7 +61,7 @@ class Objectives:
     limits: Mapping[str, float] = field(default_factory=dict)
     request: Mapping[str, float] = field(default_factory=dict)
 
-    def missed(self, measures: Measures) -> tuple[Miss, ...]:
+    def missed(self, measures: "Measures") -> tuple[Miss, ...]:
         """Those that a run did not meet; what could not be measured is not met."""
         found = []
         for name, limit in self.limits.items():
@@ -66,7 +72,7 @@ class Objectives:
 
 
 def read_objectives(file: Path) -> Objectives:
-    """Read a file.
+    """Read a file of them, or one that has them under `objectives`, as an environment's.
 
     Raises:
         UsageError: it cannot be read, or holds something else; the message names the key.
@@ -75,6 +81,8 @@ def read_objectives(file: Path) -> Objectives:
         told = load_yaml(file.read_text())
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UsageError(f"cannot read the objectives {file}: {error}") from error
+    if isinstance(told, Mapping) and "objectives" in told:
+        return objectives(told["objectives"], f"{file}: objectives")
     return objectives(told, str(file))
 
 

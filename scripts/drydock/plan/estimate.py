@@ -1,12 +1,12 @@
 """What one replica does under a load, by the simulator, and whether that is good enough."""
 
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from drydock.errors import UsageError
+from drydock.loadtest.objectives import PERCENTILES
 
 if TYPE_CHECKING:
     from drydock.loadtest.settings import Workload
@@ -15,10 +15,6 @@ if TYPE_CHECKING:
     from drydock.vllm_sim.engine_args import EngineArgs
     from drydock.vllm_sim.requests import Outcome
     from drydock.vllm_sim.simulation import Run
-
-_PERCENTILES = (50, 90, 95, 99)
-MEASURE = re.compile(r"(ttft|itl|tpot|e2e)_(mean|p50|p90|p95|p99)_ms|error_rate")
-"""Names of what is measured, and of objectives."""
 
 _SECONDS = 120.0
 _FEWEST, _MOST = 300, 3000
@@ -58,23 +54,6 @@ class Estimate:
             if not value <= most:  # also where nothing was measured
                 found.append(f"{name} is {value:.4g}, more than {most:g}")
         return tuple(found)
-
-
-def checked_objectives(told: Mapping[str, Any], where: str) -> dict[str, float]:
-    """Objectives by name, each a number that must not be exceeded.
-
-    Raises:
-        UsageError: one is not known, or no number.
-    """
-    for name, value in told.items():
-        if not MEASURE.fullmatch(str(name)):
-            raise UsageError(
-                f"{where}: objective {name!r} is not known to a plan",
-                remedy="known are {ttft,itl,tpot,e2e}_{mean,p50,p90,p95,p99}_ms and error_rate",
-            )
-        if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
-            raise UsageError(f"{where}: objective {name} must be a number, not {value!r}")
-    return {str(name): float(value) for name, value in told.items()}
 
 
 def simulated(
@@ -164,11 +143,11 @@ def measures_of(name: str, seconds: Any, weights: Any) -> dict[str, float]:
     import numpy as np
 
     if not seconds.size:
-        return {f"{name}_{kind}_ms": math.nan for kind in ("mean", *(f"p{each}" for each in _PERCENTILES))}
+        return {f"{name}_{kind}_ms": math.nan for kind in ("mean", *(f"p{each}" for each in PERCENTILES))}
     order = np.argsort(seconds, kind="stable")
     rank = np.cumsum(weights[order]) / weights.sum()
     found = {f"{name}_mean_ms": 1e3 * float(np.average(seconds, weights=weights))}
-    for percentile in _PERCENTILES:
+    for percentile in PERCENTILES:
         position = min(int(np.searchsorted(rank, percentile / 100)), seconds.size - 1)
         found[f"{name}_p{percentile}_ms"] = 1e3 * float(seconds[order][position])
     return found

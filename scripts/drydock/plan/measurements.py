@@ -2,13 +2,13 @@
 
 import csv
 import math
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from drydock.errors import UsageError
-from drydock.plan.estimate import MEASURE, Estimate, keeps_up, measures_of
+from drydock.loadtest.objectives import MOST
+from drydock.plan.estimate import Estimate, keeps_up, measures_of
 
 if TYPE_CHECKING:
     from drydock.loadtest.records import Run
@@ -104,7 +104,7 @@ def _table(file: Path) -> list[Estimate]:
         done = rate if completed is None else completed
         output = _first(numbers, _OUTPUT_RATES) or done * (_first(numbers, _OUTPUTS) or 0.0)
         total = output + done * (_first(numbers, _INPUTS) or 0.0)
-        measures = {name: value for name, value in numbers.items() if re.fullmatch(MEASURE, name)}
+        measures = {name: value for name, value in numbers.items() if name in MOST}
         found.append(Estimate(rate, measures, output, total, done >= 0.95 * rate, str(file)))
     if not found:
         raise UsageError(f"{file} holds no line of a load test", remedy=_FORMS)

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from drydock.errors import UsageError
+from drydock.loadtest.objectives import MOST, Objectives, merged, read_objectives
 from drydock.plan.choices import Choice, choices, frontier
-from drydock.plan.estimate import checked_objectives
 from drydock.plan.fit import Fit, fits
 from drydock.plan.measurements import read_measurements
 from drydock.plan.prices import CapacityType, Prices, load_prices
@@ -24,12 +24,6 @@ if TYPE_CHECKING:
 
 DEFAULT_OBJECTIVES: Mapping[str, float] = {"ttft_p95_ms": 1000.0, "itl_p99_ms": 150.0}
 """Where nobody gave any: below a second to the first word, and faster than people read."""
-
-
-_OF_A_RUN = frozenset(
-    {"request", "goodput", "goodput_rps", "completed_rps", "output_tokens_per_second", "total_tokens_per_second"}
-)
-"""Objectives of a load test's file that a plan passes over: it finds the replicas that serve the rate."""
 
 
 @dataclass(frozen=True)
@@ -176,6 +170,7 @@ def make_plans(project: "Project", request: Request, progress: "Progress") -> li
     """
     types = region_types(project.cache_dir, request.region)
     targets = _targets(project, request, types, progress)
+    request = replace(request, objectives=request.objectives or _own_objectives(project, request.target))
     return [_plan(project, request, target, progress) for target in targets]
 
 
@@ -213,7 +208,7 @@ def _plan(project: "Project", request: Request, target: Target, progress: "Progr
     rate = trace.peak if trace else request.rate
     if rate is None:
         return Plan(target, memory)
-    demand = Demand(preset(request.workload), rate, request.objectives or DEFAULT_OBJECTIVES)
+    demand = Demand(preset(request.workload), rate, request.objectives)
     prices = load_prices(
         project, progress, request.region, spot_share=request.spot_share, reserved_share=request.reserved_share
     )
@@ -253,25 +248,24 @@ def _measured(request: Request, target: Target, demand: Demand) -> Mapping[tuple
 
 
 def _objectives(file: Path | None, texts: Sequence[str]) -> dict[str, float]:
-    import yaml
-
-    told: dict[str, Any] = {}
-    if file is not None:
-        try:
-            loaded = yaml.safe_load(file.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise UsageError(f"cannot read the objectives {file}: {error}") from error
-        loaded = loaded.get("objectives", loaded) if isinstance(loaded, dict) else loaded
-        if not isinstance(loaded, dict) or not loaded:
-            raise UsageError(f"{file} holds no objectives", remedy="write lines like `ttft_p95_ms: 500`")
-        told |= checked_objectives({key: loaded[key] for key in loaded if key not in _OF_A_RUN}, str(file))
+    """Those that must not be exceeded: what a load test must reach is here what the replicas are counted for."""
+    told = merged(read_objectives(file) if file else Objectives(), texts)
     for text in texts:
-        name, _, value = text.partition("=")
-        try:
-            told |= checked_objectives({name: float(value)}, "--objective")
-        except ValueError as error:
-            raise UsageError(f"--objective {text}: no number", remedy="write NAME=N, ttft_p95_ms=500") from error
-    return told
+        name = text.partition("=")[0]
+        if name not in MOST:
+            raise UsageError(
+                f"--objective {text}: a plan finds the replicas that serve the rate, and has no {name} to reach",
+                remedy=f"known to it are: {', '.join(sorted(MOST))}",
+            )
+    return {name: limit for name, limit in told.limits.items() if name in MOST}
+
+
+def _own_objectives(project: "Project", target: str) -> Mapping[str, float]:
+    """An environment's own, else those of a plan that was given none."""
+    from drydock.environments import environment_names, load_environment
+
+    told = load_environment(project, target).objectives if target in environment_names(project) else {}
+    return {name: float(limit) for name, limit in told.items() if name in MOST} or DEFAULT_OBJECTIVES
 
 
 def write_html(file: Path, plans: Sequence[Plan]) -> None:
