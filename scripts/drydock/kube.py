@@ -8,7 +8,7 @@ from typing import Any
 from drydock.errors import ClusterError, UsageError
 
 
-def api_client(kubeconfig: Path | None) -> Any:
+def api_client(kubeconfig: Path | None, context: str | None = None) -> Any:
     """A client that gives up at once when nothing answers; without a file, that of $KUBECONFIG or the default one.
 
     Raises:
@@ -18,7 +18,8 @@ def api_client(kubeconfig: Path | None) -> Any:
 
     configuration = client.Configuration()
     try:
-        config.load_kube_config(str(kubeconfig) if kubeconfig else None, client_configuration=configuration)
+        file = str(kubeconfig) if kubeconfig else None
+        config.load_kube_config(file, context=context, client_configuration=configuration)
     except config.ConfigException as error:
         raise UsageError(
             f"no access to a cluster: {error}",
