@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pytest
 import yaml
 
+from drydock import cluster_fixtures, integration
 from drydock.charts import AssembledCharts, assemble_charts
 from drydock.environments import load_environment
 from drydock.manifests import Manifest
@@ -20,6 +21,33 @@ from drydock.render import RenderedEnvironment, render, render_chart
 if TYPE_CHECKING:
     from drydock.rehearsal.cluster import RehearsalCluster
     from drydock.rehearsal.release import Release
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Which environment integration tests are for, and what its cluster lacks."""
+    group = parser.getgroup("drydock")
+    group.addoption("--drydock-environment", default="dev", help="Environment of integration tests (dev).")
+    group.addoption(
+        "--target-lacks", action="append", default=[], metavar="MARK", help="Deselect integration tests with this mark."
+    )
+    group.addoption("--kube-config", dest="kubeconfig", default=None, help="The same as --kubeconfig.")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Declare the marks, and register the fixtures that go before those of pytest-helm-charts."""
+    for name, meaning in integration.MARKS.items():
+        config.addinivalue_line("markers", f"{name}: {meaning}")
+    config.pluginmanager.register(cluster_fixtures, "drydock-cluster")
+
+
+def pytest_report_header(config: pytest.Config) -> Sequence[str]:
+    """Where integration tests run."""
+    return integration.header(config)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deselect what the target cannot do."""
+    integration.deselect(config, items)
 
 
 class RenderChart(Protocol):
