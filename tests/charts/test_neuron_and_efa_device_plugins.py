@@ -4,7 +4,10 @@ from typing import Any
 
 import pytest
 
+from drydock.documents import load_yaml
+from drydock.errors import RenderError
 from drydock.manifests import Manifest
+from drydock.project import UMBRELLA
 from drydock.pytest_plugin import RenderChart
 
 from .objects import by_name
@@ -88,3 +91,89 @@ def test_node_classes_with_efa_lead_the_efa_plugin_to_their_nodes(render_chart: 
 def test_auto_mode_nodes_are_left_alone(render_chart: RenderChart) -> None:
     labels = _labels(render_chart(POOLS, {"global": {"clusterName": "dev", "autoMode": {"enabled": True}}}))
     assert labels["neuron"][f"drydock.dev/{NEURON}"] == "bundled"
+
+
+SCHEDULER = {"global": {"clusterName": "dev", "neuronScheduler": "neuron-scheduler"}}
+
+
+def test_the_second_scheduler_asks_the_extension_about_neuron_devices_alone(render_chart: RenderChart) -> None:
+    manifests = render_chart(NEURON, SCHEDULER)
+    name, extension = f"genai-{NEURON}-scheduler", f"genai-{NEURON}-scheduler-extension"
+    configuration: Any = load_yaml(by_name(manifests, "ConfigMap")[name]["data"]["configuration.yaml"])
+    assert [each["schedulerName"] for each in configuration["profiles"]] == ["neuron-scheduler"]
+    (extender,) = configuration["extenders"]
+    service = by_name(manifests, "Service")[extension]
+    namespace = service["metadata"]["namespace"]
+    assert extender["urlPrefix"] == f"http://{extension}.{namespace}:{service['spec']['ports'][0]['port']}"
+    assert (extender["filterVerb"], extender["bindVerb"], extender["ignorable"]) == ("filter", "bind", False)
+    assert all(each["name"].startswith("aws.amazon.com/neuron") for each in extender["managedResources"])
+    lease = configuration["leaderElection"]
+    rules = by_name(manifests, "Role")[name]["rules"]
+    assert [lease["resourceName"]] in [each.get("resourceNames") for each in rules]
+    assert lease["resourceName"] != "kube-scheduler"
+
+
+def test_the_extension_hears_the_second_scheduler_and_nobody_else(render_chart: RenderChart) -> None:
+    manifests = render_chart(NEURON, SCHEDULER)
+    policies = by_name(manifests, "NetworkPolicy")
+    deployments = by_name(manifests, "Deployment")
+    (rule,) = policies[f"genai-{NEURON}-scheduler-extension"]["spec"]["ingress"]
+    (peer,) = rule["from"]
+    labels = deployments[f"genai-{NEURON}-scheduler"]["spec"]["template"]["metadata"]["labels"]
+    assert peer["podSelector"]["matchLabels"].items() <= labels.items()
+    assert policies[f"genai-{NEURON}-scheduler"]["spec"]["ingress"] == []
+    assert deployments[f"genai-{NEURON}-scheduler-extension"]["spec"]["strategy"] == {"type": "Recreate"}
+
+
+@pytest.mark.parametrize(
+    ("devices", "own", "wanted"), [(1, "", None), (2, "", "neuron-scheduler"), (2, "mine", "mine")]
+)
+def test_models_with_several_neuron_devices_take_the_second_scheduler(
+    render_chart: RenderChart, devices: int, own: str, wanted: str | None
+) -> None:
+    model = {
+        "source": {"huggingFace": {"id": "org/small"}, "size": "15Gi"},
+        "accelerator": {"kind": "neuron", "count": devices},
+        "scheduling": {"schedulerName": own},
+    }
+    values = {**SCHEDULER, NEURON: {"enabled": True}, "vllm": {"models": {"small": model}}}
+    manifests = render_chart(UMBRELLA, values)
+    deployments = by_name(manifests, "Deployment")
+    assert deployments["genai-vllm-small"]["spec"]["template"]["spec"].get("schedulerName") == wanted
+    assert f"genai-{NEURON}-scheduler" in deployments
+
+
+def test_without_its_name_there_is_no_second_scheduler(render_chart: RenderChart) -> None:
+    assert not [each for each in render_chart(NEURON) if "scheduler" in each.name]
+
+
+def test_a_scheduler_newer_than_the_cluster_is_refused(render_chart: RenderChart) -> None:
+    with pytest.raises(RenderError, match=r"scheduler\.image\.tag: .* newer than the cluster's"):
+        render_chart(NEURON, {**SCHEDULER, "scheduler": {"image": {"tag": "v1.99.0"}}})
+
+
+def test_the_node_problem_detector_reads_the_kernels_log_of_neuron_nodes(render_chart: RenderChart) -> None:
+    manifests = render_chart(NEURON, {"nodeProblemDetector": {"enabled": True}})
+    name = f"genai-{NEURON}-node-problem-detector"
+    daemons = by_name(manifests, "DaemonSet")
+    pod = daemons[name]["spec"]["template"]["spec"]
+    assert pod["affinity"] == _pod(manifests, NEURON)["affinity"]
+    (container,) = pod["containers"]
+    rules: Any = load_yaml(by_name(manifests, "ConfigMap")[name]["data"]["kernel-log.json"])
+    mounts = {each["mountPath"]: each["name"] for each in container["volumeMounts"]}
+    assert rules["logPath"] in mounts
+    (file,) = (each.partition("=")[2] for each in container["args"] if each.startswith("--config.system-log-monitor"))
+    assert file.rpartition("/")[0] in mounts
+    assert {each["condition"] for each in rules["rules"]} == {each["type"] for each in rules["conditions"]}
+    verbs = {verb for rule in by_name(manifests, "ClusterRole")[name]["rules"] for verb in rule["verbs"]}
+    assert verbs == {"get", "patch", "create", "update"}
+
+
+def test_recovery_is_another_switch(render_chart: RenderChart) -> None:
+    values = {"nodeProblemDetector": {"enabled": True, "recovery": {"enabled": True}}}
+    pod = by_name(render_chart(NEURON, values), "DaemonSet")[f"genai-{NEURON}-node-problem-detector"]["spec"][
+        "template"
+    ]
+    recovery = pod["spec"]["containers"][1]
+    assert {"name": "ENABLE_RECOVERY", "value": "true"} in recovery["env"]
+    assert "privileged" not in recovery["securityContext"]

@@ -8,6 +8,7 @@ From "2 NVIDIA GPUs of pool gpu" to what a pod says. Declared helpers:
   common.accelerator.resources     the container's resources
   common.accelerator.scheduling    the pod's nodeSelector, affinity and tolerations
   common.accelerator               all of them as one document: resources, nodeSelector, affinity, tolerations
+  common.accelerator.schedulerName the scheduler of pods that need neighbouring devices, empty for the cluster's own
 
 ACCELERATOR is a map:
   kind           nvidia, neuron or none
@@ -182,4 +183,12 @@ accelerator's nodes.
 {{- define "common.accelerator" -}}
 {{- $scheduling := include "common.accelerator.scheduling" . | fromYaml -}}
 {{- toYaml (set $scheduling "resources" (include "common.accelerator.resources" . | fromYaml)) -}}
+{{- end -}}
+
+{{- /* Usage: include "common.accelerator.schedulerName" (tuple . ACCELERATOR) */ -}}
+{{- define "common.accelerator.schedulerName" -}}
+{{- $accelerator := index . 1 -}}
+{{- if and (eq $accelerator.kind "neuron") (gt (int $accelerator.count) 1) -}}
+{{- include "common.global" (tuple (index . 0) "neuronScheduler") -}}
+{{- end -}}
 {{- end -}}

@@ -22,7 +22,7 @@ enableServiceLinks: false
 {{- with .model.scheduling.priorityClassName }}
 priorityClassName: {{ . }}
 {{- end }}
-{{- with .model.scheduling.schedulerName }}
+{{- with .model.scheduling.schedulerName | default (include "common.accelerator.schedulerName" (tuple .root .model.accelerator)) }}
 schedulerName: {{ . }}
 {{- end }}
 terminationGracePeriodSeconds: {{ int64 $sizes.graceSeconds }}
