@@ -1,6 +1,8 @@
 """Fixtures that every stage's tests share."""
 
 import os
+import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -8,12 +10,16 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
+import yaml
 
+from drydock import process
 from drydock.deploy.eks.terraform import find_terraform, provider_mirror
-from drydock.errors import ToolchainError
+from drydock.deploy.kind.docker import Docker
+from drydock.errors import DrydockError, ToolchainError
 from drydock.project import Project
 
 ROOT = Path(__file__).resolve().parents[1]
+_MISSING = pytest.StashKey[dict[str, str]]()
 
 
 def _terraform_lacks() -> str:
@@ -24,21 +30,50 @@ def _terraform_lacks() -> str:
     return "" if provider_mirror() else "TF_CLI_CONFIG_FILE names no file that says where the AWS provider comes from"
 
 
-def pytest_report_header() -> str:
-    lacks = _terraform_lacks()
-    return f"terraform: tests are deselected: {lacks}" if lacks else "terraform: tests run"
+def kind_images() -> tuple[str, str]:
+    """The kind node's image and the one with Python that tests use: the suite's own, or those that variables name."""
+    (node,) = yaml.safe_load((ROOT / "ci/kind/cluster.yaml").read_text())["nodes"]
+    base = re.search(r"^ARG BASE=(\S+)", (ROOT / "ci/kind/Containerfile").read_text(), re.MULTILINE)
+    assert base
+    return os.environ.get("DRYDOCK_TEST_NODE_IMAGE", node["image"]), os.environ.get("DRYDOCK_TEST_BASE_IMAGE", base[1])
+
+
+def _docker_lacks() -> str:
+    return "" if shutil.which("docker") else "docker is not on PATH"
+
+
+def _container_runtime_lacks() -> str:
+    try:
+        docker = Docker()
+        docker.info()
+        process.run([docker.program, "image", "inspect", *kind_images()])
+    except DrydockError as error:
+        return error.message.splitlines()[-1]
+    return ""
+
+
+_LACKS = {"container_runtime": _container_runtime_lacks, "docker": _docker_lacks, "terraform": _terraform_lacks}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_MISSING] = {mark: told for mark, lacks in _LACKS.items() if (told := lacks())}
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    missing = config.stash[_MISSING]
+    return [
+        f"{mark}: tests are deselected: {missing[mark]}" if mark in missing else f"{mark}: tests run" for mark in _LACKS
+    ]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselect what needs Terraform where it is not, unless DRYDOCK_REQUIRE says that it has to be there."""
-    lacks = _terraform_lacks()
-    if not lacks:
-        return
-    if "terraform" in os.environ.get("DRYDOCK_REQUIRE", "").split(","):
-        raise pytest.UsageError(f"DRYDOCK_REQUIRE=terraform: {lacks}")
-    without = [each for each in items if each.get_closest_marker("terraform")]
-    config.hook.pytest_deselected(items=without)
-    items[:] = [each for each in items if not each.get_closest_marker("terraform")]
+    """Deselect what needs something that is not here, unless DRYDOCK_REQUIRE says that it has to be."""
+    for mark, told in config.stash[_MISSING].items():
+        if mark in os.environ.get("DRYDOCK_REQUIRE", "").split(","):
+            raise pytest.UsageError(f"DRYDOCK_REQUIRE={mark}: {told}")
+        without = [each for each in items if each.get_closest_marker(mark)]
+        config.hook.pytest_deselected(items=without)
+        items[:] = [each for each in items if not each.get_closest_marker(mark)]
 
 
 class Drydock(Protocol):

@@ -43,7 +43,7 @@ _SETTINGS = {
 )
 @click.option("--backend-bucket", default="", help="EKS: keep Terraform's state, locked, in this S3 bucket.")
 @click.option("--backend-region", default="", help="EKS: of that bucket; --region when absent.")
-@click.option("--node-image", default="", help="kind: image of the node, in place of the pinned kind's own.")
+@click.option("--node-image", default="", help="kind: image of the node, in place of the one in ci/kind/cluster.yaml.")
 @click.option("--base-image", default="", help="kind: image with Python on which that of the stand-ins is built.")
 @click.option("--yes", is_flag=True, help="Do not ask before something that costs money.")
 @click.option("--timeout", type=click.IntRange(1), default=1800, show_default=True, help="Seconds to become ready.")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from drydock.deploy.deployments import Deployment, forget, load_deployment
+from drydock.deploy.deployments import Deployment, forget, load_deployment, past_their_time
 from drydock.deploy.targets import TARGETS
 from drydock.errors import ClusterError, UsageError
 
@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 
 @click.command("destroy")
 @click.argument("name", required=False)
-@click.option("--expired", is_flag=True, help="EKS: every cluster of the account whose time is over, by its tags.")
-@click.option("--account-id", help="With --expired: the account; must be that of the credentials.")
+@click.option(
+    "--expired", is_flag=True, help="Every cluster whose time is over: of this machine's deployments, or of an account."
+)
+@click.option("--account-id", help="With --expired: EKS clusters of this account, by their tags, whoever made them.")
 @click.option("--region", default="us-west-2", show_default=True, help="With --expired: the AWS Region.")
 @click.option("--backend-bucket", default="", help="With --expired: S3 bucket with the Terraform states.")
 @click.option("--backend-region", default="", help="With --expired: of that bucket; --region when absent.")
@@ -41,15 +43,20 @@ def command(
     from drydock.progress import terminal_progress
     from drydock.project import Project
 
-    if bool(name) == expired or bool(account_id) != expired:
-        raise UsageError("give either NAME, or --expired and --account-id", remedy="See `drydock destroy --help`.")
+    if bool(name) == expired or (account_id and not expired):
+        raise UsageError(
+            "give either NAME or --expired, and --account-id only with the latter",
+            remedy="See `drydock destroy --help`.",
+        )
     project = Project.discover()
     if name:
         chosen: tuple[Deployment, ...] = (load_deployment(project, name),)
+    elif not account_id:
+        chosen = past_their_time(project)
     else:
         from drydock.deploy.expired import find_expired
 
-        chosen = find_expired(project, account_id or "", region, backend_bucket, backend_region)
+        chosen = find_expired(project, account_id, region, backend_bucket, backend_region)
     for each in chosen:
         if expired:
             click.echo(f"{each.name}: expired at {each.expires}")

@@ -90,6 +90,11 @@ def list_deployments(project: Project) -> tuple[Deployment, ...]:
     return tuple(Deployment(**json.loads(each.read_text())) for each in records)
 
 
+def past_their_time(project: Project) -> tuple[Deployment, ...]:
+    """Those of this machine that have expired."""
+    return tuple(each for each in list_deployments(project) if each.expires and each.expires <= now())
+
+
 def forget(project: Project, deployment: Deployment) -> None:
     """Remove a deployment's folder."""
     shutil.rmtree(deployment.folder(project), ignore_errors=True)
