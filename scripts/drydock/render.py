@@ -35,10 +35,12 @@ class RenderedEnvironment:
         return tuple(each for each in self.manifests if each.kind in kinds)
 
 
-def template_command(helm: Path, chart: Path, arguments: Sequence[str], *, namespace: str) -> list[str]:
+def template_command(
+    helm: Path, chart: Path, arguments: Sequence[str], *, namespace: str, release: str = RELEASE
+) -> list[str]:
     """The `helm template` call for one chart."""
     fixed = ["--namespace", namespace, "--kube-version", KUBERNETES_VERSION]
-    return [str(helm), "template", RELEASE, str(chart), *fixed, *arguments]
+    return [str(helm), "template", release, str(chart), *fixed, *arguments]
 
 
 def install_commands(project: Project, environment: Environment) -> tuple[str, ...]:
@@ -80,6 +82,7 @@ def render_chart(
     values_files: Sequence[Path] = (),
     arguments: Sequence[str] = (),
     namespace: str = "genai",
+    release: str = RELEASE,
 ) -> tuple[Manifest, ...]:
     """Render one chart alone, with more arguments of `helm template` after the values files.
 
@@ -88,7 +91,7 @@ def render_chart(
     """
     files = [argument for file in values_files for argument in ("-f", str(file))]
     try:
-        completed = process.run(template_command(helm, chart, [*files, *arguments], namespace=namespace))
+        completed = process.run(template_command(helm, chart, [*files, *arguments], namespace=namespace, release=release))
     except ToolError as error:
         raise RenderError(
             f"chart {chart.name} does not render: {helm_reason(error.stderr or error.message)}"
