@@ -114,14 +114,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def release(cluster: RehearsalCluster, rehearsal_tools: dict[str, Path], folder: Path) -> Iterator[Release]:
+def release(cluster: RehearsalCluster, rehearsal_tools: dict[str, Path], folder: Path) -> Release:
     made = small_release(cluster, rehearsal_tools["helm4"], folder, objects(workers=1))
     made.install()
     outcome = made.wait(timeout=120)
     assert outcome.ready, outcome.verdict
-    yield made
-    made.uninstall()
-    made.wait_gone()
+    return made
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -54,6 +55,7 @@ class Api:
         import urllib3
 
         self.leaving = False
+        self._headers: Mapping[str, str] = {}
         self._server = access.server
         self._pool = urllib3.PoolManager(
             maxsize=32,
@@ -62,6 +64,12 @@ class Api:
             cert_file=str(access.certificate),
             key_file=str(access.key),
         )
+
+    def acting_as(self, user: str) -> "Api":
+        """Calls with the rights of another user, over the same connections."""
+        other = copy(self)
+        other._headers = {"Impersonate-User": user}
+        return other
 
     def __enter__(self) -> Self:
         return self
@@ -182,7 +190,7 @@ class Api:
         from urllib3.exceptions import HTTPError
 
         url = f"{self._server}{path}" + (f"?{urlencode(query)}" if query else "")
-        headers = {"Accept": "application/json", "Content-Type": content_type}
+        headers = {"Accept": "application/json", "Content-Type": content_type, **self._headers}
         data = json.dumps(body).encode() if body is not None else None
         try:
             response = self._pool.request(

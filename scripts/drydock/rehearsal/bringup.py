@@ -23,7 +23,8 @@ from drydock.rehearsal.credentials import Credentials, create_credentials, write
 from drydock.rehearsal.events import ApiReady, KarpenterStarted, Outlet, StepDone
 from drydock.rehearsal.kubelet.addresses import Addresses
 from drydock.rehearsal.kubelet.agent import Kubelet
-from drydock.rehearsal.kubelet.images import Program, pattern
+from drydock.rehearsal.kubelet.executor import CONTROLLER, finish_workflow_pods
+from drydock.rehearsal.kubelet.images import Program
 from drydock.rehearsal.kubelet.tunnel import serve_tunnel, write_configuration
 from drydock.rehearsal.kwok import kwok, write_stages
 from drydock.rehearsal.nodes import NodeStandIn
@@ -176,12 +177,15 @@ class BringUp:
 
     def _run_pods(self, kubelet: Kubelet, credentials: Credentials, programs: Sequence[Program]) -> None:
         """Have the kubelet run pods with these programs too, and KWOK keep all others."""
+        known = kubelet.programs
         if not kubelet.allow(programs) and self._kwok:
             return
+        if _runs_workflows(kubelet.programs) and not _runs_workflows(known):
+            in_background(finish_workflow_pods, kubelet.api)
         if self._kwok:
             self._kwok.end()
         stages = self.folder.cluster / "stages.yaml"
-        write_stages(stages, [pattern([each.image]) for each in kubelet.programs])
+        write_stages(stages, [each.selector for each in kubelet.programs])
         self._kwok = self.children.start("kwok", kwok(self._tools, credentials, stages))
 
     def _start_karpenter(self, api: Api, launch: karpenter.Launch) -> Child:
@@ -215,6 +219,10 @@ class BringUp:
                 self.outlet.tell(event)
 
         return tell
+
+
+def _runs_workflows(programs: Sequence[Program]) -> bool:
+    return any(each.image == CONTROLLER for each in programs)
 
 
 def _minor(version: str) -> str:

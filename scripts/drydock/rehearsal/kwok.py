@@ -29,17 +29,14 @@ def kwok(tools: Mapping[str, Path], credentials: Credentials, stages: Path) -> l
 
 
 def write_stages(file: Path, others: Iterable[str]) -> None:
-    """Write the stages beside this module, without pods that have a container of an image that another one runs.
+    """Write the stages beside this module, without pods that another one runs.
 
     Args:
         file: for KWOK.
-        others: regular expressions for such images.
+        others: expressions of jq that give something for such a pod.
     """
     documents = list(load_yaml_all(STAGES.read_text()))
-    theirs = [
-        {"key": f".spec.containers.[].image | select(test({json.dumps(each)}))", "operator": "DoesNotExist"}
-        for each in others
-    ]
+    theirs = [{"key": each, "operator": "DoesNotExist"} for each in others]
     for stage in documents:
         if stage["spec"]["resourceRef"]["kind"] == "Pod":
             conditions: list[Any] = stage["spec"]["selector"]["matchExpressions"]

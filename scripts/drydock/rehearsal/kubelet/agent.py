@@ -57,9 +57,8 @@ class Kubelet:
                 self._take(pod)
 
     def _is_ours(self, pod: Mapping[str, Any]) -> bool:
-        images = (each["image"] for each in pod["spec"]["containers"])
         bound = pod["spec"].get("nodeName") and pod["status"].get("phase") not in _FINISHED
-        return bool(bound) and any(program_for(image, self.programs) for image in images)
+        return bool(bound) and any(program_for(each, self.programs) for each in pod["spec"]["containers"])
 
     def _take(self, pod: Mapping[str, Any]) -> None:
         address = self.addresses.take()

@@ -1,5 +1,6 @@
 """Which images this machine can run, and how."""
 
+import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -51,6 +52,18 @@ class Program:
     arguments: tuple[str, ...]
     environment: Mapping[str, str]
 
+    def stands_for(self, container: Mapping[str, Any]) -> bool:
+        """Whether a container runs its image's program, and not another one that is in there too."""
+        first = tuple(container.get("command") or self.entrypoint)[: len(self.entrypoint)]
+        return bool(re.search(pattern(self.image), container["image"])) and first == self.entrypoint
+
+    @property
+    def selector(self) -> str:
+        """The same as an expression of jq over a pod: it gives nothing for other pods."""
+        image, entrypoint = json.dumps(pattern(self.image)), json.dumps(self.entrypoint)
+        first = f"((.command // {entrypoint})[:{len(self.entrypoint)}])"
+        return f".spec.containers.[] | select((.image | test({image})) and {first} == {entrypoint}) | .name"
+
     def to_json(self) -> dict[str, Any]:
         """For the supervisor."""
         return asdict(self)
@@ -86,7 +99,7 @@ def find_runnable(manifests: Sequence[Manifest], *, models: bool) -> tuple[Runna
     return tuple(
         each
         for each in runnable_images()
-        if (models or not each.models) and any(re.search(pattern([each.image]), image) for image in used)
+        if (models or not each.models) and any(re.search(pattern(each.image), image) for image in used)
     )
 
 
@@ -109,14 +122,14 @@ def programs(
     )
 
 
-def pattern(images: Iterable[str]) -> str:
-    """A regular expression for references to images, in any registry and of any tag or digest."""
-    return f"(^|/)({'|'.join(re.escape(each) for each in sorted(images))})(:|@|$)"
+def pattern(image: str) -> str:
+    """A regular expression for references to an image, in any registry and of any tag or digest."""
+    return f"(^|/){re.escape(image)}(:|@|$)"
 
 
-def program_for(image: str, known: Iterable[Program]) -> Program | None:
-    """The program that runs in place of an image."""
-    return next((each for each in known if re.search(pattern([each.image]), image)), None)
+def program_for(container: Mapping[str, Any], known: Iterable[Program]) -> Program | None:
+    """The program that runs in place of a container's."""
+    return next((each for each in known if each.stands_for(container)), None)
 
 
 def _images(node: Any) -> Iterator[str]:

@@ -68,8 +68,8 @@ class Pod:
     def start(self) -> None:
         """Start its containers; everything else happens in the background."""
         for spec in self.content["spec"]["containers"]:
-            program = program_for(spec["image"], self.machine.programs)
-            if program and _stands_for(program, spec):
+            program = program_for(spec, self.machine.programs)
+            if program:
                 policy = self.content["spec"].get("restartPolicy", "Always")
                 made = Container(spec, policy, self._starter(program), self._probe, self._changed.set)
                 self._containers[spec["name"]] = made
@@ -210,9 +210,3 @@ class Pod:
 
 def _ports(spec: Mapping[str, Any]) -> dict[str, int]:
     return {port["name"]: port["containerPort"] for port in spec.get("ports") or () if port.get("name")}
-
-
-def _stands_for(program: Program, spec: Mapping[str, Any]) -> bool:
-    """Whether a container runs its image's program, and not another one that is in there too."""
-    command = tuple(spec.get("command") or program.entrypoint)
-    return command[: len(program.entrypoint)] == program.entrypoint
