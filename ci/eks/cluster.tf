@@ -41,7 +41,7 @@ resource "aws_eks_cluster" "this" {
   name                          = local.name
   version                       = var.kubernetes_version
   role_arn                      = aws_iam_role.cluster.arn
-  enabled_cluster_log_types     = ["api", "audit", "authenticator"]
+  enabled_cluster_log_types     = ["api", "audit", "authenticator", "controllerManager", "scheduler"]
   bootstrap_self_managed_addons = false
 
   access_config {
@@ -108,6 +108,7 @@ resource "aws_ec2_tag" "cluster_security_group" {
 resource "aws_vpc_security_group_egress_rule" "between_nodes" {
   security_group_id            = aws_eks_cluster.this.vpc_config[0].cluster_security_group_id
   referenced_security_group_id = aws_eks_cluster.this.vpc_config[0].cluster_security_group_id
+  description                  = "Between nodes, for EFA"
   ip_protocol                  = "-1"
 }
 

@@ -1,6 +1,8 @@
 # Weights, and what workflows make. The account's number keeps the names unique.
 
 resource "aws_s3_bucket" "this" {
+  # checkov:skip=CKV2_AWS_6: aws_s3_bucket_public_access_block.this is of every bucket; for_each hides it from the scan
+  # checkov:skip=CKV_AWS_145: aws_s3_bucket_server_side_encryption_configuration.this is too
   for_each = toset(["models", "artifacts"])
 
   bucket        = "${local.name}-${each.value}-${local.account}"
@@ -37,6 +39,22 @@ resource "aws_s3_bucket_server_side_encryption_configuration" "this" {
 
     apply_server_side_encryption_by_default {
       sse_algorithm = "aws:kms"
+    }
+  }
+}
+
+# An upload of weights that broke off is paid for until it is removed.
+resource "aws_s3_bucket_lifecycle_configuration" "models" {
+  bucket = aws_s3_bucket.this["models"].id
+
+  rule {
+    id     = "broken-uploads"
+    status = "Enabled"
+
+    filter {}
+
+    abort_incomplete_multipart_upload {
+      days_after_initiation = 1
     }
   }
 }

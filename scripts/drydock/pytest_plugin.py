@@ -30,13 +30,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--target-lacks", action="append", default=[], metavar="MARK", help="Deselect integration tests with this mark."
     )
-    group.addoption("--kube-config", dest="kubeconfig", default=None, help="The same as --kubeconfig.")
+    group.addoption("--kube-config", help="The same as --kubeconfig of pytest-helm-charts.")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Declare the marks, and register the fixtures that go before those of pytest-helm-charts."""
     for name, meaning in integration.MARKS.items():
         config.addinivalue_line("markers", f"{name}: {meaning}")
+    if given := config.getoption("kube_config"):
+        config.option.kubeconfig = given
     config.pluginmanager.register(cluster_fixtures, "drydock-cluster")
 
 

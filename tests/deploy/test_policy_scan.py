@@ -1,0 +1,58 @@
+"""checkov finds nothing in ci/eks but what .checkov.yaml there gives a reason for."""
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from filelock import FileLock
+
+from drydock.project import Project
+
+from ..conftest import ROOT
+
+REQUIREMENTS = Path(__file__).with_name("checkov.txt")
+EKS = ROOT / "ci" / "eks"
+
+
+@pytest.fixture(scope="module")
+def checkov(drydock_project: Project) -> Path:
+    """In an environment of its own in the cache, because it pins many of our libraries to other versions."""
+    identity = hashlib.sha256(REQUIREMENTS.read_bytes() + sys.version.encode()).hexdigest()[:12]
+    folder = drydock_project.cache_dir / "checkov" / identity
+    done = folder / "installed"
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_suffix(".lock")):
+        if not done.exists():
+            subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True, timeout=120)
+            install = ["-m", "pip", "install", "--quiet", "--requirement", str(REQUIREMENTS)]
+            subprocess.run([str(folder / "bin/python"), *install], check=True, timeout=800)
+            done.touch()
+    return folder / "bin" / "checkov"
+
+
+def scan(checkov: Path, folder: Path) -> Any:
+    options = ["--config-file", str(EKS / ".checkov.yaml"), "--directory", str(folder), "--output", "json"]
+    done = subprocess.run([str(checkov), *options], capture_output=True, text=True, timeout=300, check=False)
+    assert done.stdout, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_nothing_is_found_but_what_has_a_reason(checkov: Path) -> None:
+    told = scan(checkov, EKS)
+    assert [(each["check_id"], each["resource"]) for each in told["results"]["failed_checks"]] == []
+    assert told["summary"]["passed"] > 150
+    assert told["summary"]["parsing_errors"] == 0
+
+
+def test_a_bucket_that_anybody_may_read_is_found(checkov: Path, tmp_path: Path) -> None:
+    for file in EKS.glob("*.tf"):
+        shutil.copy(file, tmp_path)
+    storage = tmp_path / "storage.tf"
+    storage.write_text(storage.read_text().replace("block_public_acls       = true", "block_public_acls       = false"))
+    failed = {each["check_id"] for each in scan(checkov, tmp_path)["results"]["failed_checks"]}
+    assert "CKV_AWS_53" in failed
