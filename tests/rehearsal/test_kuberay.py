@@ -10,7 +10,7 @@ from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixe
 from drydock.project import Project
 from drydock.rehearsal.api import Api, collection
 from drydock.rehearsal.cluster import RehearsalCluster
-from drydock.rehearsal.kubelet.pod import REACHABLE
+from drydock.rehearsal.kubelet.names import REACHABLE
 from drydock.rehearsal.rehearse import suite_cluster, suite_crds
 from drydock.rehearsal.release import Release
 from drydock.rehearsal.runs import new_run_folder

@@ -22,7 +22,7 @@ class Runnable:
     Attributes:
         image: the end of its repository's name.
         tool: of the toolchain, or empty for `module` of this package.
-        entrypoint, defaults, arguments, environment, models: see data/runnable-images.yaml.
+        entrypoint, defaults, arguments, environment, models, unnamed: see data/runnable-images.yaml.
     """
 
     image: str
@@ -33,6 +33,7 @@ class Runnable:
     arguments: tuple[str, ...]
     environment: Mapping[str, str]
     models: bool
+    unnamed: bool
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,7 @@ def runnable_images() -> tuple[Runnable, ...]:
             arguments=tuple(each.get("arguments", ())),
             environment=each.get("environment", {}),
             models=each.get("models", False),
+            unnamed=each.get("unnamed", False),
         )
         for image, each in load_yaml_file(_FILE).items()
     )
@@ -99,7 +101,8 @@ def find_runnable(manifests: Sequence[Manifest], *, models: bool) -> tuple[Runna
     return tuple(
         each
         for each in runnable_images()
-        if (models or not each.models) and any(re.search(pattern(each.image), image) for image in used)
+        if (models or not each.models)
+        and (each.unnamed or any(re.search(pattern(each.image), image) for image in used))
     )
 
 

@@ -15,14 +15,13 @@ from drydock.rehearsal.children import Child, Children
 from drydock.rehearsal.kubelet.addresses import Address
 from drydock.rehearsal.kubelet.container import Container
 from drydock.rehearsal.kubelet.images import Program, program_for
+from drydock.rehearsal.kubelet.names import REACHABLE, resolved
 from drydock.rehearsal.kubelet.probes import Probe
 from drydock.rehearsal.kubelet.references import References, environment, expand
 from drydock.rehearsal.kubelet.status import status
 from drydock.rehearsal.kubelet.volumes import Mounts, VolumeMaker, write_kubeconfig
 from drydock.rehearsal.watching import in_background
 
-REACHABLE = "rehearsal.drydock.dev/reachable-at"
-"""Annotation of a pod that runs: `NAME=HOST:PORT` on this machine for each of its named ports."""
 _GRACE_SECONDS = 30
 
 
@@ -186,7 +185,8 @@ class Pod:
     ) -> list[str]:
         own = [*(spec.get("command") or ())[len(program.entrypoint) :], *(spec.get("args") or ())]
         given = [*program.defaults, *own]
-        rendered = [mounts.translate(self.address.listening(expand(each, variables))) for each in given]
+        named = [resolved(self.machine.api, expand(each, variables)) for each in given]
+        rendered = [mounts.translate(self.address.listening(each)) for each in named]
         return [*rendered, *(self._filled(each, spec) for each in program.arguments)]
 
     def _filled(self, text: str, spec: Mapping[str, Any]) -> str:
