@@ -21,6 +21,7 @@ CHEAPEST = {
     "llama-3-1-8b-nim": {"g5.2xlarge", "g6.2xlarge"},
     "llama-3-70b": {"g5.48xlarge", "g6.48xlarge", "p4d.24xlarge", "p5.48xlarge"},
     "qwen3-32b": {"g5.12xlarge", "g6.12xlarge"},
+    "qwen3-32b-prefill-decode": {"g6.12xlarge", "g6e.12xlarge"},
     "qwen3-1.7b-inferentia2": {"inf2.8xlarge"},
     "llama-3-70b-trainium": {"trn1.32xlarge"},
     "deepseek-r1": {"p5en.48xlarge"},
@@ -43,8 +44,8 @@ def stacked(render_environment: RenderEnvironment, project: Project, file: Path)
 
 
 def verdict_of(subject: Subject, file: Path) -> PodVerdict:
-    (name,) = load_yaml_file(file)["vllm"]["models"]
-    found, *others = (each for each in subject.verdicts if f"vllm-{name}" in each.pod.name)
+    names = load_yaml_file(file)["vllm"]["models"]
+    found, *others = (each for each in subject.verdicts if any(f"vllm-{name}" in each.pod.name for name in names))
     assert all(each.pools == found.pools for each in others)
     return found
 
@@ -68,7 +69,7 @@ def test_a_preset_can_run_on_the_instance_types_it_is_for(
 def test_the_weights_fit_the_memory_of_every_type_that_may_be_bought(
     render_environment: RenderEnvironment, drydock_project: Project, file: Path
 ) -> None:
-    (model,) = load_yaml_file(file)["vllm"]["models"].values()
+    model, *_ = load_yaml_file(file)["vllm"]["models"].values()
     weights = amount("memory", model["source"]["size"]) / 1024**2
     subject = stacked(render_environment, drydock_project, file)
     verdict = verdict_of(subject, file)

@@ -44,7 +44,7 @@ The command line of `vllm serve`. Declared helpers, each for a model's context u
 {{- end -}}
 {{- $_ := set $arguments "tensor-parallel-size" (include "vllm.tensorParallelSize" . | int) -}}
 {{- $_ := set $arguments "pipeline-parallel-size" (include "vllm.pipelineParallelSize" . | int) -}}
-{{- $arguments = merge $arguments (include "vllm.multiNode.arguments" . | fromJson) -}}
+{{- $arguments = merge $arguments (include "vllm.multiNode.arguments" . | fromJson) (include "vllm.side.arguments" . | fromJson) -}}
 {{- if $engine.chatTemplate }}{{ $_ := set $arguments "chat-template" "/etc/vllm/chat-template.jinja" }}{{ end -}}
 {{- if $engine.toolCallParser }}{{ $_ := set $arguments "enable-auto-tool-choice" true }}{{ end -}}
 {{- with include "vllm.loraModules" . | fromJsonArray -}}
@@ -85,7 +85,8 @@ The command line of `vllm serve`. Declared helpers, each for a model's context u
 {{- end -}}
 
 {{- define "vllm.servedName" -}}
-{{- .model.engine.servedModelName | default .name -}}
+{{- $side := include "vllm.side" . | default "{}" | fromJson -}}
+{{- .model.engine.servedModelName | default ($side.router | default .name) -}}
 {{- end -}}
 
 {{- /* A replica's processes are as many as its devices have cores; the sizes that are left out make up for it. */ -}}
