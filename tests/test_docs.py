@@ -38,7 +38,8 @@ def test_the_page_on_checks_has_every_kind_of_finding() -> None:
 
 
 def test_the_page_on_fixtures_has_every_fixture() -> None:
-    source = (ROOT / "scripts" / "drydock" / "pytest_plugin.py").read_text()
+    files = ("pytest_plugin.py", "cluster_fixtures.py")
+    source = "".join((ROOT / "scripts" / "drydock" / name).read_text() for name in files)
     fixtures = {match["named"] or match["name"] for match in FIXTURE.finditer(source)}
     listed = set(re.findall(r"^\| `(\w+)` \|", (ROOT / "docs" / "pytest.md").read_text(), re.MULTILINE))
     assert listed == fixtures

@@ -38,6 +38,18 @@ def test_a_changed_pin_is_built_anew(hello_suite: HelloSuite) -> None:
     assert first != second
 
 
+def test_one_for_another_platform_is_built_beside_and_never_taken_from_path(
+    hello_suite: HelloSuite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = hello_suite()
+    ours = ensure(project, ["hello"], SilentProgress())["hello"]
+    monkeypatch.setenv("PATH", str(ours.parent), prepend=":")
+    foreign = ensure(project, ["hello"], SilentProgress(), ("freebsd", "arm64"))["hello"]
+    assert foreign.parent != ours.parent
+    assert b"freebsd" in foreign.read_bytes()
+    assert b"freebsd" not in ours.read_bytes()
+
+
 def test_the_pinned_version_on_path_is_taken_as_it_is(
     hello_suite: HelloSuite, path_of: Callable[..., None], tmp_path: Path
 ) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from drydock.project import Project
 from drydock.toolchain.go import Go, ensure_go
 from drydock.toolchain.on_path import find_on_path
 from drydock.toolchain.pins import GoModule, Tool, Toolchain
+from drydock.toolchain.platform import Platform, go_platform
 from drydock.toolchain.store import locked, scratch
 
 _LAST_LINES = 15
@@ -28,8 +30,12 @@ _UNREACHABLE = (
 )  # fmt: skip
 
 
-def ensure(project: Project, tools: Sequence[str], progress: Progress) -> dict[str, Path]:
+def ensure(
+    project: Project, tools: Sequence[str], progress: Progress, platform: Platform | None = None
+) -> dict[str, Path]:
     """Programs by the names of the tools, each of its pinned version; built when neither cache nor PATH has it.
+
+    With a `platform` other than this machine's they are built for that one.
 
     Several calls may run side by side, in processes or threads: each tool is built once. An interrupted one leaves no
     half tool, and what Go has compiled by then need not be compiled again.
@@ -37,14 +43,18 @@ def ensure(project: Project, tools: Sequence[str], progress: Progress) -> dict[s
     Raises:
         ToolchainError: a name is unknown, there is no Go and none can be had, or a build failed.
     """
-    toolchain = Toolchain.load(project)
+    foreign = platform if platform != go_platform() else None
+    toolchain = Toolchain.load(project, foreign)
     wanted = [toolchain.tool(name) for name in toolchain.tools if name in tools]
     wanted += [toolchain.tool(name) for name in tools if name not in toolchain.tools]
-    found = {tool.name: path for tool in wanted if (path := find(project, tool))}
+    search = cached_or_none if foreign else find
+    found = {tool.name: path for tool in wanted if (path := search(project, tool))}
     missing = [tool for tool in wanted if tool.name not in found]
     if missing:
         purpose = "building " + ", ".join(f"{tool.name} {tool.version}" for tool in missing)
         go = ensure_go(project, toolchain, progress, purpose=purpose)
+        if foreign:
+            go = replace(go, environment={**go.environment, "GOOS": foreign[0], "GOARCH": foreign[1]})
         with _downloading(go, missing):
             for batch in _batches(missing):
                 _build(project, toolchain, go, batch, progress)
@@ -53,8 +63,13 @@ def ensure(project: Project, tools: Sequence[str], progress: Progress) -> dict[s
 
 def find(project: Project, tool: Tool) -> Path | None:
     """Where a tool is: built before, or on PATH; None when it has to be built."""
+    return cached_or_none(project, tool) or find_on_path(project, tool)
+
+
+def cached_or_none(project: Project, tool: Tool) -> Path | None:
+    """Where a tool is that was built before; None when it has to be built."""
     built = cached(project, tool)
-    return built if built.is_file() else find_on_path(project, tool)
+    return built if built.is_file() else None
 
 
 def cached(project: Project, tool: Tool) -> Path:

@@ -14,7 +14,7 @@ import drydock
 from drydock.documents import load_yaml_file
 from drydock.errors import ToolchainError
 from drydock.project import Project
-from drydock.toolchain.platform import go_platform
+from drydock.toolchain.platform import Platform, go_platform
 
 FILE = "toolchain.yaml"
 _KEY_LENGTH = 12
@@ -141,15 +141,20 @@ class Toolchain:
     older_crds: Mapping[str, Source]
 
     @classmethod
-    def load(cls, project: Project) -> "Toolchain":
+    def load(cls, project: Project, platform: Platform | None = None) -> "Toolchain":
         """Read ci/toolchain of the suite, or of this package when the suite has none.
+
+        Args:
+            project: the suite.
+            platform: that the tools are for, in place of this machine's.
 
         Raises:
             ToolchainError: toolchain.yaml or a go.mod is missing, or lacks what the other names.
         """
         folder = _folder(project)
         files = (file for file in folder.glob("**/*") if file.is_file())
-        return _load(folder, tuple((file, file.stat().st_mtime_ns, file.stat().st_size) for file in files))
+        state = tuple((file, file.stat().st_mtime_ns, file.stat().st_size) for file in files)
+        return _load(folder, platform or go_platform(), state)
 
     @property
     def go_bin(self) -> Path:
@@ -179,7 +184,7 @@ class Toolchain:
 
 
 @lru_cache(maxsize=4)
-def _load(folder: Path, _state: tuple[tuple[Path, int, int], ...]) -> Toolchain:
+def _load(folder: Path, platform: Platform, _state: tuple[tuple[Path, int, int], ...]) -> Toolchain:
     """See `Toolchain.load`; each step of a verb asks for it, and the files are read once for each state of theirs."""
     try:
         content = load_yaml_file(folder / FILE)
@@ -187,7 +192,7 @@ def _load(folder: Path, _state: tuple[tuple[Path, int, int], ...]) -> Toolchain:
         flags = (*build["flags"], *(f"-gcflags={each}" for each in build["compiler"]))
         modules = {path.name: GoModule(path) for path in folder.iterdir() if (path / "go.mod").is_file()}
         tools = {
-            name: _tool(name, each, modules[each["module"]], flags, build["linker"])
+            name: _tool(name, each, modules[each["module"]], flags, build["linker"], platform)
             for name, each in content["tools"].items()
         }
         data, crds, older = (
@@ -212,14 +217,16 @@ def _folder(project: Project) -> Path:
     raise ToolchainError(f"{project.toolchain_dir / FILE} is missing", remedy="Restore ci/toolchain of the suite.")
 
 
-def _tool(name: str, content: Mapping[str, Any], module: GoModule, flags: Sequence[str], linker: str) -> Tool:
+def _tool(
+    name: str, content: Mapping[str, Any], module: GoModule, flags: Sequence[str], linker: str, platform: Platform
+) -> Tool:
     version = content["version"] if "version" in content else module.version_of(content["versionOf"])
     version = str(version).removeprefix("v")
     major, minor = (*version.split("."), "")[:2]
     stamps = (f"-X {key}={value}" for key, value in content.get("stamp", {}).items())
     linker = " ".join((linker, *stamps)).format(version=version, major=major, minor=minor)
     digest = hashlib.sha256(module.digest)
-    digest.update("\0".join((content["package"], linker, *flags, *go_platform())).encode())
+    digest.update("\0".join((content["package"], linker, *flags, *platform)).encode())
     return Tool(
         name=name,
         version=version,

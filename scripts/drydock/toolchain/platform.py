@@ -6,7 +6,16 @@ import sys
 _ARCHITECTURES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
 
 
-def go_platform() -> tuple[str, str]:
+Platform = tuple[str, str]
+"""GOOS and GOARCH."""
+
+
+def go_platform() -> Platform:
     """GOOS and GOARCH of this machine, as ("linux", "arm64")."""
     machine = os.uname().machine.lower()
-    return sys.platform, _ARCHITECTURES.get(machine, machine)
+    return sys.platform, go_architecture(machine)
+
+
+def go_architecture(machine: str) -> str:
+    """GOARCH of a machine as `uname` and Docker name it."""
+    return _ARCHITECTURES.get(machine, machine)

@@ -11,6 +11,7 @@ from drydock import process
 from drydock.documents import load_yaml_file
 from drydock.errors import ClusterError, ToolchainError
 from drydock.progress import Progress
+from drydock.toolchain.platform import go_architecture
 
 _GIB = 1 << 30
 _ANSWER_SECONDS = 60
@@ -53,6 +54,11 @@ class Docker:
                 "DOCKER_HOST or `docker context` says which daemon it is.",
             )
         return told
+
+    def platform(self) -> tuple[str, str]:
+        """Of the daemon's machine, as Go names it."""
+        info = self.info()
+        return info["OSType"], go_architecture(info["Architecture"])
 
     def build(self, context: Path, containerfile: Path, tag: str, arguments: Mapping[str, str], show: Any) -> None:
         """Build an image.

@@ -12,6 +12,7 @@ from drydock.deploy.kind.docker import Docker
 from drydock.progress import Progress
 from drydock.project import Project
 from drydock.toolchain import ensure
+from drydock.toolchain.platform import Platform
 
 IMAGE = f"drydock.local/stand-ins:{drydock.__version__}"
 PROGRAMS = ("kwok", "karpenter")
@@ -34,7 +35,7 @@ def build_image(project: Project, docker: Docker, folder: Path, base: str, progr
     context = folder / "context"
     shutil.rmtree(context, ignore_errors=True)
     try:
-        _fill(project, context, progress)
+        _fill(project, context, docker.platform(), progress)
         with progress.step(f"Image {IMAGE}") as step:
             arguments = {"BASE": base} if base else {}
             docker.build(context, project.root / "ci" / "kind" / "Containerfile", IMAGE, arguments, step.detail)
@@ -60,10 +61,10 @@ def requirements(distribution: str = "drydock") -> tuple[str, ...]:
     return tuple(f"{name}=={version}" for name, version in sorted(found.items()))
 
 
-def _fill(project: Project, context: Path, progress: Progress) -> None:
+def _fill(project: Project, context: Path, platform: Platform, progress: Progress) -> None:
     programs = context / "bin"
     programs.mkdir(parents=True)
-    for name, built in ensure(project, PROGRAMS, progress).items():
+    for name, built in ensure(project, PROGRAMS, progress, platform).items():
         shutil.copy2(built, programs / name)
     simulator = programs / "vllm"
     simulator.write_text(_VLLM)
