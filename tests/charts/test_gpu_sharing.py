@@ -66,6 +66,35 @@ def test_a_pool_can_be_named_as_well(render_chart: RenderChart) -> None:
     assert pod["nodeSelector"]["karpenter.sh/nodepool"] == "shared"
 
 
+def test_training_and_headroom_take_a_share_as_a_model_does(render_chart: RenderChart) -> None:
+    """One share of a GPU, on nodes that share, whose taint they tolerate."""
+    accelerator = {"kind": "nvidia", "share": "halves"}
+    chosen = values("halves")
+    training = {
+        "data": "s3://bucket/data",
+        "baseModel": "s3://bucket/base",
+        "models": "s3://bucket/made",
+        "deployment": {"enabled": False},
+    }
+    chosen["argo"] = {
+        "enabled": True,
+        "artifactRepository": {"bucket": "artifacts"},
+        "pipelines": {"tune": {**training, "accelerator": accelerator}},
+    }
+    chosen["tenancy"] = {"enabled": True, "headroom": {"spare": {"accelerator": accelerator}}}
+    manifests = render_chart(UMBRELLA, chosen)
+    (workflow,) = by_name(manifests, "WorkflowTemplate").values()
+    (stage,) = (each for each in workflow["spec"]["templates"] if each["name"] == "fine-tuning")
+    (spare,) = (each for name, each in by_name(manifests, "Deployment").items() if "headroom" in name)
+    pod = spare["spec"]["template"]["spec"]
+    for scheduled, container in ((stage, stage["container"]), (pod, pod["containers"][0])):
+        assert container["resources"]["limits"][SHARED] == "1"
+        assert GPU not in container["resources"]["limits"]
+        assert {"key": LABEL, "operator": "Equal", "value": "halves", "effect": "NoSchedule"} in scheduled[
+            "tolerations"
+        ]
+
+
 @pytest.mark.parametrize(
     ("accelerator", "reason"),
     [
