@@ -29,6 +29,8 @@ CHARTS = (
     "genai-platform",
     "jupyterhub",
     "karpenter-nodepools",
+    "kuberay",
+    "loadtest",
     "model-gateway",
     "efa-device-plugin",
     "neuron-device-plugin",
@@ -38,7 +40,7 @@ CHARTS = (
 )
 HELMS_OWN = ("common",)
 """Keys that a chart has because Helm hands its globals to a chart within it; there is nothing to set."""
-NOT_ITS_OWN = {"app-of-apps": ("account", "objectives", "global")}
+NOT_ITS_OWN = {"app-of-apps": ("account", "eks", "global", "kind", "objectives")}
 """Keys of a values file that another program reads as well, which the chart lets through."""
 
 

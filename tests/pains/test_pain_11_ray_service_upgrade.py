@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
+from drydock.errors import RenderError
 from drydock.findings import Severity
+from drydock.pytest_plugin import RenderChart
 
 from ..checks.builders import pod_spec, pool
 from ..checks.helpers import findings
@@ -41,3 +43,13 @@ def test_with_room_for_both_nothing_is_found() -> None:
 @pytest.mark.parametrize("kind", ["None", "NewClusterWithIncrementalUpgrade"])
 def test_strategies_without_a_second_cluster_of_full_size_need_no_room(kind: str) -> None:
     assert findings(gpus(8) + ray_service(upgradeStrategy={"type": kind}), "ray-service-upgrade") == []
+
+
+def test_the_chart_starts_no_second_cluster_unless_told(render_chart: RenderChart) -> None:
+    model = {"source": {"huggingFace": {"id": "org/model"}}}
+    chat: dict[str, Any] = {"llm": {"model": model}}
+    (made,) = [each for each in render_chart("kuberay", {"rayServices": {"chat": chat}}) if each.kind == "RayService"]
+    assert made.content["spec"]["upgradeStrategy"] == {"type": "None"}
+    incremental = {**chat, "upgrade": {"type": "NewClusterWithIncrementalUpgrade"}}
+    with pytest.raises(RenderError, match="gatewayClassName is empty"):
+        render_chart("kuberay", {"rayServices": {"chat": incremental}})

@@ -1,0 +1,207 @@
+{{- /*
+A Ray cluster. Its context is (dict "root" . "name" NAME "cluster" CLUSTER ["service" SERVICE]). Declared helpers:
+  kuberay.clusterSpec  spec of a RayCluster
+  kuberay.labels       labels of its objects and pods
+  kuberay.selector     labels that its pods alone have
+  kuberay.podTemplate  template of the head, or with `worker` of a group's pods
+*/ -}}
+
+{{- define "kuberay.labels" -}}
+{{- include "common.labels" (dict "root" .root "component" .name) -}}
+{{- end -}}
+
+{{- define "kuberay.selector" -}}
+{{- include "common.selectorLabels" (dict "root" .root "component" .name) -}}
+{{- end -}}
+
+{{- define "kuberay.clusterSpec" -}}
+{{- $context := . -}}
+rayVersion: {{ .cluster.version | quote }}
+{{- if .cluster.tokenAuthentication }}
+authOptions:
+  mode: token
+{{- end }}
+{{- with .cluster.redis }}
+{{- if .address }}
+gcsFaultToleranceOptions:
+  redisAddress: {{ .address }}
+  {{- with .passwordSecret }}
+  {{- if .name }}
+  redisPassword:
+    valueFrom:
+      secretKeyRef:
+        name: {{ .name }}
+        key: {{ .key }}
+  {{- end }}
+  {{- end }}
+{{- end }}
+{{- end }}
+enableInTreeAutoscaling: {{ .cluster.autoscaling.enabled }}
+{{- with .cluster.autoscaling }}
+{{- if .enabled }}
+autoscalerOptions:
+  version: v2
+  upscalingMode: {{ .upscalingMode }}
+  idleTimeoutSeconds: {{ int .idleSeconds }}
+  imagePullPolicy: IfNotPresent
+  resources:
+    {{- toYaml .resources | nindent 4 }}
+  securityContext:
+    {{- include "common.containerSecurityContext" . | nindent 4 }}
+  volumeMounts:
+    - name: tmp
+      mountPath: /tmp
+{{- end }}
+{{- end }}
+headGroupSpec:
+  serviceType: ClusterIP
+  enableIngress: false
+  # No work: a task that fills its memory would take the cluster with it.
+  rayStartParams:
+    num-cpus: "0"
+    num-gpus: "0"
+    dashboard-host: 0.0.0.0
+  template:
+    {{- include "kuberay.podTemplate" . | nindent 4 }}
+{{- with .cluster.workers }}
+workerGroupSpecs:
+  {{- range $name := keys . | sortAlpha }}
+  {{- $worker := get $context.cluster.workers $name }}
+  {{- if gt (int $worker.minReplicas) (int $worker.maxReplicas) }}
+  {{- fail (printf "%s: workers.%s.minReplicas is %d, beyond maxReplicas %d: set it to that or less" $context.name $name (int $worker.minReplicas) (int $worker.maxReplicas)) }}
+  {{- end }}
+  {{- if and (not $context.cluster.autoscaling.enabled) (eq 0 (int $worker.minReplicas)) }}
+  {{- fail (printf "%s: workers.%s.minReplicas is 0 and autoscaling is off, so it never has a worker: set minReplicas, or turn autoscaling on" $context.name $name) }}
+  {{- end }}
+  - groupName: {{ $name }}
+    replicas: {{ int $worker.minReplicas }}
+    minReplicas: {{ int $worker.minReplicas }}
+    maxReplicas: {{ int $worker.maxReplicas }}
+    {{- if $worker.rayResources }}
+    rayStartParams:
+      resources: {{ $worker.rayResources | toJson | toJson | squote }}
+    {{- else }}
+    rayStartParams: {}
+    {{- end }}
+    template:
+      {{- include "kuberay.podTemplate" (merge (dict "worker" $worker) $context) | nindent 6 }}
+  {{- end }}
+{{- end }}
+{{- end -}}
+
+{{- define "kuberay.podTemplate" -}}
+{{- $group := .worker | default .cluster.head -}}
+{{- $accelerator := dict "kind" "none" "pool" .cluster.head.pool -}}
+{{- with .worker }}{{ $accelerator = .accelerator }}{{ end -}}
+{{- $nodeSelector := dict -}}
+{{- with .cluster.architecture }}{{ $_ := set $nodeSelector "kubernetes.io/arch" . }}{{ end -}}
+metadata:
+  labels:
+    {{- /* None that a release of the chart changes: that would be another cluster. */}}
+    {{- include "kuberay.selector" . | nindent 4 }}
+  {{- if or (not .worker) (not .service) }}
+  annotations:
+    # A head takes its cluster with it, and a worker the work on it; Ray's autoscaler ends those that are idle.
+    karpenter.sh/do-not-disrupt: "true"
+  {{- end }}
+spec:
+  serviceAccountName: {{ include "kuberay.accountName" .root }}
+  # Only the autoscaler, beside the head, talks to the Kubernetes API.
+  automountServiceAccountToken: {{ and (not .worker) .cluster.autoscaling.enabled }}
+  enableServiceLinks: false
+  terminationGracePeriodSeconds: {{ int .cluster.graceSeconds }}
+  {{- with .cluster.priorityClassName }}
+  priorityClassName: {{ . }}
+  {{- end }}
+  {{- with include "common.imagePullSecrets" .root }}
+  {{- . | nindent 2 }}
+  {{- end }}
+  securityContext:
+    {{- include "common.podSecurityContext" (dict "uid" 1000 "gid" 100) | nindent 4 }}
+  {{- with include "common.accelerator.scheduling" (dict "root" .root "accelerator" $accelerator "nodeSelector" $nodeSelector) | fromYaml }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+  containers:
+    - name: {{ empty .worker | ternary "ray-head" "ray-worker" }}
+      image: {{ include "common.image" (dict "root" .root "image" .cluster.image) }}
+      imagePullPolicy: IfNotPresent
+      env:
+        {{- include "kuberay.environment" . | trim | nindent 8 }}
+      ports:
+        - name: metrics
+          containerPort: 8080
+        {{- if .service }}
+        - name: serve
+          containerPort: 8000
+        {{- end }}
+        {{- if not .worker }}
+        - name: gcs-server
+          containerPort: 6379
+        - name: dashboard
+          containerPort: 8265
+        - name: client
+          containerPort: 10001
+        {{- end }}
+      resources:
+        {{- include "common.accelerator.resources" (dict "root" .root "accelerator" $accelerator "resources" $group.resources) | nindent 8 }}
+      securityContext:
+        {{- include "common.containerSecurityContext" . | nindent 8 }}
+      volumeMounts:
+        - name: tmp
+          mountPath: /tmp
+        - name: cache
+          mountPath: /cache
+        {{- if .worker }}
+        - name: shared-mem
+          mountPath: /dev/shm
+        {{- end }}
+        {{- if and .service .service.stableDiffusion.enabled }}
+        - name: applications
+          mountPath: /opt/applications
+          readOnly: true
+        {{- end }}
+  volumes:
+    - name: tmp
+      emptyDir:
+        sizeLimit: {{ $group.diskSize }}
+    - name: cache
+      emptyDir:
+        sizeLimit: {{ $group.diskSize }}
+    {{- with .worker }}
+    - name: shared-mem
+      emptyDir:
+        medium: Memory
+        sizeLimit: {{ .sharedMemory }}
+    {{- end }}
+    {{- if and .service .service.stableDiffusion.enabled }}
+    - name: applications
+      configMap:
+        name: {{ include "kuberay.scriptsName" .root }}
+    {{- end }}
+{{- end -}}
+
+{{- define "kuberay.environment" -}}
+{{- $own := dict "HOME" "/cache" "HF_HOME" "/cache/huggingface" "VLLM_CACHE_ROOT" "/cache/vllm" "TORCHINDUCTOR_CACHE_DIR" "/cache/torchinductor" "TRITON_CACHE_DIR" "/cache/triton" "RAY_USAGE_STATS_ENABLED" "0" "VLLM_NO_USAGE_STATS" "1" "DO_NOT_TRACK" "1" -}}
+{{- if and .service .service.stableDiffusion.enabled }}{{ $_ := set $own "PYTHONPATH" "/opt/applications" }}{{ end -}}
+{{- if and .worker .worker.accelerator.efa }}{{ $_ := set $own "FI_PROVIDER" "efa" }}{{ end -}}
+{{- range $name := keys .cluster.env | sortAlpha -}}
+{{- if hasKey $own $name -}}
+{{- fail (printf "env.%s is set by the chart: leave it out" $name) -}}
+{{- end -}}
+{{- $_ := set $own $name (get $.cluster.env $name) -}}
+{{- end -}}
+{{- range $name := keys $own | sortAlpha }}
+- name: {{ $name }}
+  value: {{ get $own $name | quote }}
+{{- end }}
+{{- with .cluster.tokenSecret }}
+{{- if .name }}
+- name: HF_TOKEN
+  valueFrom:
+    secretKeyRef:
+      name: {{ .name }}
+      key: {{ .key }}
+      optional: true
+{{- end }}
+{{- end }}
+{{- end -}}

@@ -1,0 +1,72 @@
+{{- /*
+What is asked for, with the defaults beneath it. Declared helpers, each of which gives JSON:
+  kuberay.clusters  every RayCluster in the order of its name: a list of NAME and CLUSTER; takes the root
+  kuberay.services  every enabled RayService in that order: a list of NAME, SERVICE and its CLUSTER; takes the root
+  kuberay.cluster   (tuple . OWN) a cluster with defaults beneath it and beneath each of its groups of workers
+  kuberay.checkName  refuses a name of the chart's own objects
+  kuberay.entries   values of a map, in the order of their names, without those that are null
+*/ -}}
+
+{{- define "kuberay.clusters" -}}
+{{- $found := list -}}
+{{- range $name := keys .Values.rayClusters | sortAlpha -}}
+{{- $own := get $.Values.rayClusters $name -}}
+{{- if not (kindIs "invalid" $own) -}}
+{{- include "kuberay.checkName" $name -}}
+{{- $found = append $found (dict "name" $name "cluster" (include "kuberay.cluster" (tuple $ $own) | fromJson)) -}}
+{{- end -}}
+{{- end -}}
+{{- toJson $found -}}
+{{- end -}}
+
+{{- define "kuberay.services" -}}
+{{- $found := list -}}
+{{- range $name := keys .Values.rayServices | sortAlpha -}}
+{{- $own := get $.Values.rayServices $name -}}
+{{- if not (kindIs "invalid" $own) -}}
+{{- $service := include "common.merge" (tuple $.Values.serviceDefaults $own) | fromJson -}}
+{{- if $service.enabled -}}
+{{- include "kuberay.checkName" $name -}}
+{{- if hasKey $.Values.rayClusters $name -}}
+{{- fail (printf "rayServices.%s: a cluster of rayClusters has that name too: choose another" $name) -}}
+{{- end -}}
+{{- $cluster := include "kuberay.cluster" (tuple $ $service.cluster) | fromJson -}}
+{{- $found = append $found (dict "name" $name "service" $service "cluster" $cluster) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- toJson $found -}}
+{{- end -}}
+
+{{- define "kuberay.checkName" -}}
+{{- if has . (list "applications" "operator" "ray") -}}
+{{- fail (printf "%s: objects of the chart have that name: choose another" .) -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "kuberay.cluster" -}}
+{{- $root := index . 0 -}}
+{{- $cluster := include "common.merge" (tuple $root.Values.clusterDefaults (index . 1)) | fromJson -}}
+{{- $workers := dict -}}
+{{- range $name, $own := $cluster.workers -}}
+{{- if not (kindIs "invalid" $own) -}}
+{{- $worker := include "common.merge" (tuple $root.Values.workerDefaults $own) | fromJson -}}
+{{- if and (ne $worker.accelerator.kind "nvidia") (not (dig "accelerator" "pool" "" $own)) -}}
+{{- $_ := set $worker.accelerator "pool" "" -}}
+{{- end -}}
+{{- $_ := set $workers $name $worker -}}
+{{- end -}}
+{{- end -}}
+{{- $_ := set $cluster "workers" $workers -}}
+{{- toJson $cluster -}}
+{{- end -}}
+
+{{- define "kuberay.entries" -}}
+{{- $map := . -}}
+{{- $entries := list -}}
+{{- range $name := keys . | sortAlpha -}}
+{{- $entry := get $map $name -}}
+{{- if not (kindIs "invalid" $entry) }}{{ $entries = append $entries $entry }}{{ end -}}
+{{- end -}}
+{{- toJson $entries -}}
+{{- end -}}

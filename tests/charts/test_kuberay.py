@@ -1,0 +1,177 @@
+"""The KubeRay operator, Ray clusters and Ray services."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+import yaml
+
+from drydock.errors import RenderError
+from drydock.pytest_plugin import RenderChart
+
+from .objects import by_name
+
+CHART = "kuberay"
+WORKERS = {"gpu": {"maxReplicas": 4, "accelerator": {"count": 2}}}
+RESEARCH: Mapping[str, Any] = {"rayClusters": {"research": {"workers": WORKERS}}}
+MODEL = {"source": {"s3": {"uri": "s3://models/llama"}}, "tensorParallelSize": 2, "maxModelLen": 8192}
+CHAT: Mapping[str, Any] = {"rayServices": {"chat": {"cluster": {"workers": WORKERS}, "llm": {"llama": MODEL}}}}
+OPERATOR = "genai-kuberay-operator"
+
+
+def ray_cluster(render_chart: RenderChart, **settings: Any) -> Any:
+    values = {"rayClusters": {"research": {"workers": WORKERS, **settings}}}
+    return by_name(render_chart(CHART, values), "RayCluster")["genai-kuberay-research"]["spec"]
+
+
+def serve_config(render_chart: RenderChart, values: Mapping[str, Any]) -> Any:
+    (service,) = by_name(render_chart(CHART, values), "RayService").values()
+    return yaml.safe_load(service["spec"]["serveConfigV2"])["applications"]
+
+
+def test_a_head_takes_no_work_and_workers_come_from_zero(render_chart: RenderChart) -> None:
+    spec = ray_cluster(render_chart)
+    assert spec["headGroupSpec"]["rayStartParams"]["num-cpus"] == "0"
+    head = spec["headGroupSpec"]["template"]["spec"]
+    assert "tolerations" not in head
+    assert not any("/" in name for name in head["containers"][0]["resources"]["limits"])
+    (group,) = spec["workerGroupSpecs"]
+    assert (group["replicas"], group["minReplicas"], group["maxReplicas"]) == (0, 0, 4)
+    assert spec["enableInTreeAutoscaling"] is True
+    worker = group["template"]["spec"]
+    assert worker["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == "2"
+    assert worker["nodeSelector"]["karpenter.sh/nodepool"] == "gpu"
+    assert worker["tolerations"] == [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
+
+
+def test_only_the_autoscaler_has_a_token_for_the_api(render_chart: RenderChart) -> None:
+    spec = ray_cluster(render_chart)
+    assert spec["headGroupSpec"]["template"]["spec"]["automountServiceAccountToken"] is True
+    assert spec["workerGroupSpecs"][0]["template"]["spec"]["automountServiceAccountToken"] is False
+    without = ray_cluster(
+        render_chart, autoscaling={"enabled": False}, workers={"gpu": {**WORKERS["gpu"], "minReplicas": 1}}
+    )
+    assert without["headGroupSpec"]["template"]["spec"]["automountServiceAccountToken"] is False
+    with pytest.raises(RenderError, match=r"workers\.gpu\.minReplicas is 0 and autoscaling is off"):
+        ray_cluster(render_chart, autoscaling={"enabled": False})
+
+
+def test_a_new_release_of_the_chart_is_no_other_cluster(render_chart: RenderChart) -> None:
+    """KubeRay compares the cluster's spec, labels included, and a service would be started anew."""
+    spec = ray_cluster(render_chart)
+    for template in (spec["headGroupSpec"]["template"], spec["workerGroupSpecs"][0]["template"]):
+        assert not {"helm.sh/chart", "app.kubernetes.io/version"} & set(template["metadata"]["labels"])
+
+
+def test_nothing_of_a_cluster_is_public(render_chart: RenderChart) -> None:
+    manifests = render_chart(CHART, {**RESEARCH, **CHAT})
+    assert not {each.kind for each in manifests} & {"Service", "Ingress"}
+    spec = ray_cluster(render_chart)
+    assert spec["headGroupSpec"]["serviceType"] == "ClusterIP"
+    assert spec["headGroupSpec"]["enableIngress"] is False
+    assert spec["authOptions"] == {"mode": "token"}
+    policies = by_name(manifests, "NetworkPolicy")
+    for name in ("research", "chat"):
+        own = policies[f"genai-kuberay-{name}"]["spec"]
+        assert own["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == name
+        peers = [peer for rule in own["ingress"] for peer in rule["from"]]
+        assert {peer["podSelector"]["matchLabels"]["app.kubernetes.io/component"] for peer in peers} == {
+            name,
+            "operator",
+        }
+    gateway = {"podSelector": {"matchLabels": {"team": "gateway"}}}
+    opened = by_name(
+        render_chart(CHART, {**CHAT, "clusterDefaults": {"networkPolicy": {"clients": {"gateway": gateway}}}}),
+        "NetworkPolicy",
+    )
+    rules = opened["genai-kuberay-chat"]["spec"]["ingress"]
+    assert {"ports": [{"port": 8000, "protocol": "TCP"}], "from": [gateway]} in rules
+
+
+def test_a_head_is_brought_back_from_a_redis_that_is_only_referred_to(render_chart: RenderChart) -> None:
+    redis = {"address": "rediss://redis.example.com:6380", "passwordSecret": {"name": "redis"}}
+    spec = ray_cluster(render_chart, redis=redis)
+    reference = {"secretKeyRef": {"name": "redis", "key": "password"}}
+    assert spec["gcsFaultToleranceOptions"] == {
+        "redisAddress": redis["address"],
+        "redisPassword": {"valueFrom": reference},
+    }
+    manifests = render_chart(CHART, {"rayClusters": {"research": {"redis": redis}}})
+    assert "Secret" not in {each.kind for each in manifests}
+    egress = by_name(manifests, "NetworkPolicy")["genai-kuberay-research"]["spec"]["egress"]
+    assert {"ports": [{"port": 6380, "protocol": "TCP"}]} in egress
+
+
+def test_a_language_model_spans_the_gpus_of_a_worker(render_chart: RenderChart) -> None:
+    (application,) = serve_config(render_chart, CHAT)
+    assert application["import_path"] == "ray.serve.llm:build_openai_app"
+    (model,) = application["args"]["llm_configs"]
+    assert model["model_loading_config"] == {
+        "model_id": "llama",
+        "model_source": {"bucket_uri": "s3://models/llama"},
+    }
+    assert model["engine_kwargs"] == {"tensor_parallel_size": 2, "pipeline_parallel_size": 1, "max_model_len": 8192}
+    assert model["deployment_config"]["autoscaling_config"]["min_replicas"] == 1
+    both = {"source": {"huggingFace": {"id": "org/model"}, "s3": {"uri": "s3://models/llama"}}}
+    with pytest.raises(RenderError, match=r"rayServices\.chat\.llm\.llama\.source: set one of"):
+        render_chart(CHART, {"rayServices": {"chat": {"llm": {"llama": both}}}})
+
+
+def test_a_service_must_serve_something_and_each_application_on_a_route_of_its_own(render_chart: RenderChart) -> None:
+    with pytest.raises(RenderError, match=r"rayServices\.chat serves nothing"):
+        render_chart(CHART, {"rayServices": {"chat": {}}})
+    both = {"llm": {"llama": MODEL}, "stableDiffusion": {"enabled": True}}
+    with pytest.raises(RenderError, match="applications llm and stable-diffusion are both at /"):
+        render_chart(CHART, {"rayServices": {"chat": both}})
+    own = {"llm": {"llama": MODEL}, "applications": {"own": {"import_path": "own:build", "route_prefix": "/own"}}}
+    applications = serve_config(render_chart, {"rayServices": {"chat": own}})
+    assert [each["name"] for each in applications] == ["llm", "own"]
+
+
+def test_names_of_the_charts_own_objects_are_refused(render_chart: RenderChart) -> None:
+    with pytest.raises(RenderError, match="operator: objects of the chart have that name"):
+        render_chart(CHART, {"rayClusters": {"operator": {"workers": {}, "graceSeconds": 1}}})
+    with pytest.raises(RenderError, match=r"rayServices\.chat: a cluster of rayClusters has that name too"):
+        render_chart(CHART, {"rayClusters": {"chat": {"graceSeconds": 1}}, **CHAT})
+
+
+def test_without_the_operator_its_clusters_stay_and_nothing_of_it_is_left(render_chart: RenderChart) -> None:
+    manifests = render_chart(CHART, {**RESEARCH, "operator": {"enabled": False}})
+    assert {each.kind for each in manifests} == {"RayCluster", "NetworkPolicy", "ServiceAccount"}
+    assert OPERATOR not in {each.name for each in manifests}
+
+
+def test_the_operators_rights_end_at_its_namespace_and_name_every_resource(render_chart: RenderChart) -> None:
+    own = render_chart(CHART)
+    assert not {each.kind for each in own} & {"ClusterRole", "ClusterRoleBinding"}
+    wide = by_name(render_chart(CHART, {"operator": {"clusterWide": True}}), "ClusterRole")[OPERATOR]["rules"]
+    assert by_name(own, "Role")[OPERATOR]["rules"] == wide
+    assert "*" not in str(wide)
+    resources = {name for rule in wide for name in rule["resources"]}
+    assert not resources & {"ingresses", "pods/exec", "nodes", "routes", "gateways"}
+    (container,) = by_name(own, "Deployment")[OPERATOR]["spec"]["template"]["spec"]["containers"]
+    assert "--watch-namespace=genai" in container["args"]
+
+
+def test_the_incremental_way_gets_the_feature_and_the_rights(render_chart: RenderChart) -> None:
+    upgrade = {"type": "NewClusterWithIncrementalUpgrade", "gatewayClassName": "istio", "maxSurgePercent": 10}
+    chat = {"cluster": {"workers": WORKERS}, "llm": {"llama": MODEL}, "upgrade": upgrade}
+    manifests = render_chart(CHART, {"rayServices": {"chat": chat}})
+    options = by_name(manifests, "RayService")["genai-kuberay-chat"]["spec"]["upgradeStrategy"]["clusterUpgradeOptions"]
+    assert options["maxSurgePercent"] == 10
+    (container,) = by_name(manifests, "Deployment")[OPERATOR]["spec"]["template"]["spec"]["containers"]
+    assert "--feature-gates=RayServiceIncrementalUpgrade=true" in container["args"]
+    rules = by_name(manifests, "Role")[OPERATOR]["rules"]
+    assert "gateways" in {name for rule in rules for name in rule["resources"]}
+    fixed = {**chat, "cluster": {"autoscaling": {"enabled": False}, "workers": {"gpu": {"minReplicas": 1}}}}
+    with pytest.raises(RenderError, match=r"the incremental way needs cluster\.autoscaling\.enabled"):
+        render_chart(CHART, {"rayServices": {"chat": fixed}})
+
+
+def test_neuron_workers_say_what_ray_counts(render_chart: RenderChart) -> None:
+    neuron = {"accelerator": {"kind": "neuron"}, "rayResources": {"neuron_cores": 2}, "maxReplicas": 2}
+    (group,) = ray_cluster(render_chart, workers={"neuron": neuron, "gpu": None})["workerGroupSpecs"]
+    assert group["rayStartParams"]["resources"] == '"{\\"neuron_cores\\":2}"'
+    spec = group["template"]["spec"]
+    assert spec["containers"][0]["resources"]["limits"]["aws.amazon.com/neuron"] == "1"
+    assert "karpenter.sh/nodepool" not in spec["nodeSelector"], "the default pool has GPUs"
