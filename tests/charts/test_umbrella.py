@@ -29,7 +29,7 @@ MODELS: dict[str, Any] = {
     }
 }
 VALUES: dict[str, Any] = {"global": {"clusterName": "dev"}, **MODELS}
-BESIDE = ("app-of-apps",)
+BESIDE = ("app-of-apps", "loadtest")
 """Charts that are not part of the platform: Argo CD's view of it."""
 TOGGLES = {
     "karpenter-nodepools": "NodePool",

@@ -11,16 +11,32 @@ from drydock.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from contextlib import AbstractContextManager
 
+    from drydock.loadtest.cluster.sites import Endpoint
     from drydock.loadtest.loads import Measured
-    from drydock.loadtest.measures import Measures
     from drydock.loadtest.objectives import Objectives
-    from drydock.loadtest.settings import Arrival, LoadPlan
+    from drydock.loadtest.settings import Arrival, LoadPlan, Secret
+
+_OF_A_CLUSTER = ("kubeconfig", "context", "namespace", "in_cluster", "in_cluster_values")
+_NOT_YET = "http://not-known-yet"
+_ONLY_IN_URLS = frozenset(":/.")
 
 
 @click.command("loadtest")
-@click.argument("url")
+@click.argument("target", metavar="URL|ENVIRONMENT")
 @click.option("--model", required=True, metavar="NAME", help="Name that the server serves.")
+@click.option("--kubeconfig", type=click.Path(path_type=Path), metavar="FILE", help="Cluster of an ENVIRONMENT.")
+@click.option("--context", metavar="NAME", help="Of the kubeconfig.")
+@click.option("--namespace", metavar="NAME", help="Of the model; the environment's own when absent.")
+@click.option("--in-cluster", is_flag=True, help="Make the load in Jobs of the cluster, --processes pods.")
+@click.option(
+    "--in-cluster-values",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="FILE",
+    help="Values of the chart loadtest: its image above all.",
+)
 @click.option("--rate", type=float, metavar="N", help="Conversations begun a second (open loop).")
 @click.option("--concurrency", type=int, metavar="N", help="Clients with one request each at a time (closed loop).")
 @click.option(
@@ -61,7 +77,7 @@ if TYPE_CHECKING:
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="DIR", help="Folder of the results.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(
-    url: str,
+    target: str,
     repetitions: int,
     output: Path | None,
     as_json: bool,
@@ -74,6 +90,8 @@ def command(
 ) -> None:
     r"""Load an OpenAI-compatible endpoint and measure it; latencies count from when a request was due.
 
+    The endpoint is a URL, or a model of an environment that runs in a cluster.
+
     \b
     Examples:
       drydock loadtest http://localhost:8000 --model llama --rate 5 --warm-up 10 --objective ttft_p95_ms=500
@@ -82,33 +100,44 @@ def command(
       drydock loadtest http://localhost:8000 --model llama --rate 5 --repetitions 5 --baseline last-week
       drydock loadtest https://llm.example.com/v1 --model llama --concurrency 32 --workload rag \
         --api-key-env API_KEY --environment prod -o result
+      drydock loadtest prod --model llama-3-8b --kubeconfig prod.kubeconfig --rate 1
+      drydock loadtest prod --model llama-3-8b --in-cluster --processes 4 --rate 40 -o result
 
     Exit status: 0 when the objectives were met, 1 when one was missed or the run does not count (interrupted, or the
     generator could not keep up), 2 for wrong usage. An interrupt (Ctrl-C) keeps what was measured until then.
     """
+    from dataclasses import replace
+
     from drydock.loadtest.loads import as_told, at_rate, impossible, offer, repeated
     from drydock.loadtest.outputs import read_result, result, write_results
     from drydock.loadtest.statistics import compare
     from drydock.loadtest.sweep import find_limit, sweep
+    from drydock.loadtest.tables import print_result
 
     rates = _rates(asked, repetitions)
+    environment = environment or (None if _is_url(target) or objectives_file else target)
     wanted = _objectives(environment, objectives_file, objective_texts)
-    plan = _plan(url, asked)
+    own_key = _own_key(asked)
+    plan = _plan(asked)
     earlier = as_told(read_result(baseline)) if baseline else None
     if output is not None:
         _make(output)
-    searched = None
-    if rates:
-        searched = sweep(rates, lambda rate: offer(at_rate(plan, rate), wanted))
-    elif asked["find_limit"]:
-        searched = find_limit(
-            asked["rate"], lambda rate: offer(at_rate(plan, rate), wanted), precision=asked["precision"]
-        )
-    loads = list(searched.loads) if searched else list(repeated(plan, wanted, repetitions))
-    warnings = []
+    with _endpoint(target, asked, own_key=own_key is not None) as endpoint:
+        plan = replace(plan, target=replace(plan.target, base_url=endpoint.url, api_key=own_key or endpoint.key))
+        searched = None
+        if rates:
+            searched = sweep(rates, lambda rate: offer(at_rate(plan, rate), wanted, site=endpoint.site))
+        elif asked["find_limit"]:
+            searched = find_limit(
+                asked["rate"],
+                lambda rate: offer(at_rate(plan, rate), wanted, site=endpoint.site),
+                precision=asked["precision"],
+            )
+        loads = list(searched.loads) if searched else list(repeated(plan, wanted, repetitions, endpoint.site))
+    warnings = [endpoint.note] if endpoint.note else []
     if asked["gpu"]:
         told_so = (impossible(each.measures, asked["gpu"], asked["model"], asked["tensor_parallel"]) for each in loads)
-        warnings = list(dict.fromkeys(filter(None, told_so)))
+        warnings += dict.fromkeys(filter(None, told_so))
     compared = compare(earlier, [each.measures.values for each in loads]) if earlier else None
     told = result(plan, loads, searched=searched, compared=compared, warnings=warnings)
     if output is not None:
@@ -117,7 +146,7 @@ def command(
     if as_json:
         click.echo(json.dumps(told, indent=2, allow_nan=False))
     else:
-        _print(told, loads)
+        print_result(told, loads)
     worse = [each["name"] for each in told["comparison"] or () if each["verdict"] == "worse"]
     if not _passed(told, loads) or (fail_on_regression and worse):
         raise SystemExit(1)
@@ -165,28 +194,65 @@ def _objectives(environment: str | None, file: Path | None, texts: tuple[str, ..
     return merged(found, texts)
 
 
-def _plan(url: str, asked: dict[str, Any]) -> "LoadPlan":
-    from drydock.loadtest.presets import dataset, preset
-    from drydock.loadtest.settings import LoadPlan, Secret, Stage, Target, Workload
+def _is_url(target: str) -> bool:
+    """One without a scheme too, which is told to be wrong, and not to be an unknown environment."""
+    return not _ONLY_IN_URLS.isdisjoint(target)
+
+
+def _own_key(asked: dict[str, Any]) -> "Secret | None":
+    from drydock.loadtest.settings import Secret
 
     if asked["api_key_env"] and asked["api_key_file"]:
         raise UsageError("--api-key-env and --api-key-file both name a key", remedy="give one of them")
+    if asked["in_cluster"] and (asked["api_key_env"] or asked["api_key_file"]):
+        raise UsageError("--in-cluster takes the API key from the Secret of the model", remedy="leave the key out")
+    if asked["api_key_file"]:
+        return Secret.from_file(asked["api_key_file"])
+    return Secret.from_environment(asked["api_key_env"]) if asked["api_key_env"] else None
+
+
+def _endpoint(target: str, asked: dict[str, Any], *, own_key: bool) -> "AbstractContextManager[Endpoint]":
+    """A URL as it is, or the model of an environment's cluster."""
+    from contextlib import nullcontext
+
+    from drydock.environments import load_environment
+    from drydock.loadtest.cluster.sites import Cluster, Endpoint, from_here, from_inside
+    from drydock.project import Project
+
+    if _is_url(target):
+        named = [f"--{name.replace('_', '-')}" for name in _OF_A_CLUSTER if asked[name]]
+        if named:
+            raise UsageError(f"{', '.join(named)} with a URL", remedy="name an environment to find a cluster's model")
+        return nullcontext(Endpoint(target))
+    project = Project.discover()
+    namespace = asked["namespace"] or load_environment(project, target).namespace
+    cluster = Cluster(asked["kubeconfig"], asked["context"], namespace)
+    if asked["in_cluster"]:
+        return from_inside(
+            project, cluster, asked["model"], asked["in_cluster_values"], lambda line: click.echo(line, err=True)
+        )
+    if asked["in_cluster_values"]:
+        raise UsageError("--in-cluster-values without --in-cluster")
+    return from_here(cluster, asked["model"], own_key=own_key)
+
+
+def _plan(asked: dict[str, Any]) -> "LoadPlan":
+    """All but the endpoint's address and key."""
+    from drydock.loadtest.presets import dataset, preset
+    from drydock.loadtest.settings import LoadPlan, Stage, Target, Workload
+
     if asked["workload"] and asked["dataset"]:
         raise UsageError("--workload and --dataset both name prompts", remedy="give one of them")
-    key = Secret.from_environment(asked["api_key_env"]) if asked["api_key_env"] else None
-    if asked["api_key_file"]:
-        key = Secret.from_file(asked["api_key_file"])
     workload = Workload("512 and 128 tokens")
     if asked["workload"]:
         workload = preset(asked["workload"])
     if asked["dataset"]:
         workload = dataset(asked["dataset"])
     target = Target(
-        base_url=url,
+        base_url=_NOT_YET,
         model=asked["model"],
         endpoint="completions" if asked["completions"] else "chat",
         stream=not asked["no_stream"],
-        api_key=key,
         timeout_seconds=asked["timeout"],
         loras=asked["loras"],
     )
@@ -232,83 +298,3 @@ def _make(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"-o {folder}: {error.strerror}") from error
-
-
-def _print(told: dict[str, Any], loads: "Sequence[Measured]") -> None:
-    if told["sweep"] is None:
-        for each in loads:
-            _table(each.measures)
-    else:
-        _sweep_table(told, loads)
-    for each in loads:
-        queue = each.server.summary().get("queue_mean_ms")
-        if queue is not None and told["sweep"] is None:
-            click.echo(f"server: queued {queue:.1f} ms on average, {each.server.summary()['waiting_max']:.0f} at most")
-    for name, spread in told["confidence"].items():
-        if name in ("ttft_p95_ms", "tpot_p50_ms", "output_tokens_per_second"):
-            click.echo(f"{name}: {spread['mean']:.4g}, 95 % between {spread['low']:.4g} and {spread['high']:.4g}")
-    _compared(told["comparison"])
-    for note in told["notes"]:
-        click.echo(f"NOTE {note}")
-    for miss in told["missed"]:
-        click.echo(f"MISSED {miss['text']}" + (f" ({miss['load']})" if len(loads) > 1 else ""))
-
-
-def _sweep_table(told: dict[str, Any], loads: "Sequence[Measured]") -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    from drydock.loadtest.sweep import is_saturated, meets
-
-    columns = ("ttft_p50_ms", "ttft_p95_ms", "tpot_p50_ms", "e2e_p99_ms", "completed_rps", "output_tokens_per_second")
-    table = Table("load", *columns, "", box=None)
-    for each in loads:
-        values = (each.measures.values[name] for name in columns)
-        verdict = "meets" if meets(each) else "saturated" if is_saturated(each) else "misses"
-        table.add_row(each.name, *("-" if value is None else f"{value:,.1f}" for value in values), verdict)
-    Console(highlight=False).print(table)
-    found = told["sweep"]
-    highest = f"{found['highest_met']:.4g}/s" if found["highest_met"] else "none of these rates"
-    click.echo(f"meets the objectives up to {highest}; at most {found['saturation']:.4g}/s were completed")
-
-
-def _compared(differences: "Sequence[dict[str, Any]] | None") -> None:
-    if differences is None:
-        return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("measure", "before", "now", "change", "p", "", box=None)
-    for each in differences:
-        if each["verdict"] != "same":
-            p_value = "-" if each["p_value"] is None else f"{each['p_value']:.3f}"
-            row = (f"{each['before']:.4g}", f"{each['after']:.4g}", f"{each['change']:+.1%}", p_value, each["verdict"])
-            table.add_row(each["name"], *row)
-    if table.row_count:
-        Console(highlight=False).print(table)
-    else:
-        click.echo("no measure differs from the baseline")
-
-
-def _table(measured: "Measures") -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    from drydock.loadtest.objectives import PERCENTILES
-
-    console = Console(highlight=False)
-    parts = ("mean", *(f"p{part}" for part in PERCENTILES))
-    table = Table("ms", *(f"[bold]{part}" for part in parts), box=None)
-    for column in table.columns[1:]:
-        column.justify = "right"
-    for name in ("ttft", "tpot", "itl", "e2e"):
-        found = (measured.values[f"{name}_{part}_ms"] for part in parts)
-        table.add_row(name.upper(), *("-" if value is None else f"{value:,.1f}" for value in found))
-    console.print(table)
-    for name, reason in measured.reasons.items():
-        console.print(f"{name.upper()}: {reason}")
-    rates = ("completed_rps", "output_tokens_per_second", "total_tokens_per_second", "chunks_per_token", "goodput")
-    told = [f"{name} {value:.4g}" for name in rates if (value := measured.values[name]) is not None]
-    console.print(f"{measured.ok} of {measured.requests} requests well; {', '.join(told)}")
-    if measured.errors:
-        console.print("not well: " + ", ".join(f"{number} {name}" for name, number in measured.errors.items()))

@@ -5,10 +5,10 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from drydock import process
 from drydock.errors import DrydockError
+from drydock.loadtest.messages import snapshot_from
 from drydock.loadtest.plan_file import KEY_VARIABLE, plan_facts
 from drydock.loadtest.prompts import Prompts
 from drydock.loadtest.records import Run, Snapshot
@@ -16,7 +16,7 @@ from drydock.loadtest.results import load_run
 from drydock.loadtest.settings import LoadPlan
 
 
-def generate(plan: LoadPlan, *, on_progress: Callable[[Snapshot], None] = lambda _snapshot: None) -> Run:
+def generate(plan: LoadPlan, on_progress: Callable[[Snapshot], None] = lambda _snapshot: None) -> Run:
     """Send a plan's load and wait for the answers.
 
     Repetitions that should not find each other's prompts in the server's prefix cache need plans of different seeds.
@@ -35,10 +35,7 @@ def generate(plan: LoadPlan, *, on_progress: Callable[[Snapshot], None] = lambda
         except ValueError:
             return
         if "snapshot" in said:
-            facts: dict[str, Any] = {
-                name: float("nan") if value is None else value for name, value in said["snapshot"].items()
-            }
-            on_progress(Snapshot(**facts))
+            on_progress(snapshot_from(said["snapshot"]))
         elif "error" in said:
             told.update(said)
 

@@ -1,6 +1,6 @@
 """One load after the other: generated, measured, and set beside what the server told meanwhile."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
@@ -9,11 +9,27 @@ from drydock.errors import UsageError
 from drydock.loadtest.generator import generate
 from drydock.loadtest.measures import Measures, measure
 from drydock.loadtest.objectives import Miss, Objectives
-from drydock.loadtest.records import Run
+from drydock.loadtest.records import Run, Snapshot
 from drydock.loadtest.server_metrics import ServerView, watched
 from drydock.loadtest.settings import Arrival, Closed, Constant, Gamma, LoadPlan, Poisson, Ramp
 
 _MS = 1e3
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Where load is made.
+
+    Attributes:
+        generate: makes a plan's load, and tells how it goes.
+        metrics_url: where the server's metrics are read; None for the plan's own endpoint.
+    """
+
+    generate: Callable[[LoadPlan, Callable[[Snapshot], None]], Run]
+    metrics_url: str | None = None
+
+
+HERE = Site(generate)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +69,7 @@ class Measured:
         }
 
 
-def offer(plan: LoadPlan, objectives: Objectives, *, name: str = "", live: bool = True) -> Measured:
+def offer(plan: LoadPlan, objectives: Objectives, *, name: str = "", live: bool = True, site: Site = HERE) -> Measured:
     """Generate one load and measure it, with the server's metrics scraped meanwhile.
 
     Raises:
@@ -67,10 +83,12 @@ def offer(plan: LoadPlan, objectives: Objectives, *, name: str = "", live: bool 
     key = plan.target.api_key
     view: AbstractContextManager[Any] = live_view(plan.stage, called) if live else nullcontext(lambda _snapshot: None)
     with (
-        watched(plan.target.base_url, key.reveal() if key else None, verify=plan.target.verify_tls) as server,
+        watched(
+            site.metrics_url or plan.target.base_url, key.reveal() if key else None, verify=plan.target.verify_tls
+        ) as server,
         view as show,
     ):
-        run = generate(plan, on_progress=show)
+        run = site.generate(plan, show)
     measures = measure(run, objectives.request)
     return Measured(
         called,
@@ -83,11 +101,11 @@ def offer(plan: LoadPlan, objectives: Objectives, *, name: str = "", live: bool 
     )
 
 
-def repeated(plan: LoadPlan, objectives: Objectives, repetitions: int) -> Iterator[Measured]:
+def repeated(plan: LoadPlan, objectives: Objectives, repetitions: int, site: Site = HERE) -> Iterator[Measured]:
     """The same load several times, each with a seed of its own, until one is interrupted."""
     for number in range(repetitions):
         name = describe(plan.stage.arrival) + (f", run {number + 1}" if repetitions > 1 else "")
-        measured = offer(replace(plan, seed=plan.seed + number), objectives, name=name)
+        measured = offer(replace(plan, seed=plan.seed + number), objectives, name=name, site=site)
         yield measured
         if not measured.run.complete:
             return

@@ -21,7 +21,6 @@ from drydock.loadtest.records import Records, Run, Snapshot, WorkerHealth
 from drydock.loadtest.settings import Closed, LoadPlan
 from drydock.loadtest.watch import judge
 
-_CONNECT_SECONDS = 60.0
 _HEAD_START_SECONDS = 0.3
 """From the message that names the start to the start."""
 _HAND_OVER_SECONDS = 60.0
@@ -61,6 +60,7 @@ class Master:
         port: to listen on, 0 for any that is free.
         lost: tells which workers have ended, if that can be known.
         tell: called with each snapshot.
+        connect_seconds: that the workers have to come.
     """
 
     def __init__(
@@ -71,6 +71,7 @@ class Master:
         *,
         lost: Callable[[], Collection[object]],
         tell: Callable[[Snapshot], None],
+        connect_seconds: float = 60.0,
     ) -> None:
         logging.getLogger("locust").setLevel(logging.ERROR)
         self._plan, self._lost, self._tell = plan, lost, tell
@@ -83,6 +84,7 @@ class Master:
             (FAILED, self._heard.on_failed),
         ):
             self._runner.register_message(name, listener)
+        self._connect_seconds = connect_seconds
         self._stopping = False
         self._last = (0.0, 0, 0)
 
@@ -98,7 +100,7 @@ class Master:
             DrydockError: workers did not come, or none of them could make its load.
         """
         for number in (signal.SIGTERM, signal.SIGINT):
-            gevent.signal_handler(number, self._stop)
+            gevent.signal_handler(number, self.interrupt)
         try:
             self._gather()
             self._runner.start(user_count(self._plan), spawn_rate=user_count(self._plan))
@@ -109,11 +111,12 @@ class Master:
         finally:
             self._runner.quit()
 
-    def _stop(self) -> None:
+    def interrupt(self) -> None:
+        """End the load early; what was recorded until then is the run."""
         self._stopping = True
 
     def _gather(self) -> None:
-        deadline = time.monotonic() + _CONNECT_SECONDS
+        deadline = time.monotonic() + self._connect_seconds
         while len(self._runner.clients.ready) < self._plan.processes:
             if self._stopping or self._lost() or time.monotonic() > deadline:
                 here = len(self._runner.clients.ready)

@@ -1,5 +1,12 @@
 """What master and workers say to each other beside Locust's own messages."""
 
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from drydock.loadtest.records import Snapshot
+
 BEGIN = "drydock-begin"
 """Master: the stage starts `at`, wall-clock seconds."""
 INTERRUPT = "drydock-interrupt"
@@ -12,3 +19,14 @@ FAILED = "drydock-failed"
 """Worker: it cannot make its load, and why."""
 
 SECONDS_BETWEEN_REPORTS = 0.5
+
+
+def snapshot_facts(snapshot: Snapshot) -> dict[str, float | None]:
+    """A snapshot for JSON, which has no NaN."""
+    return {name: None if math.isnan(value) else value for name, value in asdict(snapshot).items()}
+
+
+def snapshot_from(facts: Mapping[str, Any]) -> Snapshot:
+    """What `snapshot_facts` told."""
+    known: dict[str, Any] = {name: math.nan if value is None else value for name, value in facts.items()}
+    return Snapshot(**known)

@@ -1,20 +1,23 @@
 """`python -m drydock.loadtest.node`: the processes that make the load.
 
-    all --plan FILE --output FOLDER                               a master and its workers, on this machine
-    master --plan FILE --output FOLDER --port 5557                in a cluster: waits for the plan's workers
-    worker --plan FILE --master-host HOST --port 5557             in a cluster: one of them
+    all --plan FILE --output FOLDER                                       a master and its workers, on this machine
+    master --plan FILE --output FOLDER --listen HOST:PORT --serve HOST:PORT   in a cluster: waits for the plan's workers
+    worker --plan FILE --master HOST:PORT                                 in a cluster: one of them
 
-The plan is that of `drydock.loadtest.plan_file`, the API key is in the environment variable named there. The master
-writes a line of JSON to standard output for each snapshot, and at the end the run (`drydock.loadtest.results`).
+The plan is that of `drydock.loadtest.plan_file`, with the endpoint of `--url` and the prompts of `--dataset` where they
+are given; the API key is in the environment variable named there. `all` writes a line of JSON to standard output for
+each snapshot, and at the end the run (`drydock.loadtest.results`); `master` serves both
+(`drydock.loadtest.results_server`).
 Importing Locust makes gevent replace the standard library's blocking calls: this module's processes do nothing else.
 """
 
 import argparse
 import json
-import math
 import os
+import socket
 import sys
-from dataclasses import asdict
+import time
+from dataclasses import replace
 from pathlib import Path
 
 # Locust goes first: gevent has to replace blocking calls before others take hold of them.
@@ -22,9 +25,11 @@ import locust  # noqa: F401
 
 from drydock.errors import DrydockError
 from drydock.loadtest.master import Master
+from drydock.loadtest.messages import snapshot_facts
 from drydock.loadtest.plan_file import KEY_VARIABLE, plan_from
 from drydock.loadtest.records import Snapshot
 from drydock.loadtest.results import save_run
+from drydock.loadtest.results_server import ResultsServer
 from drydock.loadtest.settings import LoadPlan, Secret
 from drydock.loadtest.worker import run_worker
 
@@ -32,27 +37,86 @@ from drydock.loadtest.worker import run_worker
 def main(argv: list[str] | None = None) -> int:
     """Play a part; exit status 0, or 1 with a line of JSON that tells the error."""
     parser = argparse.ArgumentParser(prog="python -m drydock.loadtest.node")
-    parser.add_argument("part", choices=["all", "master", "worker"])
-    parser.add_argument("--plan", type=Path, required=True)
-    parser.add_argument("--output", type=Path)
-    parser.add_argument("--master-host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=5557)
+    parts = parser.add_subparsers(dest="part", required=True)
+    for name in ("all", "master", "worker"):
+        part = parts.add_parser(name)
+        part.add_argument("--plan", type=Path, required=True)
+        part.add_argument("--url")
+        part.add_argument("--dataset", type=Path)
+        if name != "worker":
+            part.add_argument("--output", type=Path, required=True)
+        if name != "all":
+            part.add_argument("--start-seconds", type=float, default=60.0)
+        if name == "master":
+            part.add_argument("--listen", type=_address, default=("0.0.0.0", 5557))  # noqa: S104 (a pod's)
+            part.add_argument("--serve", required=True)
+            part.add_argument("--keep-seconds", type=float, default=900.0)
+        if name == "worker":
+            part.add_argument("--master", type=_address, required=True)
     arguments = parser.parse_args(argv)
-    if (arguments.part == "worker") == (arguments.output is not None):
-        parser.error("--output is for all and master, which need it")
     try:
-        key = os.environ.pop(KEY_VARIABLE, "")
-        plan = plan_from(json.loads(arguments.plan.read_text()), Secret(key) if key else None)
+        plan = _plan(arguments)
         if arguments.part == "worker":
-            run_worker(plan, arguments.master_host, arguments.port, with_parent=False)
+            host, port = arguments.master
+            _await_name(host, arguments.start_seconds)
+            run_worker(plan, host, port, with_parent=False)
         elif arguments.part == "master":
-            _conduct(Master(plan, "*", arguments.port, lost=lambda: (), tell=_tell), arguments.output)
+            _serve(plan, arguments)
         else:
             _all(plan, arguments.output)
     except DrydockError as error:
         print(json.dumps({"error": error.message, "remedy": error.remedy}), flush=True)
         return 1
     return 0
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    return host, int(port)
+
+
+def _plan(arguments: argparse.Namespace) -> LoadPlan:
+    key = os.environ.pop(KEY_VARIABLE, "").strip()
+    plan = plan_from(json.loads(arguments.plan.read_text()), Secret(key) if key else None)
+    if arguments.url:
+        plan = replace(plan, target=replace(plan.target, base_url=arguments.url))
+    if arguments.dataset:
+        plan = replace(plan, workload=replace(plan.workload, dataset=arguments.dataset))
+    return plan
+
+
+def _await_name(host: str, seconds: float) -> None:
+    """A worker may come before its master, and a Service's name before its pod's address."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            socket.getaddrinfo(host, None)
+        except OSError as error:
+            if time.monotonic() > deadline:
+                raise DrydockError(f"the master {host} is not there after {seconds:g} s: {error}") from error
+            time.sleep(1)
+        else:
+            return
+
+
+def _serve(plan: LoadPlan, arguments: argparse.Namespace) -> None:
+    """Conduct in a cluster: what happens is served until it was fetched, a failure too."""
+    host, port = arguments.listen
+
+    def tell(snapshot: Snapshot) -> None:
+        server.progress["snapshot"] = snapshot_facts(snapshot)
+
+    master = Master(plan, host, port, lost=lambda: (), tell=tell, connect_seconds=arguments.start_seconds)
+    server = ResultsServer(arguments.serve, arguments.output, master.interrupt)
+    server.start()
+    try:
+        _conduct(master, arguments.output)
+    except DrydockError as error:
+        server.progress |= {"error": error.message, "remedy": error.remedy}
+        raise
+    finally:
+        server.progress["done"] = True
+        server.wait_collected(arguments.keep_seconds)
 
 
 def _all(plan: LoadPlan, output: Path) -> None:
@@ -99,8 +163,7 @@ def _conduct(master: Master, output: Path) -> None:
 
 
 def _tell(snapshot: Snapshot) -> None:
-    facts = {name: None if math.isnan(value) else value for name, value in asdict(snapshot).items()}
-    print(json.dumps({"snapshot": facts}), flush=True)
+    print(json.dumps({"snapshot": snapshot_facts(snapshot)}), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""Load tests of models that run in a cluster: found, reached, and loaded from inside."""

@@ -1,0 +1,92 @@
+"""A load test's results on the terminal."""
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from drydock.loadtest.loads import Measured
+    from drydock.loadtest.measures import Measures
+
+
+def print_result(told: dict[str, Any], loads: "Sequence[Measured]") -> None:
+    """Tables, notes and missed objectives."""
+    if told["sweep"] is None:
+        for each in loads:
+            _table(each.measures)
+    else:
+        _sweep_table(told, loads)
+    for each in loads:
+        queue = each.server.summary().get("queue_mean_ms")
+        if queue is not None and told["sweep"] is None:
+            click.echo(f"server: queued {queue:.1f} ms on average, {each.server.summary()['waiting_max']:.0f} at most")
+    for name, spread in told["confidence"].items():
+        if name in ("ttft_p95_ms", "tpot_p50_ms", "output_tokens_per_second"):
+            click.echo(f"{name}: {spread['mean']:.4g}, 95 % between {spread['low']:.4g} and {spread['high']:.4g}")
+    _compared(told["comparison"])
+    for note in told["notes"]:
+        click.echo(f"NOTE {note}")
+    for miss in told["missed"]:
+        click.echo(f"MISSED {miss['text']}" + (f" ({miss['load']})" if len(loads) > 1 else ""))
+
+
+def _sweep_table(told: dict[str, Any], loads: "Sequence[Measured]") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from drydock.loadtest.sweep import is_saturated, meets
+
+    columns = ("ttft_p50_ms", "ttft_p95_ms", "tpot_p50_ms", "e2e_p99_ms", "completed_rps", "output_tokens_per_second")
+    table = Table("load", *columns, "", box=None)
+    for each in loads:
+        values = (each.measures.values[name] for name in columns)
+        verdict = "meets" if meets(each) else "saturated" if is_saturated(each) else "misses"
+        table.add_row(each.name, *("-" if value is None else f"{value:,.1f}" for value in values), verdict)
+    Console(highlight=False).print(table)
+    found = told["sweep"]
+    highest = f"{found['highest_met']:.4g}/s" if found["highest_met"] else "none of these rates"
+    click.echo(f"meets the objectives up to {highest}; at most {found['saturation']:.4g}/s were completed")
+
+
+def _compared(differences: "Sequence[dict[str, Any]] | None") -> None:
+    if differences is None:
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("measure", "before", "now", "change", "p", "", box=None)
+    for each in differences:
+        if each["verdict"] != "same":
+            p_value = "-" if each["p_value"] is None else f"{each['p_value']:.3f}"
+            row = (f"{each['before']:.4g}", f"{each['after']:.4g}", f"{each['change']:+.1%}", p_value, each["verdict"])
+            table.add_row(each["name"], *row)
+    if table.row_count:
+        Console(highlight=False).print(table)
+    else:
+        click.echo("no measure differs from the baseline")
+
+
+def _table(measured: "Measures") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from drydock.loadtest.objectives import PERCENTILES
+
+    console = Console(highlight=False)
+    parts = ("mean", *(f"p{part}" for part in PERCENTILES))
+    table = Table("ms", *(f"[bold]{part}" for part in parts), box=None)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for name in ("ttft", "tpot", "itl", "e2e"):
+        found = (measured.values[f"{name}_{part}_ms"] for part in parts)
+        table.add_row(name.upper(), *("-" if value is None else f"{value:,.1f}" for value in found))
+    console.print(table)
+    for name, reason in measured.reasons.items():
+        console.print(f"{name.upper()}: {reason}")
+    rates = ("completed_rps", "output_tokens_per_second", "total_tokens_per_second", "chunks_per_token", "goodput")
+    told = [f"{name} {value:.4g}" for name in rates if (value := measured.values[name]) is not None]
+    console.print(f"{measured.ok} of {measured.requests} requests well; {', '.join(told)}")
+    if measured.errors:
+        console.print("not well: " + ", ".join(f"{number} {name}" for name, number in measured.errors.items()))

@@ -1,0 +1,157 @@
+"""Models of a cluster: found, reached from here and loaded from inside, on a real API server with pods that run."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+from tenacity import retry, stop_after_delay, wait_fixed
+
+from drydock.charts import AssembledCharts, assemble_charts
+from drydock.cli.loadtest import command
+from drydock.environments import Environment
+from drydock.errors import DrydockError
+from drydock.progress import PlainProgress
+from drydock.project import Project
+from drydock.rehearsal.api import Api, collection
+from drydock.rehearsal.cluster import RehearsalCluster
+from drydock.rehearsal.rehearse import suite_cluster
+from drydock.rehearsal.release import Release
+from drydock.rehearsal.runs import new_run_folder
+from drydock.render import render_chart
+from drydock.setup import set_up
+
+from ..rehearsal.small import Content, write_chart
+
+KEY = "sk-a-secret-key"
+MODEL = "small"
+JOBS = collection("batch/v1", "jobs", "genai")
+PODS = collection("v1", "pods", "genai")
+VALUES = {
+    "models": {
+        MODEL: {
+            "source": {"huggingFace": {"id": "meta-llama/Meta-Llama-3-8B-Instruct", "gated": False}, "size": "15Gi"},
+            "engine": {"maxModelLen": 4096},
+            "accelerator": {"kind": "nvidia", "pool": "", "gpuNames": ["h100"]},
+            "apiKeySecret": {"name": "keys", "key": "api_key"},
+        },
+        "asleep": {
+            "source": {"huggingFace": {"id": "meta-llama/Meta-Llama-3-8B-Instruct", "gated": False}, "size": "15Gi"},
+            "replicas": 0,
+        },
+    }
+}
+
+
+def node(name: str, capacity: dict[str, str], **labels: str) -> Content:
+    """A machine that is there already: nothing has to be bought."""
+    known = {"kubernetes.io/arch": "amd64", "kubernetes.io/os": "linux", "kubernetes.io/hostname": name, **labels}
+    resources = {"cpu": "64", "memory": "512Gi", "pods": "100", "ephemeral-storage": "1000Gi", **capacity}
+    return {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {"name": name, "labels": known},
+        "status": {"capacity": resources, "allocatable": resources},
+    }
+
+
+@pytest.fixture(scope="module")
+def cluster(drydock_project: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RehearsalCluster]:
+    """A cluster with two machines, the chart vllm, and a key in a Secret."""
+    tools = set_up(drydock_project, "rehearse", PlainProgress()).tools
+    folder = tmp_path_factory.mktemp("small")
+    values = folder / "values.yaml"
+    values.write_text(yaml.safe_dump(VALUES))
+    rendered = render_chart(tools["helm4"], assemble_charts(drydock_project).chart("vllm"), values_files=[values])
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "keys"}, "stringData": {"api_key": KEY}}
+    gpu = {"karpenter.k8s.aws/instance-gpu-name": "h100"}
+    machines = [node("gpu", {"nvidia.com/gpu": "8"}, **gpu), node("cpu", {})]
+    write_chart(folder, [*machines, secret, *({**each.content} for each in rendered)])
+    with suite_cluster(drydock_project, tools, new_run_folder(drydock_project, "test")) as made:
+        release = Release(made, tools["helm4"], AssembledCharts(folder, "small"), serve_models=True)
+        release.seed(Environment("small", folder / "none.yaml", "", ()))
+        release.install()
+        await_ready(made.await_api())
+        yield made
+
+
+@retry(stop=stop_after_delay(60), wait=wait_fixed(0.2), reraise=True)
+def await_ready(api: Api) -> None:
+    """Until the model answers its probe."""
+    status = [each["status"] for each in api.get(PODS)["items"]]
+    assert status
+    assert "True" in [known["status"] for known in status[0]["conditions"] if known["type"] == "Ready"], status
+
+
+@pytest.fixture
+def api(cluster: RehearsalCluster) -> Api:
+    return cluster.await_api()
+
+
+def loadtest(cluster: RehearsalCluster, *arguments: str, model: str = MODEL) -> Result:
+    shared = ("dev", "--model", model, "--kubeconfig", str(cluster.kubeconfig), "--duration", "2", "--concurrency", "2")
+    done = CliRunner().invoke(command, [*shared, *arguments])
+    assert KEY not in done.output
+    return done
+
+
+def told(done: Result) -> Any:
+    return json.loads(done.stdout)
+
+
+def test_a_model_is_found_and_loaded_from_here(cluster: RehearsalCluster, tmp_path: Path) -> None:
+    done = loadtest(cluster, "--json", "-o", str(tmp_path))
+    (run,) = told(done)["runs"]
+    assert run["ok"] == run["requests"] > 0, done.output
+    assert run["server"]["summary"]["ttft_mean_ms"] > 0
+    assert KEY not in "".join(file.read_text() for file in tmp_path.rglob("*.[jch]*"))
+
+
+def test_jobs_load_it_from_inside_and_leave_nothing(cluster: RehearsalCluster, api: Api, tmp_path: Path) -> None:
+    done = loadtest(cluster, "--in-cluster", "--processes", "2", "--json", "-o", str(tmp_path))
+    (run,) = told(done)["runs"]
+    assert run["ok"] == run["requests"] > 0, done.output
+    assert run["complete"]
+    (saved,) = (json.loads(file.read_text()) for file in tmp_path.glob("run-1/run.json"))
+    assert len(saved["health"]["workers"]) == 2
+    assert {file.name for file in tmp_path.iterdir()} == {
+        "loadtest.json", "loads.csv", "report.html", "requests.csv", "run-1",
+    }  # fmt: skip
+    assert KEY not in "".join(file.read_text() for file in tmp_path.rglob("*.[jch]*"))
+    assert not [each["metadata"]["name"] for each in api.get(JOBS)["items"]]
+    await_gone(api)
+
+
+@retry(stop=stop_after_delay(60), wait=wait_fixed(0.2), reraise=True)
+def await_gone(api: Api) -> None:
+    """Until the cluster's garbage collector has removed what belonged to the Job."""
+    for plural in ("pods", "services", "configmaps", "serviceaccounts"):
+        names = [each["metadata"]["name"] for each in api.get(collection("v1", plural, "genai"))["items"]]
+        assert not [each for each in names if each.startswith("loadtest-")]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "model", "words"),
+    [
+        ((), "llama-9", "It serves: asleep, small."),
+        ((), "asleep", "has no ready endpoints: it has no pods"),
+        (("--namespace", "elsewhere"), MODEL, "The chart vllm is not installed there"),
+        (("--context", "no-such"), MODEL, "no access to a cluster"),
+        (("--in-cluster", "--api-key-env", "HOME"), MODEL, "takes the API key from the Secret of the model"),
+        (("--in-cluster-values", "x.yaml"), MODEL, "--in-cluster-values without --in-cluster"),
+    ],
+)
+def test_what_cannot_be_loaded_is_told(
+    cluster: RehearsalCluster, arguments: tuple[str, ...], model: str, words: str
+) -> None:
+    done = loadtest(cluster, *arguments, model=model)
+    assert isinstance(done.exception, DrydockError)
+    assert words in str(done.exception)
+
+
+def test_a_cluster_needs_an_environment() -> None:
+    done = CliRunner().invoke(command, ["http://localhost:1", "--model", "x", "--rate", "1", "--in-cluster"])
+    assert "name an environment" in str(done.exception)
