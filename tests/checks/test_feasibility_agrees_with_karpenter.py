@@ -19,6 +19,7 @@ from drydock.rehearsal.api import Api, collection
 from drydock.rehearsal.aws.account import Account
 from drydock.rehearsal.cluster import TOOLS, RehearsalCluster
 from drydock.rehearsal.runs import new_run_folder
+from drydock.rehearsal.seeding import Seed
 from drydock.toolchain import ensure_crds
 
 from .generated import CASE, EFA, ZONES, Case, cases, daemon_sets, node_classes, to_yaml
@@ -56,7 +57,7 @@ def cluster(drydock_project: Project, drydock_tool: Callable[[str], Path]) -> It
     with RehearsalCluster(folder, tools, crds=files, cache=cache, spot_price_share=0.35) as running:
         classes = node_classes()
         specs = tuple(each["spec"] for each in classes)
-        running.seed(Account("agreement", "us-west-2", ZONES, specs, RESERVATIONS))
+        running.seed(Seed(Account("agreement", "us-west-2", ZONES, specs, RESERVATIONS)))
         api = running.await_api()
         for each in (*classes, *daemon_sets()):
             api.create(PATHS[each["kind"]], each)

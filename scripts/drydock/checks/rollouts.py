@@ -8,6 +8,7 @@ from typing import Any
 from drydock.checks.scheduling.feasibility import PodVerdict
 from drydock.checks.scheduling.pods import PodUse, is_extended
 from drydock.checks.scheduling.pools import Pool
+from drydock.checks.scheduling.sharing import sharing_of
 from drydock.checks.subject import Subject
 from drydock.findings import Finding, Severity
 
@@ -40,7 +41,9 @@ def check(subject: Subject) -> Iterator[Finding]:
     """Workloads whose pods, or whose pods during a rollout, need more devices than their pool may ever hold."""
     autoscalers = autoscaler_bounds(subject)
     for pool in subject.pools:
-        for resource, most, bound in _bounds(pool):
+        sharing = sharing_of(subject.manifests, pool.labels)
+        for resource, devices, bound in _bounds(pool):
+            most = devices * sharing.pods_on(resource)
             pinned = [each for each in subject.verdicts_on(pool) if _only_on(each, pool)]
             demands = [_demand(each, resource, autoscalers) for each in pinned]
             demands = [each for each in demands if each.steady]

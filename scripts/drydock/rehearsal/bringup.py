@@ -16,7 +16,6 @@ from drydock.errors import ClusterError
 from drydock.rehearsal import control_plane, fleet, karpenter, prices
 from drydock.rehearsal.admission import Patch, TooEarlyError, serve_admission
 from drydock.rehearsal.api import Api, ApiError
-from drydock.rehearsal.aws.account import Account
 from drydock.rehearsal.children import Child, Children, describe_end, last_lines
 from drydock.rehearsal.crd_objects import create_crds, read_crds
 from drydock.rehearsal.credentials import Credentials, create_credentials, write_kubeconfigs
@@ -29,6 +28,7 @@ from drydock.rehearsal.kubelet.tunnel import serve_tunnel, write_configuration
 from drydock.rehearsal.kwok import kwok, write_stages
 from drydock.rehearsal.nodes import NodeStandIn
 from drydock.rehearsal.runs import Order, RunFolder
+from drydock.rehearsal.seeding import Seed
 from drydock.rehearsal.volumes import provision_volumes, remove_volumes
 from drydock.rehearsal.watching import in_background
 
@@ -58,49 +58,53 @@ class BringUp:
     order: Order
     children: Children
     outlet: Outlet
-    _accounts: "queue.SimpleQueue[tuple[Account, Sequence[Program]]]" = field(default_factory=queue.SimpleQueue)
+    _seeds: "queue.SimpleQueue[Seed]" = field(default_factory=queue.SimpleQueue)
     _starting: Child | None = None
     _addresses: Addresses = field(default_factory=Addresses)
     _kwok: Child | None = None
 
-    def seed(self, account: Account, programs: Sequence[Program]) -> None:
-        """Ask for an account to be there, and programs to run in place of images; Karpenter starts with the first."""
-        self._accounts.put((account, programs))
+    def seed(self, seed: Seed) -> None:
+        """Ask for what an environment expects to be there; Karpenter starts with the first."""
+        self._seeds.put(seed)
 
     def may_end(self, child: Child) -> bool:
         """Whether the end of a program is dealt with here (an API server that found its port taken)."""
         return child is self._starting and _PORT_TAKEN in last_lines(child.log)
 
     def run(self) -> None:
-        """Start everything, then serve accounts for ever: Karpenter starts anew with each that holds more.
+        """Start everything, then serve seeds for ever: Karpenter starts anew with each that holds more.
 
         Raises:
             ClusterError: something does not start.
         """
         beside = ThreadPoolExecutor(max_workers=1)
-        first = beside.submit(self._first_account)
-        beside.shutdown(wait=False)  # the first account may never come
+        first = beside.submit(self._first_seed)
+        beside.shutdown(wait=False)  # the first one may never come
         credentials, server = self._start_api_server()
         api = Api(credentials.access(server))
         self._start_beside(api, credentials)
         version = str(api.get("/version")["gitVersion"])
         self.outlet.tell(ApiReady(server, version))
-        aws, account, programs = first.result()
+        aws, seed = first.result()
         kubelet = Kubelet(api, self.children, server, self.folder.cluster, self._addresses)
-        self._run_pods(kubelet, credentials, programs)
+        self._run_pods(kubelet, credentials, seed.programs)
         self._start_nodes(api, credentials, aws)
-        launch = karpenter.Launch(self.children, self._tools, credentials, account, server, aws)
+        launch = karpenter.Launch(self.children, self._tools, credentials, seed.account, server, aws, seed.overlays)
         while True:
             running = self._start_karpenter(api, launch)
-            while True:
-                wanted, programs = self._accounts.get()
-                self._run_pods(kubelet, credentials, programs)
-                account = aws.add(wanted, _minor(version))
-                if account != launch.account:
-                    break
+            while (wanted := self._next(kubelet, credentials, launch, _minor(version))) == launch:
                 self.outlet.tell(KarpenterStarted(running.process.pid))
-            launch = replace(launch, account=account)
+            launch = wanted
             running.end()
+
+    def _next(
+        self, kubelet: Kubelet, credentials: Credentials, launch: karpenter.Launch, version: str
+    ) -> karpenter.Launch:
+        """How Karpenter is to run with the next seed; its programs run at once."""
+        seed = self._seeds.get()
+        self._run_pods(kubelet, credentials, seed.programs)
+        account = launch.aws.add(seed.account, version)
+        return replace(launch, account=account, overlays=launch.overlays or seed.overlays)
 
     @contextmanager
     def _step(self, name: str) -> Iterator[None]:
@@ -108,17 +112,17 @@ class BringUp:
         yield
         self.outlet.tell(StepDone(name, started, time.monotonic() - began))
 
-    def _first_account(self) -> "tuple[AwsStandIn, Account, Sequence[Program]]":
-        """The stand-in for AWS, holding the first account that the command sends."""
+    def _first_seed(self) -> "tuple[AwsStandIn, Seed]":
+        """The stand-in for AWS, holding the account of the first seed that the command sends, and that seed."""
         with self._step("stand-in for AWS"):
             from drydock.rehearsal.aws.actions import Market
             from drydock.rehearsal.aws.server import AwsStandIn
 
             aws = AwsStandIn(Market(Path(self.order.cache), self.order.spot_price_share))
         version = _minor(process.run([self._tools["kube-apiserver"], "--version"]).stdout.split()[-1])
-        wanted, programs = self._accounts.get()
+        seed = self._seeds.get()
         with self._step("seeding of AWS"):
-            return aws, aws.add(wanted, version), programs
+            return aws, replace(seed, account=aws.add(seed.account, version))
 
     @property
     def _tools(self) -> dict[str, Path]:

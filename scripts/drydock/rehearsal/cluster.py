@@ -30,7 +30,7 @@ from drydock.rehearsal.events import (
     read_event,
 )
 from drydock.rehearsal.helm import Helm
-from drydock.rehearsal.kubelet.images import Program
+from drydock.rehearsal.seeding import Seed
 
 TOOLS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok", "karpenter")
 _NEEDED_BYTES = 1 << 30
@@ -44,7 +44,7 @@ class RehearsalCluster:
     """A control plane with Karpenter on this machine; a context manager that ends it.
 
         with suite_cluster(project, tools, folder) as cluster:
-            cluster.seed(account)
+            cluster.seed(Seed(account))
             cluster.helm(helm4).install(chart, environment)
 
     Args:
@@ -149,15 +149,9 @@ class RehearsalCluster:
         self._await(Kept)
         self._kept = True
 
-    def seed(self, account: Account, programs: Sequence[Program] = ()) -> None:
-        """Have AWS hold what an environment expects, besides what it holds already; Karpenter (re)starts with it.
-
-        Args:
-            account: what it expects.
-            programs: to run in place of images, besides those that do already.
-        """
-        told = [each.to_json() for each in programs]
-        self._send({"do": "seed", "account": account.to_json(), "programs": told})
+    def seed(self, seed: Seed) -> None:
+        """Prepare the cluster for what an environment expects, besides what it has already; Karpenter (re)starts."""
+        self._send({"do": "seed", "seed": seed.to_json()})
 
     def await_api(self) -> Api:
         """Access to the API server, once objects can be created.

@@ -24,6 +24,7 @@ _ROUND = "computing scheduling decision"
 _UNPLACED = "could not schedule pod"
 _IGNORED = "ignoring pod"
 _SKIPPED = "skipping, nodepool requirements filtered out all instance types"
+AWAITING = "skipping, awaiting nodeoverlay evaluation"
 FEATURE_GATES = {
     "ReservedCapacity": True,
     "NodeRepair": True,
@@ -45,6 +46,7 @@ class Launch:
         account: gives the cluster's name and region.
         server: address of the API server.
         aws: answers for AWS.
+        overlays: whether NodeOverlays count, which Karpenter leaves out by default.
     """
 
     children: Children
@@ -53,12 +55,14 @@ class Launch:
     account: Account
     server: str
     aws: "AwsStandIn"
+    overlays: bool = False
 
     def start(self, on_line: Callable[[str], None] | None = None) -> Child:
         """Start it; every line of its log goes to `on_line`."""
         return self.children.start("karpenter", [self.tools["karpenter"]], env=self._settings(), on_line=on_line)
 
     def _settings(self) -> dict[str, str]:
+        gates = {**FEATURE_GATES, "NodeOverlay": self.overlays}
         return {
             **self.aws.client_settings(self.account.region),
             "KUBECONFIG": str(self.credentials.kubeconfig("karpenter")),
@@ -68,7 +72,7 @@ class Launch:
             "DISABLE_LEADER_ELECTION": "true",
             "METRICS_PORT": "0",  # any free one; `metrics` finds it
             "HEALTH_PROBE_PORT": "0",
-            "FEATURE_GATES": ",".join(f"{gate}={str(on).lower()}" for gate, on in FEATURE_GATES.items()),
+            "FEATURE_GATES": ",".join(f"{gate}={str(on).lower()}" for gate, on in gates.items()),
             "LOG_LEVEL": "debug",  # info does not tell why it ignores a pod
         }
 
@@ -106,7 +110,7 @@ class LogReader:
 
     def read(self, line: str) -> Decided | PoolSkipped | None:
         """What a line tells about a pod or a pool that Karpenter cannot use; None for any other line."""
-        if not any(sign in line for sign in (_ROUND, _UNPLACED, _IGNORED, _SKIPPED)):
+        if not any(sign in line for sign in (_ROUND, _UNPLACED, _IGNORED, _SKIPPED, AWAITING)):
             return None
         try:
             entry: dict[str, Any] = json.loads(line)
@@ -118,7 +122,7 @@ class LogReader:
         message = entry["message"]
         if message.startswith(_ROUND):
             self._began = when
-        if message.startswith(_SKIPPED):
+        if message.startswith((_SKIPPED, AWAITING)):
             reason = str(entry.get("minValuesIncompatibleErr", message))
             return PoolSkipped(entry["NodePool"]["name"], reason, self._began)
         if message not in (_UNPLACED, _IGNORED):

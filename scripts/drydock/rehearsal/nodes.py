@@ -13,9 +13,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from drydock.checks.scheduling.sharing import WHOLE, Sharing
 from drydock.rehearsal.api import Api, collection
 from drydock.rehearsal.objects import is_true
 from drydock.rehearsal.pools import are_settled
+from drydock.rehearsal.sharing import read_sharing
 from drydock.rehearsal.watching import follow, in_background
 
 NODES = collection("v1", "nodes")
@@ -28,22 +30,12 @@ _DECIDED_SECONDS = 30
 _RESERVATION = "karpenter.k8s.aws/capacity-reservation-id"
 
 
-@dataclass(frozen=True)
-class PluggedResource:
-    """A resource that a node has only once a device plugin registered it.
-
-    Attributes:
-        name: of the extended resource.
-        image_hint: part of the name of its plugin's image.
-        built_in: families of images that bring the plugin.
-    """
-
-    name: str
-    image_hint: str
-    built_in: tuple[str, ...] = ()
-
-
-PLUGGED = (PluggedResource("nvidia.com/gpu", "nvidia", ("bottlerocket",)),)
+_PLUGGED = "nvidia.com/"
+"""Resources that a node has only once a device plugin registered them begin so."""
+_PLUGIN_HINT = "nvidia"
+"""Part of the name of the plugin's image."""
+_BUILT_IN = ("bottlerocket",)
+"""Families of images that bring the plugin; how those share GPUs is settled in the image's own settings."""
 
 
 @dataclass
@@ -53,17 +45,15 @@ class NodeStandIn:
     Args:
         api: of the cluster.
         on_reserved: told how many claims hold each capacity reservation, whenever that changes.
-        plugged: resources that wait for a device plugin.
     """
 
     api: Api
     on_reserved: Callable[[Counter[str]], None]
-    plugged: tuple[PluggedResource, ...] = PLUGGED
     _claims: dict[str, Any] = field(default_factory=dict)
     _classes: dict[str, Any] = field(default_factory=dict)
     _pools: dict[str, Any] = field(default_factory=dict)
     _nodes: dict[str, Any] = field(default_factory=dict)
-    _plugins: dict[str, tuple[str, str]] = field(default_factory=dict)
+    _plugins: dict[str, tuple[str, Sharing]] = field(default_factory=dict)
     _told: dict[str, Any] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -115,8 +105,8 @@ class NodeStandIn:
                     gone = self._plugins.pop(identity, None)
                     if not gone:
                         continue
-                elif hint := plugin_image(pod):
-                    self._plugins[identity] = (pod["spec"]["nodeName"], hint)
+                elif _PLUGIN_HINT in plugin_image(pod):
+                    self._plugins[identity] = (pod["spec"]["nodeName"], self._sharing(pod))
                 else:
                     continue
                 self._correct_all()
@@ -133,23 +123,31 @@ class NodeStandIn:
         return {claim.get("status", {}).get("providerID"): claim for claim in self._claims.values()}
 
     def _status(self, node: str, claim: Mapping[str, Any]) -> dict[str, Any]:
-        withheld = {
-            resource.name
-            for resource in self.plugged
-            if self._family(claim) not in resource.built_in and not self._has_plugin(node, resource)
-        }
-        told = claim["status"]
-        return {
-            part: {name: "0" if name in withheld else amount for name, amount in told.get(part, {}).items()}
-            for part in ("capacity", "allocatable")
-        }
+        sharing = self._sharing_on(node)
+        if sharing is None and self._family(claim) in _BUILT_IN:
+            sharing = WHOLE
+        told, labels = claim["status"], claim["metadata"].get("labels", {})
+        return {part: _devices(told.get(part, {}), labels, sharing) for part in ("capacity", "allocatable")}
 
     def _family(self, claim: Mapping[str, Any]) -> str:
         node_class = self._classes.get(claim["spec"]["nodeClassRef"]["name"])
         return image_family(node_class["spec"]) if node_class else ""
 
-    def _has_plugin(self, node: str, resource: PluggedResource) -> bool:
-        return any(where == node and resource.image_hint in image for where, image in self._plugins.values())
+    def _sharing(self, plugin: Mapping[str, Any]) -> Sharing:
+        node = self.api.find(f"{NODES}/{plugin['spec']['nodeName']}") or {"metadata": {}}
+        return read_sharing(self.api, plugin, node["metadata"].get("labels", {}))
+
+    def _sharing_on(self, node: str) -> Sharing | None:
+        """How the plugin of a node shares its GPUs; None while it has none."""
+        return next((sharing for where, sharing in self._plugins.values() if where == node), None)
+
+
+def _devices(claimed: Mapping[str, str], labels: Mapping[str, str], sharing: Sharing | None) -> dict[str, str]:
+    """Resources of a node: those of its claim, with what the plugin registers, or nothing of that without it."""
+    plugged = {name: "0" for name in claimed if name.startswith(_PLUGGED)}
+    if plugged and sharing:
+        plugged |= sharing.registered(claimed, labels)
+    return {**claimed, **plugged}
 
 
 def plugin_image(pod: Mapping[str, Any]) -> str:

@@ -20,6 +20,7 @@ from drydock.rehearsal.objects import full_name
 from drydock.rehearsal.observe import COLLECTIONS, RAY, WORKLOADS, Observer, Scene
 from drydock.rehearsal.prerequisites import Prerequisites, create_prerequisites, find_prerequisites
 from drydock.rehearsal.ray import OPERATOR as RAY_OPERATOR
+from drydock.rehearsal.seeding import Seed
 from drydock.rehearsal.verdict import Expected, Verdict, judge, pending_pods
 from drydock.render import RenderedEnvironment, render
 
@@ -125,7 +126,7 @@ class Release:
             auto_mode=auto_mode,
             programs=self._programs(rendered.manifests),
         )
-        self._cluster.seed(self._wanted.account, self._wanted.programs)
+        self._cluster.seed(Seed(self._wanted.account, self._wanted.programs, _has_overlays(rendered)))
 
     def install(self) -> None:
         """Make what the seeded environment takes for granted, then `helm install` it.
@@ -236,6 +237,10 @@ class Release:
 def is_auto_mode(rendered: RenderedEnvironment) -> bool:
     """Whether EKS Auto Mode is to run the nodes, which nothing outside AWS can stand in for."""
     return any(each.api_version.startswith("eks.amazonaws.com/") for each in rendered.manifests)
+
+
+def _has_overlays(rendered: RenderedEnvironment) -> bool:
+    return any(each.kind == "NodeOverlay" for each in rendered.manifests)
 
 
 def _generations(api: Api) -> dict[str, int]:

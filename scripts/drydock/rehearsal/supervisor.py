@@ -3,7 +3,7 @@
 It is tied to the command that started it by its standard input. When that closes without a word, by Ctrl-C or because
 the command was killed, it ends every program and removes the cluster. After `keep` it lives on until `drydock down`.
 
-Lines on standard input: `{"do": "seed", "account": ..., "programs": [...]}`, `{"do": "keep"}`, `{"do": "stop"}`.
+Lines on standard input: `{"do": "seed", "seed": ...}`, `{"do": "keep"}`, `{"do": "stop"}`.
 Lines on standard output: events, see `drydock.rehearsal.events`.
 """
 
@@ -19,11 +19,10 @@ from pathlib import Path
 
 from drydock.errors import DrydockError
 from drydock.rehearsal import events
-from drydock.rehearsal.aws.account import Account
 from drydock.rehearsal.bringup import BringUp
 from drydock.rehearsal.children import Child, Children, describe_end, own_record, write_records
-from drydock.rehearsal.kubelet.images import Program
 from drydock.rehearsal.runs import Order, RunFolder
+from drydock.rehearsal.seeding import Seed
 
 _OPEN_FILES = 8192
 
@@ -61,8 +60,7 @@ class Supervisor:
         for line in sys.stdin:
             message = events.read_message(line)
             if message["do"] == "seed":
-                programs = [Program.from_json(each) for each in message["programs"]]
-                self._bring_up.seed(Account.from_json(message["account"]), programs)
+                self._bring_up.seed(Seed.from_json(message["seed"]))
             elif message["do"] == "keep":
                 self._keep()
             else:

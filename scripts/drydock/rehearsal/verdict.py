@@ -7,12 +7,13 @@ from typing import Any
 
 from drydock.rehearsal.events import Decided, PoolSkipped
 from drydock.rehearsal.exclusions import read_exclusions
+from drydock.rehearsal.karpenter import AWAITING
 from drydock.rehearsal.kubelet.container import BACK_OFF
-from drydock.rehearsal.nodes import PLUGGED
 from drydock.rehearsal.objects import condition, full_name, is_true
 from drydock.rehearsal.observe import WORKLOADS, Scene
 from drydock.rehearsal.pools import since
 from drydock.rehearsal.ray import unfinished_ray
+from drydock.rehearsal.sharing import shares_to_come
 
 SETTLE_SECONDS = 0.3
 REFUSED_SECONDS = 3.0
@@ -168,7 +169,7 @@ def _unplaced(
     latest = {each.pod: each for each in decisions}
     for pod in pending_pods(scene):
         decision = latest.get(full_name(pod))
-        if decision and decision.began > informed and not _may_change(decision):
+        if decision and decision.began > informed and not _may_change(scene, pod, decision, skipped):
             pools = list(scene.of("NodePool"))
             exclusions = read_exclusions(decision.causes, pools, _left_out(decision, skipped))
             yield Obstacle(f"Pod/{full_name(pod)}", full_name(pod), decision.reason, exclusions)
@@ -179,8 +180,10 @@ def _left_out(decision: Decided, skipped: Sequence[PoolSkipped]) -> dict[str, st
     return {each.pool: each.reason for each in skipped if each.began == decision.began}
 
 
-def _may_change(decision: Decided) -> bool:
-    """Whether the decision waits for a volume that is on its way."""
+def _may_change(scene: Scene, pod: Mapping[str, Any], decision: Decided, skipped: Sequence[PoolSkipped]) -> bool:
+    """Whether the decision waits for something that is on its way: NodeOverlays, shares of a GPU, a volume."""
+    if AWAITING in _left_out(decision, skipped).values() or shares_to_come(scene, pod, decision.began):
+        return True
     return "immediate volume binding mode must be bound" in decision.reason or "bind-completed" in decision.reason
 
 
@@ -239,16 +242,15 @@ def _crashing(scene: Scene) -> Iterator[Obstacle]:
 
 def _unplugged(scene: Scene) -> Iterator[Obstacle]:
     """Nodes whose devices no device plugin registers, though all that was to run on them does."""
-    names = {resource.name for resource in PLUGGED}
     for claim in scene.of("NodeClaim"):
         initialized = condition(claim, "Initialized")
         node = (claim.get("status") or {}).get("nodeName")
         if initialized.get("reason") != "ResourceNotRegistered" or not node or not _quiet(scene, claim, node):
             continue
-        lacking = sorted(name for name in names if name in str(initialized.get("message")))
         for pod in pending_pods(scene):
             wants = {name for each in pod["spec"]["containers"] for name in each.get("resources", {}).get("limits", {})}
-            if wants & set(lacking):
+            lacking = sorted(name for name in wants if f'"{name}"' in str(initialized.get("message")))
+            if lacking:
                 what = ", ".join(lacking)
                 reason = f"node {node} was bought for it, but no device plugin runs there to register {what}"
                 yield Obstacle(f"Pod/{full_name(pod)}", full_name(pod), reason, unschedulable=False)
