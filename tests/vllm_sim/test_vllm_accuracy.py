@@ -17,7 +17,7 @@ from drydock.vllm_sim.engine_args import parse_line
 from drydock.vllm_sim.profile import profiles, setup
 from drydock.vllm_sim.requests import Limits
 
-_KNEE_MS = 200
+KNEE_MS = 200
 
 
 def limits_of(gpu: str, model: str, defaults: str) -> Callable[[str], Limits]:
@@ -87,6 +87,6 @@ def test_median_ttft_below_saturation() -> None:
 def test_the_knee_is_at_the_measured_rate(profile: str) -> None:
     coefficients = profiles()[profile].coefficients
     rates = sorted((point.workload.rate, point) for point in points(profile) if point.workload.rate)
-    measured = next(rate for rate, point in rates if point.measured["ttft_p99"] > _KNEE_MS)
-    simulated = next(rate for rate, point in rates if replay(coefficients, point).ttft_ms.p99 > _KNEE_MS)
+    measured = next(rate for rate, point in rates if point.measured["ttft_p99"] > KNEE_MS)
+    simulated = next(rate for rate, point in rates if replay(coefficients, point).ttft_ms.p99 > KNEE_MS)
     assert simulated == measured

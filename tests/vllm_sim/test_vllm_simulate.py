@@ -2,7 +2,9 @@
 
 import json
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
+from statistics import mean, stdev
 from typing import Any, Protocol
 
 import pytest
@@ -88,6 +90,29 @@ def test_a_model_that_does_not_fit_ends_with_status_one(drydock: Drydock) -> Non
     assert result.returncode == 1
     assert "No available memory for the cache blocks" in result.stderr
     assert "--tensor-parallel-size" in result.stderr
+
+
+@pytest.mark.parametrize("arrival", ["even", "constant", "poisson", "gamma"])
+def test_an_open_loop_offers_exactly_its_rate(arrival: Any) -> None:
+    load = Workload(rate=50, duration=20, arrival=arrival, burstiness=0.25)
+    times = list(load.arrivals())
+    assert len(times) == 1000
+    assert times == sorted(times)
+    assert 0 <= times[0] < times[-1] <= 20
+    gaps = [after - before for before, after in pairwise(times)]
+    spread = stdev(gaps) / mean(gaps)
+    assert spread == pytest.approx({"even": 0, "gamma": 2}.get(arrival, 1), abs=0.15)
+
+
+def test_evenly_spaced_requests_wait_less_than_random_ones() -> None:
+    chosen = setup(find_gpu("h100"), find_model("llama-3.1-8b"), parse_line(ENGINE))
+
+    def ttft_p99(arrival: Any) -> float:
+        load = Workload(rate=92, duration=30, input_tokens=204, output_tokens=64, arrival=arrival)
+        run = simulate(chosen.profile.coefficients, chosen.limits, load)
+        return summarize(run, blocks=chosen.limits.blocks, rate=92, duration=30).ttft_ms.p99
+
+    assert ttft_p99("constant") == ttft_p99("poisson") > 1.5 * ttft_p99("even")
 
 
 def test_a_client_with_few_connections_holds_requests_back() -> None:

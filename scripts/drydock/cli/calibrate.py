@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from drydock.vllm_sim.calibration import Comparison
+    from drydock.vllm_sim.calibration import Comparison, Point
+    from drydock.vllm_sim.profile import Profile
     from drydock.vllm_sim.requests import Limits
+    from drydock.vllm_sim.timing import Coefficients
 
-_SHOWN = ("tpot", "completed", "ttft")
-_NAMES = {"tpot": "TPOT (mean)", "completed": "requests/s", "ttft": "TTFT (median)"}
+_NAMES = {"tpot": "TPOT (mean)", "completed": "requests/s", "ttft": "TTFT (median)", "ttft_p99": "TTFT (p99)"}
 
 
 @click.command("calibrate")
@@ -20,12 +21,16 @@ _NAMES = {"tpot": "TPOT (mean)", "completed": "requests/s", "ttft": "TTFT (media
 @click.option("--model", "model_name", required=True, metavar="NAME", help="Model that was measured.")
 @click.option("--engine", required=True, metavar="VERSION", help="Version of vLLM that was measured.")
 @click.option("--engine-args", default="", metavar="ARGS", help="Its arguments, where a line of results has none.")
-@click.option("--arrival", type=click.Choice(["constant", "poisson"]), default="poisson", show_default=True)
+@click.option("--arrival", type=click.Choice(["constant", "even", "poisson"]), default="poisson", show_default=True)
 @click.option("--max-in-flight", type=int, metavar="N", help="Requests that the client kept open at most.")
 @click.option("--synchronous", is_flag=True, help="The engine scheduled without overlap (vLLM before 0.14).")
+@click.option("--from", "origin", metavar="NAME", help="Profile to start from; `roofline` is none that was measured.")
 @click.option("--name", default="calibrated", show_default=True, help="Name of the profile.")
 @click.option("--folds", default=5, show_default=True, help="Parts for cross-validation; 0 leaves it out.")
-@click.option("--evaluations", default=10, show_default=True, help="Rounds of the solver at most.")
+@click.option(
+    "--folds-output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write the parts' profiles."
+)
+@click.option("--evaluations", default=12, show_default=True, help="Rounds of the solver at most.")
 @click.option("--check", is_flag=True, help="Only show how far the present profile is off.")
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write the profile."
@@ -39,8 +44,10 @@ def command(
     arrival: str,
     max_in_flight: int | None,
     synchronous: bool,
+    origin: str | None,
     name: str,
     folds: int,
+    folds_output: Path | None,
     evaluations: int,
     check: bool,
     output: Path | None,
@@ -55,14 +62,14 @@ def command(
     import yaml
 
     from drydock.progress import terminal_progress
-    from drydock.vllm_sim.calibration import compare, cross_validate, fit, read_points
+    from drydock.vllm_sim.calibration import compare, cross_validate, fit, read_points, starting_slopes
     from drydock.vllm_sim.catalogue import find_gpu, find_model
     from drydock.vllm_sim.engine_args import parse_line
     from drydock.vllm_sim.profile import Profile, as_data, starting_profile
     from drydock.vllm_sim.profile import setup as set_up
 
     device, model = find_gpu(gpu), find_model(model_name)
-    start = starting_profile(device, model, parse_line(f"--model {model_name}"), synchronous=synchronous)
+    start = starting_profile(device, model, parse_line(f"--model {model_name}"), synchronous=synchronous, name=origin)
 
     def limits(arguments: str) -> "Limits":
         return set_up(
@@ -75,13 +82,21 @@ def command(
     with terminal_progress() as progress:
         coefficients = start.coefficients
         if not check:
+            with progress.step(f"effect of each coefficient on {len(points)} points"):
+                slopes = starting_slopes(points, coefficients)
             with progress.step(f"fit to {len(points)} points"):
-                coefficients = fit(points, coefficients, evaluations=evaluations)
+                coefficients = fit(points, coefficients, evaluations=evaluations, slopes=slopes)
         title, errors = "of the fit itself", compare(coefficients, points)
         if folds and not check:
             with progress.step(f"cross-validation in {min(folds, len(points))} parts"):
                 title = "on points that the fit has not seen"
-                errors = cross_validate(points, start.coefficients, folds=folds, evaluations=evaluations)
+                parts = list(
+                    cross_validate(points, start.coefficients, folds=folds, evaluations=evaluations, slopes=slopes)
+                )
+                errors = [one for fitted, unseen in parts for one in compare(fitted, unseen)]
+                if folds_output:
+                    text = yaml.safe_dump([_part(start, *part) for part in parts], sort_keys=False, width=120)
+                    folds_output.write_text(text, encoding="utf-8")
     _table(title, errors)
     if output:
         source = f"{', '.join(path.name for path in results)}, fitted by drydock calibrate"
@@ -90,20 +105,29 @@ def command(
         click.echo(f"profile written to {output}", err=True)
 
 
+def _part(start: "Profile", fitted: "Coefficients", unseen: "Sequence[Point]") -> dict[str, object]:
+    from dataclasses import replace
+
+    from drydock.vllm_sim.profile import as_data
+
+    coefficients = as_data(replace(start, coefficients=fitted))["coefficients"]
+    return {"unseen": [point.label for point in unseen], "coefficients": coefficients}
+
+
 def _table(title: str, errors: "Sequence[Comparison]") -> None:
     from statistics import median
 
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("point", *(_NAMES[name] for name in _SHOWN), box=None, title=f"Error {title}")
+    table = Table("point", *_NAMES.values(), box=None, title=f"Error {title}")
     by_point: dict[str, dict[str, Comparison]] = {}
     for one in errors:
         by_point.setdefault(one.label, {})[one.measure] = one
     for label, found in by_point.items():
-        cells = [f"{found[m].measured:9.2f} {found[m].error:+7.1%}" if m in found else "" for m in _SHOWN]
+        cells = [f"{found[m].measured:9.2f} {found[m].error:+7.1%}" if m in found else "" for m in _NAMES]
         table.add_row(label, *cells)
     for text, pick in (("median", median), ("worst", max)):
-        sizes = [[abs(one.error) for one in errors if one.measure == name] for name in _SHOWN]
+        sizes = [[abs(one.error) for one in errors if one.measure == name] for name in _NAMES]
         table.add_row(f"[bold]{text}", *(f"{'':9} {pick(size):7.1%}" if size else "" for size in sizes))
     Console(highlight=False).print(table)

@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 @click.option("--spread", type=float, default=0.0, show_default=True, help="Relative deviation of both lengths.")
 @click.option(
     "--arrival",
-    type=click.Choice(["constant", "poisson", "gamma"]),
+    type=click.Choice(["constant", "even", "poisson", "gamma"]),
     default="poisson",
     show_default=True,
-    help="Spacing of an open loop's requests.",
+    help="Spacing of an open loop's requests: even is equal gaps, constant a fixed number at random moments.",
 )
 @click.option("--burstiness", type=float, default=0.5, show_default=True, help="Shape of gamma arrivals; 1 is Poisson.")
 @click.option("--engine-args", default="", metavar="ARGS", help="Arguments of `vllm serve`, as one string.")

@@ -7,11 +7,11 @@ every coefficient near its starting value (roofline or an earlier profile) in as
 """
 
 import csv
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import exp, isfinite, log
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from drydock.errors import UsageError
 from drydock.vllm_sim.requests import Limits
@@ -19,6 +19,9 @@ from drydock.vllm_sim.simulation import simulate
 from drydock.vllm_sim.statistics import Summary, summarize
 from drydock.vllm_sim.timing import NUMERIC, Coefficients
 from drydock.vllm_sim.workload import Workload
+
+if TYPE_CHECKING:
+    import numpy as np
 
 SATURATED = 0.95
 """An open loop of which the server completes less than this share of the offered rate is saturated."""
@@ -32,22 +35,29 @@ UNCERTAINTY: Mapping[str, float] = {
     "kv_read": 0.15,
     "attention": 0.3,
     "mixed_kv": 0.3,
-    "launch_graph": 0.2,
-    "launch_eager": 0.2,
+    "launch_graph": 0.3,
+    "launch_eager": 0.3,
     "power_cap": 0.1,
     "power_slope": 0.5,
-    "power_memory": 0.2,
-    "power_seconds": 0.7,
-    "request_cpu": 0.3,
-    "request_token_cpu": 0.3,
-    "request_latency": 0.5,
-    "output_cpu": 0.5,
+    "request_cpu": 0.5,
+    "request_latency": 2.0,
     "output_token_cpu": 0.3,
-    "wake": 0.5,
+    "wake": 2.0,
 }
-"""What is fitted, each with the relative uncertainty of a first guess that the roofline or another profile gave."""
+"""What is fitted, each with the relative uncertainty of a first guess that the roofline or another profile gave.
+
+What the processor does (launches, reading requests) differs from host to host, and the way to the client from one
+load generator to the next: these are held least.
+"""
 
 _SEEDS = 3
+_ENOUGH = 1500
+"""Requests of one simulated open loop from which on another seed would hardly change its means."""
+_GAIN = 1e-3
+"""The solver stops where a round lowers its cost by less than this share: below is the noise of single runs."""
+_STEP = 0.3
+"""Uncertainties of a coefficient by which it is moved to see its effect: smaller moves see how single requests fall
+into steps rather than the trend."""
 _ENDLESS = 1e9
 _COLUMNS: dict[str, tuple[str, ...]] = {
     "label": ("label", "stage"),
@@ -67,6 +77,9 @@ _COLUMNS: dict[str, tuple[str, ...]] = {
     "arguments": ("args", "engine_args"),
 }
 
+
+Slopes: TypeAlias = "np.ndarray[Any, np.dtype[np.float64]]"
+"""Derivatives of a point's misses, one row each, by the coefficients, one column each."""
 
 LimitsOf = Callable[[str], Limits]
 """Limits of an engine started with these arguments."""
@@ -199,8 +212,10 @@ def replay(coefficients: Coefficients, point: Point, *, seed: int = 0) -> Summar
 
 
 def simulated(coefficients: Coefficients, point: Point) -> dict[str, float]:
-    """The measures of a point as simulated; a random arrival process is averaged over some seeds."""
-    seeds = _SEEDS if point.workload.rate is not None and point.workload.arrival != "constant" else 1
+    """The measures of a point as simulated; short open loops are averaged over some seeds."""
+    workload = point.workload
+    short = workload.rate is not None and (workload.requests or workload.rate * workload.duration) < _ENOUGH
+    seeds = _SEEDS if short and workload.arrival != "even" else 1
     found = [_measures(replay(coefficients, point, seed=seed)) for seed in range(seeds)]
     return {name: sum(one[name] for one in found) / seeds for name in found[0]}
 
@@ -236,47 +251,83 @@ def fit(
     *,
     free: Mapping[str, float] = UNCERTAINTY,
     evaluations: int = 12,
+    slopes: Sequence[Slopes] | None = None,
 ) -> Coefficients:
     """Coefficients that bring the simulation of all points nearest to what was measured.
+
+    Derivatives are taken by differences at the first guess and from there on brought up to date by what each round
+    found (Broyden's update), which takes one simulation of the points a round.
 
     Args:
         points: measured loads.
         start: first guess.
         free: coefficients to fit, each with the relative uncertainty of its first guess.
         evaluations: rounds of the least-squares solver at most.
+        slopes: of the points at the first guess, where they are known already.
     """
     import numpy as np
     from scipy.optimize import least_squares
 
+    names = _names(start, free)
+    slopes = slopes or starting_slopes(points, start, free=free)
+    latest: list[Any] = [None, None]
+    known = [np.zeros(len(names)), np.array([]), np.vstack([np.eye(len(names)), *slopes])]
+
+    def residuals(steps: Any) -> Any:
+        candidate = _moved(start, free, names, steps)
+        latest[:] = steps.copy(), np.concatenate([steps, *(_misses(candidate, point) for point in points)])
+        return latest[1]
+
+    def derivatives(steps: Any) -> Any:
+        before, missed, matrix = known
+        now = latest[1] if np.array_equal(latest[0], steps) else residuals(steps)
+        moved = steps - before
+        if moved.any():
+            matrix = matrix + np.outer(now - missed - matrix @ moved, moved) / (moved @ moved)
+        known[:] = steps.copy(), now, matrix
+        return matrix
+
+    solution = least_squares(
+        residuals, np.zeros(len(names)), derivatives, loss="soft_l1", ftol=_GAIN, max_nfev=evaluations
+    )
+    return _moved(start, free, names, solution.x)
+
+
+def starting_slopes(
+    points: Sequence[Point], start: Coefficients, *, free: Mapping[str, float] = UNCERTAINTY
+) -> list[Slopes]:
+    """How the misses of each point change with each coefficient, by one step of `_STEP` uncertainties up and down."""
+    import numpy as np
+
+    names = _names(start, free)
+    steps = _STEP * np.eye(len(names))
+    found: list[Slopes] = []
+    for point in points:
+        ahead, behind = (
+            np.array([_misses(_moved(start, free, names, sign * step), point) for step in steps]) for sign in (1, -1)
+        )
+        found.append((ahead - behind).T / (2 * _STEP))
+    return found
+
+
+def _names(start: Coefficients, free: Mapping[str, float]) -> list[str]:
     unknown = set(free) - set(NUMERIC)
     if unknown:
         raise UsageError(f"no such coefficient: {', '.join(sorted(unknown))}", remedy=f"there are {', '.join(NUMERIC)}")
-    names = [name for name in free if getattr(start, name) > 0]
-    first = np.array([log(getattr(start, name)) for name in names])
-    spread = np.array([free[name] for name in names])
-
-    def residuals(steps: Any) -> Any:
-        candidate = _with(start, names, first + steps * spread)
-        found: list[float] = list(steps)
-        for point in points:
-            result = simulated(candidate, point)
-            for name, accuracy in point.accuracies().items():
-                found.append(log(result[name] / point.measured[name]) / accuracy)
-        return np.array(found)
-
-    solution = least_squares(
-        residuals,
-        np.zeros(len(names)),
-        diff_step=[0.02] * len(names),
-        x_scale=1.0,
-        loss="soft_l1",
-        max_nfev=evaluations,
-    )
-    return _with(start, names, first + solution.x * spread)
+    return [name for name in free if getattr(start, name) > 0]
 
 
-def _with(start: Coefficients, names: Sequence[str], logarithms: Sequence[float]) -> Coefficients:
-    values: dict[str, Any] = {name: exp(float(value)) for name, value in zip(names, logarithms, strict=True)}
+def _misses(coefficients: Coefficients, point: Point) -> list[float]:
+    """Logarithm of simulated over measured for each measure of a point, by the accuracy wanted of it."""
+    result = simulated(coefficients, point)
+    return [log(result[name] / point.measured[name]) / accuracy for name, accuracy in point.accuracies().items()]
+
+
+def _moved(start: Coefficients, free: Mapping[str, float], names: Sequence[str], steps: Any) -> Coefficients:
+    """The first guess moved by so many uncertainties of each coefficient."""
+    values: dict[str, Any] = {
+        name: getattr(start, name) * exp(float(step) * free[name]) for name, step in zip(names, steps, strict=True)
+    }
     return replace(start, **values)
 
 
@@ -286,13 +337,19 @@ def cross_validate(
     *,
     free: Mapping[str, float] = UNCERTAINTY,
     folds: int = 5,
-    evaluations: int = 8,
-) -> list[Comparison]:
-    """Errors on points that the fit has not seen: each fold is simulated with a fit to all others."""
+    evaluations: int = 12,
+    slopes: Sequence[Slopes] | None = None,
+) -> Iterator[tuple[Coefficients, list[Point]]]:
+    """For each fold a fit to all other points, and the points that it has not seen."""
     folds = min(folds, len(points))
-    found: list[Comparison] = []
+    slopes = slopes or starting_slopes(points, start, free=free)
     for fold in range(folds):
-        seen = [point for index, point in enumerate(points) if index % folds != fold]
-        unseen = [point for index, point in enumerate(points) if index % folds == fold]
-        found += compare(fit(seen, start, free=free, evaluations=evaluations), unseen)
-    return found
+        seen = [index for index in range(len(points)) if index % folds != fold]
+        chosen = fit(
+            [points[index] for index in seen],
+            start,
+            free=free,
+            evaluations=evaluations,
+            slopes=[slopes[index] for index in seen],
+        )
+        yield chosen, [point for index, point in enumerate(points) if index % folds == fold]

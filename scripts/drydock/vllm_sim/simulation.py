@@ -148,10 +148,11 @@ class _Simulation:
         if self._put_back is not None:
             request, self._put_back = self._put_back, None
             return request
-        due = self._peek()
+        again = bool(self._due) and self._due[0] <= self._next_arrival
+        due = self._due[0] if again else self._next_arrival
         if due == inf or self._run.issued + before >= self._most_requests:
             return None
-        if self._due and self._due[0] <= self._next_arrival:
+        if again:
             heappop(self._due)
         else:
             self._next_arrival = next(self._arrivals, inf)
@@ -184,6 +185,9 @@ class _Simulation:
                 self._released = written
             self._in_flight -= len(outcome.finished)
         engine = self._engine
-        run.most_running = max(run.most_running, len(engine.running))
-        run.most_waiting = max(run.most_waiting, len(engine.waiting))
-        run.most_blocks = max(run.most_blocks, engine.pool.used)
+        if (running := len(engine.running)) > run.most_running:
+            run.most_running = running
+        if (waiting := len(engine.waiting)) > run.most_waiting:
+            run.most_waiting = waiting
+        if (blocks := engine.pool.used) > run.most_blocks:
+            run.most_blocks = blocks

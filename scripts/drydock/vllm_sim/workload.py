@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 from drydock.errors import UsageError
 
-Arrival = Literal["constant", "poisson", "gamma"]
+Arrival = Literal["constant", "poisson", "gamma", "even"]
 
 
 class Shape(NamedTuple):
@@ -28,12 +28,15 @@ class Workload:
         rate: requests a second of an open loop; None for a closed one.
         concurrency: clients of a closed loop, each with one request at a time; None for an open one.
         duration: s in which requests are sent.
-        requests: how many are sent; None for as many as the duration allows. An open loop spreads exactly so many over
-            the duration, a closed one stops earlier.
+        requests: how many are sent; None for rate x duration of an open loop, which spreads exactly so many over the
+            duration, and for as many as the duration allows of a closed one, which otherwise stops earlier.
         input_tokens, output_tokens: of each request, the mean where `spread` is not zero. A fraction of an output
             token is spread evenly over the requests.
         spread: relative standard deviation of both lengths, as a gamma distribution.
-        arrival: spacing of an open loop: equal, exponential, or gamma with shape `burstiness` (below 1: in bursts).
+        arrival: spacing of an open loop: `even`ly, or by random gaps scaled to fill the duration: `poisson` exponential
+            ones, `gamma` those with shape `burstiness` (below 1: in bursts). `constant` is exponential too: so
+            inference-perf, which measured the H100 that the carried profile follows, sends what it calls a constant
+            rate (inference_perf/loadgen/load_timer.py, ConstantLoadTimer).
         max_in_flight: requests that the client keeps open at most; others wait at the client, and their clock starts
             when they are sent. None for no limit.
         shapes: of the requests, in turn and again from the first; in place of the lengths above.
@@ -88,24 +91,16 @@ class Workload:
         if self.times:
             yield from self.times
             return
-        if self.arrival == "constant":
-            for index in range(self.requests) if self.requests else count():
-                if index / self.rate >= self.duration:
-                    return
-                yield index / self.rate
-        random = Random(f"arrivals {self.seed}")  # noqa: S311 (no secret)
-        shape = 1.0 if self.arrival == "poisson" else self.burstiness
-        scale = 1 / (shape * self.rate)
-        if self.requests:
-            gaps = [random.gammavariate(shape, scale) for _ in range(self.requests + 1)]
-            yield from (total / sum(gaps) * self.duration for total in accumulate(gaps[:-1]))
+        wanted = self.requests or max(1, round(self.rate * self.duration))
+        if self.arrival == "even":
+            step = self.duration / wanted
+            yield from (index * step for index in range(wanted))
             return
-        now = 0.0
-        while True:
-            now += random.gammavariate(shape, scale)
-            if now >= self.duration:
-                return
-            yield now
+        random = Random(f"arrivals {self.seed}")  # noqa: S311 (no secret)
+        shape = self.burstiness if self.arrival == "gamma" else 1.0
+        ends = list(accumulate(random.gammavariate(shape, 1.0) for _ in range(wanted + 1)))
+        scale = self.duration / ends[-1]
+        yield from (end * scale for end in ends[:-1])
 
     def hashes(self) -> Iterator[Sequence[int]]:
         """Hashes of each request's full blocks, without end; empty where nothing is shared."""
