@@ -1,0 +1,57 @@
+"""From a load test to a plan: what was measured replaces what would have been simulated."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from drydock.cli import drydock as program
+
+from ..loadtest.servers import simulator
+
+MODEL = "meta-llama/Llama-3.1-8B-Instruct"
+OBJECTIVE = ("--objective", "ttft_p95_ms=2000")
+
+
+def drydock(*arguments: str) -> Result:
+    return CliRunner().invoke(program, arguments)
+
+
+def planned(measured: Path, *more: str) -> Any:
+    asked = ("llama-3.1-8b", "--gpu", "h100", "--tensor-parallel", "1", "--rate", "20", *OBJECTIVE)
+    done = drydock("plan", *asked, "--from-loadtest", str(measured), "--json", *more)
+    assert done.exit_code == 0, done.output
+    (found,) = json.loads(done.stdout)
+    return found["choices"][0]
+
+
+@pytest.fixture(scope="module")
+def result(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sweep of two rates."""
+    folder = tmp_path_factory.mktemp("result")
+    with simulator() as url:
+        load = ("--rates", "2,4", "--arrival", "constant", "--duration", "3", *OBJECTIVE, "-o", str(folder))
+        done = drydock("loadtest", url, "--model", MODEL, *load)
+    assert (folder / "loadtest.json").is_file(), done.output
+    for file in folder.glob("run-*/run.json"):  # a busy machine makes a run invalid, which is not what is tested
+        run = json.loads(file.read_text())
+        run["health"]["reasons"] = []
+        file.write_text(json.dumps(run))
+    return folder
+
+
+def test_a_load_test_sizes_a_plan(result: Path) -> None:
+    found = planned(result)
+    assert found["replicas"] == 5, "20 requests a second, of which one replica was measured with 4"
+    runs = json.loads((result / "loadtest.json").read_text())["runs"]
+    measured = runs[1]["values"]["ttft_p95_ms"]
+    assert found["measures"]["ttft_p95_ms"] == pytest.approx(measured, rel=0.1)
+
+
+def test_its_files_say_the_same(result: Path) -> None:
+    whole = planned(result)
+    assert planned(result / "loadtest.json") == whole
+    assert planned(result / "loads.csv")["replicas"] == whole["replicas"]
+    assert planned(result / "run-1")["replicas"] == 10
