@@ -11,9 +11,10 @@ from statistics import median
 
 import pytest
 
-from drydock.vllm_sim.calibration import Comparison, Point, compare, read_points, replay
+from drydock.vllm_sim.calibration import Comparison, compare, replay
 from drydock.vllm_sim.catalogue import find_gpu, find_model
 from drydock.vllm_sim.engine_args import parse_line
+from drydock.vllm_sim.measurements import Point, read_points
 from drydock.vllm_sim.profile import profiles, setup
 from drydock.vllm_sim.requests import Limits
 

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from itertools import pairwise
+from operator import attrgetter
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any, Protocol
@@ -11,10 +12,11 @@ import pytest
 import yaml
 
 from drydock.errors import UsageError
-from drydock.vllm_sim.calibration import fit, read_points, simulated
+from drydock.vllm_sim.calibration import fit, simulated
 from drydock.vllm_sim.catalogue import find_gpu, find_model
 from drydock.vllm_sim.engine import Engine
 from drydock.vllm_sim.engine_args import parse_line
+from drydock.vllm_sim.measurements import read_points
 from drydock.vllm_sim.profile import profiles, setup
 from drydock.vllm_sim.requests import Limits, Outcome
 from drydock.vllm_sim.simulation import simulate
@@ -219,3 +221,43 @@ def test_eager_mode_is_slower() -> None:
     )
     assert slow > 2 * fast
     assert replace(eager, graph_tokens=base.graph_tokens) == base
+
+
+def closed_loop(line: str, *, gpu: str = "h100", clients: int = 64, tokens: tuple[int, int] = (520, 128)) -> Any:
+    chosen = setup(find_gpu(gpu), find_model("llama-3.1-8b"), parse_line(f"--max-model-len 8192 {line}"))
+    load = Workload(concurrency=clients, duration=10, input_tokens=tokens[0], output_tokens=tokens[1])
+    run = simulate(chosen.profile.coefficients, chosen.limits, load)
+    return summarize(run, blocks=chosen.limits.blocks, rate=None, duration=10)
+
+
+@pytest.mark.parametrize(
+    ("line", "more", "less"),
+    [
+        ("--max-num-seqs 16", "max_waiting", "max_running"),
+        ("--max-num-batched-tokens 2048", "max_waiting", "itl_ms.p99"),
+        ("--gpu-memory-utilization 0.24", "preemptions", "completed_rps"),
+        ("--kv-cache-dtype fp8", "completed_rps", "max_kv_usage"),
+        ("--quantization fp8", "completed_rps", "tpot_ms.mean"),
+        ("--tensor-parallel-size 2", "completed_rps", "tpot_ms.mean"),
+        ("--enforce-eager", "tpot_ms.mean", "completed_rps"),
+        ("--block-size 128", "max_kv_usage", ""),
+    ],
+)
+def test_engine_arguments_have_their_effect(line: str, more: str, less: str) -> None:
+    usual, changed = closed_loop(""), closed_loop(line)
+    assert attrgetter(more)(changed) > attrgetter(more)(usual)
+    if less:
+        assert attrgetter(less)(changed) < attrgetter(less)(usual)
+
+
+@pytest.mark.parametrize("gpu", ["h100", "h200"])
+@pytest.mark.parametrize("tokens", [(32, 512), (1024, 128), (4096, 256)])
+def test_other_lengths_stay_above_the_roofline_and_near_it(gpu: str, tokens: tuple[int, int]) -> None:
+    device, model = find_gpu(gpu), find_model("llama-3.1-8b")
+    alone, crowd = closed_loop("", gpu=gpu, clients=1, tokens=tokens), closed_loop("", gpu=gpu, tokens=tokens)
+    weights_read = 2e3 * model.linear_parameters / (device.bandwidth_gbs * 1e9)
+    assert weights_read < alone.tpot_ms.mean < 2.5 * weights_read
+    arithmetic = 2 * model.linear_parameters * sum(tokens) / (device.bf16_tflops * 1e12)
+    assert crowd.completed_rps < 1 / arithmetic
+    prefill = 2e3 * model.linear_parameters * tokens[0] / (device.bf16_tflops * 1e12)
+    assert prefill < alone.ttft_ms.p50 < 2.5 * prefill + 3 * alone.tpot_ms.mean + 10

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
-from drydock.vllm_sim.calibration import Comparison, Point, compare, replay
+from drydock.vllm_sim.calibration import Comparison, compare, replay
+from drydock.vllm_sim.measurements import Point
 from drydock.vllm_sim.timing import Coefficients
 
 from .test_vllm_accuracy import KNEE_MS, points

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from drydock.vllm_sim.calibration import Comparison, Point
+    from drydock.vllm_sim.calibration import Comparison
+    from drydock.vllm_sim.measurements import Point
     from drydock.vllm_sim.profile import Profile
     from drydock.vllm_sim.requests import Limits
     from drydock.vllm_sim.timing import Coefficients
@@ -62,9 +63,10 @@ def command(
     import yaml
 
     from drydock.progress import terminal_progress
-    from drydock.vllm_sim.calibration import compare, cross_validate, fit, read_points, starting_slopes
+    from drydock.vllm_sim.calibration import compare, cross_validate, fit, starting_slopes
     from drydock.vllm_sim.catalogue import find_gpu, find_model
     from drydock.vllm_sim.engine_args import parse_line
+    from drydock.vllm_sim.measurements import read_points
     from drydock.vllm_sim.profile import Profile, as_data, starting_profile
     from drydock.vllm_sim.profile import setup as set_up
 
