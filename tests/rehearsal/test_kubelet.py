@@ -1,0 +1,192 @@
+"""A pod that runs as a process of this machine has what Kubernetes gives a container, and the API tells its state."""
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from kubernetes import client, config
+from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
+
+from drydock.rehearsal.api import Api, ApiError, collection
+from drydock.rehearsal.cluster import RehearsalCluster
+from drydock.rehearsal.kubelet.addresses import Address
+from drydock.rehearsal.kubelet.images import Program
+from drydock.rehearsal.kubelet.names import REACHABLE
+from drydock.rehearsal.seeding import Seed
+
+from .small import Content, node_class, small_release
+
+NAMESPACE = "programs"
+IMAGE = "example.com/tools/reporter:1"
+PODS, CONFIG_MAPS = (collection("v1", plural, NAMESPACE) for plural in ("pods", "configmaps"))
+PROXY = f"{PODS}/reporter:8080/proxy"
+
+
+class NotYetError(AssertionError):
+    """What is waited for has not come."""
+
+
+until = retry(retry=retry_if_exception_type(NotYetError), stop=stop_after_delay(60), wait=wait_fixed(0.2), reraise=True)
+
+
+def pod(name: str, *command: str) -> Content:
+    """A pod of the reporter, on the node that is there."""
+    container = {
+        "name": "reporter",
+        "image": IMAGE,
+        "command": [*(command or ("/reporter",)), "--listen=:8080", "--as=$(NAME)", "--config=/etc/reporter/settings"],
+        "ports": [{"name": "http", "containerPort": 8080}],
+        "readinessProbe": {"httpGet": {"path": "/ready", "port": "http"}, "periodSeconds": 1, "failureThreshold": 1},
+        "env": [
+            {"name": "NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+            {"name": "LEVEL", "valueFrom": {"configMapKeyRef": {"name": "reporter", "key": "level"}}},
+            {"name": "SETTINGS", "value": "/etc/reporter/settings"},
+            {"name": "TOKEN", "value": "/var/run/secrets/kubernetes.io/serviceaccount/token"},
+            {"name": "STATE", "value": "/state"},
+        ],
+        "volumeMounts": [{"name": "settings", "mountPath": "/etc/reporter"}, {"name": "state", "mountPath": "/state"}],
+    }
+    volumes = [{"name": "settings", "configMap": {"name": "reporter"}}, {"name": "state", "emptyDir": {}}]
+    spec = {"nodeName": "here", "containers": [container], "volumes": volumes, "terminationGracePeriodSeconds": 5}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
+
+
+@pytest.fixture(scope="module")
+def api(
+    shared_cluster: RehearsalCluster, rehearsal_tools: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
+) -> Api:
+    """Of a cluster with a node, the image's program, and nothing that the pods need."""
+    folder = tmp_path_factory.mktemp("charts") / NAMESPACE
+    release = small_release(shared_cluster, rehearsal_tools["helm4"], folder, [node_class("none")])
+    command = (sys.executable, str(Path(__file__).parent / "reporter.py"))
+    program = Program("tools/reporter", command, ("/reporter",), (), (), {"FROM": "{namespace}"})
+    shared_cluster.seed(Seed(release.account, (program,)))
+    release.install()
+    made = shared_cluster.await_api()
+    made.create(collection("v1", "nodes"), {"metadata": {"name": "here", "labels": {"kubernetes.io/arch": "amd64"}}})
+    _await_account(made)
+    return made
+
+
+@until
+def _await_account(api: Api) -> None:
+    if api.find(f"{collection('v1', 'serviceaccounts', NAMESPACE)}/default") is None:
+        raise NotYetError("no ServiceAccount")
+
+
+def state(api: Api, name: str) -> Mapping[str, Any]:
+    """Status of a pod's one container."""
+    statuses = api.get(f"{PODS}/{name}")["status"].get("containerStatuses") or [{}]
+    return dict(statuses[0])
+
+
+@until
+def _await_state(api: Api, name: str, holds: Callable[[Mapping[str, Any]], Any]) -> Mapping[str, Any]:
+    found = state(api, name)
+    if not holds(found):
+        raise NotYetError(str(found))
+    return found
+
+
+@pytest.fixture(scope="module")
+def reporter(api: Api) -> Iterator[Api]:
+    """The pod `reporter`, which waited for its ConfigMap and runs."""
+    assert api.create(PODS, pod("reporter"))
+    waiting = _await_state(api, "reporter", lambda each: each.get("state", {}).get("waiting"))["state"]["waiting"]
+    assert waiting["reason"] in ("ContainerCreating", "CreateContainerConfigError")
+    told = lambda each: "not found" in each.get("state", {}).get("waiting", {}).get("message", "")  # noqa: E731
+    assert "ConfigMap reporter not found" in _await_state(api, "reporter", told)["state"]["waiting"]["message"]
+    api.create(CONFIG_MAPS, {"metadata": {"name": "reporter"}, "data": {"level": "high", "settings": "some"}})
+    _await_state(api, "reporter", lambda each: "running" in each.get("state", {}))
+    yield api
+    api.delete(f"{PODS}/reporter")
+
+
+@until
+def _told(api: Api, path: str = "/") -> Mapping[str, Any]:
+    try:
+        return dict(api.get(f"{PROXY}{path}"))
+    except ApiError as error:
+        raise NotYetError(error.message) from error
+
+
+def test_it_has_what_its_container_was_given(reporter: Api) -> None:
+    told = _told(reporter)
+    environment = told["environment"]
+    assert {key: environment[key] for key in ("NAME", "LEVEL", "FROM", "HOSTNAME")} == {
+        "NAME": "reporter",
+        "LEVEL": "high",
+        "FROM": NAMESPACE,
+        "HOSTNAME": "reporter",
+    }
+    assert told["files"]["SETTINGS"] == "some"
+    listen, named, config_file = told["arguments"]
+    assert listen.startswith("--listen=127.")
+    assert named == "--as=reporter"
+    assert Path(config_file.removeprefix("--config=")).parent == Path(environment["SETTINGS"]).parent
+    assert "KUBECONFIG" in environment
+    assert not {"USER", "VIRTUAL_ENV", "DRYDOCK_CACHE"} & environment.keys(), "nothing of this machine's"
+
+
+def test_it_is_its_service_account(reporter: Api) -> None:
+    environment = _told(reporter)["environment"]
+    with config.new_client_from_config(environment["KUBECONFIG"]) as connection:
+        who = client.AuthenticationV1Api(connection).create_self_subject_review({})
+    assert who.status.user_info.username == f"system:serviceaccount:{NAMESPACE}:default"
+    assert who.status.user_info.extra["authentication.kubernetes.io/pod-name"] == ["reporter"]
+
+
+def test_its_probe_decides_whether_it_is_ready(reporter: Api) -> None:
+    assert state(reporter, "reporter")["ready"] is False
+    _told(reporter, "/become-ready")
+    _await_state(reporter, "reporter", lambda each: each["ready"])
+    conditions = {each["type"]: each["status"] for each in reporter.get(f"{PODS}/reporter")["status"]["conditions"]}
+    assert (conditions["Ready"], conditions["ContainersReady"]) == ("True", "True")
+
+
+def test_one_that_ends_is_started_again(reporter: Api) -> None:
+    with pytest.raises(ApiError):
+        reporter.get(f"{PROXY}/exit")
+    restarted = _await_state(reporter, "reporter", lambda each: each["restartCount"] and "running" in each["state"])
+    assert restarted["lastState"]["terminated"]["exitCode"] == 3
+    assert _told(reporter)["files"]["SETTINGS"] == "some"
+
+
+def test_another_program_of_the_image_is_kept_by_kwok(reporter: Api) -> None:
+    reporter.create(PODS, pod("other", "/something-else"))
+    kept = _await_state(reporter, "other", lambda each: each.get("ready"))
+    assert kept["state"]["running"]
+    assert REACHABLE not in reporter.get(f"{PODS}/other")["metadata"].get("annotations", {})
+
+
+def test_its_process_ends_with_it(reporter: Api) -> None:
+    host, _, port = (
+        reporter.get(f"{PODS}/reporter")["metadata"]["annotations"][REACHABLE].partition("=")[2].partition(":")
+    )
+    (listener,) = (
+        each
+        for each in psutil.net_connections("tcp")
+        if each.laddr and each.laddr[:2] == (host, int(port)) and not each.raddr
+    )
+    process = psutil.Process(listener.pid)
+    reporter.delete(f"{PODS}/reporter")
+    _await_gone(reporter)
+    assert not process.is_running()
+
+
+@until
+def _await_gone(api: Api) -> None:
+    if api.find(f"{PODS}/reporter") is not None:
+        raise NotYetError("it is there")
+
+
+def test_where_there_is_one_loopback_address_each_port_becomes_another() -> None:
+    address = Address("10.130.0.1", "127.0.0.1", whole=False)
+    listen = address.listening("--listen=:8080")
+    assert listen == f"--listen=127.0.0.1:{address.port(8080)}"
+    assert address.port(8080) not in (8080, address.port(8081))
+    assert address.listening("0.0.0.0") == "127.0.0.1"
+    assert address.listening("http://somewhere:8080") == "http://somewhere:8080"
