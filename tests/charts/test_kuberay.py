@@ -168,10 +168,37 @@ def test_the_incremental_way_gets_the_feature_and_the_rights(render_chart: Rende
         render_chart(CHART, {"rayServices": {"chat": fixed}})
 
 
+def test_a_drain_takes_one_of_the_least_workers_and_no_budget_blocks_the_last(render_chart: RenderChart) -> None:
+    """Kubernetes cannot count the pods that a RayCluster should have: with maxUnavailable it would allow no drain."""
+
+    def budgets(least: int) -> list[Any]:
+        workers = {"gpu": {"minReplicas": least, "maxReplicas": 4}, "cpu": {"accelerator": {"kind": "none"}}}
+        chat = {"cluster": {"workers": workers}, "llm": {"llama": MODEL}}
+        manifests = render_chart(CHART, {"operator": {"replicas": 1}, "rayServices": {"chat": chat}})
+        return [each["spec"] for each in by_name(manifests, "PodDisruptionBudget").values()]
+
+    assert budgets(1) == []
+    (budget,) = budgets(3)
+    assert budget["minAvailable"] == 2
+    assert "maxUnavailable" not in budget
+
+
+def test_a_share_of_a_gpu_is_a_gpu_to_ray(render_chart: RenderChart) -> None:
+    shared = {"accelerator": {"share": "halves", "pool": ""}, "maxReplicas": 2}
+    values = {
+        "global": {"gpuSharing": {"halves": "nvidia.com/gpu.shared"}},
+        "rayClusters": {"research": {"workers": {"gpu": shared}}},
+    }
+    spec = by_name(render_chart(CHART, values), "RayCluster")["genai-kuberay-research"]["spec"]
+    (group,) = spec["workerGroupSpecs"]
+    assert group["rayStartParams"] == {"num-gpus": "1"}
+    assert group["template"]["spec"]["containers"][0]["resources"]["limits"]["nvidia.com/gpu.shared"] == "1"
+
+
 def test_neuron_workers_say_what_ray_counts(render_chart: RenderChart) -> None:
     neuron = {"accelerator": {"kind": "neuron"}, "rayResources": {"neuron_cores": 2}, "maxReplicas": 2}
     (group,) = ray_cluster(render_chart, workers={"neuron": neuron, "gpu": None})["workerGroupSpecs"]
-    assert group["rayStartParams"]["resources"] == '"{\\"neuron_cores\\":2}"'
+    assert group["rayStartParams"] == {"resources": "'{\"neuron_cores\":2}'"}
     spec = group["template"]["spec"]
     assert spec["containers"][0]["resources"]["limits"]["aws.amazon.com/neuron"] == "1"
     assert "karpenter.sh/nodepool" not in spec["nodeSelector"], "the default pool has GPUs"

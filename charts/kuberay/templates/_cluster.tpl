@@ -77,12 +77,13 @@ workerGroupSpecs:
     replicas: {{ int $worker.minReplicas }}
     minReplicas: {{ int $worker.minReplicas }}
     maxReplicas: {{ int $worker.maxReplicas }}
-    {{- if $worker.rayResources }}
+    {{- $parameters := dict }}
+    {{- /* Neither the operator nor Ray's autoscaler knows that a share of a GPU is one. */}}
+    {{- if eq $worker.accelerator.kind "nvidia" }}{{ $_ := set $parameters "num-gpus" (int $worker.accelerator.count | toString) }}{{ end }}
+    {{- /* Quoted for the shell as well; the operator reads it with single quotes alone. */}}
+    {{- with $worker.rayResources }}{{ $_ := set $parameters "resources" (toJson . | squote) }}{{ end }}
     rayStartParams:
-      resources: {{ $worker.rayResources | toJson | toJson | squote }}
-    {{- else }}
-    rayStartParams: {}
-    {{- end }}
+      {{- toYaml $parameters | nindent 6 }}
     template:
       {{- include "kuberay.podTemplate" (merge (dict "worker" $worker) $context) | nindent 6 }}
   {{- end }}
