@@ -1,10 +1,13 @@
 """`drydock deploy --kubeconfig` on a control plane of this machine: install, upgrade, rollback, destroy."""
 
+import json
 import stat
 import uuid
+from importlib import resources
 from pathlib import Path
 
 import yaml
+from jsonschema import Draft202012Validator
 
 from drydock.deploy.deployments import list_deployments
 from drydock.environments import load_environment
@@ -27,6 +30,20 @@ def history(api: Api) -> list[tuple[str, str]]:
     return sorted((each["labels"]["version"], each["labels"]["status"]) for each in secrets)
 
 
+def assert_reported(printed: str, file: Path) -> None:
+    """The report of a rehearsal, on this cluster."""
+    assert "Deployment on existing of dev (Kubernetes v1." in printed
+    assert "READY" in printed
+    report = json.loads(file.read_text())
+    schema = resources.files("drydock").joinpath("data/report.schema.json").read_text()
+    Draft202012Validator(json.loads(schema)).validate(report)
+    (engine,) = [each for each in report["pods"] if each["accelerators"]]
+    (node,) = report["nodes"]
+    assert (engine["phase"], engine["node"], node["pool"]) == ("Ready", node["name"], "gpu")
+    assert report["dollars_per_hour"] == node["dollars_per_hour"] > 0.5
+    assert {"CRD nodepools.karpenter.sh", "Install dev"} <= {each["name"] for each in report["steps"]}
+
+
 def test_install_upgrade_rollback_and_destroy_on_a_cluster_that_exists(
     drydock: Drydock,
     rehearsal_release: Release,
@@ -46,7 +63,7 @@ def test_install_upgrade_rollback_and_destroy_on_a_cluster_that_exists(
     create_prerequisites(api, rehearsal_release.prerequisites)
     first = drydock(*deploy, "--timeout", "240")
     assert first.returncode == 0, first.stderr
-    assert "pods are ready; nodes cost $" in first.stdout
+    assert_reported(first.stdout, drydock_project.cache_dir / "deployments" / name / "report.json")
     assert f"drydock destroy {name}" in first.stderr
     claims = api.get(NODE_CLAIMS)["items"]
     assert claims

@@ -49,7 +49,8 @@ def test_an_environment_is_deployed_tested_and_removed(
     own = tmp_path / "own-kubeconfig"
     first = drydock(*DEPLOY, "--timeout", "300", env={"KUBECONFIG": str(own)})
     assert first.returncode == 0, first.stderr
-    assert "1 of 1 pods are ready" in first.stdout
+    assert "Deployment on kind of dev (Kubernetes v1." in first.stdout
+    assert "KWOK keeps the nodes of Karpenter" in first.stdout
     assert not own.exists(), "a user's own kubeconfig is left alone"
     kubeconfig = drydock_project.cache_dir / "deployments" / NAME / "kubeconfig"
     assert stat.S_IMODE(kubeconfig.stat().st_mode) == 0o600

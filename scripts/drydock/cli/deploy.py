@@ -1,6 +1,7 @@
 """drydock deploy."""
 
 import sys
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,6 +46,13 @@ _SETTINGS = {
 @click.option("--backend-region", default="", help="EKS: of that bucket; --region when absent.")
 @click.option("--node-image", default="", help="kind: image of the node, in place of the one in ci/kind/cluster.yaml.")
 @click.option("--base-image", default="", help="kind: image with Python on which that of the stand-ins is built.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Write report.json and report.html into DIR; without it they lie in the deployment's folder.",
+    metavar="DIR",
+)
 @click.option("--yes", is_flag=True, help="Do not ask before something that costs money.")
 @click.option("--timeout", type=click.IntRange(1), default=1800, show_default=True, help="Seconds to become ready.")
 @click.option("--list", "show", is_flag=True, help="Only list the deployments that were made from this machine.")
@@ -55,6 +63,7 @@ def command(
     target: str | None,
     kubeconfig: Path | None,
     name: str | None,
+    output: Path | None,
     timeout: int,
     yes: bool,
     show: bool,
@@ -86,16 +95,28 @@ def command(
     deployment = Deployment(
         name or f"{environment}-{chosen}", environment, chosen, stack.namespace, now(), expires, settings
     )
-    _deploy(project, stack, deployment, timeout=timeout, yes=yes)
+    _deploy(project, stack, deployment, output=output, timeout=timeout, yes=yes)
 
 
-def _deploy(project: "Project", stack: "Environment", deployment: Deployment, *, timeout: int, yes: bool) -> None:
+def _deploy(
+    project: "Project",
+    stack: "Environment",
+    deployment: Deployment,
+    *,
+    output: Path | None,
+    timeout: int,
+    yes: bool,
+) -> None:
     from drydock.charts import assemble_charts
     from drydock.deploy.install import Helm, install, with_target
-    from drydock.deploy.summary import summarize
+    from drydock.deploy.report import build_deployment_report
     from drydock.progress import terminal_progress
+    from drydock.report.files import write_report
+    from drydock.report.model import StepReport
+    from drydock.report.terminal import print_report
     from drydock.toolchain import ensure, ensure_crds
 
+    began = time.time()
     with terminal_progress() as progress:
         target = TARGETS[deployment.target](project, deployment, _agree(yes))
         target.check(progress)
@@ -108,13 +129,18 @@ def _deploy(project: "Project", stack: "Environment", deployment: Deployment, *,
             stack = with_target(stack, reached, deployment.folder(project))
             target.prepare(reached, stack, progress)
             installed = Helm(helm, reached.kubeconfig, deployment.folder(project))
+            install_began = time.time()
             install(project, assemble_charts(project), installed, stack, reached, progress, timeout=timeout)
         except BaseException:
             if first and target.give_up(progress):
                 forget(project, deployment)
             raise
-        summary = summarize(project, reached, stack.namespace, progress)
-    summary.print()
+        steps = [StepReport(each.name, round(each.start, 2), round(each.seconds, 2)) for each in progress.times]
+        times = (began, install_began)
+        report = build_deployment_report(project, deployment, stack, reached, steps, times, progress)
+    written = write_report(report, output or deployment.folder(project))
+    print_report(report)
+    click.echo(f"The report: {written.html}", err=True)
     click.echo(f"{deployment.name} is up; `drydock destroy {deployment.name}` removes it.", err=True)
     click.echo(f"export KUBECONFIG={reached.kubeconfig}")
 

@@ -124,6 +124,7 @@ class RehearsalReport:
         install_began_seconds: since the command, when the install began, from which the seconds of pods count;
             None when it never did.
         cold_starts: see their class.
+        target: where it ran: `rehearsal`, `kind`, `eks` or `existing`.
     """
 
     environment: str
@@ -143,6 +144,12 @@ class RehearsalReport:
     version: int = REPORT_VERSION
     install_began_seconds: float | None = None
     cold_starts: tuple[ColdStartReport, ...] = ()
+    target: str = "rehearsal"
+
+    @property
+    def occasion(self) -> str:
+        """For headings: a rehearsal, or a deployment and where."""
+        return "rehearsal" if self.target == "rehearsal" else f"deployment on {self.target}"
 
     @property
     def dollars_per_month(self) -> float:

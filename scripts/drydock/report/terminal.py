@@ -52,7 +52,7 @@ def print_report(report: RehearsalReport, console: Console | None = None) -> Non
         _heading(console, "From nothing to an answer on EC2, at most")
         _print_fitting(console, _cold_starts_in_lines(report.cold_starts), _cold_starts_stacked(report.cold_starts))
     _print_list(console, "What the figures assume", report.assumptions)
-    _print_list(console, "What a rehearsal cannot show", report.limits)
+    _print_list(console, f"What a {report.occasion} cannot show", report.limits)
     if report.warnings:
         _heading(console, "Warnings")
         console.print(_warnings(report.warnings))
@@ -74,7 +74,7 @@ def _standard_output() -> Console:
 
 def _title(report: RehearsalReport) -> Text:
     versions = f"Kubernetes {report.kubernetes_version}, Karpenter {report.karpenter_version}"
-    return _text(f"Rehearsal of {report.environment} ({versions}, Helm {report.helm_version})")
+    return _text(f"{report.occasion.capitalize()} of {report.environment} ({versions}, Helm {report.helm_version})")
 
 
 def _verdict(report: RehearsalReport) -> Text:
