@@ -22,13 +22,14 @@ def _small_module_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
 
 def test_a_tool_is_missing_and_then_cached(hello_suite: HelloSuite) -> None:
     project = hello_suite()
-    go, missing, terraform = doctor_report(project).tools
+    go, missing, docker, terraform = doctor_report(project).tools
     assert (go.name, go.state) == ("go", "on PATH")
     assert (missing.name, missing.version, missing.state, missing.size) == ("hello", "1.2.3", "missing", 0)
     assert "example.test/hello" in missing.where
+    assert (docker.name, docker.verbs) == ("docker", ("deploy",))
     assert (terraform.name, terraform.verbs) == ("terraform", ("deploy",))
     program = ensure(project, ["hello"], SilentProgress())["hello"]
-    _, there, _ = doctor_report(project).tools
+    _, there, *_ = doctor_report(project).tools
     assert (there.state, there.where, there.size) == ("cached", str(program), program.stat().st_size)
 
 

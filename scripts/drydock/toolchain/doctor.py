@@ -1,6 +1,7 @@
 """What is there, what is missing, from where it would come, and how large the caches are."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -69,8 +70,14 @@ def doctor_report(project: Project) -> DoctorReport:
     needed = needed_version(toolchain)
     go = on_path if on_path and on_path.version >= needed else installed
     tools = (_tool_row(project, tool) for tool in toolchain.tools.values())
-    rows = (_go_row(project, toolchain, go), *tools, _terraform_row())
+    rows = (_go_row(project, toolchain, go), *tools, _docker_row(), _terraform_row())
     return DoctorReport(rows, tuple(_cache_rows(project, go)))
+
+
+def _docker_row() -> ToolRow:
+    found = shutil.which("docker")
+    where = found or "Install Docker Engine or Docker Desktop; it is needed for --target kind alone."
+    return ToolRow("docker", "any", "on PATH" if found else "missing", where, 0, ("deploy",))
 
 
 def _terraform_row() -> ToolRow:
