@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 
+from drydock.documents import load_yaml_file
+from drydock.project import Project
 from drydock.pytest_plugin import RenderEnvironment
 from drydock.render import RenderedEnvironment
 
@@ -42,10 +44,10 @@ def test_dev_is_one_model_on_one_gpu(render_environment: RenderEnvironment) -> N
     assert values_of(gpu, "karpenter.k8s.aws/instance-gpu-count") == ["1"]
 
 
-def test_prod_has_zones_reservations_and_two_models(render_environment: RenderEnvironment) -> None:
+def test_prod_has_zones_reservations_and_three_models(render_environment: RenderEnvironment) -> None:
     prod = render_environment("prod")
     models = [each for each in prod.of_kind("Deployment") if each.chart == "vllm"]
-    assert len(models) == 2
+    assert len(models) == 3
     assert all(each.content["spec"]["replicas"] >= 2 for each in models)
     assert {each.name for each in models} <= {each.name for each in prod.of_kind("PodDisruptionBudget")}
     for pool in pools(prod).values():
@@ -54,6 +56,13 @@ def test_prod_has_zones_reservations_and_two_models(render_environment: RenderEn
     assert types["gpu"] == ["reserved", "on-demand"]
     assert types["gpu-reserved"] == ["reserved"]
     assert {each.kind for each in prod.environment.capacity_reservations} == {"default", "capacity-block"}
+
+
+def test_prod_installs_every_chart(render_environment: RenderEnvironment, drydock_project: Project) -> None:
+    installed = {each.chart for each in render_environment("prod").manifests}
+    umbrella = load_yaml_file(drydock_project.charts_dir / "genai-platform" / "Chart.yaml")
+    installs_none_itself = {"common", "crds"}
+    assert {each["name"] for each in umbrella["dependencies"]} - installs_none_itself <= installed
 
 
 def test_the_reservations_of_prod_are_those_that_its_pools_take(render_environment: RenderEnvironment) -> None:
