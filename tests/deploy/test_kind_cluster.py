@@ -56,7 +56,7 @@ def test_an_environment_is_deployed_tested_and_removed(
     assert stat.S_IMODE(kubeconfig.stat().st_mode) == 0o600
 
     target = ["--cluster-type", "kind", "--kube-config", str(kubeconfig), "-p", "no:cacheprovider"]
-    command = [sys.executable, "-m", "pytest", "tests/integration/test_suite.py", *target]
+    command = [sys.executable, "-m", "pytest", "tests/integration", *target]
     tested = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
     assert tested.returncode == 0, tested.stdout
     assert "6 passed, 2 deselected" in tested.stdout

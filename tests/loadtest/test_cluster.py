@@ -18,6 +18,7 @@ from drydock.progress import PlainProgress
 from drydock.project import Project
 from drydock.rehearsal.api import Api, collection
 from drydock.rehearsal.cluster import RehearsalCluster
+from drydock.rehearsal.kubelet.names import REACHABLE
 from drydock.rehearsal.rehearse import suite_cluster
 from drydock.rehearsal.release import Release
 from drydock.rehearsal.runs import new_run_folder
@@ -25,6 +26,8 @@ from drydock.render import render_chart
 from drydock.setup import set_up
 
 from ..rehearsal.small import Content, write_chart
+from .kubelet import Kubelet
+from .test_generator_tls import certificate
 
 KEY = "sk-a-secret-key"
 MODEL = "small"
@@ -46,20 +49,37 @@ VALUES = {
 }
 
 
-def node(name: str, capacity: dict[str, str], **labels: str) -> Content:
-    """A machine that is there already: nothing has to be bought."""
+def node(name: str, kubelet: int, capacity: dict[str, str], **labels: str) -> Content:
+    """A machine that is there already: nothing has to be bought; its kubelet listens on that port of this machine."""
     known = {"kubernetes.io/arch": "amd64", "kubernetes.io/os": "linux", "kubernetes.io/hostname": name, **labels}
     resources = {"cpu": "64", "memory": "512Gi", "pods": "100", "ephemeral-storage": "1000Gi", **capacity}
     return {
         "apiVersion": "v1",
         "kind": "Node",
         "metadata": {"name": name, "labels": known},
-        "status": {"capacity": resources, "allocatable": resources},
+        "status": {
+            "capacity": resources,
+            "allocatable": resources,
+            "conditions": [{"type": "Ready", "status": "True"}],
+            "addresses": [{"type": "InternalIP", "address": "127.0.0.1"}],
+            "daemonEndpoints": {"kubeletEndpoint": {"Port": kubelet}},
+        },
     }
 
 
 @pytest.fixture(scope="module")
-def cluster(drydock_project: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RehearsalCluster]:
+def kubelet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kubelet]:
+    file = tmp_path_factory.mktemp("kubelet") / "kubelet.pem"
+    file.write_bytes(certificate())
+    with Kubelet(file) as server:
+        yield server
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def cluster(
+    drydock_project: Project, tmp_path_factory: pytest.TempPathFactory, kubelet: Kubelet
+) -> Iterator[RehearsalCluster]:
     """A cluster with two machines, the chart vllm, and a key in a Secret."""
     tools = set_up(drydock_project, "rehearse", PlainProgress()).tools
     folder = tmp_path_factory.mktemp("small")
@@ -68,7 +88,7 @@ def cluster(drydock_project: Project, tmp_path_factory: pytest.TempPathFactory) 
     rendered = render_chart(tools["helm4"], assemble_charts(drydock_project).chart("vllm"), values_files=[values])
     secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "keys"}, "stringData": {"api_key": KEY}}
     gpu = {"karpenter.k8s.aws/instance-gpu-name": "h100"}
-    machines = [node("gpu", {"nvidia.com/gpu": "8"}, **gpu), node("cpu", {})]
+    machines = [node("gpu", kubelet.port, {"nvidia.com/gpu": "8"}, **gpu), node("cpu", kubelet.port, {})]
     write_chart(folder, [*machines, secret, *({**each.content} for each in rendered)])
     with suite_cluster(drydock_project, tools, new_run_folder(drydock_project, "test")) as made:
         release = Release(made, tools["helm4"], AssembledCharts(folder, "small"), serve_models=True)
@@ -108,6 +128,28 @@ def test_a_model_is_found_and_loaded_from_here(cluster: RehearsalCluster, tmp_pa
     assert run["ok"] == run["requests"] > 0, done.output
     assert run["server"]["summary"]["ttft_mean_ms"] > 0
     assert KEY not in "".join(file.read_text() for file in tmp_path.rglob("*.[jch]*"))
+
+
+def test_elsewhere_it_is_reached_by_port_forwards(cluster: RehearsalCluster, api: Api, kubelet: Kubelet) -> None:
+    (pod,) = [each["metadata"] for each in api.get(PODS)["items"]]
+    there = pod["annotations"][REACHABLE]
+    _, _, address = there.partition("=")
+    host, _, port = address.rpartition(":")
+    kubelet.target = (host, int(port))
+    path = f"{PODS}/{pod['name']}"
+    api.merge(path, {"metadata": {"annotations": {REACHABLE: None}}})
+    try:
+        done = loadtest(cluster, "--json")
+        kubelet.target = ("127.0.0.1", 1)
+        nobody = loadtest(cluster)
+    finally:
+        api.merge(path, {"metadata": {"annotations": {REACHABLE: there}}})
+    (run,) = told(done)["runs"]
+    assert run["ok"] == run["requests"] > 0, done.output
+    assert any("through a port-forward of the API server" in note for note in told(done)["notes"])
+    assert f"/portForward/genai/{pod['name']}" in kubelet.forwarded[0]
+    assert nobody.exit_code == 1
+    assert "not well" in nobody.stdout
 
 
 def test_jobs_load_it_from_inside_and_leave_nothing(cluster: RehearsalCluster, api: Api, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from drydock.integration import Deployed
 from drydock.project import Project
 
-from ..conftest import ROOT
+from .conftest import ROOT
 
 EXAMPLE = ROOT / "docs" / "examples" / "platform-tests"
 Pytest = Callable[..., subprocess.CompletedProcess[str]]
