@@ -51,3 +51,5 @@ def test_help_teaches(drydock: Drydock, verb: str) -> None:
     assert done.returncode == 0
     assert done.stdout.startswith(f"Usage: python -m drydock {verb}")
     assert len(done.stdout.splitlines()) > 5
+    assert "\\b" not in done.stdout
+    assert not re.search(r"Examples: +\S", done.stdout), "click has wrapped them"

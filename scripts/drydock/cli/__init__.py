@@ -45,7 +45,15 @@ class _Verbs(click.Group):
             return None
         command = import_module(f"drydock.cli.{cmd_name.replace('-', '_')}").command
         assert isinstance(command, click.Command)  # noqa: S101 (tells the type checker what a verb module holds)
-        return command
+        return _with_examples_in_lines(command)
+
+
+def _with_examples_in_lines(command: click.Command) -> click.Command:
+    r"""Make the `\b` of a raw docstring the character before a block that click must not wrap."""
+    command.help = (command.help or "").replace("\\b\n", "\b\n")
+    for each in getattr(command, "commands", {}).values():
+        _with_examples_in_lines(each)
+    return command
 
 
 @click.command(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -66,3 +74,6 @@ def drydock() -> None:
 
     Exit status: 0 when all is well, 1 when something was found or failed, 2 for wrong usage, 130 when interrupted.
     """
+
+
+_with_examples_in_lines(drydock)
