@@ -153,6 +153,22 @@ def test_the_operators_rights_end_at_its_namespace_and_name_every_resource(rende
     assert "--watch-namespace=genai" in container["args"]
 
 
+def test_it_looks_after_other_namespaces_with_a_role_in_each(render_chart: RenderChart) -> None:
+    values = {"operator": {"watchNamespaces": {"team-a": True, "team-b": False}}}
+    manifests = render_chart(CHART, values)
+    (container,) = by_name(manifests, "Deployment")[OPERATOR]["spec"]["template"]["spec"]["containers"]
+    assert "--watch-namespace=genai,team-a" in container["args"]
+    for kind in ("Role", "RoleBinding"):
+        found = [each.content for each in manifests if each.kind == kind and each.name == OPERATOR]
+        assert [each["metadata"]["namespace"] for each in found] == ["genai", "team-a"]
+    assert not {each.kind for each in manifests} & {"ClusterRole", "ClusterRoleBinding"}
+    (rule,) = (rule for rule in by_name(manifests, "NetworkPolicy")[OPERATOR]["spec"]["egress"] if rule.get("to"))
+    (expression,) = rule["to"][0]["namespaceSelector"]["matchExpressions"]
+    assert expression["values"] == ["genai", "team-a"]
+    with pytest.raises(RenderError, match=r"operator\.watchNamespaces: with clusterWide"):
+        render_chart(CHART, {"operator": {"watchNamespaces": {"team-a": True}, "clusterWide": True}})
+
+
 def test_the_incremental_way_gets_the_feature_and_the_rights(render_chart: RenderChart) -> None:
     upgrade = {"type": "NewClusterWithIncrementalUpgrade", "gatewayClassName": "istio", "maxSurgePercent": 10}
     chat = {"cluster": {"workers": WORKERS}, "llm": {"llama": MODEL}, "upgrade": upgrade}

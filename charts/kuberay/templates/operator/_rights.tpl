@@ -1,12 +1,28 @@
 {{- /*
 Rights of the operator. Declared helpers; each takes the root:
   kuberay.scope        Role or ClusterRole
+  kuberay.namespaces   namespaces that it looks after, as a JSON list; empty for all
   kuberay.rules        what release 1.6 asks the API for, and what it hands on: it may give no right that it does not have
   kuberay.incremental  "true" when a service is upgraded by the incremental way
 */ -}}
 
 {{- define "kuberay.scope" -}}
 {{- .Values.operator.clusterWide | ternary "ClusterRole" "Role" -}}
+{{- end -}}
+
+{{- define "kuberay.namespaces" -}}
+{{- $names := list .Release.Namespace -}}
+{{- range $name := keys .Values.operator.watchNamespaces | sortAlpha -}}
+{{- if get $.Values.operator.watchNamespaces $name }}{{ $names = append $names $name }}{{ end -}}
+{{- end -}}
+{{- if .Values.operator.clusterWide -}}
+{{- if gt (len (uniq $names)) 1 -}}
+{{- fail "operator.watchNamespaces: with clusterWide it looks after all namespaces: leave one of them out" -}}
+{{- end -}}
+[]
+{{- else -}}
+{{- uniq $names | toJson -}}
+{{- end -}}
 {{- end -}}
 
 {{- define "kuberay.incremental" -}}
