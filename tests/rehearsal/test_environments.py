@@ -24,6 +24,10 @@ def test_it_becomes_ready(environment: str, drydock: Drydock, drydock_project: P
     assert all(pod["node"] and pod["instance_type"] for pod in report["pods"])
     assert all(node["dollars_per_hour"] > 0 for node in report["nodes"])
     assert report["warnings"] == []
+    operated = any(pod["workload"].endswith("-kuberay-operator") for pod in report["pods"])
+    assert (
+        any("in place of images" in each and "kuberay/operator" in each for each in report["assumptions"]) == operated
+    )
     capacity_types = {node["capacity_type"] for node in report["nodes"]}
     for capacity_type, told in (("reserved", "Reserved capacity counts"), ("spot", "Spot capacity is priced at")):
         assert any(told in each for each in report["assumptions"]) == (capacity_type in capacity_types)

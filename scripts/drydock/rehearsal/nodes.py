@@ -105,7 +105,7 @@ class NodeStandIn:
                     gone = self._plugins.pop(identity, None)
                     if not gone:
                         continue
-                elif _PLUGIN_HINT in plugin_image(pod):
+                elif registers_gpus(pod):
                     self._plugins[identity] = (pod["spec"]["nodeName"], self._sharing(pod))
                 else:
                     continue
@@ -148,6 +148,11 @@ def _devices(claimed: Mapping[str, str], labels: Mapping[str, str], sharing: Sha
     if plugged and sharing:
         plugged |= sharing.registered(claimed, labels)
     return {**claimed, **plugged}
+
+
+def registers_gpus(pod: Mapping[str, Any]) -> bool:
+    """Whether a pod is the device plugin for GPUs."""
+    return _PLUGIN_HINT in plugin_image(pod)
 
 
 def plugin_image(pod: Mapping[str, Any]) -> str:

@@ -1,7 +1,7 @@
 """The main job: an environment on a rehearsal cluster, from nothing to a report."""
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from drydock.project import Project
 from drydock.rehearsal.aws.prices import DEFAULT_SPOT_PRICE_SHARE
 from drydock.rehearsal.cluster import RehearsalCluster
 from drydock.rehearsal.karpenter import metrics, read_version
+from drydock.rehearsal.kubelet.images import Program
 from drydock.rehearsal.release import DEFAULT_TIMEOUT, Outcome, Release
 from drydock.rehearsal.results import Circumstances, build_report
 from drydock.rehearsal.runs import RunFolder, end_leftovers, new_run_folder
@@ -159,11 +160,17 @@ def _report(
         },
         steps=clock.with_background(cluster.steps()),
         offerings=cluster.offerings(release.account, page),
-        assumptions=(*_ASSUMPTIONS, *release.prerequisites.told()),
+        assumptions=(*_ASSUMPTIONS, *_in_place(release.programs), *release.prerequisites.told()),
         assumptions_with=_assumptions_with(cluster.spot_price_share),
         limits=(*LIMITS, _AUTO_MODE_LIMIT) if release.auto_mode else LIMITS,
     )
     return build_report(release.scene, outcome.verdict, circumstances)
+
+
+def _in_place(programs: Sequence[Program]) -> Iterator[str]:
+    if programs:
+        names = ", ".join(each.image for each in programs)
+        yield f"Programs of this machine ran in place of images, with the rights of their ServiceAccounts: {names}."
 
 
 def _assumptions_with(spot_price_share: float) -> dict[str, str]:

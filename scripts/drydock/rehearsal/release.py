@@ -103,6 +103,11 @@ class Release:
         return self._seeded.prerequisites
 
     @property
+    def programs(self) -> tuple[Program, ...]:
+        """What runs on this machine in place of its images."""
+        return self._seeded.programs
+
+    @property
     def auto_mode(self) -> bool:
         """Whether it is for EKS Auto Mode, and rehearsed with Karpenter in the cluster."""
         return self._seeded.auto_mode

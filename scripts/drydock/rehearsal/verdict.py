@@ -9,6 +9,7 @@ from drydock.rehearsal.events import Decided, PoolSkipped
 from drydock.rehearsal.exclusions import read_exclusions
 from drydock.rehearsal.karpenter import AWAITING
 from drydock.rehearsal.kubelet.container import BACK_OFF
+from drydock.rehearsal.nodes import registers_gpus
 from drydock.rehearsal.objects import condition, full_name, is_true
 from drydock.rehearsal.observe import WORKLOADS, Scene
 from drydock.rehearsal.pools import since
@@ -262,10 +263,9 @@ def _quiet(scene: Scene, claim: Mapping[str, Any], node: str) -> bool:
         _lacks_pods("DaemonSet", each) for each in scene.of("DaemonSet")
     ):
         return False
-    alive = [pod for pod in scene.of("Pod") if _lives(pod)]
-    return all(
-        is_true(pod, "Ready") for pod in alive if pod["spec"].get("nodeName") == node or _is_meant_for(pod, node)
-    )
+    alive = (pod for pod in scene.of("Pod") if _lives(pod))
+    there = [pod for pod in alive if pod["spec"].get("nodeName") == node or _is_meant_for(pod, node)]
+    return all(is_true(pod, "Ready") and not registers_gpus(pod) for pod in there)
 
 
 def _is_meant_for(pod: Mapping[str, Any], node: str) -> bool:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from drydock.errors import ClusterError
 from drydock.rehearsal.api import Api, ApiError, collection
 from drydock.rehearsal.children import Child, Children
 from drydock.rehearsal.kubelet.addresses import Address
@@ -201,6 +202,8 @@ class Pod:
         elif kind == "namespace":
             value = str(self.content["metadata"]["namespace"])
         elif kind == "port":
+            if name not in _ports(spec):
+                raise ClusterError(f"container {spec['name']} has no port of the name {name}")
             value = str(self.address.port(_ports(spec)[name]))
         else:
             node = self.machine.api.get(f"{collection('v1', 'nodes')}/{self.content['spec']['nodeName']}")
