@@ -76,6 +76,10 @@ class Docker:
                 remedy="Does this machine reach the registry of the base image (--base-image) and pip's index?",
             )
 
+    def identity(self, tag: str) -> str:
+        """Digest of an image's content, which changes with it where the tag does not."""
+        return process.run([self.program, "image", "inspect", "--format", "{{.Id}}", tag]).stdout.strip()
+
     def remove(self, tag: str) -> None:
         """Remove an image; one that is gone is fine."""
         process.run([self.program, "image", "rm", "--force", tag], check=False)

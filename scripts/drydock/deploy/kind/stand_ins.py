@@ -18,13 +18,14 @@ _PROVISIONER = "rancher.io/local-path"
 _CONFLICT = 409
 
 
-def apply_stand_ins(kubeconfig: Path, manifests: Path, image: str, order: str) -> None:
+def apply_stand_ins(kubeconfig: Path, manifests: Path, image: str, identity: str, order: str) -> None:
     """Bring the stand-ins up, and wait until Karpenter is ready.
 
     Args:
         kubeconfig: of the cluster.
         manifests: ci/kind/stand-ins.yaml.
         image: that the node has.
+        identity: of its content; another one starts the pod again, as another order does.
         order: for `drydock.deploy.kind.serve`.
 
     Raises:
@@ -37,7 +38,7 @@ def apply_stand_ins(kubeconfig: Path, manifests: Path, image: str, order: str) -
         if each["kind"] == "Deployment":
             template = each["spec"]["template"]
             template["spec"]["containers"][0]["image"] = image
-            template["metadata"]["annotations"] = {"drydock.dev/order": _digest(order)}
+            template["metadata"]["annotations"] = {"drydock.dev/content": _digest(identity + order)}
     _apply(kubeconfig, objects)
     _await_ready(kubeconfig)
 

@@ -74,7 +74,8 @@ class KindTarget:
         helm = ensure(self.project, ["helm4"], progress)["helm4"]
         manifests = render(helm, assemble_charts(self.project), environment).manifests
         base = self.deployment.settings.get("base_image", "")
-        build_image(self.project, Docker(), self._folder, base, progress)
+        docker = Docker()
+        build_image(self.project, docker, self._folder, base, progress)
         images = [IMAGE, *self._environment.kind.get("images", ())]
         command = ["load", "docker-image", *images, "--name", self.deployment.name]
         self._kind(progress).run(command, f"Load {', '.join(images)}", progress)
@@ -83,7 +84,8 @@ class KindTarget:
         prices = load_prices(self.project, progress, account.region)
         with progress.step("Stand-ins for AWS and for nodes"):
             order = order_for(account, prices.on_demand, prices.spot_share, self._version(reached.kubeconfig))
-            apply_stand_ins(reached.kubeconfig, self.project.root / "ci" / "kind" / "stand-ins.yaml", IMAGE, order)
+            manifests_file = self.project.root / "ci" / "kind" / "stand-ins.yaml"
+            apply_stand_ins(reached.kubeconfig, manifests_file, IMAGE, docker.identity(IMAGE), order)
         create_prerequisites(reached.kubeconfig, find_prerequisites(environment, manifests))
 
     def give_up(self, progress: Progress) -> bool:
