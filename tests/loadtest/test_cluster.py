@@ -1,6 +1,10 @@
 """Models of a cluster: found, reached from here and loaded from inside, on a real API server with pods that run."""
 
 import json
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -160,6 +164,22 @@ def test_jobs_load_it_from_inside_and_leave_nothing(cluster: RehearsalCluster, a
     }  # fmt: skip
     assert KEY not in "".join(file.read_text() for file in tmp_path.rglob("*.[jch]*"))
     assert not [each["metadata"]["name"] for each in api.get(JOBS)["items"]]
+    await_gone(api)
+
+
+def test_an_interrupt_keeps_what_was_measured_and_removes_the_jobs(
+    cluster: RehearsalCluster, api: Api, tmp_path: Path
+) -> None:
+    where = ("--model", MODEL, "--kubeconfig", str(cluster.kubeconfig), "--in-cluster", "-o", str(tmp_path))
+    load = [sys.executable, "-m", "drydock", "loadtest", "dev", *where, "--concurrency", "1", "--duration", "300"]
+    with subprocess.Popen(load, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as running:
+        assert running.stderr
+        next(line for line in running.stderr if "in flight" in line)
+        time.sleep(2)
+        running.send_signal(signal.SIGINT)
+        assert running.wait(timeout=90) == 1
+    assert json.loads((tmp_path / "loadtest.json").read_text())["complete"] is False
+    assert not api.get(JOBS)["items"]
     await_gone(api)
 
 

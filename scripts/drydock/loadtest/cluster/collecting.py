@@ -38,18 +38,22 @@ class Collector:
         self._pool = urllib3.PoolManager(retries=False)
 
     def collect(self, folder: Path) -> None:
-        """Wait until the run is over and write its files; an interrupt (Ctrl-C) ends it early.
+        """Wait until the run is over and write its files; an interrupt (Ctrl-C) ends it early, a second one at once.
 
         Raises:
             ClusterError: the master does not answer any more.
             DrydockError: the load could not be made.
         """
+        interrupted = False
         while True:
             try:
                 if self._is_done():
                     break
                 time.sleep(_BETWEEN_LOOKS)
             except KeyboardInterrupt:
+                if interrupted:
+                    raise
+                interrupted = True
                 self._call("POST", "/interrupt")
         for name in (RECORDS_FILE, RUN_FILE):
             (folder / name).write_bytes(self._call("GET", f"/{name}"))
