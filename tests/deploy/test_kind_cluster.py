@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -26,9 +27,10 @@ DEPLOY = ("deploy", "dev", "--target", "kind", "--name", NAME, "--node-image", N
 
 
 @pytest.fixture(autouse=True)
-def no_cluster_stays(drydock_tool: Callable[[str], Path]) -> Iterator[None]:
+def no_cluster_stays(drydock_tool: Callable[[str], Path], drydock_project: Project) -> Iterator[None]:
     yield
     process.run([drydock_tool("kind"), "delete", "cluster", "--name", NAME])
+    shutil.rmtree(drydock_project.cache_dir / "deployments" / NAME, ignore_errors=True)
 
 
 def docker(*arguments: str) -> str:
