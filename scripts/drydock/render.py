@@ -91,7 +91,9 @@ def render_chart(
     """
     files = [argument for file in values_files for argument in ("-f", str(file))]
     try:
-        completed = process.run(template_command(helm, chart, [*files, *arguments], namespace=namespace, release=release))
+        completed = process.run(
+            template_command(helm, chart, [*files, *arguments], namespace=namespace, release=release)
+        )
     except ToolError as error:
         raise RenderError(
             f"chart {chart.name} does not render: {helm_reason(error.stderr or error.message)}"
