@@ -76,6 +76,7 @@ def command(
     \b
     Examples:
       drydock deploy dev --kubeconfig ~/.kube/test
+      drydock deploy dev --target rehearsal
       drydock deploy dev --target kind
       drydock deploy dev --target eks --account-id 123456789012 --owner me@example.com --ttl 4h
       drydock deploy --list

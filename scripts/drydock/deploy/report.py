@@ -16,6 +16,7 @@ from drydock.progress import Progress
 from drydock.project import Project
 from drydock.rehearsal.fleet import CAPACITY_TYPE, INSTANCE_TYPE, ZONE
 from drydock.rehearsal.observe import COLLECTIONS, PodTimes, Scene
+from drydock.rehearsal.rehearse import LIMITS
 from drydock.rehearsal.results import Circumstances, build_report
 from drydock.rehearsal.verdict import Verdict
 from drydock.report.model import RehearsalReport, StepReport
@@ -23,7 +24,8 @@ from drydock.report.model import RehearsalReport, StepReport
 _NOT_FOUND = 404
 _REGION = "topology.kubernetes.io/region"
 _LIMITS = {
-    "kind": "No accelerator computes: KWOK keeps the nodes of Karpenter, and the pods on them only count as ready.",
+    "kind": ("No accelerator computes: KWOK keeps the nodes of Karpenter, and the pods on them only count as ready.",),
+    "rehearsal": LIMITS,
 }
 
 
@@ -77,7 +79,7 @@ def build_deployment_report(
             steps=steps,
             offerings=dict(_offerings(scene, prices)),
             assumptions=prices.assumptions,
-            limits=[_LIMITS[deployment.target]] if deployment.target in _LIMITS else [],
+            limits=_LIMITS.get(deployment.target, ()),
         ),
     )
     return replace(report, target=deployment.target)

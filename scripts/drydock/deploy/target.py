@@ -27,7 +27,7 @@ class Reached:
 
 
 class Target(Protocol):
-    """Where an environment is deployed: `kind`, `eks`, or a cluster that is there.
+    """Where an environment is deployed: `rehearsal`, `kind`, `eks`, or a cluster that is there.
 
     Every method may be called again after a failure: it goes on where the last call stopped.
     """

@@ -23,6 +23,12 @@ def _eks(project: Project, deployment: Deployment, agree: Agree) -> Target:
     return EksTarget(project, deployment, agree)
 
 
+def _rehearsal(project: Project, deployment: Deployment, agree: Agree) -> Target:
+    from drydock.deploy.rehearsal import RehearsalTarget
+
+    return RehearsalTarget(project, deployment)
+
+
 def _kind(project: Project, deployment: Deployment, agree: Agree) -> Target:
     from drydock.deploy.kind.target import KindTarget
 
@@ -31,6 +37,7 @@ def _kind(project: Project, deployment: Deployment, agree: Agree) -> Target:
 
 TARGETS: Mapping[str, Callable[[Project, Deployment, Agree], Target]] = {
     "existing": _existing,
+    "rehearsal": _rehearsal,
     "kind": _kind,
     "eks": _eks,
 }

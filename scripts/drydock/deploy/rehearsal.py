@@ -1,0 +1,98 @@
+"""An environment on a control plane of this machine that stays: the cluster of `drydock rehearse --keep`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from drydock.deploy.deployments import Deployment
+from drydock.deploy.target import Reached
+from drydock.environments import Environment
+from drydock.errors import ClusterError, UsageError
+from drydock.progress import Progress
+from drydock.project import Project
+from drydock.rehearsal.cluster import RehearsalCluster
+from drydock.rehearsal.runs import RunFolder, down, list_clusters, new_run_folder
+
+
+@dataclass
+class RehearsalTarget:
+    """See the module.
+
+    Attributes:
+        project: the suite.
+        deployment: its folder remembers the rehearsal's.
+    """
+
+    project: Project
+    deployment: Deployment
+    name: str = "rehearsal"
+    _started: RehearsalCluster | None = None
+
+    def check(self, progress: Progress) -> None:
+        """See Target: nothing can be in the way but what its start tells by itself."""
+
+    def create(self, progress: Progress) -> Reached:
+        """See Target; one that is up is taken again."""
+        from drydock.rehearsal.rehearse import suite_cluster
+        from drydock.setup import set_up
+
+        folder = self._folder
+        if folder is None or folder.name not in {each.name for each in list_clusters(self.project) if each.kept}:
+            tools = set_up(self.project, "rehearse", progress).tools
+            folder = new_run_folder(self.project, self.deployment.name)
+            self._record.write_text(str(folder.path))
+            self._started = suite_cluster(self.project, tools, folder, progress=progress)
+            with progress.step("Start the control plane"):
+                self._started.start()
+                self._started.await_api()
+        return Reached(folder.kubeconfig)
+
+    def prepare(self, reached: Reached, environment: Environment, progress: Progress) -> None:
+        """See Target: the stand-in for AWS holds what the environment expects, and so does the cluster.
+
+        Raises:
+            ClusterError: the cluster was made for an environment that expects something else of AWS.
+            UsageError: the environment is for EKS Auto Mode, whose nodes nothing outside AWS can stand in for.
+        """
+        from drydock.charts import assemble_charts
+        from drydock.rehearsal.prerequisites import create_prerequisites
+        from drydock.rehearsal.release import Release
+        from drydock.toolchain import ensure
+
+        if self._started is None:
+            return
+        release = Release(
+            self._started, ensure(self.project, ["helm4"], progress)["helm4"], assemble_charts(self.project)
+        )
+        release.seed(environment)
+        if release.auto_mode:
+            raise UsageError(
+                f"environment {environment.name} is for EKS Auto Mode",
+                remedy="`drydock rehearse` tries it with Karpenter in the cluster instead.",
+            )
+        create_prerequisites(self._started.await_api(), release.prerequisites)
+        with progress.step("Start of Karpenter"):
+            self._started.await_karpenter()
+            self._started.keep()
+
+    def give_up(self, progress: Progress) -> bool:
+        """See Target: nothing of it is left."""
+        self.destroy(progress)
+        return True
+
+    def destroy(self, progress: Progress) -> None:
+        """See Target: its processes and data; reports and logs stay."""
+        if self._started:
+            self._started.stop()
+        folder = self._folder
+        if folder and folder.name in {each.name for each in list_clusters(self.project)}:
+            with progress.step(f"Remove rehearsal cluster {folder.name}"):
+                if not down(self.project, folder.name):
+                    raise ClusterError(f"the rehearsal cluster {folder.name} is still there")
+
+    @property
+    def _record(self) -> Path:
+        return self.deployment.folder(self.project) / "rehearsal"
+
+    @property
+    def _folder(self) -> RunFolder | None:
+        return RunFolder(Path(self._record.read_text())) if self._record.exists() else None
