@@ -21,8 +21,8 @@ _WITHOUT_METRICS = (
     "FailedComputeMetricsReplicas",
 )
 """Autoscalers miss their metrics: there is nothing here that measures. The report's limits say so."""
-_API_SERVER = ("Service", "default", "kubernetes")
-"""The API server repairs its own Service while it starts."""
+_REPAIRED = "ClusterIPNotAllocated"
+"""The API server says it of Services that are made while it starts, its own among them, and repairs what it says."""
 
 
 def actionable_warnings(scene: Scene) -> tuple[WarningReport, ...]:
@@ -50,7 +50,7 @@ def _times(event: Mapping[str, Any]) -> int:
 
 def _overcome(scene: Scene, event: Mapping[str, Any]) -> bool:
     about = event["involvedObject"]
-    if about["name"] == NUDGE or (about["kind"], about.get("namespace"), about["name"]) == _API_SERVER:
+    if about["name"] == NUDGE or event.get("reason") == _REPAIRED:
         return True
     if event.get("reason") == "NoCompatibleInstanceTypes":  # also said of a pool whose reservation is full by now
         return any(each["metadata"]["labels"].get(_POOL) == about["name"] for each in scene.of("NodeClaim"))
