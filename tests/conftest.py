@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import zipfile
@@ -21,6 +22,10 @@ from drydock.project import Project
 
 ROOT = Path(__file__).resolve().parents[1]
 _MISSING = pytest.StashKey[dict[str, str]]()
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell starts jobs in the background so, and what the tests start and interrupt would inherit it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _terraform_lacks() -> str:
