@@ -68,7 +68,17 @@ def objects() -> list[Content]:
                 mounts={"cache": "/cache", "weights": "/weights"},
             ),
         ),
+        nameless("KubernetesDefaultServiceCIDRError", "The default ServiceCIDR can not be created"),
+        nameless("OutOfAddresses", "No address is left"),
     ]
+
+
+def nameless(reason: str, message: str) -> Content:
+    """An event about a kind, as the API server itself gives while its default objects are missing."""
+    about = {"apiVersion": "networking.k8s.io/v1", "kind": "ServiceCIDR"}
+    metadata = {"name": reason.lower(), "namespace": "default"}
+    said = {"type": "Warning", "reason": reason, "message": message}
+    return {"apiVersion": "v1", "kind": "Event", "metadata": metadata, "involvedObject": about, **said}
 
 
 @dataclass(frozen=True)
@@ -120,7 +130,12 @@ def test_every_workload_is_ready(rehearsed: Rehearsed) -> None:
     assert {"Deployment/model", "StatefulSet/store", "DaemonSet/plugin", "Job/once"} <= {
         pod.workload for pod in rehearsed.report.pods
     }
-    assert rehearsed.report.warnings == ()
+
+
+def test_what_the_api_server_repairs_is_no_warning(rehearsed: Rehearsed) -> None:
+    assert [(each.object, each.reason, each.message) for each in rehearsed.report.warnings] == [
+        ("ServiceCIDR", "OutOfAddresses", "No address is left")
+    ]
 
 
 def test_a_volume_is_made_in_the_zone_of_its_pod(rehearsed: Rehearsed) -> None:

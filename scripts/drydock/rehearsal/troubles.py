@@ -21,8 +21,8 @@ _WITHOUT_METRICS = (
     "FailedComputeMetricsReplicas",
 )
 """Autoscalers miss their metrics: there is nothing here that measures. The report's limits say so."""
-_REPAIRED = "ClusterIPNotAllocated"
-"""The API server says it of Services that are made while it starts, its own among them, and repairs what it says."""
+_REPAIRED = ("ClusterIPNotAllocated", "KubernetesDefaultServiceCIDRError")
+"""The API server says them while it starts, of Services and of its own address range, and repairs what it says."""
 
 
 def actionable_warnings(scene: Scene) -> tuple[WarningReport, ...]:
@@ -36,7 +36,7 @@ def actionable_warnings(scene: Scene) -> tuple[WarningReport, ...]:
         if event.get("type") != "Warning" or event.get("reason", "") in _WITHOUT_METRICS or _overcome(scene, event):
             continue
         about = event["involvedObject"]
-        subject = "/".join(part for part in (about["kind"], about.get("namespace"), about["name"]) if part)
+        subject = "/".join(part for part in (about["kind"], about.get("namespace"), about.get("name")) if part)
         counts[subject, event.get("reason", ""), str(event.get("message", "")).strip()] += _times(event)
     return tuple(
         WarningReport(subject, reason, message, count)
@@ -49,11 +49,11 @@ def _times(event: Mapping[str, Any]) -> int:
 
 
 def _overcome(scene: Scene, event: Mapping[str, Any]) -> bool:
-    about = event["involvedObject"]
-    if about["name"] == NUDGE or event.get("reason") == _REPAIRED:
+    about = event["involvedObject"]  # without a name where the event is about all of a kind
+    if about.get("name") == NUDGE or event.get("reason") in _REPAIRED:
         return True
     if event.get("reason") == "NoCompatibleInstanceTypes":  # also said of a pool whose reservation is full by now
-        return any(each["metadata"]["labels"].get(_POOL) == about["name"] for each in scene.of("NodeClaim"))
+        return any(each["metadata"]["labels"].get(_POOL) == about.get("name") for each in scene.of("NodeClaim"))
     if event.get("reason", "") not in _OVERCOME:
         return False
     if about["kind"] == "Pod":  # the pod's own line in the report says it
