@@ -49,7 +49,7 @@ def misbehaving_server(certificate: Path | None = None) -> Iterator[str]:
 
 
 def requests_seen(url: str) -> list[dict[str, Any]]:
-    """Requests that the misbehaving server has had: header fields in lower case, and `body`."""
+    """Requests that the misbehaving server has had: fields in lower case, `body`, and of serial ones `seconds`."""
     with urllib.request.urlopen(f"{url}/requests", timeout=10) as answer:
         seen: list[dict[str, Any]] = json.load(answer)
     return seen
@@ -86,6 +86,7 @@ class Call:
     chunked: bool = True
     line_end: str = "\n"
     held: list[bytes] | None = None
+    seen: dict[str, Any] = field(default_factory=dict)
 
     @property
     def tokens(self) -> int:
@@ -324,7 +325,9 @@ class Serial:
 
     async def __call__(self, call: Call) -> bool:
         async with self.lock:
+            began = time.monotonic()
             await asyncio.sleep(SERIAL_SECONDS)
+            call.seen["seconds"] = time.monotonic() - began
         return await ok(call)
 
 
@@ -359,7 +362,8 @@ class Server:
             await call.whole("200 OK", {"object": "list", "data": [{"id": "ok", "object": "model"}]})
             return True
         call.body = json.loads(await reader.readexactly(int(fields.get("content-length", 0))))
-        self.seen.append({**fields, "path": lines[0].split()[1], "body": call.body})
+        call.seen = {**fields, "path": lines[0].split()[1], "body": call.body}
+        self.seen.append(call.seen)
         name = str(call.body.get("model", "ok"))
         behaviour: Behaviour = self.serial if name == "serial" else globals().get(name.replace("-", "_"), ok)
         return await behaviour(call)

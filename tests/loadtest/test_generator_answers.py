@@ -140,15 +140,21 @@ def test_the_key_is_sent_and_not_kept(asked: Asked) -> None:
     assert "s3cret" not in repr(asked.run)
 
 
-def test_a_stalled_server_is_not_flattered(asked: Asked) -> None:
-    """Eight requests at 10/s to a server that takes 0.5 s each: the k-th waits for those before it, 0.4 s apiece."""
-    run = generate(LoadPlan(Target(asked.url, "serial"), SMALL, Stage(Constant(10), 8, max_conversations=8)))
+def test_a_stalled_server_is_not_flattered() -> None:
+    """Eight requests at 10/s to a server that takes 0.5 s each: the k-th waits for those before it, 0.4 s apiece.
+
+    That is a mean of 1.93 s and a p99 of 3.33 s, where the machine lets the server keep to its 0.5 s.
+    """
+    with misbehaving_server() as url:
+        run = generate(LoadPlan(Target(url, "serial"), SMALL, Stage(Constant(10), 8, max_conversations=8)))
+        taken = [each["seconds"] for each in requests_seen(url)]
 
     latency = np.sort(run.records.finished - run.records.intended)
-    served = SERIAL_SECONDS * np.arange(1, 9) - 0.1 * np.arange(8)
-    assert (latency >= served).all()
-    assert latency.mean() == pytest.approx(1.93, abs=0.1)
-    assert np.percentile(latency, 99) == pytest.approx(3.33, abs=0.2)
+    true = np.cumsum(taken) - 0.1 * np.arange(8)
+    assert (true >= SERIAL_SECONDS * np.arange(1, 9) - 0.1 * np.arange(8)).all()
+    assert (latency >= true).all()
+    assert latency.mean() == pytest.approx(true.mean(), abs=0.5)
+    assert np.percentile(latency, 99) == pytest.approx(np.percentile(true, 99), abs=1)
     assert run.health.intended_rate == pytest.approx(run.health.achieved_rate)
 
 

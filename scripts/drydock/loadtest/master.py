@@ -25,6 +25,8 @@ _HEAD_START_SECONDS = 0.3
 """From the message that names the start to the start."""
 _HAND_OVER_SECONDS = 60.0
 _LOOK_SECONDS = 0.1
+_ROUNDING_SECONDS = 1e-6
+"""Recorded times are differences of clock readings: the last one must not fall before the moment that it was due."""
 
 
 @dataclass
@@ -191,4 +193,4 @@ class Master:
         if isinstance(self._plan.stage.arrival, Closed):
             return None, seconds
         times = due_times(self._plan.stage, self._plan.seed)
-        return int((times <= seconds).sum()), seconds
+        return int((times <= seconds + _ROUNDING_SECONDS).sum()), seconds
