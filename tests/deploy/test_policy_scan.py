@@ -1,19 +1,17 @@
 """checkov finds nothing in ci/eks but what .checkov.yaml there gives a reason for."""
 
-import hashlib
 import json
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from filelock import FileLock
 
 from drydock.project import Project
 
 from ..conftest import ROOT
+from ..programs import installed
 
 REQUIREMENTS = Path(__file__).with_name("checkov.txt")
 EKS = ROOT / "ci" / "eks"
@@ -22,17 +20,7 @@ EKS = ROOT / "ci" / "eks"
 @pytest.fixture(scope="module")
 def checkov(drydock_project: Project) -> Path:
     """In an environment of its own in the cache, because it pins many of our libraries to other versions."""
-    identity = hashlib.sha256(REQUIREMENTS.read_bytes() + sys.version.encode()).hexdigest()[:12]
-    folder = drydock_project.cache_dir / "checkov" / identity
-    done = folder / "installed"
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.with_suffix(".lock")):
-        if not done.exists():
-            subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True, timeout=120)
-            install = ["-m", "pip", "install", "--quiet", "--requirement", str(REQUIREMENTS)]
-            subprocess.run([str(folder / "bin/python"), *install], check=True, timeout=800)
-            done.touch()
-    return folder / "bin" / "checkov"
+    return installed(drydock_project, "checkov", REQUIREMENTS, timeout=800) / "checkov"
 
 
 def scan(checkov: Path, folder: Path) -> Any:

@@ -1,20 +1,17 @@
 """Real processes of the gateway; LiteLLM has an environment of its own, in the cache."""
 
-import hashlib
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from filelock import FileLock
 
 from drydock.charts import assemble_charts
 from drydock.project import Project
 from drydock.render import render_chart
 from tests.charts.objects import by_name
+from tests.programs import installed
 
 from .processes import Mounts, Running, start_activator, start_model
 
@@ -25,17 +22,7 @@ Mount = Callable[..., Mounts]
 @pytest.fixture(scope="session")
 def litellm(drydock_project: Project) -> Path:
     """The folder of LiteLLM's programs, at the release of the chart's image."""
-    identity = hashlib.sha256(REQUIREMENTS.read_bytes() + sys.version.encode()).hexdigest()[:12]
-    folder = drydock_project.cache_dir / "litellm" / identity
-    done = folder / "installed"
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.with_suffix(".lock")):
-        if not done.exists():
-            subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True, timeout=120)
-            install = ["-m", "pip", "install", "--quiet", "--requirement", str(REQUIREMENTS)]
-            subprocess.run([str(folder / "bin/python"), *install], check=True, timeout=600)
-            done.touch()
-    return folder / "bin"
+    return installed(drydock_project, "litellm", REQUIREMENTS, timeout=600)
 
 
 @pytest.fixture(scope="module")

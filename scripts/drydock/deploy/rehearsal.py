@@ -49,8 +49,10 @@ class RehearsalTarget:
     def prepare(self, reached: Reached, environment: Environment, progress: Progress) -> None:
         """See Target: the stand-in for AWS holds what the environment expects, and so does the cluster.
 
+        A cluster that is taken again keeps what it was made with: an environment that expects more of AWS than it did
+        then, or more Secrets, needs a new one.
+
         Raises:
-            ClusterError: the cluster was made for an environment that expects something else of AWS.
             UsageError: the environment is for EKS Auto Mode, whose nodes nothing outside AWS can stand in for.
         """
         from drydock.charts import assemble_charts
