@@ -11,6 +11,7 @@ from drydock.manifests import Manifest
 
 FIELD_MANAGER = "drydock-diff"
 _NOT_FOUND = 404
+_LOOKS = 20
 _VOLATILE = ("managedFields", "resourceVersion", "generation", "uid", "creationTimestamp")
 
 Fields = Mapping[str, Any]
@@ -41,21 +42,36 @@ def _differences(cluster: Any, manifest: Manifest, namespace: str) -> Iterator[O
     from kubernetes.client.exceptions import ApiException
     from kubernetes.dynamic.exceptions import ResourceNotFoundError
 
-    content = deepcopy(dict(manifest.content))
     try:
         resource = cluster.resources.get(api_version=manifest.api_version, kind=manifest.kind)
-        place = {"namespace": manifest.namespace or namespace} if resource.namespaced else {}
-        live = resource.get(name=manifest.name, **place).to_dict()
+        before, after = _live_and_applied(resource, manifest, namespace)
     except (ResourceNotFoundError, ApiException) as error:
         if isinstance(error, ApiException) and error.status != _NOT_FOUND:
             raise
-        yield ObjectChange(Change.ADDED, manifest.identity, manifest.chart, yaml_difference(None, content))
+        yield ObjectChange(Change.ADDED, manifest.identity, manifest.chart, yaml_difference(None, manifest.content))
         return
-    options = {"field_manager": FIELD_MANAGER, "force_conflicts": True, "dry_run": "All"}
-    wanted = resource.server_side_apply(body=content, name=manifest.name, **options, **place).to_dict()
-    before, after = _settled(live), _settled(wanted)
     if before != after:
         yield ObjectChange(Change.CHANGED, manifest.identity, manifest.chart, yaml_difference(before, after))
+
+
+def _live_and_applied(resource: Any, manifest: Manifest, namespace: str) -> tuple[Fields, Fields]:
+    """Of one version of the object: a controller may write it at any moment, and what it writes is no drift."""
+    from kubernetes.dynamic.exceptions import ConflictError
+    from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
+
+    place = {"name": manifest.name}
+    if resource.namespaced:
+        place["namespace"] = manifest.namespace or namespace
+    options = {"field_manager": FIELD_MANAGER, "force_conflicts": True, "dry_run": "All"}
+
+    def look() -> tuple[Fields, Fields]:
+        live = resource.get(**place).to_dict()
+        body = deepcopy(dict(manifest.content))
+        body["metadata"]["resourceVersion"] = live["metadata"]["resourceVersion"]
+        return _settled(live), _settled(resource.server_side_apply(body=body, **options, **place).to_dict())
+
+    attempts = Retrying(retry=retry_if_exception_type(ConflictError), stop=stop_after_attempt(_LOOKS), reraise=True)
+    return attempts(look)
 
 
 def _settled(content: Fields) -> dict[str, Any]:

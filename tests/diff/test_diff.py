@@ -1,9 +1,12 @@
 """`drydock diff`: a change beside another revision, and beside a cluster."""
 
+import itertools
 import json
 import shutil
 import subprocess
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -119,6 +122,30 @@ def test_rehearsals_of_both_show_what_the_change_costs(drydock: Drydock, suite: 
     assert after["dollars_per_hour"] == pytest.approx(2 * before["dollars_per_hour"], rel=0.5)
 
 
+@contextmanager
+def busy_controller(apps: client.AppsV1Api) -> Iterator[None]:
+    """Something that notes its progress on the workloads of the release all the time."""
+    stop = threading.Event()
+    deployments = [each.metadata.name for each in apps.list_namespaced_deployment("genai").items]
+    assert deployments
+
+    def write() -> None:
+        for number in itertools.count():
+            for name in deployments:
+                progress = {"metadata": {"annotations": {"example.com/progress": str(number)}}}
+                apps.patch_namespaced_deployment(name, "genai", progress)
+                if stop.wait(0.02):
+                    return
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        writer.join()
+
+
 def test_drift_from_a_cluster_is_what_somebody_changed_there(
     drydock: Drydock, rehearsal_release: Release, rehearsal_cluster: RehearsalCluster
 ) -> None:
@@ -129,6 +156,8 @@ def test_drift_from_a_cluster_is_what_somebody_changed_there(
     assert json.loads(drydock(*live).stdout)["changes"] == []
 
     apps = client.AppsV1Api(config.new_client_from_config(config_file=str(rehearsal_cluster.kubeconfig)))
+    with busy_controller(apps):
+        assert json.loads(drydock(*live).stdout)["changes"] == [], "what a controller writes meanwhile is no drift"
     apps.patch_namespaced_deployment("genai-vllm-llama-3-8b", "genai", {"spec": {"replicas": 3}})
     core = client.CoreV1Api(apps.api_client)
     core.delete_namespaced_service("genai-vllm-llama-3-8b", "genai")
