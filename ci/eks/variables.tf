@@ -18,8 +18,8 @@ variable "cluster_name" {
   type        = string
 
   validation {
-    condition     = can(regex("^[a-z][a-z0-9-]{1,37}$", var.cluster_name))
-    error_message = "cluster_name: lower-case letters, digits and hyphens, 2 to 38 of them, a letter first."
+    condition     = can(regex("^[a-z][a-z0-9-]{0,33}[a-z0-9]$", var.cluster_name))
+    error_message = "cluster_name: lower-case letters, digits and hyphens, 2 to 35 of them, a letter first and no hyphen last."
   }
 }
 

@@ -14,6 +14,7 @@ def api_client(kubeconfig: Path | None, context: str | None = None) -> Any:
     Raises:
         UsageError: there is no kubeconfig, or the file is none.
     """
+    import yaml
     from kubernetes import client, config
 
     configuration = client.Configuration()
@@ -23,6 +24,11 @@ def api_client(kubeconfig: Path | None, context: str | None = None) -> Any:
     except config.ConfigException as error:
         raise UsageError(
             f"no access to a cluster: {error}",
+            remedy="Give a file that kubectl takes to --kubeconfig, or set KUBECONFIG as for kubectl.",
+        ) from error
+    except (yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError) as error:  # the library checks no shapes
+        raise UsageError(
+            f"{kubeconfig or 'the kubeconfig'}: not a kubeconfig: {' '.join(str(error).split())}",
             remedy="Give a file that kubectl takes to --kubeconfig, or set KUBECONFIG as for kubectl.",
         ) from error
     configuration.retries = False

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from drydock.cli.options import EnvironmentName, one_environment, stack_options
-from drydock.deploy.deployments import Deployment, forget, keep, list_deployments, now, rfc3339
+from drydock.cli.options import EnvironmentName, check_account_id, one_environment, stack_options
+from drydock.deploy.deployments import Deployment, check_name, forget, keep, list_deployments, now, rfc3339
 from drydock.deploy.targets import TARGETS
 from drydock.errors import UsageError
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from drydock.project import Project
 
 _HOURS = {"h": 1, "d": 24}
+_LONGEST = 366 * 24
 _SETTINGS = {
     "kind": ("node_image", "base_image"),
     "eks": ("account_id", "region", "owner", "backend_bucket", "backend_region"),
@@ -94,7 +95,7 @@ def command(
     settings = {"kubeconfig": str(kubeconfig)} if kubeconfig else _settings(chosen, options, yes=yes)
     expires = "" if kubeconfig else _expiry(options["ttl"])
     deployment = Deployment(
-        name or f"{environment}-{chosen}", environment, chosen, stack.namespace, now(), expires, settings
+        check_name(name or f"{environment}-{chosen}"), environment, chosen, stack.namespace, now(), expires, settings
     )
     _deploy(project, stack, deployment, output=output, timeout=timeout, yes=yes)
 
@@ -164,6 +165,7 @@ def _settings(target: str, options: dict[str, str], *, yes: bool) -> dict[str, s
         return mine
     if not options["account_id"]:
         raise UsageError("--target eks needs --account-id", remedy="Name the account that the cluster is made in.")
+    check_account_id(options["account_id"])
     if not yes and not sys.stdin.isatty():
         raise UsageError("nobody can be asked here whether to go on", remedy="Give --yes to agree beforehand.")
     return mine
@@ -171,9 +173,13 @@ def _settings(target: str, options: dict[str, str], *, yes: bool) -> dict[str, s
 
 def _expiry(ttl: str) -> str:
     number, unit = ttl[:-1], ttl[-1:]
-    if unit not in _HOURS or not number.isdigit() or int(number) == 0:
-        raise UsageError(f"--ttl {ttl}: not a time to live", remedy="Give hours or days, such as 8h or 2d.")
-    return rfc3339(datetime.now(UTC) + timedelta(hours=int(number) * _HOURS[unit]))
+    hours = int(number) * _HOURS[unit] if unit in _HOURS and number.isascii() and number.isdigit() else 0
+    if not 0 < hours <= _LONGEST:
+        raise UsageError(
+            f"--ttl {ttl}: not a time to live",
+            remedy=f"Give hours or days, such as 8h or 2d; {_LONGEST // _HOURS['d']}d at most.",
+        )
+    return rfc3339(datetime.now(UTC) + timedelta(hours=hours))
 
 
 def _list(project: "Project") -> None:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from drydock.cli.options import check_account_id
 from drydock.deploy.deployments import Deployment, forget, load_deployment, past_their_time
 from drydock.deploy.targets import TARGETS
 from drydock.errors import ClusterError, UsageError
@@ -54,6 +55,7 @@ def command(
     elif not account_id:
         chosen = past_their_time(project)
     else:
+        check_account_id(account_id)
         from drydock.deploy.expired import find_expired
 
         chosen = find_expired(project, account_id, region, backend_bucket, backend_region)

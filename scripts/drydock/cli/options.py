@@ -1,5 +1,6 @@
 """Arguments that several verbs share."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from drydock.environments import Environment, environment_names, load_environment, load_environments
+from drydock.errors import UsageError
 from drydock.project import Project
 
 if TYPE_CHECKING:
@@ -59,3 +61,15 @@ def some_environments(
 ) -> tuple[Environment, ...]:
     """The named environments, or all, each with the stack options on top."""
     return tuple(each.stacked(files, set_values) for each in load_environments(project, names))
+
+
+def check_account_id(account_id: str) -> None:
+    """Look at what `--account-id` was given, before anybody is asked about it.
+
+    Raises:
+        UsageError: it is not the number of an AWS account.
+    """
+    if not re.fullmatch("[0-9]{12}", account_id):
+        raise UsageError(
+            f"--account-id {account_id}: not an AWS account", remedy="Give its 12 digits, without hyphens or spaces."
+        )

@@ -1,6 +1,7 @@
 """Deployments that this machine made: a folder for each, which only its user can read."""
 
 import json
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -12,6 +13,7 @@ from drydock.errors import UsageError
 from drydock.project import Project
 
 _RECORD = "deployment.json"
+_NAME = re.compile("[a-z][a-z0-9-]{0,33}[a-z0-9]")
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,20 @@ def deployments_dir(project: Project) -> Path:
     return project.cache_dir / "deployments"
 
 
+def check_name(name: str) -> str:
+    """The name, which becomes that of a folder, of a cluster and of what is made for it.
+
+    Raises:
+        UsageError: one of these cannot have it.
+    """
+    if not _NAME.fullmatch(name):
+        raise UsageError(
+            f"--name {name}: not the name of a deployment",
+            remedy="Lower-case letters, digits and hyphens, 2 to 35 of them, a letter first and no hyphen last.",
+        )
+    return name
+
+
 def now() -> str:
     """The time as records have it."""
     return rfc3339(datetime.now(UTC))
@@ -69,7 +85,9 @@ def keep(project: Project, deployment: Deployment) -> None:
         )
     folder = deployment.folder(project)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    (folder / _RECORD).write_text(json.dumps(asdict(deployment), indent=2))
+    written = folder / f"{_RECORD}.new"
+    written.write_text(json.dumps(asdict(deployment), indent=2))
+    written.replace(folder / _RECORD)
 
 
 def load_deployment(project: Project, name: str) -> Deployment:
@@ -85,9 +103,12 @@ def load_deployment(project: Project, name: str) -> Deployment:
 
 
 def list_deployments(project: Project) -> tuple[Deployment, ...]:
-    """Every deployment, sorted by name."""
-    records = sorted(deployments_dir(project).glob(f"*/{_RECORD}"))
-    return tuple(Deployment(**json.loads(each.read_text())) for each in records)
+    """Every deployment, sorted by name.
+
+    Raises:
+        UsageError: a record is broken, with its file.
+    """
+    return tuple(_read(each) for each in sorted(deployments_dir(project).glob(f"*/{_RECORD}")))
 
 
 def past_their_time(project: Project) -> tuple[Deployment, ...]:
@@ -98,6 +119,16 @@ def past_their_time(project: Project) -> tuple[Deployment, ...]:
 def forget(project: Project, deployment: Deployment) -> None:
     """Remove a deployment's folder."""
     shutil.rmtree(deployment.folder(project), ignore_errors=True)
+
+
+def _read(record: Path) -> Deployment:
+    try:
+        return Deployment(**json.loads(record.read_text()))
+    except (TypeError, ValueError) as error:
+        raise UsageError(
+            f"{record}: not the record of a deployment: {error}",
+            remedy="Remove what it was made for by hand, then the folder that the file lies in.",
+        ) from error
 
 
 def _identity(deployment: Deployment) -> tuple[Any, ...]:

@@ -1,0 +1,58 @@
+"""What is wrong on the command line or in a file is named with the way out, before anything is begun."""
+
+from pathlib import Path
+
+import pytest
+
+from drydock.deploy.deployments import deployments_dir
+from drydock.project import Project
+
+from ..conftest import ROOT, Drydock
+
+EKS = ("deploy", "dev", "--target", "eks", "--yes", "--account-id")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("deploy", "dev", "--target", "kind", "--name", "../../elsewhere"), "--name ../../elsewhere: not the name"),
+        (("deploy", "dev", "--target", "rehearsal", "--name", "Dev"), "Lower-case letters, digits and hyphens"),
+        ((*EKS, "123456789012", "--name", "a" * 36), "2 to 35 of them"),
+        ((*EKS, "1234-5678-9012"), "--account-id 1234-5678-9012: not an AWS account"),
+        ((*EKS, "12345"), "Give its 12 digits"),
+        ((*EKS, "123456789012", "--ttl", "99999999d"), "366d at most"),
+        ((*EKS, "123456789012", "--ttl", "\u00b2h"), "Give hours or days"),
+        (("destroy", "--expired", "--account-id", "mine"), "--account-id mine: not an AWS account"),
+        (("deploy", "nowhere", "--target", "kind"), "unknown environment 'nowhere'"),
+    ],
+)
+def test_a_wrong_option_is_told_with_what_it_takes(
+    drydock: Drydock, tmp_path: Path, arguments: tuple[str, ...], said: str
+) -> None:
+    done = drydock(*arguments, env={"DRYDOCK_CACHE": str(tmp_path / "cache")})
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said in done.stderr
+    assert not deployments_dir(Project(ROOT, tmp_path / "cache")).exists()
+
+
+@pytest.mark.parametrize(
+    "content", ["clusters: [", "hello", "[1]", "clusters: 3", "current-context: x\ncontexts: []", "\x00\xff"]
+)
+def test_a_file_that_is_no_kubeconfig_is_named(drydock: Drydock, tmp_path: Path, content: str) -> None:
+    file = tmp_path / "config"
+    file.write_text(content, encoding="latin-1")
+    done = drydock("deploy", "dev", "--kubeconfig", file, env={"DRYDOCK_CACHE": str(tmp_path / "cache")})
+    assert done.returncode == 2
+    assert "Give a file that kubectl takes to --kubeconfig" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not deployments_dir(Project(ROOT, tmp_path / "cache")).exists()
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"name": "dev-kind"}', '{"name": "dev-kind", "what": 1}'])
+def test_a_broken_record_of_a_deployment_is_named(drydock: Drydock, tmp_path: Path, content: str) -> None:
+    record = deployments_dir(Project(ROOT, tmp_path)) / "dev-kind" / "deployment.json"
+    record.parent.mkdir(parents=True)
+    record.write_text(content)
+    done = drydock("deploy", "--list", env={"DRYDOCK_CACHE": str(tmp_path)})
+    assert done.returncode == 2
+    assert f"error: {record}: not the record of a deployment" in done.stderr
