@@ -5,6 +5,12 @@ from typing import Any
 
 from drydock.manifests import Manifest
 
+#: Rule of a NetworkPolicy's egress that reaches the agent of EKS Pod Identity, by IPv4 and IPv6.
+POD_IDENTITY = {
+    "ports": [{"port": 80, "protocol": "TCP"}],
+    "to": [{"ipBlock": {"cidr": "169.254.170.23/32"}}, {"ipBlock": {"cidr": "fd00:ec2::23/128"}}],
+}
+
 
 def by_name(manifests: Iterable[Manifest], kind: str) -> dict[str, Any]:
     """Content of the objects of a kind, by name."""

@@ -13,7 +13,7 @@ from drydock.manifests import Manifest
 from drydock.project import UMBRELLA
 from drydock.pytest_plugin import RenderChart
 
-from .objects import by_name
+from .objects import POD_IDENTITY, by_name
 
 CHART = "argo"
 CONTROLLER = "genai-argo-workflow-controller"
@@ -287,7 +287,9 @@ def _containers(manifests: Iterable[Manifest], name: str) -> Any:
 def test_the_server_is_not_public_and_asks_who_comes(render_chart: RenderChart) -> None:
     manifests = render(render_chart)
     assert by_name(manifests, "Service")[SERVER]["spec"]["type"] == "ClusterIP"
-    assert by_name(manifests, "NetworkPolicy")[SERVER]["spec"]["ingress"] == []
+    policy = by_name(manifests, "NetworkPolicy")[SERVER]["spec"]
+    assert policy["ingress"] == []
+    assert POD_IDENTITY in policy["egress"]  # artifacts and kept logs come from S3
     (server,) = _containers(manifests, SERVER)
     assert [each for each in server["args"] if "auth-mode" in each] == ["--auth-mode=client"]
     assert "--secure=true" in server["args"]

@@ -16,7 +16,7 @@ from drydock.manifests import Manifest
 from drydock.project import Project
 from drydock.pytest_plugin import RenderChart, RenderEnvironment
 
-from .objects import by_name
+from .objects import POD_IDENTITY, by_name
 
 CHART = "container-insights"
 NAME = f"genai-{CHART}"
@@ -127,6 +127,12 @@ def test_no_right_is_a_wildcard_and_only_the_agent_looks_at_kubelets(render_char
     assert "*" not in json.dumps(rules)
     assert {name for name, of in rules.items() if "nodes/proxy" in json.dumps(of)} <= {f"{NAME}-agent"}
     assert not any(each.kind == "Secret" for each in manifests)
+
+
+def test_what_sends_to_aws_gets_its_role(render_chart: RenderChart) -> None:
+    policies = by_name(render_chart(CHART, CLUSTER), "NetworkPolicy")
+    roles = {name for name, policy in policies.items() if POD_IDENTITY in policy["spec"]["egress"]}
+    assert roles == {f"{NAME}-collector", f"{NAME}-fluent-bit"}
 
 
 def test_only_what_is_allowed_is_read_and_sent(render_chart: RenderChart) -> None:

@@ -9,7 +9,7 @@ import yaml
 from drydock.errors import RenderError
 from drydock.pytest_plugin import RenderChart
 
-from .objects import by_name
+from .objects import POD_IDENTITY, by_name
 
 CHART = "kuberay"
 WORKERS = {"gpu": {"maxReplicas": 4, "accelerator": {"count": 2}}}
@@ -73,6 +73,7 @@ def test_nothing_of_a_cluster_is_public(render_chart: RenderChart) -> None:
     policies = by_name(manifests, "NetworkPolicy")
     for name in ("research", "chat"):
         own = policies[f"genai-kuberay-{name}"]["spec"]
+        assert POD_IDENTITY in own["egress"]
         assert own["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == name
         peers = [peer for rule in own["ingress"] for peer in rule["from"]]
         assert {peer["podSelector"]["matchLabels"]["app.kubernetes.io/component"] for peer in peers} == {

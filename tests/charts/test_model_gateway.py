@@ -12,7 +12,7 @@ from drydock.manifests import Manifest
 from drydock.project import UMBRELLA
 from drydock.pytest_plugin import RenderChart
 
-from .objects import by_name
+from .objects import POD_IDENTITY, by_name
 
 CHART = "model-gateway"
 GATEWAY = "genai-model-gateway"
@@ -165,8 +165,11 @@ def test_only_what_is_needed_reaches_and_is_reached(render_chart: RenderChart) -
         "redis": {"host": "redis.example"},
         "database": {"urlSecret": {"name": "litellm"}},
     }
-    wider = _policy(render_chart(CHART, more), GATEWAY)["egress"]
-    assert [_ports(rule) for rule in wider[3:]] == [{443}, {9000}, {6379}, {5432}]
+    manifests = render_chart(CHART, more)
+    *wider, pod_identity = _policy(manifests, GATEWAY)["egress"][3:]
+    assert [_ports(rule) for rule in wider] == [{443}, {9000}, {6379}, {5432}]
+    assert pod_identity == POD_IDENTITY
+    assert [_ports(rule) for rule in _policy(manifests, ACTIVATOR)["egress"]] == [{53}, {8000}]
 
 
 def test_pods_are_restricted_and_survive_drains(render_chart: RenderChart) -> None:

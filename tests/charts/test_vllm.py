@@ -11,6 +11,7 @@ import yaml
 from drydock.charts import AssembledCharts
 from drydock.errors import RenderError
 from drydock.pytest_plugin import RenderChart
+from tests.charts.objects import POD_IDENTITY
 from tests.charts.vllm_models import HUB, S3, container, environment, pod, render, the, values, volumes
 
 FILES = Path(__file__).resolve().parents[2] / "charts" / "vllm" / "files"
@@ -683,5 +684,7 @@ def test_what_was_compiled_for_neuron_is_kept(render_chart: RenderChart) -> None
     variables = environment(the(manifests, "Deployment")["spec"]["template"]["spec"]["containers"][0])
     assert variables["NEURON_COMPILE_CACHE_URL"] == "s3://compiled/graphs"
     assert variables["NEURON_COMPILED_ARTIFACTS"] == "/model/compiled"
-    ports = [port["port"] for rule in the(manifests, "NetworkPolicy")["spec"]["egress"] for port in rule["ports"]]
-    assert 443 in ports  # S3 is beyond the cluster
+    rules = the(manifests, "NetworkPolicy")["spec"]["egress"]
+    assert 443 in [port["port"] for rule in rules for port in rule["ports"]]  # S3 is beyond the cluster
+    assert POD_IDENTITY in rules
+    assert POD_IDENTITY not in the(render(render_chart, model), "NetworkPolicy")["spec"]["egress"]

@@ -8,10 +8,5 @@
 - ports:
     - port: 443
       protocol: TCP
-- ports:
-    - port: 80
-      protocol: TCP
-  to:
-    - ipBlock:
-        cidr: 169.254.170.23/32
+{{ include "common.podIdentityRule" . }}
 {{- end -}}

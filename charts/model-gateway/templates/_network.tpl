@@ -34,10 +34,15 @@ Who reaches what. Declared helpers:
         matchLabels:
           {{- include "common.selectorLabels" (dict "root" .root "component" "activator") | nindent 10 }}
 {{- end }}
+{{- if eq .component "gateway" }}
 {{- range include "model-gateway.ports" .root | fromJsonArray }}
 - ports:
     - port: {{ int . }}
       protocol: TCP
+{{- end }}
+{{- if .root.Values.audit.s3.bucket }}
+{{ include "common.podIdentityRule" .root }}
+{{- end }}
 {{- end }}
 {{- range $name, $rule := include "model-gateway.entries" (tuple .root.Values.networkPolicy.egress) | fromJson }}
 - {{ toYaml $rule | nindent 2 | trim }}

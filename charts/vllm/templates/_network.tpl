@@ -71,6 +71,9 @@ Who reaches a model, each for a model's context. Declared helpers:
     - port: 443
       protocol: TCP
 {{- end }}
+{{- if hasPrefix "s3://" (.model.neuron.compileCacheUrl | default "") }}
+{{ include "common.podIdentityRule" .root }}
+{{- end }}
 {{- range $name := keys .model.networkPolicy.egress | sortAlpha }}
 {{- with get $.model.networkPolicy.egress $name }}
 - {{ toYaml . | nindent 2 | trim }}
