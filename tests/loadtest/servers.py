@@ -131,7 +131,8 @@ class Call:
 
     async def whole(self, status: str, body: object, *fields: str) -> None:
         raw = json.dumps(body).encode()
-        lines = [f"HTTP/1.1 {status}", "Content-Type: application/json", f"Content-Length: {len(raw)}", *fields, "", ""]
+        kind = [] if any(each.startswith("Content-Type") for each in fields) else ["Content-Type: application/json"]
+        lines = [f"HTTP/1.1 {status}", *kind, f"Content-Length: {len(raw)}", *fields, "", ""]
         await self.raw("\r\n".join(lines).encode() + raw)
 
     async def stream(self) -> None:
@@ -155,6 +156,11 @@ async def ok(call: Call) -> bool:
 
 async def status_429(call: Call) -> bool:
     await call.whole("429 Too Many Requests", {"error": {"message": "slow down"}}, "Retry-After: 1")
+    return True
+
+
+async def status_404(call: Call) -> bool:
+    await call.whole("404 Not Found", {"error": {"message": f"no {call.body.get('model')}", "code": 404}})
     return True
 
 
@@ -331,6 +337,15 @@ class Serial:
         return await ok(call)
 
 
+PLACES: dict[str, tuple[str, object, str]] = {
+    "nothing": ("404 Not Found", {"detail": "Not Found"}, "X-Place: nothing"),
+    "page": ("200 OK", "<html>", "Content-Type: text/html; charset=utf-8"),
+    "moved": ("301 Moved Permanently", {}, "Location: https://elsewhere.example/v1/models"),
+    "locked": ("403 Forbidden", {"error": "the key secret-key is not known"}, "X-Place: locked"),
+    "broken": ("502 Bad Gateway", {}, "X-Place: broken"),
+}
+"""Under these paths everything is answered alike."""
+
 Behaviour = Callable[[Call], Awaitable[bool]]
 """Answers a call; whether the connection stays open."""
 
@@ -357,6 +372,11 @@ class Server:
         call = Call({}, writer)
         if lines[0].startswith("GET /requests"):
             await call.whole("200 OK", self.seen)
+            return True
+        place = lines[0].split()[1].split("/")[1]
+        if place in PLACES:
+            await reader.readexactly(int(fields.get("content-length", 0)))
+            await call.whole(*PLACES[place])
             return True
         if lines[0].startswith("GET "):
             await call.whole("200 OK", {"object": "list", "data": [{"id": "ok", "object": "model"}]})

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,12 @@ from click.testing import CliRunner, Result
 
 import drydock
 from drydock.cli import drydock as program
-from drydock.errors import UsageError
+from drydock.errors import DrydockError, UsageError
 from drydock.loadtest.measures import measure, times
 from drydock.loadtest.objectives import objectives, read_objectives
 from drydock.loadtest.results import load_run
 
-from .servers import misbehaving_server, simulator
+from .servers import misbehaving_server, requests_seen, simulator
 
 MODEL = "meta-llama/Llama-3.1-8B-Instruct"
 SCHEMA = json.loads((Path(drydock.__file__).parent / "data/loadtest.schema.json").read_text())
@@ -77,6 +78,100 @@ def test_errors_are_counted_by_kind(bad: str) -> None:
     assert run["errors"] == {"http 429": 5}
     assert run["values"]["error_rate"] == 1
     assert run["values"]["ttft_p50_ms"] is None
+
+
+@pytest.mark.parametrize(
+    ("place", "model", "status", "messages"),
+    [
+        ("", "status-404", 2, ("has no model status-404: http 404, 'no status-404'", "its models: ok")),
+        ("/nothing", "ok", 2, ("/nothing/v1/chat/completions does not exist", "http://host:8000/v1")),
+        ("/page", "ok", 2, ("/page/v1/chat/completions does not exist", "http://host:8000/v1")),
+        ("/moved", "ok", 2, ("redirects to https://elsewhere.example/v1/models", "give the URL")),
+        ("/locked", "ok", 2, ("refused the API key: http 403, 'the key *** is not known'", "--api-key-file")),
+    ],
+)
+def test_a_wrong_endpoint_is_told_before_the_load(
+    bad: str, place: str, model: str, status: int, messages: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OUR_KEY", "secret-key")
+    done = loadtest(bad + place, model, "--concurrency", "1", "--api-key-env", "OUR_KEY")
+    assert isinstance(done.exception, UsageError)
+    assert done.exception.exit_status == status
+    for message in messages:
+        assert message in str(done.exception)
+
+
+def test_a_key_that_is_missing_is_asked_for(bad: str) -> None:
+    done = loadtest(f"{bad}/locked", "ok", "--concurrency", "1")
+    assert isinstance(done.exception, UsageError)
+    assert "wants an API key" in str(done.exception)
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_nobody_who_answers_is_told_before_the_load(scheme: str) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        done = loadtest(f"{scheme}://127.0.0.1:{taken.getsockname()[1]}/v1", "ok", "--concurrency", "1")
+    assert isinstance(done.exception, DrydockError)
+    assert done.exception.exit_status == 1
+    assert "nobody answers" in str(done.exception)
+    assert "Connection refused" in str(done.exception)
+
+
+def test_what_vllm_refuses_is_told_before_the_load(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OUR_KEY", "wrong")
+    with simulator("--api-key", "right") as url:
+        without_key = loadtest(url, MODEL, "--concurrency", "1")
+        wrong_key = loadtest(url, MODEL, "--concurrency", "1", "--api-key-env", "OUR_KEY")
+        monkeypatch.setenv("OUR_KEY", "right")
+        wrong_model = loadtest(url, "llama", "--concurrency", "1", "--api-key-env", "OUR_KEY")
+        encrypted = loadtest(url.replace("http:", "https:"), MODEL, "--concurrency", "1")
+    assert "wants an API key: http 401" in str(without_key.exception)
+    assert "refused the API key: http 401" in str(wrong_key.exception)
+    assert f"its models: {MODEL}" in str(wrong_model.exception)
+    assert "https or http" in str(encrypted.exception)
+
+
+def test_a_good_endpoint_is_asked_for_nothing_but_its_models(bad: str) -> None:
+    before = len(requests_seen(bad))
+    done = loadtest(bad, "ok", "--rate", "10", "--arrival", "constant", "--duration", "0.5", "--json")
+    assert told(done)["runs"][0]["ok"] == len(requests_seen(bad)) - before == 5
+
+
+def test_a_server_that_only_fails_is_loaded_all_the_same(bad: str) -> None:
+    done = loadtest(f"{bad}/broken", "ok", "--rate", "10", "--arrival", "constant", "--duration", "0.5", "--json")
+    assert told(done)["runs"][0]["errors"] == {"http 502": 5}
+
+
+def test_a_client_that_fails_waits_longer_each_time(bad: str) -> None:
+    before = len(requests_seen(bad))
+    done = loadtest(f"{bad}", "status-500", "--concurrency", "2", "--duration", "1", "--json")
+    # each sends at 0, 0.1, 0.3 and 0.7 s, on a slow machine later, never sooner
+    failed = told(done)["runs"][0]["errors"]["http 500"]
+    assert 2 < failed <= 8
+    # one more asked before the load whether there is such a model
+    assert len(requests_seen(bad)) - before == failed + 1
+
+
+def test_tokens_that_were_not_told_are_not_counted_as_none(bad: str, tmp_path: Path) -> None:
+    done = loadtest(bad, "no-usage", "--rate", "10", "--duration", "0.5", "--json", "-o", str(tmp_path))
+    (run,) = told(done)["runs"]
+    assert run["ok"] > 0
+    assert run["values"]["output_tokens_per_second"] is None
+    assert run["values"]["total_tokens_per_second"] is None
+    assert run["reasons"]["tokens a second"] == f"the server told no usage for {run['ok']} answers"
+    with (tmp_path / "loads.csv").open() as stream:
+        (load,) = csv.DictReader(stream)
+    assert (load["input_tokens"], load["output_tokens"]) == ("", "")
+
+
+@pytest.mark.parametrize("key", ["ключ", "two\nlines", "two words"])
+def test_a_key_that_no_header_can_hold_is_told(bad: str, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OUR_KEY", key)
+    done = loadtest(bad, "ok", "--concurrency", "1", "--api-key-env", "OUR_KEY")
+    assert isinstance(done.exception, UsageError)
+    assert "OUR_KEY" in str(done.exception)
+    assert key not in str(done.exception)
 
 
 def test_a_serial_server_is_not_flattered(bad: str) -> None:

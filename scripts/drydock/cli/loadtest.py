@@ -103,13 +103,17 @@ def command(
       drydock loadtest prod --model llama-3-8b --kubeconfig prod.kubeconfig --rate 1
       drydock loadtest prod --model llama-3-8b --in-cluster --processes 4 --rate 40 -o result
 
-    Exit status: 0 when the objectives were met, 1 when one was missed or the run does not count (interrupted, or the
-    generator could not keep up), 2 for wrong usage. An interrupt (Ctrl-C) keeps what was measured until then.
+    Before the load the endpoint is asked for its models: a wrong address, key, path or model ends here.
+
+    Exit status: 0 when the objectives were met, 1 when one was missed, nobody answers or the run does not count
+    (interrupted, or the generator could not keep up), 2 for wrong usage, key, path or model. An interrupt (Ctrl-C)
+    keeps what was measured until then.
     """
     from dataclasses import replace
 
     from drydock.loadtest.loads import as_told, at_rate, impossible, offer, repeated
     from drydock.loadtest.outputs import read_result, result, write_results
+    from drydock.loadtest.preflight import check
     from drydock.loadtest.statistics import compare
     from drydock.loadtest.sweep import find_limit, sweep
     from drydock.loadtest.tables import print_result
@@ -124,6 +128,8 @@ def command(
         _make(output)
     with _endpoint(target, asked, own_key=own_key is not None) as endpoint:
         plan = replace(plan, target=replace(plan.target, base_url=endpoint.url, api_key=own_key or endpoint.key))
+        if not asked["in_cluster"]:
+            check(plan.target)
         searched = None
         if rates:
             searched = sweep(rates, lambda rate: offer(at_rate(plan, rate), wanted, site=endpoint.site))

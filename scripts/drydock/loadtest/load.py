@@ -34,6 +34,9 @@ from drydock.loadtest.wire import Address, request_bytes, request_head
 _AHEAD_SECONDS = 0.1
 """How long before its time a request is handed to the reactor, which then sends it to the microsecond."""
 _PROBE_SECONDS = 2.0
+_FIRST_PAUSE_SECONDS = 0.1
+_LONGEST_PAUSE_SECONDS = 5.0
+"""From a failed request to the next one of the same client: doubled with each failure, forgotten with an answer."""
 _MOST_SOCKETS = 65_536
 
 
@@ -115,16 +118,16 @@ class Load:
         finally:
             self._open -= 1
 
-    def next_number(self) -> int | None:
-        """Of the next conversation of a closed loop; None when it is over."""
-        if self._interrupted or clock() >= self.end:
+    def next_number(self, due: float) -> int | None:
+        """Of the next conversation of a closed loop, to begin then; None when it is over."""
+        if self._interrupted or max(due, clock()) >= self.end:
             return None
         number = next(self._numbers)
         most = self.plan.stage.max_conversations
         return number if most is None or number < most else None
 
-    def converse(self, number: int, due: float) -> float:
-        """Hold one conversation, whose first request is due then; tell when it ended."""
+    def converse(self, number: int, due: float) -> Exchange:
+        """Hold one conversation, whose first request is due then; gives its last one."""
         with self.source():
             conversation = self.prompts.conversation(number)
             for turn in range(conversation.turns):
@@ -141,7 +144,7 @@ class Load:
                 due = exchange.finished + self.plan.workload.think_seconds
                 if exchange.failed:
                     break
-            return exchange.finished
+            return exchange
 
     def _exchange(self, conversation: Conversation, turn: int, due: float) -> Exchange:
         hub, me = gevent.get_hub(), gevent.getcurrent()
@@ -202,6 +205,7 @@ class ClosedUser(_LoadUser):
         self._source = self.load.source()
         self._source.__enter__()
         self._free = self.load.start
+        self._pause = _FIRST_PAUSE_SECONDS
         gevent.sleep(max(0.0, self._free - clock() - 0.01))
 
     def on_stop(self) -> None:
@@ -210,11 +214,17 @@ class ClosedUser(_LoadUser):
 
     @task
     def converse(self) -> None:
-        """The next conversation."""
-        number = self.load.next_number()
+        """The next conversation: at once, or after a failure later each time, as a client that retries does."""
+        number = self.load.next_number(self._free)
         if number is None:
             raise StopUser
-        self._free = self.load.converse(number, self._free)
+        exchange = self.load.converse(number, self._free)
+        self._free = exchange.finished
+        if exchange.failed:
+            self._free = max(self._free, exchange.due + self._pause)
+            self._pause = min(2 * self._pause, _LONGEST_PAUSE_SECONDS)
+        else:
+            self._pause = _FIRST_PAUSE_SECONDS
 
 
 class OpenUser(_LoadUser):

@@ -21,10 +21,12 @@ from typing import Any
 import numpy as np
 
 from drydock.loadtest.objectives import PERCENTILES
-from drydock.loadtest.records import Floats, Records, Run
+from drydock.loadtest.records import UNKNOWN, Floats, Records, Run
 
 FEWEST_CHUNKS_PER_TOKEN = 0.95
 """Below it a chunk is no token, and times between chunks are not those between tokens."""
+
+TOKEN_RATES = ("output_tokens_per_second", "total_tokens_per_second")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,9 @@ def measure(run: Run, limits: Mapping[str, float] | None = None) -> Measures:
     judged = len(rows) - interrupted
     values["error_rate"] = 1 - len(good) / judged if judged else None
     values |= _rates(run)
+    if untold := int((good.output_tokens == UNKNOWN).sum()):
+        values |= dict.fromkeys(TOKEN_RATES)
+        reasons["tokens a second"] = f"the server told no usage for {untold} answers"
     values["goodput"] = values["goodput_rps"] = None
     if limits and judged:
         kept = np.ones(len(good), dtype=bool)
@@ -125,7 +130,7 @@ def _spread(name: str, values: Floats) -> dict[str, float | None]:
 
 
 def _rates(run: Run) -> dict[str, float | None]:
-    names = ("completed_rps", "output_tokens_per_second", "total_tokens_per_second", "sent_rps")
+    names = ("completed_rps", *TOKEN_RATES, "sent_rps")
     rows = run.records.select(run.records.ok)
     begin = run.stage.warm_up_seconds
     ends = run.records.finished[np.isfinite(run.records.finished)]

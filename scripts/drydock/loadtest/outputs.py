@@ -12,7 +12,7 @@ import numpy as np
 from drydock.errors import UsageError
 from drydock.loadtest.loads import Measured
 from drydock.loadtest.measures import Measures, times
-from drydock.loadtest.records import Records, Run
+from drydock.loadtest.records import UNKNOWN, Integers, Records, Run
 from drydock.loadtest.results import save_run
 from drydock.loadtest.settings import Closed, LoadPlan
 from drydock.loadtest.statistics import Difference, intervals
@@ -123,12 +123,17 @@ def _load(run: Run, measured: Measures) -> dict[str, object]:
     line: dict[str, object] = {
         "concurrency": arrival.concurrency if isinstance(arrival, Closed) else "",
         "rate": "" if closed else measured.values["sent_rps"],
-        "input_tokens": float(good.prompt_tokens.mean()) if len(good) else "",
-        "output_tokens": float(good.output_tokens.mean()) if len(good) else "",
+        "input_tokens": _mean_told(good.prompt_tokens),
+        "output_tokens": _mean_told(good.output_tokens),
         "requests": measured.ok,
         "duration": run.stage.duration_seconds,
     }
     return line | {name: "" if value is None else value for name, value in measured.values.items()}
+
+
+def _mean_told(counts: Integers) -> float | str:
+    told = counts[counts != UNKNOWN]
+    return float(told.mean()) if told.size else ""
 
 
 def _told(value: float) -> float | str:

@@ -21,6 +21,14 @@ def _above_zero(name: str, value: float) -> None:
         raise UsageError(f"{name} must be above 0, not {value}")
 
 
+def _sendable(key: str, where: str) -> str:
+    if not key.isascii() or not key.isprintable() or " " in key:
+        raise UsageError(
+            f"what {where} holds cannot be sent as an API key", remedy="one line of ASCII characters without spaces"
+        )
+    return key
+
+
 @dataclass(frozen=True, slots=True)
 class Secret:
     """A value that no representation shows; `reveal` is the only way to it."""
@@ -39,19 +47,19 @@ class Secret:
         """Read an environment variable.
 
         Raises:
-            UsageError: it is not set or empty.
+            UsageError: it is not set, empty, or no key.
         """
         value = os.environ.get(name, "").strip()
         if not value:
             raise UsageError(f"the environment variable {name} holds no API key", remedy=f"export {name}=...")
-        return cls(value)
+        return cls(_sendable(value, f"the environment variable {name}"))
 
     @classmethod
     def from_file(cls, path: Path) -> "Secret":
         """Read a file's only line.
 
         Raises:
-            UsageError: it cannot be read, or is empty.
+            UsageError: it cannot be read, is empty, or no key.
         """
         try:
             value = path.read_text().strip()
@@ -59,7 +67,7 @@ class Secret:
             raise UsageError(f"cannot read the API key from {path}: {error}") from error
         if not value:
             raise UsageError(f"{path} holds no API key", remedy="write the key into it, on a line of its own")
-        return cls(value)
+        return cls(_sendable(value, str(path)))
 
 
 @dataclass(frozen=True, slots=True)

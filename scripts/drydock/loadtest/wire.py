@@ -5,7 +5,8 @@ from urllib.parse import urlsplit
 
 from drydock.loadtest.settings import Target
 
-_PATHS = {"chat": "/chat/completions", "completions": "/completions"}
+PATHS = {"chat": "/chat/completions", "completions": "/completions"}
+"""Of the API, by endpoint, after its `/v1`."""
 _STATUS_LINE_PARTS = 2
 _NO_BODY = (204, 304)
 _MOST_HEADER_BYTES = 256 * 1024
@@ -43,7 +44,7 @@ def request_head(target: Target) -> bytes:
     host = f"[{address.host}]" if ":" in address.host else address.host
     default = 443 if address.tls else 80
     lines = [
-        f"POST {api_path(target, _PATHS[target.endpoint])} HTTP/1.1",
+        f"POST {api_path(target, PATHS[target.endpoint])} HTTP/1.1",
         f"Host: {host}" if address.port == default else f"Host: {host}:{address.port}",
         "User-Agent: drydock-loadtest",
         f"Accept: {'text/event-stream' if target.stream else 'application/json'}",
