@@ -156,6 +156,27 @@ def test_only_what_is_allowed_is_read_and_sent(render_chart: RenderChart) -> Non
     assert {*pipeline["processors"]} == {*configuration["processors"]}
 
 
+def test_a_pod_says_where_its_metrics_are_unless_its_source_does(render_chart: RenderChart) -> None:
+    """A NIM has those of vLLM at a path of its own."""
+    sources = {"sources": {"karpenter": {"path": "/own"}}}
+    manifests = render_chart(CHART, {**EVERYTHING, "collector": sources})
+    annotation = "__meta_kubernetes_pod_annotation_prometheus_io_path"
+    jobs = {
+        each["job_name"]: (
+            each["metrics_path"],
+            [rule["target_label"] for rule in each["relabel_configs"] if annotation in rule.get("source_labels", ())],
+        )
+        for each in _collector(manifests)["receivers"]["prometheus"]["config"]["scrape_configs"]
+    }
+    assert (jobs["vllm"], jobs["karpenter"]) == (("/metrics", ["__metrics_path__"]), ("/own", []))
+    endpoints = {
+        name: each["spec"]["podMetricsEndpoints"][0] for name, each in by_name(manifests, "PodMonitor").items()
+    }
+    (relabeling,) = endpoints[f"{NAME}-vllm"]["relabelings"]
+    assert relabeling == {"sourceLabels": [annotation], "regex": "(.+)", "targetLabel": "__metrics_path__"}
+    assert "relabelings" not in endpoints[f"{NAME}-karpenter"]
+
+
 def test_a_dollar_of_a_regular_expression_is_no_variable_of_the_collector(render_chart: RenderChart) -> None:
     text = by_name(render_chart(CHART, CLUSTER), "ConfigMap")[f"{NAME}-collector"]["data"]["collector.yaml"]
     assert "$" in text

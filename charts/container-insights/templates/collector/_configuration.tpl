@@ -54,6 +54,11 @@ relabel_configs:
     regex: (.+)
     target_label: __address__
     replacement: $$1:{{ int .source.port }}
+  {{- if not .source.path }}
+  - source_labels: [__meta_kubernetes_pod_annotation_prometheus_io_path]
+    regex: (.+)
+    target_label: __metrics_path__
+  {{- end }}
   - target_label: ClusterName
     replacement: {{ include "container-insights.clusterName" .root }}
   - source_labels: [__meta_kubernetes_pod_name]
