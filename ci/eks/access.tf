@@ -9,10 +9,11 @@ data "aws_iam_policy_document" "pod_identity_trust" {
       identifiers = ["pods.eks.amazonaws.com"]
     }
 
+    # A session tag of EKS Pod Identity: neither another cluster of this account nor another account gets the role.
     condition {
       test     = "StringEquals"
-      variable = "aws:SourceAccount"
-      values   = [local.account]
+      variable = "aws:RequestTag/eks-cluster-arn"
+      values   = [aws_eks_cluster.this.arn]
     }
   }
 }

@@ -17,6 +17,11 @@ locals {
   # What a node needs before it is Ready; the others run on nodes.
   before_nodes = ["vpc-cni", "kube-proxy", "eks-pod-identity-agent"]
 
+  # Volumes of claims are made by the driver, not by Terraform, and outlive the cluster.
+  addon_values = {
+    "aws-ebs-csi-driver" = { controller = { extraVolumeTags = local.tags } }
+  }
+
   addon_roles = {
     for name, service_account in local.addons : name => service_account if service_account != null
   }
@@ -35,6 +40,7 @@ resource "aws_eks_addon" "on_nodes" {
 
   cluster_name                = aws_eks_cluster.this.name
   addon_name                  = each.key
+  configuration_values        = contains(keys(local.addon_values), each.key) ? jsonencode(local.addon_values[each.key]) : null
   resolve_conflicts_on_update = "PRESERVE"
 
   dynamic "pod_identity_association" {

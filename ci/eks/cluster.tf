@@ -37,6 +37,61 @@ resource "aws_iam_role_policy_attachment" "cluster" {
   policy_arn = "arn:${local.partition}:iam::aws:policy/${each.value}"
 }
 
+# Auto Mode's own policies do not let it give its nodes the tags of a NodeClass, which tell when they expire.
+data "aws_iam_policy_document" "auto_mode_tags" {
+  count = var.auto_mode ? 1 : 0
+
+  statement {
+    actions = ["ec2:CreateFleet", "ec2:RunInstances", "ec2:CreateLaunchTemplate"]
+    resources = [for kind in ["fleet", "instance", "volume", "network-interface", "launch-template", "spot-instances-request"] :
+      "arn:${local.partition}:ec2:${var.region}:${local.account}:${kind}/*"
+    ]
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:RequestTag/eks:eks-cluster-name"
+      values   = ["$${aws:PrincipalTag/eks:eks-cluster-name}"]
+    }
+
+    condition {
+      test     = "StringLike"
+      variable = "aws:RequestTag/eks:kubernetes-node-class-name"
+      values   = ["*"]
+    }
+
+    condition {
+      test     = "StringLike"
+      variable = "aws:RequestTag/eks:kubernetes-node-pool-name"
+      values   = ["*"]
+    }
+  }
+
+  statement {
+    actions   = ["ec2:CreateNetworkInterface"]
+    resources = ["arn:${local.partition}:ec2:${var.region}:${local.account}:network-interface/*"]
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:RequestTag/eks:eks-cluster-name"
+      values   = ["$${aws:PrincipalTag/eks:eks-cluster-name}"]
+    }
+
+    condition {
+      test     = "StringLike"
+      variable = "aws:RequestTag/eks:kubernetes-cni-node-name"
+      values   = ["*"]
+    }
+  }
+}
+
+resource "aws_iam_role_policy" "auto_mode_tags" {
+  count = var.auto_mode ? 1 : 0
+
+  name   = "tags"
+  role   = aws_iam_role.cluster.id
+  policy = data.aws_iam_policy_document.auto_mode_tags[0].json
+}
+
 resource "aws_eks_cluster" "this" {
   name                          = local.name
   version                       = var.kubernetes_version
@@ -94,7 +149,11 @@ resource "aws_eks_cluster" "this" {
     }
   }
 
-  depends_on = [aws_cloudwatch_log_group.cluster, aws_iam_role_policy_attachment.cluster]
+  depends_on = [
+    aws_cloudwatch_log_group.cluster,
+    aws_iam_role_policy.auto_mode_tags,
+    aws_iam_role_policy_attachment.cluster,
+  ]
 }
 
 # Karpenter's nodes and the managed ones share the cluster's own security group, which it finds by the tag.

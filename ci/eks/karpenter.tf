@@ -76,6 +76,18 @@ data "aws_iam_policy_document" "karpenter" {
 
     condition {
       test     = "StringEquals"
+      variable = "aws:RequestTag/eks:eks-cluster-name"
+      values   = [local.name]
+    }
+
+    condition {
+      test     = "StringLike"
+      variable = "aws:RequestTag/karpenter.sh/nodepool"
+      values   = ["*"]
+    }
+
+    condition {
+      test     = "StringEquals"
       variable = "ec2:CreateAction"
       values   = ["RunInstances", "CreateFleet", "CreateLaunchTemplate"]
     }
@@ -93,12 +105,25 @@ data "aws_iam_policy_document" "karpenter" {
     }
 
     condition {
+      test     = "StringLike"
+      variable = "aws:ResourceTag/karpenter.sh/nodepool"
+      values   = ["*"]
+    }
+
+    condition {
+      test     = "StringEqualsIfExists"
+      variable = "aws:RequestTag/eks:eks-cluster-name"
+      values   = [local.name]
+    }
+
+    condition {
       test     = "ForAllValues:StringEquals"
       variable = "aws:TagKeys"
       values   = ["eks:eks-cluster-name", "karpenter.sh/nodeclaim", "Name"]
     }
   }
 
+  # Nodes of the managed group carry the cluster's tag as well, and no node pool's.
   statement {
     sid     = "EndOwn"
     actions = ["ec2:TerminateInstances", "ec2:DeleteLaunchTemplate"]
@@ -111,13 +136,18 @@ data "aws_iam_policy_document" "karpenter" {
       variable = "aws:ResourceTag/kubernetes.io/cluster/${local.name}"
       values   = ["owned"]
     }
+
+    condition {
+      test     = "StringLike"
+      variable = "aws:ResourceTag/karpenter.sh/nodepool"
+      values   = ["*"]
+    }
   }
 
   # Describing has no resources to name.
   statement {
     sid = "LookAround"
     actions = [
-      "ec2:DescribeAvailabilityZones",
       "ec2:DescribeCapacityReservations",
       "ec2:DescribeImages",
       "ec2:DescribeInstances",
@@ -129,8 +159,20 @@ data "aws_iam_policy_document" "karpenter" {
       "ec2:DescribeSecurityGroups",
       "ec2:DescribeSpotPriceHistory",
       "ec2:DescribeSubnets",
-      "pricing:GetProducts",
     ]
+    resources = ["*"]
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:RequestedRegion"
+      values   = [var.region]
+    }
+  }
+
+  # Served in a few Regions only, for all of them.
+  statement {
+    sid       = "ReadPrices"
+    actions   = ["pricing:GetProducts"]
     resources = ["*"]
   }
 
@@ -161,13 +203,79 @@ data "aws_iam_policy_document" "karpenter" {
   # A node class names a role; Karpenter makes an instance profile of it.
   statement {
     sid       = "MakeInstanceProfiles"
-    actions   = ["iam:CreateInstanceProfile", "iam:TagInstanceProfile"]
+    actions   = ["iam:CreateInstanceProfile"]
     resources = ["arn:${local.partition}:iam::${local.account}:instance-profile/*"]
 
     condition {
       test     = "StringEquals"
       variable = "aws:RequestTag/kubernetes.io/cluster/${local.name}"
       values   = ["owned"]
+    }
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:RequestTag/eks:eks-cluster-name"
+      values   = [local.name]
+    }
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:RequestTag/topology.kubernetes.io/region"
+      values   = [var.region]
+    }
+
+    condition {
+      test     = "StringLike"
+      variable = "aws:RequestTag/karpenter.k8s.aws/ec2nodeclass"
+      values   = ["*"]
+    }
+  }
+
+  statement {
+    sid       = "TagOwnInstanceProfiles"
+    actions   = ["iam:TagInstanceProfile"]
+    resources = ["arn:${local.partition}:iam::${local.account}:instance-profile/*"]
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:ResourceTag/kubernetes.io/cluster/${local.name}"
+      values   = ["owned"]
+    }
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:ResourceTag/topology.kubernetes.io/region"
+      values   = [var.region]
+    }
+
+    condition {
+      test     = "StringLike"
+      variable = "aws:ResourceTag/karpenter.k8s.aws/ec2nodeclass"
+      values   = ["*"]
+    }
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:RequestTag/kubernetes.io/cluster/${local.name}"
+      values   = ["owned"]
+    }
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:RequestTag/eks:eks-cluster-name"
+      values   = [local.name]
+    }
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:RequestTag/topology.kubernetes.io/region"
+      values   = [var.region]
+    }
+
+    condition {
+      test     = "StringLike"
+      variable = "aws:RequestTag/karpenter.k8s.aws/ec2nodeclass"
+      values   = ["*"]
     }
   }
 
@@ -184,6 +292,18 @@ data "aws_iam_policy_document" "karpenter" {
       test     = "StringEquals"
       variable = "aws:ResourceTag/kubernetes.io/cluster/${local.name}"
       values   = ["owned"]
+    }
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:ResourceTag/topology.kubernetes.io/region"
+      values   = [var.region]
+    }
+
+    condition {
+      test     = "StringLike"
+      variable = "aws:ResourceTag/karpenter.k8s.aws/ec2nodeclass"
+      values   = ["*"]
     }
   }
 
@@ -203,6 +323,19 @@ data "aws_iam_policy_document" "karpenter" {
     sid       = "FindTheCluster"
     actions   = ["eks:DescribeCluster"]
     resources = [aws_eks_cluster.this.arn]
+  }
+
+  # Asked only with Karpenter's settings.enableZonalShift.
+  statement {
+    sid       = "HearOfZonalShifts"
+    actions   = ["arc-zonal-shift:GetManagedResource"]
+    resources = ["*"]
+
+    condition {
+      test     = "StringEquals"
+      variable = "arc-zonal-shift:ResourceIdentifier"
+      values   = [aws_eks_cluster.this.arn]
+    }
   }
 }
 

@@ -31,6 +31,11 @@ variable "environment" {
 variable "owner" {
   description = "Who answers for the cluster; a tag on everything."
   type        = string
+
+  validation {
+    condition     = can(regex("^[\\pL\\pN _.:/+@-]{1,256}$", var.owner))
+    error_message = "owner: letters, digits, spaces and _ . : / + - @ only, as a tag on everything."
+  }
 }
 
 variable "expires_at" {

@@ -1,5 +1,6 @@
 """ci/eks with the real Terraform and the real AWS provider, against an account on this machine."""
 
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -54,6 +55,56 @@ def tagged(cluster: str = CLUSTER) -> set[str]:
     return {each for each in found if not re.search(":(key|natgateway)/", each)}
 
 
+def role_policy(role: str, name: str) -> Mapping[str, Any]:
+    found = boto3.client("iam", region_name=REGION).get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
+    return {each["Sid"]: each for each in found["Statement"]}
+
+
+def assert_pods_of_other_clusters_get_no_role_of_this_one() -> None:
+    arn = boto3.client("eks", region_name=REGION).describe_cluster(name=CLUSTER)["cluster"]["arn"]
+    roles = boto3.client("iam", region_name=REGION).list_roles()["Roles"]
+    trusts = [each["AssumeRolePolicyDocument"]["Statement"][0] for each in roles if CLUSTER in each["RoleName"]]
+    of_pods = [each for each in trusts if each["Principal"] == {"Service": "pods.eks.amazonaws.com"}]
+    assert len(of_pods) == 7, "four rights, two add-ons and Karpenter"
+    for each in of_pods:
+        assert set(each["Action"]) == {"sts:AssumeRole", "sts:TagSession"}
+        assert each["Condition"] == {"StringEquals": {"aws:RequestTag/eks-cluster-arn": arn}}
+
+
+def assert_karpenter_may_no_more_than_upstream_documents(statements: Mapping[str, Any]) -> None:
+    """The controller policy of Karpenter 1.14's reference, bound to this account besides."""
+    assert len(json.dumps(list(statements.values()), separators=(",", ":"))) < 10_000, "IAM's limit is 10,240"
+    everything = {sid: each for sid, each in statements.items() if each["Resource"] == "*"}
+    assert set(everything) == {"LookAround", "ReadPrices", "ListInstanceProfiles", "HearOfZonalShifts"}
+    conditions = {sid: json.dumps(each.get("Condition", {})) for sid, each in statements.items()}
+    assert f'"aws:RequestedRegion": "{REGION}"' in conditions["LookAround"]
+    assert f":cluster/{CLUSTER}" in conditions["HearOfZonalShifts"]
+    for sid in ("StartInstancesFromOwnTemplates", "TagOwnInstances", "EndOwn"):
+        assert f"aws:ResourceTag/kubernetes.io/cluster/{CLUSTER}" in conditions[sid]
+        assert "aws:ResourceTag/karpenter.sh/nodepool" in conditions[sid], "nodes of the managed group are not its own"
+    for sid in ("MakeWithTheClustersTag", "TagWhatIsBeingMade"):
+        for tag in (f"kubernetes.io/cluster/{CLUSTER}", "eks:eks-cluster-name", "karpenter.sh/nodepool"):
+            assert f"aws:RequestTag/{tag}" in conditions[sid]
+    assert (
+        f'"StringEqualsIfExists": {{"aws:RequestTag/eks:eks-cluster-name": "{CLUSTER}"}}'
+        in conditions["TagOwnInstances"]
+    )
+    for sid in ("MakeInstanceProfiles", "TagOwnInstanceProfiles", "ManageOwnInstanceProfiles"):
+        for tag in (
+            f"kubernetes.io/cluster/{CLUSTER}",
+            "topology.kubernetes.io/region",
+            "karpenter.k8s.aws/ec2nodeclass",
+        ):
+            assert f"Tag/{tag}" in conditions[sid]
+    actions = [
+        action
+        for each in statements.values()
+        for action in ([each["Action"]] if isinstance(each["Action"], str) else each["Action"])
+    ]
+    assert not [each for each in actions if "*" in each]
+    assert "arc-zonal-shift:GetManagedResource" in actions
+
+
 def test_a_failure_in_the_middle_is_told_and_the_next_run_goes_on_and_destroy_leaves_nothing(
     terraform: Terraform, progress: SilentProgress, fail: Fail
 ) -> None:
@@ -86,6 +137,11 @@ def test_a_failure_in_the_middle_is_told_and_the_next_run_goes_on_and_destroy_le
     accounts = {(each["namespace"], each["serviceAccount"]) for each in associations if "namespace" in each}
     assert accounts >= {("genai", "genai-vllm"), ("kube-system", "agent"), ("kube-system", "karpenter")}
     assert has_spot_role(REGION)
+    assert_pods_of_other_clusters_get_no_role_of_this_one()
+    driver = eks.describe_addon(clusterName=CLUSTER, addonName="aws-ebs-csi-driver")["addon"]
+    volume_tags = json.loads(driver["configurationValues"])["controller"]["extraVolumeTags"]
+    assert (volume_tags[TAG], volume_tags["drydock.dev/expires-at"]) == (CLUSTER, VARIABLES["expires_at"])
+    assert_karpenter_may_no_more_than_upstream_documents(role_policy(f"{CLUSTER}-karpenter", "karpenter"))
     assert {arn.split(":")[2] for arn in tagged()} >= {"ec2", "s3", "logs", "sqs"}
 
     terraform.apply(terraform.plan(progress, destroy=True), progress)
@@ -107,6 +163,12 @@ def test_auto_mode_brings_no_nodes_and_no_karpenter_of_ours(tmp_path: Path, prog
     plan.file.unlink()
     planned = {each["type"]: each for each in plan.resources}
     assert planned["aws_eks_cluster"]["values"]["compute_config"][0]["enabled"] is True
+    (tags,) = [
+        each for each in plan.resources if (each["type"], each["name"]) == ("aws_iam_role_policy", "auto_mode_tags")
+    ]
+    conditions = [each["Condition"]["StringEquals"] for each in json.loads(tags["values"]["policy"])["Statement"]]
+    own = {"aws:RequestTag/eks:eks-cluster-name": "${aws:PrincipalTag/eks:eks-cluster-name}"}
+    assert conditions == [own, own], "Auto Mode may not give its nodes our tags otherwise"
     assert not {"aws_eks_node_group", "aws_sqs_queue", "aws_launch_template"} & set(planned)
     addons = {each["values"]["addon_name"] for each in plan.resources if each["type"] == "aws_eks_addon"}
     assert addons == {"aws-mountpoint-s3-csi-driver"}
@@ -143,6 +205,7 @@ def test_an_existing_vpc_is_used_and_a_budget_a_reservation_and_public_access_ar
         ({"account_id": "12345"}, "account_id: give the 12 digits"),
         ({"public_access_cidrs": ["0.0.0.0/0"]}, "the API server is not opened to the internet"),
         ({"expires_at": "tomorrow"}, "expires_at: give a time such as"),
+        ({"owner": "me, myself"}, "owner: letters, digits"),
         ({"cluster_name": "Prod!"}, "cluster_name: lower-case letters"),
         ({"account_id": "999999999999"}, "AWS account ID not allowed"),
     ],
