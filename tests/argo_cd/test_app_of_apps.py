@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -173,6 +174,33 @@ def test_crds_are_never_pruned_and_everything_is_applied_server_side(brought: Br
                 assert "finalizers" not in each.content["metadata"]
             else:
                 assert policy["automated"] == {"enabled": True, "prune": True, "selfHeal": True, "allowEmpty": False}
+
+
+def test_git_decides_on_what_no_autoscaler_does(
+    brought: Brought,
+    drydock_project: Project,
+    charts: AssembledCharts,
+    drydock_tool: Callable[[str], Path],
+    tmp_path: Path,
+) -> None:
+    """The replicas of a model are Git's. Argo CD cannot leave part of a custom resource's list alone in a sync."""
+    specs = {each.name: each.content["spec"] for each in brought("prod") if each.kind == "Application"}
+    rules = [(name, rule) for name, spec in specs.items() for rule in spec.get("ignoreDifferences", ())]
+    assert {(name, rule["group"], rule["kind"]) for name, rule in rules} == {("prod-kuberay", "ray.io", "RayCluster")}
+    respect = "RespectIgnoreDifferences=true"
+    assert not [name for name, spec in specs.items() if respect in spec["syncPolicy"]["syncOptions"]]
+    environment = load_environment(drydock_project, "prod")
+    content = yaml.safe_load(environment.file.read_text())
+    content["argoCd"]["applications"] = {"vllm": {"respectIgnoreDifferences": True}}
+    (tmp_path / "prod.yaml").write_text(yaml.safe_dump(content))
+    own = replace(environment, file=tmp_path / "prod.yaml")
+    left = applications(drydock_tool("helm4"), charts, own, REPOSITORY)
+    respecting = [
+        each.name
+        for each in left
+        if each.kind == "Application" and respect in each.content["spec"]["syncPolicy"]["syncOptions"]
+    ]
+    assert respecting == ["prod-vllm"]
 
 
 def test_a_production_cluster_heals_itself_and_a_development_one_lets_people_try_things(brought: Brought) -> None:

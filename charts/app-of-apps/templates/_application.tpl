@@ -58,7 +58,7 @@ server: {{ .server }}
 namespace: {{ index . 1 }}
 {{- end -}}
 
-{{- /* Usage: include "app-of-apps.syncPolicy" (tuple . PRUNED MAKES_NAMESPACE) */ -}}
+{{- /* Usage: include "app-of-apps.syncPolicy" (tuple . PRUNED MAKES_NAMESPACE RESPECTS_WHAT_IS_IGNORED) */ -}}
 {{- define "app-of-apps.syncPolicy" -}}
 {{- $root := index . 0 -}}
 {{- $pruned := index . 1 -}}
@@ -79,7 +79,9 @@ retry:
 {{- end }}
 syncOptions:
   - ServerSideApply=true
+{{- if index . 3 }}
   - RespectIgnoreDifferences=true
+{{- end }}
 {{- if not $pruned }}
   - Prune=false
 {{- end }}
