@@ -246,9 +246,20 @@ def test_training_on_ray_is_the_same_script(render_chart: RenderChart) -> None:
     worker = cluster["workerGroupSpecs"][0]["template"]["spec"]
     assert worker["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == "1"
     assert worker["nodeSelector"] == {"karpenter.sh/nodepool": "gpu"}
+    policy = by_name(manifests, "NetworkPolicy")["genai-argo-ray"]["spec"]
+    for group in cluster["headGroupSpec"], *cluster["workerGroupSpecs"]:
+        assert policy["podSelector"]["matchLabels"].items() <= group["template"]["metadata"]["labels"].items()
+    own = [{"podSelector": policy["podSelector"]}]
+    members, jobs = policy["ingress"]
+    assert members == {"from": own}
+    assert jobs["ports"] == [{"port": 8265, "protocol": "TCP"}]
+    assert {"to": own} in policy["egress"]
+    assert POD_IDENTITY in policy["egress"]
     (rule,) = rules(manifests, "genai-argo-assistant-ray")
     assert rule["resources"] == ["rayjobs"]
-    assert "genai-argo-assistant-ray" not in by_name(render(render_chart), "Role")
+    without = render(render_chart)
+    assert "genai-argo-assistant-ray" not in by_name(without, "Role")
+    assert "genai-argo-ray" not in by_name(without, "NetworkPolicy")
 
 
 def test_without_the_controller_our_own_objects_stay(render_chart: RenderChart) -> None:

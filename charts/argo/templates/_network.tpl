@@ -1,6 +1,7 @@
 {{- /*
 Who reaches what. Declared helpers:
-  argo.egressRules  where controller and server connect to; takes the root
+  argo.egressRules       where controller and server connect to; takes the root
+  argo.stageEgressRules  where the stages of pipelines connect to; takes the root
 */ -}}
 
 {{- define "argo.egressRules" -}}
@@ -17,5 +18,21 @@ Who reaches what. Declared helpers:
 - ports:
     - port: {{ int .Values.archive.port }}
       protocol: TCP
+{{- end }}
+{{- end -}}
+
+{{- define "argo.stageEgressRules" -}}
+- ports:
+    - port: 53
+      protocol: UDP
+    - port: 53
+      protocol: TCP
+# The Kubernetes API, S3, STS and the Hugging Face Hub.
+- ports:
+    - port: 443
+      protocol: TCP
+{{ include "common.podIdentityRule" . }}
+{{- with include "argo.entries" .Values.workflows.networkPolicy.egress | fromJsonArray }}
+{{ toYaml . }}
 {{- end }}
 {{- end -}}

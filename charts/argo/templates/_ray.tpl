@@ -34,6 +34,9 @@ spec:
       rayStartParams:
         num-cpus: "0"
       template:
+        metadata:
+          labels:
+            {{- include "common.selectorLabels" (dict "root" .root "component" "ray") | nindent 12 }}
         spec:
           {{- include "argo.rayPod" (merge (dict "accelerated" false "container" "ray-head") .) | nindent 10 }}
     workerGroupSpecs:
@@ -44,6 +47,8 @@ spec:
         rayStartParams: {}
         template:
           metadata:
+            labels:
+              {{- include "common.selectorLabels" (dict "root" .root "component" "ray") | nindent 14 }}
             annotations:
               karpenter.sh/do-not-disrupt: "true"
           spec:
