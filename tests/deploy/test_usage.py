@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from drydock.deploy.deployments import deployments_dir
+from drydock.deploy.deployments import Deployment, deployments_dir, keep
 from drydock.project import Project
 
 from ..conftest import ROOT, Drydock
@@ -56,3 +56,14 @@ def test_a_broken_record_of_a_deployment_is_named(drydock: Drydock, tmp_path: Pa
     done = drydock("deploy", "--list", env={"DRYDOCK_CACHE": str(tmp_path)})
     assert done.returncode == 2
     assert f"error: {record}: not the record of a deployment" in done.stderr
+
+
+def test_the_list_tells_names_and_times_in_full(drydock: Drydock, tmp_path: Path) -> None:
+    name, expires = "the-platform-of-the-search-team", "2999-01-01T00:00:00Z"
+    keep(Project(ROOT, tmp_path), Deployment(name, "auto-mode", "eks", "genai", "2026-01-01T00:00:00Z", expires))
+    (line,) = [
+        each
+        for each in drydock("deploy", "--list", env={"DRYDOCK_CACHE": str(tmp_path)}).stdout.splitlines()
+        if name in each
+    ]
+    assert expires in line

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _HOURS = {"h": 1, "d": 24}
 _LONGEST = 366 * 24
+_WIDE = 200
 _SETTINGS = {
     "kind": ("node_image", "base_image"),
     "eks": ("account_id", "region", "owner", "backend_bucket", "backend_region"),
@@ -186,7 +187,10 @@ def _list(project: "Project") -> None:
     from rich.console import Console
     from rich.table import Column, Table
 
-    table = Table(Column("deployment", overflow="fold"), "environment", "target", "made", "expires")
+    expires = Column("expires", no_wrap=True)
+    table = Table(
+        Column("deployment", overflow="fold"), "environment", "target", Column("made", overflow="fold"), expires
+    )
     for each in list_deployments(project):
         table.add_row(each.name, each.environment, each.target, each.created, each.expires or "never")
-    Console().print(table)
+    Console(width=None if sys.stdout.isatty() else _WIDE).print(table)
