@@ -31,7 +31,7 @@ resource "aws_budgets_budget" "this" {
 
   cost_filter {
     name   = "TagKeyValue"
-    values = ["user:drydock.dev/cluster$${local.name}"]
+    values = [format("user:drydock.dev/cluster$%s", local.name)]
   }
 
   dynamic "notification" {

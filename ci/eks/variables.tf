@@ -168,7 +168,7 @@ variable "capacity_block" {
 }
 
 variable "budget" {
-  description = "Monthly budget in US dollars for what carries this cluster's tag, and who is told at 80 % of it."
+  description = "Monthly budget in US dollars for what carries this cluster's tag, and who is told at 80 % of it. Counts nothing until drydock.dev/cluster is a cost allocation tag of the account."
   type = object({
     dollars = number
     emails  = list(string)

@@ -197,6 +197,8 @@ def test_an_existing_vpc_is_used_and_a_budget_a_reservation_and_public_access_ar
     assert access["public_access_cidrs"] == ["198.51.100.0/24"]
     assert planned["aws_ec2_capacity_reservation"]["end_date"] == VARIABLES["expires_at"]
     assert planned["aws_budgets_budget"]["limit_amount"] == "500"
+    (spent_on,) = planned["aws_budgets_budget"]["cost_filter"]
+    assert spent_on == {"name": "TagKeyValue", "values": [f"user:{TAG}${CLUSTER}"]}
 
 
 @pytest.mark.parametrize(
