@@ -51,7 +51,13 @@ _ONLY_IN_URLS = frozenset(":/.")
 @click.option("--trace", type=click.Path(path_type=Path), metavar="FILE", help="Recorded times in s, one a line.")
 @click.option("--rates", metavar="N,N,...", help="A sweep: one load after the other at each rate.")
 @click.option("--find-limit", is_flag=True, help="Search from --rate for the highest rate that meets the objectives.")
-@click.option("--precision", type=float, default=0.05, show_default=True, help="Of that rate, as a share.")
+@click.option(
+    "--precision",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=0.05,
+    show_default=True,
+    help="Of that rate, as a share.",
+)
 @click.option("--duration", type=float, default=60.0, show_default=True, metavar="S", help="Seconds of sending.")
 @click.option("--warm-up", type=float, default=0.0, show_default=True, metavar="S", help="Before that, not measured.")
 @click.option("--workload", metavar="NAME", help="Preset, for example chat; 512 and 128 tokens when absent.")
@@ -69,7 +75,7 @@ _ONLY_IN_URLS = frozenset(":/.")
 @click.option("--objective", "objective_texts", multiple=True, metavar="NAME=N", help="One: ttft_p95_ms=500.")
 @click.option("--repetitions", type=click.IntRange(min=1), default=1, show_default=True, help="Runs, each of its seed.")
 @click.option("--processes", type=int, default=1, show_default=True, help="Of the generator, which share the load.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of all random numbers.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of all random numbers.")
 @click.option("--gpu", metavar="NAME", help="The server's GPU, to tell a TPOT that it cannot reach (h100, l4, ...).")
 @click.option("--tensor-parallel", type=click.IntRange(min=1), default=1, show_default=True, help="GPUs of an engine.")
 @click.option("--baseline", type=click.Path(path_type=Path), metavar="DIR", help="An earlier result to compare with.")
@@ -111,19 +117,23 @@ def command(
     """
     from dataclasses import replace
 
-    from drydock.loadtest.loads import as_told, at_rate, impossible, offer, repeated
-    from drydock.loadtest.outputs import read_result, result, write_results
+    from drydock.loadtest.baseline import read_baseline
+    from drydock.loadtest.loads import at_rate, impossible, least_tpot, offer, repeated
+    from drydock.loadtest.outputs import result, write_results
     from drydock.loadtest.preflight import check
     from drydock.loadtest.statistics import compare
     from drydock.loadtest.sweep import find_limit, sweep
     from drydock.loadtest.tables import print_result
 
+    _check_comparison(baseline, fail_on_regression, searched=bool(asked["rates"] or asked["find_limit"]))
     rates = _rates(asked, repetitions)
     environment = environment or (None if _is_url(target) or objectives_file else target)
     wanted = _objectives(environment, objectives_file, objective_texts)
     own_key = _own_key(asked)
     plan = _plan(asked)
-    earlier = as_told(read_result(baseline)) if baseline else None
+    if asked["gpu"]:
+        least_tpot(asked["gpu"], asked["model"], asked["tensor_parallel"])
+    earlier = read_baseline(baseline, plan) if baseline else None
     if output is not None:
         _make(output)
     with _endpoint(target, asked, own_key=own_key is not None) as endpoint:
@@ -140,11 +150,11 @@ def command(
                 precision=asked["precision"],
             )
         loads = list(searched.loads) if searched else list(repeated(plan, wanted, repetitions, endpoint.site))
-    warnings = [endpoint.note] if endpoint.note else []
+    warnings = [*([endpoint.note] if endpoint.note else []), *(earlier.notes if earlier else ())]
     if asked["gpu"]:
         told_so = (impossible(each.measures, asked["gpu"], asked["model"], asked["tensor_parallel"]) for each in loads)
         warnings += dict.fromkeys(filter(None, told_so))
-    compared = compare(earlier, [each.measures.values for each in loads]) if earlier else None
+    compared = compare(earlier.runs, [each.measures.values for each in loads]) if earlier else None
     told = result(plan, loads, searched=searched, compared=compared, warnings=warnings)
     if output is not None:
         write_results(output, told, loads)
@@ -158,8 +168,19 @@ def command(
         raise SystemExit(1)
 
 
+def _check_comparison(baseline: Path | None, fail_on_regression: bool, *, searched: bool) -> None:
+    if baseline and searched:
+        raise UsageError(
+            "--baseline compares repetitions of one load, not a sweep", remedy="give it with --rate or --concurrency"
+        )
+    if fail_on_regression and not baseline:
+        raise UsageError("--fail-on-regression without --baseline", remedy="name the earlier result, --baseline DIR")
+
+
 def _rates(asked: dict[str, Any], repetitions: int) -> list[float]:
     """Rates of a sweep; empty for a single load or a search."""
+    from drydock.loadtest.settings import Constant
+
     if not asked["rates"] and not asked["find_limit"]:
         return []
     if asked["rates"] and asked["find_limit"]:
@@ -173,6 +194,10 @@ def _rates(asked: dict[str, Any], repetitions: int) -> list[float]:
         rates = [float(each) for each in asked["rates"].split(",")]
     except ValueError as error:
         raise UsageError(f"--rates {asked['rates']}: not numbers", remedy="Give them like 1,2,4.") from error
+    for rate in rates:
+        Constant(rate)
+    if asked["rate"] is not None:
+        raise UsageError("--rate and --rates both choose the loads", remedy="Give one of them.")
     asked["rate"] = rates[0]
     return rates
 
@@ -272,6 +297,8 @@ def _arrival(asked: dict[str, Any]) -> "Arrival":
     rate, concurrency, trace = asked["rate"], asked["concurrency"], asked["trace"]
     if sum(each is not None for each in (rate, concurrency, trace)) != 1:
         raise UsageError("give one of --rate, --concurrency and --trace")
+    if asked["end_rate"] is not None and rate is None:
+        raise UsageError("--end-rate without --rate", remedy="a ramp goes from --rate to --end-rate")
     if trace is not None:
         return _trace(trace)
     if rate is None:

@@ -1,6 +1,6 @@
 """One load after the other: generated, measured, and set beside what the server told meanwhile."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
@@ -141,8 +141,23 @@ def at_rate(plan: LoadPlan, rate: float) -> LoadPlan:
 def impossible(measures: Measures, gpu: str, model: str, tensor_parallel: int) -> str:
     """A warning when tokens come faster than the weights can be read once; empty when they do not.
 
-    Every step of an engine reads the weights that its tokens touch from the GPU's memory: bytes / (bandwidth x GPUs) is
-    the least time per output token without speculative decoding.
+    Raises:
+        UsageError: the catalogue has no such GPU or model.
+    """
+    least = least_tpot(gpu, model, tensor_parallel)
+    fastest = measures.values["tpot_p50_ms"]
+    if fastest is None or fastest >= least:
+        return ""
+    return (
+        f"TPOT p50 of {fastest:.3g} ms is impossible: {gpu} x {tensor_parallel} needs {least:.3g} ms to read "
+        f"the weights of {model} once. Another model answers, or several tokens come in one step."
+    )
+
+
+def least_tpot(gpu: str, model: str, tensor_parallel: int) -> float:
+    """The least time per output token without speculative decoding, ms: bytes / (bandwidth x GPUs).
+
+    Every step of an engine reads the weights that its tokens touch from the GPU's memory.
 
     Raises:
         UsageError: the catalogue has no such GPU or model.
@@ -151,16 +166,4 @@ def impossible(measures: Measures, gpu: str, model: str, tensor_parallel: int) -
 
     shape, device = find_model(model), find_gpu(gpu)
     read = shape.weight_bytes() * shape.active_parameters() / (shape.parameters * 1e9)
-    least = _MS * read / (device.bandwidth_gbs * 1e9 * tensor_parallel)
-    fastest = measures.values["tpot_p50_ms"]
-    if fastest is None or fastest >= least:
-        return ""
-    return (
-        f"TPOT p50 of {fastest:.3g} ms is impossible: {device.name} x {tensor_parallel} needs {least:.3g} ms to read "
-        f"the weights of {shape.name} once. Another model answers, or several tokens come in one step."
-    )
-
-
-def as_told(facts: Mapping[str, Any]) -> list[Mapping[str, float | None]]:
-    """Measures of each run in a result."""
-    return [each["values"] for each in facts["runs"]]
+    return _MS * read / (device.bandwidth_gbs * 1e9 * tensor_parallel)

@@ -161,7 +161,7 @@ class Ramp:
     end_rate: float
 
     def __post_init__(self) -> None:
-        if min(self.start_rate, self.end_rate) < 0:
+        if not (self.start_rate >= 0 and self.end_rate >= 0):
             raise UsageError("the rates of a ramp must not be below 0")
         _above_zero("the higher rate of a ramp", max(self.start_rate, self.end_rate))
 
@@ -175,8 +175,8 @@ class Trace:
     def __post_init__(self) -> None:
         if not self.times:
             raise UsageError("the trace is empty", remedy="give at least one time")
-        if self.times[0] < 0 or any(
-            later < earlier for earlier, later in zip(self.times, self.times[1:], strict=False)
+        if not self.times[0] >= 0 or any(
+            not later >= earlier for earlier, later in zip(self.times, self.times[1:], strict=False)
         ):
             raise UsageError("the times of a trace must be in order, and none below 0")
 
@@ -202,7 +202,7 @@ class Stage:
 
     def __post_init__(self) -> None:
         _above_zero("duration", self.duration_seconds)
-        if self.warm_up_seconds < 0:
+        if not 0 <= self.warm_up_seconds < float("inf"):
             raise UsageError(f"the warm-up must not be below 0 s, as {self.warm_up_seconds:g} is")
         if self.max_conversations is not None:
             _above_zero("the number of conversations", self.max_conversations)

@@ -27,7 +27,7 @@ class Difference:
 
     Attributes:
         before, after: means over the repetitions.
-        change: relative, 0.1 for 10 % more.
+        change: relative, 0.1 for 10 % more; None where it was 0 before and is no longer.
         p_value: of Welch's t-test over the repetitions; None where either side has one run only.
         verdict: `better`, `worse`, `same` or `unknown` (one run a side cannot tell chance from change).
     """
@@ -35,7 +35,7 @@ class Difference:
     name: str
     before: float
     after: float
-    change: float
+    change: float | None
     p_value: float | None
     verdict: str
 
@@ -69,18 +69,18 @@ def _difference(name: str, before: Sequence[float], after: Sequence[float]) -> D
     from scipy import stats
 
     one, other = sum(before) / len(before), sum(after) / len(after)
-    change = (other - one) / one if one else (0.0 if other == one else float("inf"))
+    change = (other - one) / one if one else (0.0 if other == one else None)
     repeated = min(len(before), len(after)) >= _FEWEST_RUNS
     p_value = None
     if repeated:
         spread = len({*before}) > 1 or len({*after}) > 1
         p_value = float(stats.ttest_ind(before, after, equal_var=False).pvalue) if spread else float(one == other)
-    if abs(change) <= LEAST_CHANGE or (p_value is not None and p_value > SIGNIFICANCE):
+    if (change is not None and abs(change) <= LEAST_CHANGE) or (p_value is not None and p_value > SIGNIFICANCE):
         verdict = "same"
     elif p_value is None:
         verdict = "unknown"
     else:
-        better = (change > 0) == name.endswith(_HIGHER_IS_BETTER)
+        better = (other > one) == name.endswith(_HIGHER_IS_BETTER)
         verdict = "better" if better else "worse"
     return Difference(name, one, other, change, p_value, verdict)
 

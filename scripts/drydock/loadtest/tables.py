@@ -60,7 +60,8 @@ def _compared(differences: "Sequence[dict[str, Any]] | None") -> None:
     for each in differences:
         if each["verdict"] != "same":
             p_value = "-" if each["p_value"] is None else f"{each['p_value']:.3f}"
-            row = (f"{each['before']:.4g}", f"{each['after']:.4g}", f"{each['change']:+.1%}", p_value, each["verdict"])
+            change = "-" if each["change"] is None else f"{each['change']:+.1%}"
+            row = (f"{each['before']:.4g}", f"{each['after']:.4g}", change, p_value, each["verdict"])
             table.add_row(each["name"], *row)
     if table.row_count:
         Console(highlight=False).print(table)

@@ -1,0 +1,104 @@
+"""What is wrong with a load test's arguments or its baseline is told before anything is sent."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from drydock.cli import drydock as program
+from drydock.errors import UsageError
+from drydock.loadtest.statistics import compare
+
+from .servers import misbehaving_server
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with misbehaving_server() as url:
+        yield url
+
+
+def loadtest(url: str, *more: str) -> Result:
+    return CliRunner().invoke(program, ["loadtest", url, "--model", "ok", *more])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--rates", "1,0"), "rate must be above 0"),
+        (("--rate", "1", "--rates", "1,2"), "--rate and --rates"),
+        (("--rate", "1", "--fail-on-regression"), "--fail-on-regression without --baseline"),
+        (("--rates", "1,2", "--baseline", "/nowhere"), "not a sweep"),
+        (("--concurrency", "1", "--end-rate", "2"), "--end-rate without --rate"),
+        (("--rate", "1", "--warm-up", "nan"), "warm-up"),
+        (("--rate", "1", "--end-rate", "nan"), "ramp"),
+        (("--rate", "1", "--gpu", "abacus"), "known are"),
+        (("--rate", "1", "--gpu", "h100"), "ok"),
+    ],
+)
+def test_wrong_arguments_send_nothing(arguments: tuple[str, ...], message: str) -> None:
+    done = loadtest("http://127.0.0.1:1", *arguments)
+    assert isinstance(done.exception, UsageError)
+    assert message in str(done.exception)
+
+
+@pytest.mark.parametrize("arguments", [("--rate", "1", "--seed", "-1"), ("--find-limit", "--precision", "0")])
+def test_numbers_that_no_load_can_have_are_refused(arguments: tuple[str, ...]) -> None:
+    done = loadtest("http://127.0.0.1:1", *arguments)
+    assert done.exit_code == 2
+    assert arguments[-2] in done.stderr
+
+
+RUN: dict[str, Any] = {"values": {"error_rate": 0, "tpot_p50_ms": None}}
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        [],
+        {"version": 1},
+        {"version": 1, "runs": []},
+        {"version": 1, "runs": [{}]},
+        {"version": 1, "runs": [{"values": {"speed": 1}}]},
+        {"version": 1, "runs": [{"values": {"error_rate": "low"}}]},
+        {"version": 1, "runs": [RUN], "sweep": {"highest_met": 3}},
+    ],
+)
+def test_a_baseline_that_is_none_is_told(tmp_path: Path, told: object) -> None:
+    (tmp_path / "loadtest.json").write_text(json.dumps(told))
+    done = loadtest("http://127.0.0.1:1", "--rate", "3", "--baseline", str(tmp_path))
+    assert isinstance(done.exception, UsageError)
+    assert str(tmp_path) in str(done.exception)
+
+
+def test_a_baseline_of_another_load_is_compared_and_told(url: str, tmp_path: Path) -> None:
+    before = {"version": 1, "runs": [RUN], "model": "ok", "workload": "chat", "stage": {"duration_seconds": 5}}
+    (tmp_path / "loadtest.json").write_text(json.dumps(before))
+    done = loadtest(
+        f"{url}/broken",
+        "--rate",
+        "10",
+        "--arrival",
+        "constant",
+        "--duration",
+        "0.5",
+        "--json",
+        "--baseline",
+        str(tmp_path),
+    )
+    found = json.loads(done.stdout)
+    assert [note for note in found["notes"] if "baseline" in note] == [
+        "the baseline had another workload: chat, now 512 and 128 tokens",
+        "the baseline had another stage",
+    ]
+    (difference,) = found["comparison"]
+    assert (difference["name"], difference["after"], difference["change"]) == ("error_rate", 1, None)
+
+
+def test_what_was_zero_before_has_no_relative_change() -> None:
+    (failing,) = compare([{"error_rate": 0.0}] * 2, [{"error_rate": 0.2}, {"error_rate": 0.21}])
+    assert failing.change is None
+    assert failing.verdict == "worse"
