@@ -87,7 +87,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the package as its wheel unpacks."""
     folder = tmp_path_factory.mktemp("wheel")
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), str(ROOT)]
-    subprocess.run(command, check=True, timeout=300)
+    subprocess.run(command, check=True, timeout=600)
     (wheel,) = folder.glob("drydock-*.whl")
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(folder / "site")
@@ -98,7 +98,7 @@ class Drydock(Protocol):
     """Runs the `drydock` command as a user would."""
 
     def __call__(
-        self, *arguments: str | Path, env: Mapping[str, str] | None = None, cwd: Path = ROOT, timeout: float = 600
+        self, *arguments: str | Path, env: Mapping[str, str] | None = None, cwd: Path = ROOT, timeout: float = 1500
     ) -> subprocess.CompletedProcess[str]:
         """Its exit status and what it printed."""
 
@@ -108,7 +108,7 @@ def drydock() -> Drydock:
     """See Drydock."""
 
     def run(
-        *arguments: str | Path, env: Mapping[str, str] | None = None, cwd: Path = ROOT, timeout: float = 600
+        *arguments: str | Path, env: Mapping[str, str] | None = None, cwd: Path = ROOT, timeout: float = 1500
     ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "drydock", *map(str, arguments)],

@@ -25,7 +25,7 @@ def installed(project: Project, name: str, requirements: Path, timeout: int) -> 
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_suffix(".lock")):
         if not done.exists():
-            subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True, timeout=120)
+            subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True, timeout=600)
             install = ["-m", "pip", "install", "--quiet", "--requirement", str(requirements)]
             subprocess.run([str(folder / "bin/python"), *install], check=True, timeout=timeout)
             done.touch()

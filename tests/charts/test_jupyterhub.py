@@ -96,7 +96,7 @@ def _loaded(manifests: Sequence[Manifest], folder: Path, of: str, *traits: str, 
         },
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -360,6 +360,20 @@ def test_what_servers_may_reach_is_where_the_models_listen(render_environment: R
         ]
         listening = {port["containerPort"] for pod in pods for each in pod["containers"] for port in each["ports"]}
         assert rules[chart] in listening
+
+
+def test_what_draws_in_prod_lets_its_users_in(render_environment: RenderEnvironment) -> None:
+    """Both ends agree: the servers' policy lets them out, the Ray service's lets them in."""
+    policies = by_name(render_environment("prod").manifests, "NetworkPolicy")
+    servers, drawing = (policies[f"genai-{name}"]["spec"] for name in ("jupyterhub-singleuser", "kuberay-drawing"))
+
+    def admits(peers: Any, policy: Any) -> bool:
+        labels = policy["podSelector"]["matchLabels"].items()
+        return any(each.get("podSelector", {}).get("matchLabels", {"": ""}).items() <= labels for each in peers)
+
+    ports = [{"port": 8000, "protocol": "TCP"}]
+    assert any(rule.get("ports") == ports and admits(rule["to"], drawing) for rule in servers["egress"])
+    assert any(rule.get("ports") == ports and admits(rule["from"], servers) for rule in drawing["ingress"])
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from .helpers import judge
 
 SEED = int(os.environ.get("DRYDOCK_AGREEMENT_SEED", "20261"))
 COUNT = int(os.environ.get("DRYDOCK_AGREEMENT_CASES", "60"))
-SECONDS = 240
+SECONDS = 900
 POD_ENI = "vpc.amazonaws.com/pod-eni"
 RESERVATIONS = (
     CapacityReservation("cr-0000000000000000a", "m5.2xlarge", "us-west-2a", 5, "default", {"purpose": "test"}),

@@ -61,7 +61,7 @@ def test_install_upgrade_rollback_and_destroy_on_a_cluster_that_exists(
     assert "Secrets or keys are missing in namespace genai: hf-secret (hf_api_token)" in early.stderr
 
     create_prerequisites(api, rehearsal_release.prerequisites)
-    first = drydock(*deploy, "--timeout", "240")
+    first = drydock(*deploy, "--timeout", "900")
     assert first.returncode == 0, first.stderr
     assert_reported(first.stdout, drydock_project.cache_dir / "deployments" / name / "report.json")
     assert f"drydock destroy {name}" in first.stderr
@@ -91,7 +91,7 @@ def test_install_upgrade_rollback_and_destroy_on_a_cluster_that_exists(
     assert "FailedScheduling" in second.stderr
     assert history(api) == [("1", "superseded"), ("2", "failed"), ("3", "deployed")]
 
-    patient = drydock(*deploy, "--set", "vllm.models.llama-3-8b.startup.nodeSeconds=901", "--timeout", "240")
+    patient = drydock(*deploy, "--set", "vllm.models.llama-3-8b.startup.nodeSeconds=901", "--timeout", "900")
     assert patient.returncode == 0, patient.stderr
     assert history(api)[-2:] == [("3", "superseded"), ("4", "deployed")]
     deadline = api.get(f"{DEPLOYMENTS}/genai-vllm-llama-3-8b")["spec"]["progressDeadlineSeconds"]
@@ -101,7 +101,7 @@ def test_install_upgrade_rollback_and_destroy_on_a_cluster_that_exists(
     assert taken.returncode == 2
     assert "is of environment dev" in taken.stderr
 
-    gone = drydock("destroy", name, "--timeout", "240")
+    gone = drydock("destroy", name, "--timeout", "900")
     assert gone.returncode == 0, gone.stderr
     assert api.get(NODE_CLAIMS)["items"] == []
     assert history(api) == []

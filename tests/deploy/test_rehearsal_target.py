@@ -31,7 +31,7 @@ def clusters(project: Project, name: str) -> list[str]:
 
 
 def test_a_cluster_is_made_upgraded_and_removed(drydock: Drydock, drydock_project: Project, name: str) -> None:
-    deploy = ("deploy", "dev", "--target", "rehearsal", "--name", name, "--timeout", "240")
+    deploy = ("deploy", "dev", "--target", "rehearsal", "--name", name, "--timeout", "900")
     first = drydock(*deploy)
     assert first.returncode == 0, first.stderr
     assert "READY  dev" in first.stdout

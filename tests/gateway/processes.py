@@ -24,8 +24,10 @@ class NotYetError(AssertionError):
     """What is waited for has not come."""
 
 
-until = retry(retry=retry_if_exception_type(NotYetError), stop=stop_after_delay(60), wait=wait_fixed(0.1), reraise=True)
-"""Tries again until no NotYetError comes, for a minute at most."""
+until = retry(
+    retry=retry_if_exception_type(NotYetError), stop=stop_after_delay(240), wait=wait_fixed(0.1), reraise=True
+)
+"""Tries again until no NotYetError comes, for some minutes at most."""
 
 
 def free_port() -> int:
@@ -49,7 +51,7 @@ class Answer:
 def call(
     port: int, method: str, path: str, body: object = None, key: str = "", headers: Mapping[str, str] | None = None
 ) -> Answer:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=240)
     own = {"Authorization": f"Bearer {key}"} if key else {}
     raw = body if isinstance(body, bytes) or body is None else json.dumps(body)
     connection.request(method, path, raw, {"Content-Type": "application/json", **own, **(headers or {})})
@@ -67,7 +69,7 @@ class Waiting:
     answers: list[Answer] = field(default_factory=list)
 
     def answer(self) -> Answer:
-        self.thread.join(60)
+        self.thread.join(240)
         assert self.answers, "no answer came"
         return self.answers[0]
 
@@ -104,7 +106,7 @@ class Running:
 
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(60)
+        return self.process.wait(120)
 
     def end(self) -> None:
         if self.process.poll() is None:

@@ -30,7 +30,7 @@ def _known(source: str) -> set[str]:
 
 def test_of_litellm(litellm: Path) -> None:
     command = [str(litellm / "python"), "-c", LIST]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
     assert set(json.loads(done.stdout.splitlines()[-1])) == _known("litellm")
 
 

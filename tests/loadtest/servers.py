@@ -22,7 +22,7 @@ from typing import Any
 
 SERIAL_SECONDS = 0.5
 TOKEN_SECONDS = 0.002
-_START_SECONDS = 30
+_START_SECONDS = 180
 
 
 @contextmanager
@@ -50,7 +50,7 @@ def misbehaving_server(certificate: Path | None = None) -> Iterator[str]:
 
 def requests_seen(url: str) -> list[dict[str, Any]]:
     """Requests that the misbehaving server has had: fields in lower case, `body`, and of serial ones `seconds`."""
-    with urllib.request.urlopen(f"{url}/requests", timeout=10) as answer:
+    with urllib.request.urlopen(f"{url}/requests", timeout=60) as answer:
         seen: list[dict[str, Any]] = json.load(answer)
     return seen
 
@@ -63,7 +63,7 @@ def _running(command: list[str]) -> Iterator["subprocess.Popen[str]"]:
     finally:
         process.send_signal(signal.SIGTERM)
         try:
-            process.communicate(timeout=10)
+            process.communicate(timeout=30)
         except subprocess.TimeoutExpired:
             process.kill()
             process.communicate()

@@ -148,7 +148,7 @@ def test_a_client_that_fails_waits_longer_each_time(bad: str) -> None:
     done = loadtest(f"{bad}", "status-500", "--concurrency", "2", "--duration", "1", "--json")
     # each sends at 0, 0.1, 0.3 and 0.7 s, on a slow machine later, never sooner
     failed = told(done)["runs"][0]["errors"]["http 500"]
-    assert 2 < failed <= 8
+    assert 2 <= failed <= 8
     # one more asked before the load whether there is such a model
     assert len(requests_seen(bad)) - before == failed + 1
 
@@ -177,9 +177,11 @@ def test_a_key_that_no_header_can_hold_is_told(bad: str, key: str, monkeypatch: 
 def test_a_serial_server_is_not_flattered(bad: str) -> None:
     done = loadtest(bad, "serial", "--rate", "10", "--arrival", "constant", "--duration", "0.8", "--json")
     values = told(done)["runs"][0]["values"]
-    # request i is due at i / 10 s and served at (i + 1) / 2 s; a good part of 0.1 s is for the machine and the tokens
-    assert values["ttft_mean_ms"] == pytest.approx(1900, rel=0.06)
-    assert values["ttft_p99_ms"] == pytest.approx(3272, rel=0.06)
+    taken = [each["seconds"] for each in requests_seen(bad) if "seconds" in each][-8:]
+    # request i is due at i / 10 s, and served when those before it are
+    true = 1e3 * (np.cumsum(taken) - 0.1 * np.arange(8))
+    assert true.mean() <= values["ttft_mean_ms"] <= true.mean() + 1500
+    assert np.percentile(true, 99) <= values["ttft_p99_ms"]
 
 
 @pytest.mark.parametrize(

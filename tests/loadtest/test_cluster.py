@@ -102,7 +102,7 @@ def cluster(
         yield made
 
 
-@retry(stop=stop_after_delay(60), wait=wait_fixed(0.2), reraise=True)
+@retry(stop=stop_after_delay(240), wait=wait_fixed(0.2), reraise=True)
 def await_ready(api: Api) -> None:
     """Until the model answers its probe."""
     status = [each["status"] for each in api.get(PODS)["items"]]
@@ -177,13 +177,13 @@ def test_an_interrupt_keeps_what_was_measured_and_removes_the_jobs(
         next(line for line in running.stderr if "in flight" in line)
         time.sleep(2)
         running.send_signal(signal.SIGINT)
-        assert running.wait(timeout=90) == 1
+        assert running.wait(timeout=300) == 1
     assert json.loads((tmp_path / "loadtest.json").read_text())["complete"] is False
     assert not api.get(JOBS)["items"]
     await_gone(api)
 
 
-@retry(stop=stop_after_delay(60), wait=wait_fixed(0.2), reraise=True)
+@retry(stop=stop_after_delay(240), wait=wait_fixed(0.2), reraise=True)
 def await_gone(api: Api) -> None:
     """Until the cluster's garbage collector has removed what belonged to the Job."""
     for plural in ("pods", "services", "configmaps", "serviceaccounts"):

@@ -31,6 +31,16 @@ def run(url: str, arrival: Arrival, workload: Workload = SMALL, *, processes: in
     return generate(LoadPlan(target, workload, Stage(arrival, 1.0), processes))
 
 
+def workers() -> list[psutil.Process]:
+    """Of the run that is under way."""
+    (node,) = [
+        each
+        for each in psutil.Process().children()
+        if each.status() != psutil.STATUS_ZOMBIE and "drydock.loadtest.node" in each.cmdline()
+    ]
+    return node.children()
+
+
 def test_an_open_loop_counts_what_the_server_counts(url: str) -> None:
     seen: list[Snapshot] = []
     plan = LoadPlan(Target(url, MODEL), SMALL, Stage(Poisson(40), 2.0))
@@ -114,16 +124,13 @@ def test_an_interrupted_run_keeps_what_it_has(url: str) -> None:
 
 
 def test_a_generator_that_stood_still_says_that_its_run_does_not_count(url: str) -> None:
-    plan = LoadPlan(Target(url, MODEL), SMALL, Stage(Constant(50), 2.0))
+    plan = LoadPlan(Target(url, MODEL), SMALL, Stage(Constant(50), 5.0))
     stopped: list[int] = []
 
     def stop_worker(snapshot: Snapshot) -> None:
         if not snapshot.finished or stopped:
             return
-        node = psutil.Process().children()
-        worker = next(
-            child for each in node for child in each.children() if "loadtest.node" in " ".join(each.cmdline())
-        )
+        worker = workers()[0]
         stopped.append(worker.pid)
         worker.suspend()
         threading.Timer(0.5, worker.resume).start()
@@ -138,20 +145,20 @@ def test_a_generator_that_stood_still_says_that_its_run_does_not_count(url: str)
 
 
 def test_a_lost_worker_is_told_and_the_others_rows_are_kept(url: str) -> None:
-    plan = LoadPlan(Target(url, MODEL), SMALL, Stage(Constant(20), 2.0), processes=2)
+    plan = LoadPlan(Target(url, MODEL), SMALL, Stage(Constant(20), 5.0), processes=2)
     killed: list[int] = []
 
     def kill_worker(snapshot: Snapshot) -> None:
         if snapshot.finished and not killed:
-            (node,) = [each for each in psutil.Process().children() if "drydock.loadtest.node" in each.cmdline()]
-            killed.append(node.children()[0].pid)
-            node.children()[0].kill()
+            worker = workers()[0]
+            killed.append(worker.pid)
+            worker.kill()
 
     done = generate(plan, on_progress=kill_worker)
 
     assert not done.complete
     assert done.notes == ("1 of 2 workers were lost with what they had recorded",)
-    assert 0 < len(done.records) <= 20
+    assert 0 < len(done.records) <= 50
 
 
 def test_an_unknown_host_is_an_error() -> None:

@@ -160,7 +160,7 @@ def test_the_verb_tells_both_days_and_draws_them(tmp_path: Path) -> None:
         [sys.executable, "-m", "drydock", "plan", "dev", "--trace", "office-day"],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
     assert without.returncode == 2

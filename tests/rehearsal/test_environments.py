@@ -14,7 +14,7 @@ from ..conftest import ROOT, Drydock
 
 @pytest.mark.parametrize("environment", environment_names(Project(ROOT, ROOT)))
 def test_it_becomes_ready(environment: str, drydock: Drydock, drydock_project: Project, tmp_path: Path) -> None:
-    done = drydock("rehearse", environment, "-o", tmp_path, "--format", "json", timeout=500)
+    done = drydock("rehearse", environment, "-o", tmp_path, "--format", "json", timeout=1500)
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert json.loads((tmp_path / "report.json").read_text()) == report
@@ -35,7 +35,7 @@ def test_it_becomes_ready(environment: str, drydock: Drydock, drydock_project: P
 
 
 def test_a_reports_limits_say_what_was_put_in_place_of_auto_mode(drydock: Drydock, tmp_path: Path) -> None:
-    done = drydock("rehearse", "auto-mode", "-o", tmp_path, "--format", "json", "--timeout", "1", timeout=300)
+    done = drydock("rehearse", "auto-mode", "-o", tmp_path, "--format", "json", "--timeout", "1", timeout=900)
     assert done.returncode == 1, "a second is too short to buy a node"
     report = json.loads(done.stdout)
     assert any("global.autoMode.enabled=false" in each for each in report["limits"])

@@ -69,7 +69,7 @@ def release(
     made = Release(shared_cluster, rehearsal_tools["helm4"], assemble_charts(drydock_project))
     made.seed(load_environment(drydock_project, "dev").stacked([file], []))
     made.install()
-    outcome = made.wait(timeout=150)
+    outcome = made.wait(timeout=600)
     assert outcome.ready, outcome.verdict
     return made
 

@@ -23,7 +23,7 @@ from drydock.rehearsal.runs import down, list_clusters, new_run_folder
 from .small import Pods, node_class, node_pool, to_yaml, workload
 
 DRIVER = Path(__file__).with_name("driver.py")
-SECONDS = 60
+SECONDS = 240
 """Until a process that must end has ended."""
 
 

@@ -34,7 +34,7 @@ c.JupyterHub.load_roles.append(
 
 def values(ports: Ports) -> dict[str, Any]:
     """A hub for trials with three profiles; nobody answers as a server here, which the hub finds out in time."""
-    config = {**ports.values(), "KubeSpawner": {"http_timeout": 30}}
+    config = {**ports.values(), "KubeSpawner": {"http_timeout": 90}}
     return {
         "vllm": {"enabled": False},
         "karpenter-nodepools": {
@@ -123,7 +123,7 @@ def servers(trial: Trial) -> Mapping[str, Mapping[str, Any]]:
         status, answer = trial.hub.call(_path(profile), {"profile": profile})
         assert status in (201, 202), answer
     found: dict[str, Mapping[str, Any]] = {}
-    for kind, pod in trial.api.watch(PODS, seconds=240):
+    for kind, pod in trial.api.watch(PODS, seconds=600):
         profile = pod["metadata"].get("labels", {}).get("drydock.dev/profile", "")
         if kind != "BOOKMARK" and profile and pod["spec"].get("nodeName"):
             found[profile] = pod
@@ -215,7 +215,7 @@ def test_the_token_of_a_server_opens_little(trial: Trial, servers: Mapping[str, 
 
 
 def test_the_culler_may_look_at_all_servers(trial: Trial) -> None:
-    @retry(stop=stop_after_delay(60), wait=wait_fixed(0.2), reraise=True)
+    @retry(stop=stop_after_delay(240), wait=wait_fixed(0.2), reraise=True)
     def looked() -> None:
         calls = [line for line in trial.hub.log.read_text().splitlines() if "(jupyterhub-idle-culler@" in line]
         assert [line for line in calls if " 200 GET /hub/api/users" in line]
@@ -226,7 +226,7 @@ def test_the_culler_may_look_at_all_servers(trial: Trial) -> None:
 
 @pytest.mark.usefixtures("servers")
 def test_the_hub_takes_away_what_it_made(trial: Trial) -> None:
-    @retry(stop=stop_after_delay(120), wait=wait_fixed(0.5), reraise=True)
+    @retry(stop=stop_after_delay(480), wait=wait_fixed(0.5), reraise=True)
     def gone() -> None:
         for profile in USERS:  # refused while a server is starting or stopping
             trial.hub.call(_path(profile), method="DELETE")

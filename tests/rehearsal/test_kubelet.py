@@ -29,7 +29,9 @@ class NotYetError(AssertionError):
     """What is waited for has not come."""
 
 
-until = retry(retry=retry_if_exception_type(NotYetError), stop=stop_after_delay(60), wait=wait_fixed(0.2), reraise=True)
+until = retry(
+    retry=retry_if_exception_type(NotYetError), stop=stop_after_delay(240), wait=wait_fixed(0.2), reraise=True
+)
 
 
 def pod(name: str, *command: str) -> Content:

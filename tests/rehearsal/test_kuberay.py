@@ -39,7 +39,9 @@ class NotYetError(AssertionError):
     """What is waited for has not come."""
 
 
-until = retry(retry=retry_if_exception_type(NotYetError), stop=stop_after_delay(60), wait=wait_fixed(0.2), reraise=True)
+until = retry(
+    retry=retry_if_exception_type(NotYetError), stop=stop_after_delay(240), wait=wait_fixed(0.2), reraise=True
+)
 
 
 def operator(pod_verbs: Sequence[str]) -> list[Content]:
@@ -117,7 +119,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def release(cluster: RehearsalCluster, rehearsal_tools: dict[str, Path], folder: Path) -> Release:
     made = small_release(cluster, rehearsal_tools["helm4"], folder, objects(workers=1))
     made.install()
-    outcome = made.wait(timeout=120)
+    outcome = made.wait(timeout=600)
     assert outcome.ready, outcome.verdict
     return made
 

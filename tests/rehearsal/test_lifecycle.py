@@ -105,7 +105,7 @@ def _secret_size() -> int:
     return len(base64.b64decode(newest.data["release"]))
 
 
-def _await_none(api: Api, path: str, seconds: int = 120) -> None:
+def _await_none(api: Api, path: str, seconds: int = 480) -> None:
     """Watch a collection until it is empty: finalizers let go of Karpenter's objects one after the other."""
     left, told = set(), False
     for event, item in api.watch(path, seconds=seconds):

@@ -53,7 +53,7 @@ class NotYetError(AssertionError):
 
 
 until = retry(
-    retry=retry_if_exception_type(NotYetError), stop=stop_after_delay(300), wait=wait_fixed(0.5), reraise=True
+    retry=retry_if_exception_type(NotYetError), stop=stop_after_delay(900), wait=wait_fixed(0.5), reraise=True
 )
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Any
 
-import pytest
 from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
@@ -29,7 +28,7 @@ class NotYetError(AssertionError):
     """What is waited for has not come."""
 
 
-until = retry(retry=retry_if_exception_type(NotYetError), stop=stop_after_delay(240), wait=wait_fixed(1), reraise=True)
+until = retry(retry=retry_if_exception_type(NotYetError), stop=stop_after_delay(600), wait=wait_fixed(1), reraise=True)
 
 
 def _refusal(spec: dict[str, Any] | None = None, **container: Any) -> str:
@@ -72,7 +71,6 @@ def _await_quota() -> None:
         raise NotYetError(str(quotas))
 
 
-@pytest.mark.timeout(600)
 def test_tenants_stay_within_their_bounds_and_placeholders_make_way_for_models(
     rehearsal_release: Release, rehearsal_cluster: RehearsalCluster, drydock_project: Project
 ) -> None:

@@ -46,7 +46,7 @@ def show_in_terminal(sample: Path, environment: Mapping[str, str]) -> str:
     except OSError:  # Linux: the other end is closed
         pass
     os.close(ours)
-    assert process.wait(timeout=60) == 0
+    assert process.wait(timeout=300) == 0
     return b"".join(chunks).decode()
 
 

@@ -109,7 +109,7 @@ def told(litellm: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
         input=json.dumps(given),
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         env={"PYTHONPATH": f"{folder}:{FILES}", "PYTHONDONTWRITEBYTECODE": "1"},
         check=False,
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
+from tenacity import retry, retry_if_exception_type, retry_if_result, stop_after_delay, wait_fixed
 
 from drydock.progress import SilentProgress
 from drydock.project import Project
@@ -33,7 +33,10 @@ def start(project: Project) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-@retry(retry=retry_if_result(lambda found: not found), wait=wait_fixed(0.02), stop=stop_after_delay(60))
+ENDED = retry_if_exception_type(psutil.NoSuchProcess)  # one of them, between two looks
+
+
+@retry(retry=retry_if_result(lambda found: not found) | ENDED, wait=wait_fixed(0.02), stop=stop_after_delay(300))
 def compilers_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
     """What a build has started, as soon as Go's compiler is among it."""
     below = psutil.Process(process.pid).children(recursive=True)
@@ -45,7 +48,7 @@ def interrupt(project: Project, sign: signal.Signals) -> list[psutil.Process]:
     with start(project) as process:
         below = compilers_of(process)
         process.send_signal(sign)
-        process.communicate(timeout=60)
+        process.communicate(timeout=180)
         assert process.returncode != 0
     return below
 
@@ -53,7 +56,7 @@ def interrupt(project: Project, sign: signal.Signals) -> list[psutil.Process]:
 def test_an_interrupted_build_leaves_nothing(hello_suite: HelloSuite) -> None:
     project = hello_suite(slow=SLOW)
     below = interrupt(project, signal.SIGINT)
-    assert psutil.wait_procs(below, timeout=30)[1] == []
+    assert psutil.wait_procs(below, timeout=120)[1] == []
     assert [path.name for path in (project.cache_dir / "tools").iterdir()] == [".lock"]
 
 

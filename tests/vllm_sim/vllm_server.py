@@ -20,7 +20,7 @@ class Server:
     lines: list[str] = field(default_factory=list)
     new_lines: "queue.Queue[str | None]" = field(default_factory=queue.Queue)
 
-    def wait_for(self, text: str, timeout: float = 30) -> str:
+    def wait_for(self, text: str, timeout: float = 180) -> str:
         """The first line of the log from now on that holds this text."""
         deadline = time.monotonic() + timeout
         while (left := deadline - time.monotonic()) > 0:
@@ -32,7 +32,7 @@ class Server:
         raise AssertionError(f"{text!r} never came; the log is {''.join(self.lines)}")
 
     def connection(self) -> http.client.HTTPConnection:
-        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=180)
 
     def call(self, method: str, path: str, body: object = None, **headers: str) -> tuple[int, Any]:
         """Status and body, as JSON where it is JSON."""
@@ -70,7 +70,10 @@ class Server:
 
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout=30)
+        status = self.process.wait(timeout=120)
+        while self.new_lines.get(timeout=120) is not None:  # its last words are read by then
+            pass
+        return status
 
 
 StartServer = Callable[..., Server]
