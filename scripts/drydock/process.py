@@ -5,7 +5,7 @@ import signal
 import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,12 +14,16 @@ from drydock.errors import ToolError
 
 @dataclass(frozen=True)
 class Completed:
-    """A finished program: its argument list, exit status and complete output as text."""
+    """A finished program: its argument list, exit status and complete output as text.
+
+    `interrupted` tells that a signal to this process was passed on to it, see `run_streamed`.
+    """
 
     command: tuple[str, ...]
     returncode: int
     stdout: str
     stderr: str
+    interrupted: bool = False
 
 
 def run(
@@ -101,7 +105,7 @@ def run_streamed(
     """Run a program to its end, and hand on each line of its output (both streams) as it comes.
 
     The program gets a process group of its own: an exception here, as from Ctrl-C, ends it and all that it started.
-    With `forward_interrupt` the first Ctrl-C is passed on to it instead, and its end is waited for.
+    With `forward_interrupt` the first Ctrl-C or SIGTERM is passed on to it instead, as SIGINT, and its end waited for.
     Its output is in `stdout`; its exit status is left to the caller.
 
     Raises:
@@ -125,7 +129,10 @@ def run_streamed(
             f"cannot start {arguments[0]}: {error.strerror}", command=arguments, returncode=-1, stderr=""
         ) from error
     lines = []
-    with process, _interrupts_forwarded(process) if forward_interrupt else nullcontext():
+    signals: AbstractContextManager[list[int]] = (
+        _interrupts_forwarded(process) if forward_interrupt else nullcontext([])
+    )
+    with process, signals as came:
         try:
             for line in process.stdout or ():
                 lines.append(line)
@@ -135,25 +142,32 @@ def run_streamed(
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
             raise
-    return Completed(arguments, returncode, "".join(lines), "")
+    return Completed(arguments, returncode, "".join(lines), "", interrupted=bool(came))
 
 
 @contextmanager
-def _interrupts_forwarded(process: "subprocess.Popen[str]") -> Iterator[None]:
-    """Pass the first SIGINT on; only the main thread can, elsewhere nothing changes."""
+def _interrupts_forwarded(process: "subprocess.Popen[str]") -> Iterator[list[int]]:
+    """Pass the first SIGINT or SIGTERM on; only the main thread can, elsewhere nothing changes. Gives what came.
+
+    A second Ctrl-C is for this process. A SIGTERM after it is not: those who end a job send both within seconds.
+    """
+    forwarded: list[int] = []
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield forwarded
         return
 
-    def forward(_number: int, _frame: object) -> None:
-        signal.signal(signal.SIGINT, before)
-        process.send_signal(signal.SIGINT)
+    def forward(number: int, _frame: object) -> None:
+        signal.signal(signal.SIGINT, before[signal.SIGINT])
+        if not forwarded:
+            process.send_signal(signal.SIGINT)
+        forwarded.append(number)
 
-    before = signal.signal(signal.SIGINT, forward)
+    before = {each: signal.signal(each, forward) for each in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield
+        yield forwarded
     finally:
-        signal.signal(signal.SIGINT, before)
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
 
 @contextmanager

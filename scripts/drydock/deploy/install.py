@@ -41,14 +41,17 @@ class Helm:
     folder: Path
 
     def run(self, arguments: Sequence[str], progress: Progress, what: str) -> None:
-        """One call of Helm.
+        """One call of Helm. At Ctrl-C it is waited for, since Helm takes back what it had begun.
 
         Raises:
             ClusterError: Helm or the API server refused, with Helm's reason.
+            KeyboardInterrupt: it was interrupted, and has ended.
         """
         command = [str(self.program), *arguments, "--kubeconfig", str(self.kubeconfig)]
         with progress.step(what) as step:
             done = process.run_streamed(command, step.detail, forward_interrupt=True)
+            if done.interrupted:
+                raise KeyboardInterrupt
             if done.returncode != 0:
                 raise ClusterError(f"{what} failed: {helm_reason(done.stdout)}")
 
