@@ -1,5 +1,6 @@
 """drydock destroy."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,7 +9,7 @@ import click
 from drydock.cli.options import check_account_id
 from drydock.deploy.deployments import Deployment, forget, load_deployment, past_their_time
 from drydock.deploy.targets import TARGETS
-from drydock.errors import ClusterError, UsageError
+from drydock.errors import ClusterError, DrydockError, UsageError
 
 if TYPE_CHECKING:
     from drydock.progress import Progress
@@ -36,10 +37,16 @@ def command(
     yes: bool,
     timeout: int,
 ) -> None:
-    """Remove the deployment NAME: the release, the nodes that were bought for it, and the cluster if it was made.
+    r"""Remove the deployment NAME: the release, the nodes that were bought for it, and the cluster if it was made.
 
     A namespace stays on a cluster of your own, with the Secrets and volume claims in it. `drydock deploy --list` lists
     the names.
+
+    \b
+    Examples:
+      drydock destroy dev-kind
+      drydock destroy --expired
+      drydock destroy --expired --account-id 123456789012 --backend-bucket my-states --yes
     """
     from drydock.progress import terminal_progress
     from drydock.project import Project
@@ -51,25 +58,45 @@ def command(
         )
     project = Project.discover()
     if name:
-        chosen: tuple[Deployment, ...] = (load_deployment(project, name),)
-    elif not account_id:
-        chosen = past_their_time(project)
-    else:
+        with terminal_progress() as progress:
+            _destroy(project, load_deployment(project, name), progress, timeout)
+        click.echo(f"removed: {name}")
+        return
+    undated: Mapping[str, str] = {}
+    if account_id:
         check_account_id(account_id)
         from drydock.deploy.expired import find_expired
 
-        chosen = find_expired(project, account_id, region, backend_bucket, backend_region)
+        found = find_expired(project, account_id, region, backend_bucket, backend_region)
+        chosen, undated = found.expired, found.undated
+    else:
+        chosen = past_their_time(project)
     for each in chosen:
-        if expired:
-            click.echo(f"{each.name}: expired at {each.expires}")
-        if yes or name:
+        click.echo(f"{each.name}: expired at {each.expires}")
+    failed = _destroy_all(project, chosen, timeout) if yes else {}
+    if not chosen:
+        click.echo("nothing is expired")
+    elif not yes:
+        click.echo("Nothing was removed: --yes removes them.", err=True)
+    failed |= {each: f"its tag drydock.dev/expires-at is no time: {text}" for each, text in undated.items()}
+    if failed:
+        raise ClusterError("\n".join(("not removed:", *(f"  {each}: {why}" for each, why in failed.items()))))
+
+
+def _destroy_all(project: "Project", chosen: Sequence[Deployment], timeout: int) -> dict[str, str]:
+    """One after the other; those that could not be removed, with the reason, keep no other from going."""
+    from drydock.progress import terminal_progress
+
+    failed: dict[str, str] = {}
+    for each in chosen:
+        try:
             with terminal_progress() as progress:
                 _destroy(project, each, progress, timeout)
+        except DrydockError as error:
+            failed[each.name] = str(error)
+        else:
             click.echo(f"removed: {each.name}")
-    if expired and not chosen:
-        click.echo("nothing is expired")
-    elif expired and not yes:
-        click.echo("Nothing was removed: --yes removes them.", err=True)
+    return failed
 
 
 def _destroy(project: "Project", deployment: Deployment, progress: "Progress", timeout: int) -> None:

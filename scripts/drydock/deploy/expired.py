@@ -1,17 +1,30 @@
 """Deployments in an AWS account that are past their time, whoever made them."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from drydock.deploy.deployments import Deployment, list_deployments
 from drydock.deploy.eks.account import check_account
-from drydock.deploy.eks.leftovers import CLUSTER_TAG, EXPIRES_TAG, expired_clusters
+from drydock.deploy.eks.leftovers import CLUSTER_TAG, EXPIRES_TAG, dated_clusters, expiry
 from drydock.project import Project
 
 
-def find_expired(
-    project: Project, account_id: str, region: str, bucket: str, bucket_region: str
-) -> tuple[Deployment, ...]:
-    """Clusters whose tag `drydock.dev/expires-at` is past, as deployments that can be destroyed from here.
+@dataclass(frozen=True)
+class Found:
+    """Clusters of an account.
+
+    Attributes:
+        expired: past their time, as deployments that can be destroyed from here.
+        undated: name and what stands in the tag, of those whose time cannot be read.
+    """
+
+    expired: tuple[Deployment, ...]
+    undated: Mapping[str, str]
+
+
+def find_expired(project: Project, account_id: str, region: str, bucket: str, bucket_region: str) -> Found:
+    """Clusters whose tag `drydock.dev/expires-at` is past, or is no time.
 
     Args:
         project: its environments name what was deployed.
@@ -24,16 +37,22 @@ def find_expired(
         DrydockError: wrong account, or AWS refused.
     """
     check_account(account_id, region)
-    here = {each.name: each for each in list_deployments(project)}
+    here = {
+        each.name: each
+        for each in list_deployments(project)
+        if (each.settings.get("account_id"), each.settings.get("region")) == (account_id, region)
+    }
     settings = {
         "account_id": account_id,
         "region": region,
         "backend_bucket": bucket,
         "backend_region": bucket_region,
     }
-    return tuple(
-        here.get(tags[CLUSTER_TAG])
-        or Deployment(
+
+    def deployment(tags: Mapping[str, str]) -> Deployment:
+        if known := here.get(tags[CLUSTER_TAG]):
+            return replace(known, expires=tags[EXPIRES_TAG])
+        return Deployment(
             name=tags[CLUSTER_TAG],
             environment=tags.get("drydock.dev/environment", ""),
             target="eks",
@@ -42,5 +61,9 @@ def find_expired(
             expires=tags[EXPIRES_TAG],
             settings={**settings, "owner": tags.get("drydock.dev/owner", "")},
         )
-        for tags in expired_clusters(region, datetime.now(UTC))
+
+    now, times = datetime.now(UTC), [(tags, expiry(tags[EXPIRES_TAG])) for tags in dated_clusters(region)]
+    return Found(
+        expired=tuple(deployment(tags) for tags, expires in times if expires and expires < now),
+        undated={tags[CLUSTER_TAG]: tags[EXPIRES_TAG] for tags, expires in times if expires is None},
     )

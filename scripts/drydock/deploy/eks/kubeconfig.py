@@ -1,11 +1,31 @@
 """A kubeconfig for an EKS cluster that holds no credential: each call asks the AWS CLI for a token."""
 
 import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from drydock.errors import ToolchainError
+
+_AWS = "aws"
+
+
+def find_aws_cli() -> Path:
+    """The AWS CLI, which gives the tokens.
+
+    Raises:
+        ToolchainError: it is not on PATH.
+    """
+    found = shutil.which(_AWS)
+    if not found:
+        raise ToolchainError(
+            f"{_AWS} is not on PATH, and every call of the cluster asks it for a token",
+            remedy="Install the AWS CLI (version 2).",
+        )
+    return Path(found)
 
 
 def write_kubeconfig(file: Path, outputs: Mapping[str, Any]) -> None:
@@ -22,7 +42,7 @@ def write_kubeconfig(file: Path, outputs: Mapping[str, Any]) -> None:
     }
     command = {
         "apiVersion": "client.authentication.k8s.io/v1beta1",
-        "command": "aws",
+        "command": _AWS,
         "args": ["eks", "get-token", "--cluster-name", name, "--region", outputs["region"], "--output", "json"],
         "interactiveMode": "Never",
     }

@@ -3,12 +3,18 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
+from itertools import groupby
 from typing import Any
 
 from drydock.deploy.eks.account import AwsError, call, client
+from drydock.errors import UsageError
 
 CLUSTER_TAG = "drydock.dev/cluster"
 EXPIRES_TAG = "drydock.dev/expires-at"
+_NEVER = datetime.min.replace(tzinfo=UTC)
+_BALANCER = ":loadbalancer/"
+_EKS_OWN = "aws:eks:cluster-name"
 _ENDED = ("terminated", "shutting-down")
 
 
@@ -17,7 +23,7 @@ class Leftover:
     """Something that still costs money or is in the way.
 
     Attributes:
-        kind: in EC2's words, such as `instance`.
+        kind: key of _REMOVERS, in EC2's words, such as `instance`.
         id: its identifier or ARN.
     """
 
@@ -26,7 +32,7 @@ class Leftover:
 
 
 def find_leftovers(cluster: str, region: str) -> tuple[Leftover, ...]:
-    """Instances, load balancers, volumes and network interfaces with the cluster's tags, in the order of removal.
+    """What has the cluster's tags: instances, load balancers, volumes, interfaces, security groups; in this order.
 
     Raises:
         AwsError: AWS refused.
@@ -40,50 +46,86 @@ def find_leftovers(cluster: str, region: str) -> tuple[Leftover, ...]:
         found |= dict.fromkeys(
             _simple(ec2, "describe_network_interfaces", "NetworkInterfaces", "interface", "NetworkInterfaceId", filters)
         )
-    found |= dict.fromkeys(_load_balancers(cluster, region))
+    found |= dict.fromkeys((*_load_balancers(cluster, region), *_security_groups(ec2, cluster)))
     order = list(_REMOVERS)
     return tuple(sorted(found, key=lambda each: order.index(each.kind)))
 
 
 def is_there(cluster: str, region: str) -> bool:
     """Whether the cluster, or a VPC that was made for it, exists."""
-    clusters = call(lambda: client("eks", region).list_clusters())["clusters"]
     filters = [{"Name": f"tag:{CLUSTER_TAG}", "Values": [cluster]}]
     networks = call(lambda: client("ec2", region).describe_vpcs(Filters=filters))["Vpcs"]
-    return cluster in clusters or bool(networks)
+    return bool(networks) or _cluster_tags(cluster, region) is not None
+
+
+def check_ours(cluster: str, region: str) -> None:
+    """Make sure that an EKS cluster of that name, if there is one, was made by Drydock.
+
+    Raises:
+        UsageError: it was not; what looks like its leftovers is in use.
+        AwsError: AWS refused.
+    """
+    tags = _cluster_tags(cluster, region)
+    if tags is not None and tags.get(CLUSTER_TAG) != cluster:
+        raise UsageError(
+            f"there is an EKS cluster {cluster} in {region} that Drydock did not make: it has no tag {CLUSTER_TAG}",
+            remedy="Give another --name; nothing of that cluster is touched.",
+        )
 
 
 def find_caused(cluster: str, region: str) -> tuple[Leftover, ...]:
-    """What runs beside Terraform's resources and keeps them from going: Karpenter's instances, and load balancers."""
+    """What keeps Terraform's resources from going: Karpenter's instances, load balancers and their security groups."""
+    ec2 = client("ec2", region)
     filters = [
         {"Name": f"tag:kubernetes.io/cluster/{cluster}", "Values": ["owned"]},
         {"Name": "tag-key", "Values": ["karpenter.sh/nodepool"]},
     ]
-    return *_instances(client("ec2", region), filters), *dict.fromkeys(_load_balancers(cluster, region))
+    balancers = dict.fromkeys(_load_balancers(cluster, region))
+    return *_instances(ec2, filters), *balancers, *_security_groups(ec2, cluster)
+
+
+def stop_karpenter(cluster: str, region: str) -> None:
+    """Take the rights from Karpenter's role, or it replaces the instances that are ended; Terraform removes the role.
+
+    Raises:
+        AwsError: AWS refused.
+    """
+    iam = client("iam", region)
+    try:
+        call(lambda: iam.delete_role_policy(RoleName=f"{cluster}-karpenter", PolicyName="karpenter"))
+    except AwsError as error:
+        if "NoSuchEntity" not in error.message:
+            raise
 
 
 def remove_leftovers(leftovers: Sequence[Leftover], region: str) -> tuple[str, ...]:
-    """Remove them, instances first and to their end; gives what could not be removed, and why."""
-    ec2, balancers = client("ec2", region), client("elbv2", region)
-    kept = []
-    for each in leftovers:
-        remover = _REMOVERS[each.kind]
+    """Remove them, instances first, side by side and to their end; gives what could not be removed, and why."""
+    ec2 = client("ec2", region)
+    kept: list[str] = []
 
-        def remove(identity: str = each.id, remover: Callable[[Any, Any, str], None] = remover) -> None:
-            remover(ec2, balancers, identity)
-
+    def tried(what: str, remove: Callable[[], Any]) -> bool:
         try:
             call(remove)
         except AwsError as error:
             if "NotFound" not in error.message:  # it went with what it belonged to
-                kept.append(f"{each.kind} {each.id}: {error.message}")
+                kept.append(f"{what}: {error.message}")
+            return False
+        return True
+
+    for kind, of_kind in groupby(leftovers, key=lambda each: each.kind):
+        remover = _REMOVERS[kind]
+        asked = [each.id for each in of_kind if tried(f"{kind} {each.id}", partial(remover, region, each.id))]
+        if kind == "instance" and asked:
+            ended = ec2.get_waiter("instance_terminated")
+            tried(f"instances {', '.join(asked)}", partial(ended.wait, InstanceIds=asked))
     return tuple(kept)
 
 
-def expired_clusters(region: str, when: datetime) -> tuple[Mapping[str, str], ...]:
-    """Tags of each cluster that is past the time in its tag, and of which there is anything.
+def dated_clusters(region: str) -> tuple[Mapping[str, str], ...]:
+    """Tags of each cluster of which there is anything, with the latest time in the tags of its resources.
 
-    AWS tells tags of some resources for a while after those are gone.
+    Nodes and volumes keep the time with which they were made; that of the rest is renewed by each deployment. AWS tells
+    tags of some resources for a while after those are gone.
 
     Raises:
         AwsError: AWS refused.
@@ -92,17 +134,31 @@ def expired_clusters(region: str, when: datetime) -> tuple[Mapping[str, str], ..
     clusters: dict[str, Mapping[str, str]] = {}
     for each in _tagged(api, TagFilters=[{"Key": EXPIRES_TAG}, {"Key": CLUSTER_TAG}]):
         tags = {tag["Key"]: tag["Value"] for tag in each["Tags"]}
-        if ":kms:" not in each["ResourceARN"] and _is_past(tags[EXPIRES_TAG], when):  # keys are only ever scheduled
-            clusters[tags[CLUSTER_TAG]] = {**clusters.get(tags[CLUSTER_TAG], {}), **tags}
+        known = clusters.get(tags[CLUSTER_TAG], {})
+        if ":kms:" not in each["ResourceARN"]:  # keys are only ever scheduled
+            latest = max(tags[EXPIRES_TAG], known.get(EXPIRES_TAG, ""), key=lambda text: expiry(text) or _NEVER)
+            clusters[tags[CLUSTER_TAG]] = {**known, **tags, EXPIRES_TAG: latest}
     return tuple(tags for name, tags in clusters.items() if is_there(name, region) or find_leftovers(name, region))
 
 
-def _is_past(text: str, when: datetime) -> bool:
+def expiry(text: str) -> datetime | None:
+    """The time in a tag; none when it cannot be read."""
     try:
         expires = datetime.fromisoformat(text)
     except ValueError:
-        return False
-    return (expires if expires.tzinfo else expires.replace(tzinfo=UTC)) < when
+        return None
+    return expires if expires.tzinfo else expires.replace(tzinfo=UTC)
+
+
+def _cluster_tags(cluster: str, region: str) -> Mapping[str, str] | None:
+    eks = client("eks", region)
+    try:
+        found: Mapping[str, str] = call(lambda: eks.describe_cluster(name=cluster))["cluster"].get("tags", {})
+    except AwsError as error:
+        if "ResourceNotFoundException" in error.message:
+            return None
+        raise
+    return found
 
 
 def _tags(cluster: str) -> Mapping[str, list[str]]:
@@ -110,11 +166,12 @@ def _tags(cluster: str) -> Mapping[str, list[str]]:
         CLUSTER_TAG: [cluster],
         f"kubernetes.io/cluster/{cluster}": ["owned"],
         "karpenter.sh/discovery": [cluster],
+        "eks:eks-cluster-name": [cluster],
     }
 
 
 def _instances(ec2: Any, filters: Sequence[Mapping[str, Any]]) -> Iterator[Leftover]:
-    pages = call(lambda: list(ec2.get_paginator("describe_instances").paginate(Filters=filters)))
+    pages = _pages(ec2, "describe_instances", Filters=filters)
     for each in (one for page in pages for group in page["Reservations"] for one in group["Instances"]):
         if each["State"]["Name"] not in _ENDED:
             yield Leftover("instance", each["InstanceId"])
@@ -123,32 +180,50 @@ def _instances(ec2: Any, filters: Sequence[Mapping[str, Any]]) -> Iterator[Lefto
 def _simple(
     ec2: Any, verb: str, listed: str, kind: str, key: str, filters: Sequence[Mapping[str, Any]]
 ) -> Iterator[Leftover]:
-    pages = call(lambda: list(ec2.get_paginator(verb).paginate(Filters=filters)))
+    pages = _pages(ec2, verb, Filters=filters)
     yield from (Leftover(kind, each[key]) for page in pages for each in page[listed])
 
 
 def _load_balancers(cluster: str, region: str) -> Iterator[Leftover]:
-    tags = {**_tags(cluster), "elbv2.k8s.aws/cluster": [cluster], "eks:eks-cluster-name": [cluster]}
+    """Of every generation: AWS's own controller makes classic ones for a Service of type LoadBalancer."""
+    tags = {**_tags(cluster), "elbv2.k8s.aws/cluster": [cluster]}
     api = client("resourcegroupstaggingapi", region)
     for name, values in tags.items():
-        filters = [{"Key": name, "Values": values}]
-        for each in _tagged(api, TagFilters=filters, ResourceTypeFilters=["elasticloadbalancing:loadbalancer"]):
-            yield Leftover("load balancer", each["ResourceARN"])
+        for each in _tagged(api, TagFilters=[{"Key": name, "Values": values}]):
+            if _BALANCER in each["ResourceARN"]:
+                yield Leftover("load balancer", each["ResourceARN"])
+
+
+def _security_groups(ec2: Any, cluster: str) -> Iterator[Leftover]:
+    """Those of load balancers; that of the cluster goes with it."""
+    for name, value in ((f"kubernetes.io/cluster/{cluster}", "owned"), ("elbv2.k8s.aws/cluster", cluster)):
+        filters = [{"Name": f"tag:{name}", "Values": [value]}]
+        for page in _pages(ec2, "describe_security_groups", Filters=filters):
+            for each in page["SecurityGroups"]:
+                if _EKS_OWN not in {tag["Key"] for tag in each["Tags"]}:
+                    yield Leftover("security group", each["GroupId"])
 
 
 def _tagged(api: Any, **query: Any) -> Iterator[Mapping[str, Any]]:
-    pages = call(lambda: list(api.get_paginator("get_resources").paginate(**query)))
-    yield from (each for page in pages for each in page["ResourceTagMappingList"])
+    yield from (each for page in _pages(api, "get_resources", **query) for each in page["ResourceTagMappingList"])
 
 
-def _end_instance(ec2: Any, _balancers: Any, identity: str) -> None:
-    ec2.terminate_instances(InstanceIds=[identity])
-    ec2.get_waiter("instance_terminated").wait(InstanceIds=[identity])
+def _pages(api: Any, verb: str, **query: Any) -> Sequence[Mapping[str, Any]]:
+    return call(lambda: list(api.get_paginator(verb).paginate(**query)))
 
 
-_REMOVERS: Mapping[str, Callable[[Any, Any, str], None]] = {
-    "instance": _end_instance,
-    "load balancer": lambda _ec2, balancers, arn: balancers.delete_load_balancer(LoadBalancerArn=arn),
-    "volume": lambda ec2, _balancers, identity: ec2.delete_volume(VolumeId=identity),
-    "interface": lambda ec2, _balancers, identity: ec2.delete_network_interface(NetworkInterfaceId=identity),
+def _remove_balancer(region: str, arn: str) -> None:
+    name = arn.partition(_BALANCER)[2]
+    if "/" in name:
+        client("elbv2", region).delete_load_balancer(LoadBalancerArn=arn)
+    else:
+        client("elb", region).delete_load_balancer(LoadBalancerName=name)
+
+
+_REMOVERS: Mapping[str, Callable[[str, str], Any]] = {
+    "instance": lambda region, identity: client("ec2", region).terminate_instances(InstanceIds=[identity]),
+    "load balancer": _remove_balancer,
+    "volume": lambda region, identity: client("ec2", region).delete_volume(VolumeId=identity),
+    "interface": lambda region, identity: client("ec2", region).delete_network_interface(NetworkInterfaceId=identity),
+    "security group": lambda region, identity: client("ec2", region).delete_security_group(GroupId=identity),
 }

@@ -8,19 +8,22 @@ from typing import Any
 from drydock.deploy.deployments import Deployment
 from drydock.deploy.eks.account import check_account, has_spot_role
 from drydock.deploy.eks.cost import hourly_cost
-from drydock.deploy.eks.kubeconfig import write_kubeconfig
+from drydock.deploy.eks.kubeconfig import find_aws_cli, write_kubeconfig
 from drydock.deploy.eks.leftovers import (
     CLUSTER_TAG,
     EXPIRES_TAG,
     Leftover,
+    check_ours,
     find_caused,
     find_leftovers,
     is_there,
     remove_leftovers,
+    stop_karpenter,
 )
-from drydock.deploy.eks.terraform import Backend, Terraform, find_terraform
+from drydock.deploy.eks.terraform import Backend, Terraform, TerraformError, find_terraform
+from drydock.deploy.eks.variables import check_variables
 from drydock.deploy.target import Reached
-from drydock.environments import Environment, load_environment
+from drydock.environments import Environment, environment_names, load_environment
 from drydock.errors import ClusterError
 from drydock.progress import Progress
 from drydock.project import Project
@@ -45,19 +48,24 @@ class EksTarget:
     name: str = "eks"
 
     def check(self, progress: Progress) -> None:
-        """See Target: the credentials are of the account that was named, and Terraform is there."""
+        """See Target: Terraform and the AWS CLI are there, and the credentials are of the account that was named."""
+        environment = load_environment(self.project, self.deployment.environment)
+        check_variables(environment, self.project.root / "ci" / "eks", self._given())
         with progress.step("Account"):
             find_terraform()
             check_account(self._account, self._region)
+            check_ours(self.deployment.name, self._region)
+            find_aws_cli()
 
     def create(self, progress: Progress) -> Reached:
         """See Target; shows the cost of the plan first, when it makes anything."""
         from drydock.plan.prices import load_prices
 
         terraform = self._terraform(progress)
+        prices = load_prices(self.project, progress, self._region)
         plan = terraform.plan(progress)
-        cost = hourly_cost(plan.resources, load_prices(self.project, progress, self._region))
         try:
+            cost = hourly_cost(plan.resources, prices)
             if plan.changes:
                 self.agree(f"{cost}\nIt expires at {self.deployment.expires}.")
         except BaseException:
@@ -83,12 +91,21 @@ class EksTarget:
         helm.run(self._karpenter(version), progress, f"Karpenter {version}")
 
     def give_up(self, progress: Progress) -> bool:
-        """See Target: Terraform goes on from there."""
-        return False
+        """See Target: Terraform goes on from what it made; when that is nothing, there is nothing to remember."""
+        terraform = Terraform(find_terraform(), self._folder / "terraform", {})
+        try:
+            return not terraform.folder.exists() or not terraform.managed()
+        except TerraformError:
+            return False
 
     def destroy(self, progress: Progress) -> None:
-        """See Target: what Karpenter and others made goes first, then Terraform's; then it looks again."""
+        """See Target: what Karpenter and others made goes first, then Terraform's; then it looks again.
+
+        The account keeps the service-linked role of EC2 Spot, which other clusters may use by now.
+        """
         check_account(self._account, self._region)
+        check_ours(self.deployment.name, self._region)
+        stop_karpenter(self.deployment.name, self._region)
         self._sweep(find_caused, progress)
         terraform = self._terraform(progress)
         made = terraform.managed()
@@ -97,14 +114,26 @@ class EksTarget:
                 f"the cluster {self.deployment.name} is there, and its Terraform state is not",
                 remedy="Give --backend-bucket, or destroy it from the machine that made it.",
             )
+        if _SPOT_ROLE in made:
+            terraform.forget(_SPOT_ROLE)
         if made:
-            terraform.apply(terraform.plan(progress, destroy=True), progress)
+            self._destroy(terraform, progress)
         kept = self._sweep(find_leftovers, progress)
         if kept:
             raise ClusterError(
                 "\n  ".join((f"left in account {self._account}:", *kept)),
                 remedy=f"Repeat `drydock destroy {self.deployment.name}`, or remove them by hand.",
             )
+
+    def _destroy(self, terraform: Terraform, progress: Progress) -> None:
+        """Twice, when something came or could not go before that is in Terraform's way."""
+        try:
+            terraform.apply(terraform.plan(progress, destroy=True), progress)
+        except TerraformError:
+            if not find_caused(self.deployment.name, self._region):
+                raise
+            self._sweep(find_caused, progress)
+            terraform.apply(terraform.plan(progress, destroy=True), progress)
 
     def _sweep(self, find: Callable[[str, str], Sequence[Leftover]], progress: Progress) -> tuple[str, ...]:
         with progress.step("Leftovers by tag") as step:
@@ -126,8 +155,13 @@ class EksTarget:
         return replace(terraform, variables={"make_spot_role": makes_spot_role, **self._variables()})
 
     def _variables(self) -> dict[str, Any]:
-        own = load_environment(self.project, self.deployment.environment).eks
-        fixed = {
+        name = self.deployment.environment  # of what another checkout deployed it may be unknown here
+        own = load_environment(self.project, name).eks if name in environment_names(self.project) else {}
+        return {**own, **self._given()}
+
+    def _given(self) -> dict[str, Any]:
+        """Variables that the command line gives."""
+        return {
             "account_id": self._account,
             "region": self._region,
             "cluster_name": self.deployment.name,
@@ -136,11 +170,16 @@ class EksTarget:
             "expires_at": self.deployment.expires,
             "namespace": self.deployment.namespace,
         }
-        return {**own, **fixed}
 
     def _values(self, outputs: Mapping[str, Any]) -> dict[str, Any]:
         tags = {CLUSTER_TAG: self.deployment.name, EXPIRES_TAG: self.deployment.expires}
-        place = {"clusterName": outputs["cluster_name"], "region": outputs["region"], "tags": tags}
+        auto_mode = {"enabled": bool(self._variables().get("auto_mode"))}
+        place = {
+            "clusterName": outputs["cluster_name"],
+            "region": outputs["region"],
+            "tags": tags,
+            "autoMode": auto_mode,
+        }
         return {"global": {**place, **({"zones": outputs["zones"]} if outputs["zones"] else {})}}
 
     def _karpenter(self, version: str) -> list[str]:

@@ -15,6 +15,7 @@ from drydock.errors import DrydockError, ToolchainError
 from drydock.progress import Progress, Step
 
 _STATE_IN_FOLDER = 'terraform {\n  backend "local" {}\n}\n'
+_NO_STATE = "No state file was found"
 _REMEDIES = {
     "ExpiredToken": "The AWS credentials have expired: sign in again (`aws sso login`), then repeat the command.",
     "InvalidClientTokenId": "AWS does not know these credentials: look at AWS_PROFILE and the AWS_ variables.",
@@ -86,6 +87,8 @@ class Terraform:
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         for file in configuration.glob("*.tf"):
             shutil.copy2(file, self.folder)
+        for plan in self.folder.glob("*.tfplan"):  # of a command that was killed
+            plan.unlink()
         override = self.folder / "backend_override.tf"
         if backend.bucket:
             override.unlink(missing_ok=True)
@@ -128,6 +131,7 @@ class Terraform:
 
         Raises:
             TerraformError: AWS refused; what was made is in the state.
+            KeyboardInterrupt: Terraform was interrupted, and has written its state.
         """
         try:
             with progress.step(f"Terraform: {len(plan.changes)} changes") as step:
@@ -141,10 +145,30 @@ class Terraform:
         return {name: each["value"] for name, each in json.loads(shown.stdout).items()}
 
     def managed(self) -> tuple[str, ...]:
-        """Addresses of what the state holds; nothing when it was never applied."""
-        listed = process.run([self.program, "state", "list"], cwd=self.folder, env=self._environment(), check=False)
+        """Addresses of what the state holds; nothing when it was never applied.
+
+        Raises:
+            TerraformError: the state cannot be read.
+        """
+        listed = self._state("list")
+        if listed.returncode != 0 and _NO_STATE not in listed.stderr:
+            raise failure("state list", [listed.stderr])
         lines = listed.stdout.splitlines()
         return tuple(each for each in lines if not re.match(r"(module\..+\.)?data\.", each))
+
+    def forget(self, address: str) -> None:
+        """Take a resource out of the state, and leave it where it is.
+
+        Raises:
+            TerraformError: the state cannot be written.
+        """
+        done = self._state("rm", address)
+        if done.returncode != 0:
+            raise failure("state rm", [done.stderr])
+
+    def _state(self, verb: str, *arguments: str) -> process.Completed:
+        command: list[str | Path] = [self.program, "state", verb, "-no-color", *arguments]
+        return process.run(command, cwd=self.folder, env=self._environment(), check=False)
 
     def _run(self, arguments: Sequence[str], what: str, step: Step) -> None:
         told: list[str] = []
@@ -158,6 +182,8 @@ class Terraform:
 
         command = [str(self.program), arguments[0], "-input=false", "-no-color", *arguments[1:]]
         done = process.run_streamed(command, tell, cwd=self.folder, env=self._environment(), forward_interrupt=True)
+        if done.interrupted:
+            raise KeyboardInterrupt
         if done.returncode != 0:
             raise failure(what, told or [done.stdout.strip()])
 

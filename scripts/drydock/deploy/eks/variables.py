@@ -1,0 +1,34 @@
+"""The variables of ci/eks: which there are, and which an environment may set."""
+
+import re
+from collections.abc import Collection
+from pathlib import Path
+
+from drydock.environments import Environment
+from drydock.errors import UsageError
+
+_VARIABLE = re.compile(r'^variable "(\w+)"', re.MULTILINE)
+
+
+def check_variables(environment: Environment, configuration: Path, of_command: Collection[str]) -> None:
+    """Compare `eks` in the environment's file with the variables, since Terraform only warns of one that it lacks.
+
+    Args:
+        environment: with `eks`.
+        configuration: folder ci/eks.
+        of_command: variables that the command line and the environment's name give.
+
+    Raises:
+        UsageError: a key is no variable, or is not the file's to set.
+    """
+    known = {name for file in configuration.glob("*.tf") for name in _VARIABLE.findall(file.read_text())}
+    for key in environment.eks:
+        if key in of_command:
+            raise UsageError(
+                f"{environment.file}: eks.{key}: the command line says that", remedy="See `drydock deploy --help`."
+            )
+        if key not in known:
+            raise UsageError(
+                f"{environment.file}: eks.{key}: no variable of {configuration}",
+                remedy=f"Known: {', '.join(sorted(known - set(of_command)))}.",
+            )
