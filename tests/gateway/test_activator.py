@@ -76,7 +76,7 @@ class Upstream:
     def take(self) -> socket.socket:
         """The next request, read to the end of its body."""
         connection, _ = self.listener.accept()
-        connection.settimeout(30)
+        connection.settimeout(240)
         self.connections.append(connection)
         text = b""
         while b"\r\n\r\n" not in text:
@@ -101,7 +101,7 @@ def upstream(port: int) -> Iterator[Upstream]:
 
 
 def _stream(activator: Running) -> http.client.HTTPConnection:
-    connection = http.client.HTTPConnection("127.0.0.1", activator.port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", activator.port, timeout=240)
     connection.request("POST", PATH, json.dumps({**BODY, "stream": True}))
     return connection
 
@@ -183,7 +183,7 @@ def test_a_client_that_goes_away_waits_no_longer(activator: Running) -> None:
 
 
 def test_no_more_wait_than_may(mount: Mount, activators: StartActivator, port: int) -> None:
-    activator = activators(_mounts(mount, port, maxHeldRequests=1, holdSeconds=3))
+    activator = activators(_mounts(mount, port, maxHeldRequests=1, holdSeconds=6))
     first = send(activator.port, PATH, BODY)
     _wait_for(activator, held=1)
     second = call(activator.port, "POST", PATH, BODY)
@@ -232,7 +232,7 @@ def test_a_pod_that_stops_sends_what_waits_to_another_and_ends_what_runs(
     assert held.answer().headers["Location"] == f"http://genai-model-gateway-activator.genai:8080{PATH}"
     connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone")
     assert (under_way.answer().status, under_way.answer().text) == (200, "done")
-    stopped.join(60)
+    stopped.join(240)
     assert activator.process.returncode == 0
     pod.close()
 
