@@ -176,6 +176,16 @@ def test_an_accelerator_may_name_models_and_types_of_instance(evaluate: Evaluate
         ]
 
 
+def test_hybrid_nodes_have_no_labels_of_ec2(evaluate: Evaluate) -> None:
+    accelerator = {"kind": "nvidia", "count": 1, "gpuNames": ["l4"], "instanceTypes": ["g6.xlarge"]}
+    selector = {"eks.amazonaws.com/compute-type": "hybrid"}
+    found = evaluate(
+        'include "common.accelerator.scheduling" (dict "root" . "accelerator" .Values.a "nodeSelector" .Values.own)',
+        {"a": accelerator, "own": selector},
+    )
+    assert (found["nodeSelector"], "affinity" in found) == (selector, False)
+
+
 def test_scheduling_of_a_user_is_kept_and_narrowed(evaluate: Evaluate) -> None:
     own = {"key": "disk", "operator": "Exists"}
     other = {"key": "rack", "operator": "Exists"}

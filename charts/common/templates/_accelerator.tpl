@@ -118,7 +118,7 @@ limit; both are written, because the API server would add the request and a GitO
 Usage: include "common.accelerator.scheduling"
          (dict "root" . "accelerator" ACCELERATOR ["nodeSelector" MAP] ["affinity" AFFINITY] ["tolerations" LIST])
 The optional ones are a user's own. They are added to: a user's node affinity keeps each of its terms, narrowed to the
-accelerator's nodes.
+accelerator's nodes. Models of GPUs and types of instance are asked for unless the user's nodeSelector is that of hybrid nodes.
 */ -}}
 {{- define "common.accelerator.scheduling" -}}
 {{- include "common.checkCall" (tuple "common.accelerator.scheduling" . (list "root" "accelerator")) -}}
@@ -128,12 +128,15 @@ accelerator's nodes.
 {{- $_ := set $nodeSelector "karpenter.sh/nodepool" . -}}
 {{- end -}}
 {{- $expressions := list -}}
+{{- /* Nodes outside of EC2 have no label for either. */ -}}
+{{- if ne "hybrid" (get $nodeSelector "eks.amazonaws.com/compute-type") -}}
 {{- with $accelerator.gpuNames -}}
 {{- $label := include "common.nodeLabel" (tuple $.root "karpenter.k8s.aws/instance-gpu-name") -}}
 {{- $expressions = append $expressions (dict "key" $label "operator" "In" "values" .) -}}
 {{- end -}}
 {{- with $accelerator.instanceTypes -}}
 {{- $expressions = append $expressions (dict "key" "node.kubernetes.io/instance-type" "operator" "In" "values" .) -}}
+{{- end -}}
 {{- end -}}
 {{- $tolerations := include "common.accelerator.tolerations" $accelerator.kind | fromYamlArray -}}
 {{- if include "common.accelerator.claimed" $accelerator -}}
