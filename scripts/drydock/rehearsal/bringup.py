@@ -35,7 +35,7 @@ from drydock.rehearsal.watching import in_background
 if TYPE_CHECKING:
     from drydock.rehearsal.aws.server import AwsStandIn
 
-READY_SECONDS = 120
+READY_SECONDS = 300
 _PAUSE_SECONDS = 0.05
 _ANSWER_SECONDS = 2
 """For one answer of the API server: whatever else has its port may never give one."""

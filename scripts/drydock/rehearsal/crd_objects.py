@@ -11,7 +11,7 @@ from drydock.rehearsal.api import Api, collection
 from drydock.rehearsal.objects import is_true
 
 _CRDS = collection("apiextensions.k8s.io/v1", "customresourcedefinitions")
-ESTABLISH_SECONDS = 60
+ESTABLISH_SECONDS = 180
 
 
 def read_crds(files: Iterable[Path]) -> list[Mapping[str, Any]]:

@@ -6,6 +6,7 @@ registered them, such a node would have them from the start.
 """
 
 import datetime
+import sys
 import threading
 import time
 from collections import Counter
@@ -14,8 +15,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from drydock.checks.scheduling.sharing import WHOLE, Sharing
-from drydock.rehearsal.api import Api, collection
-from drydock.rehearsal.objects import is_true
+from drydock.rehearsal.api import Api, ApiError, collection
+from drydock.rehearsal.objects import is_true, labels_of
 from drydock.rehearsal.pools import are_settled
 from drydock.rehearsal.sharing import read_sharing
 from drydock.rehearsal.watching import follow, in_background
@@ -116,18 +117,24 @@ class NodeStandIn:
         for name, node in self._nodes.items():
             claim = by_provider.get(node["spec"].get("providerID"))
             if claim and (status := self._status(name, claim)) != self._told.get(name):
-                self._told[name] = status
-                self.api.merge(f"{NODES}/{name}/status", {"status": status})
+                try:
+                    self.api.merge(f"{NODES}/{name}/status", {"status": status})
+                except ApiError as error:  # the next change tries it again
+                    print(f"{name}: {error.message}", file=sys.stderr, flush=True)
+                else:
+                    self._told[name] = status
 
     def _claims_by_provider(self) -> dict[str | None, Any]:
-        return {claim.get("status", {}).get("providerID"): claim for claim in self._claims.values()}
+        """Claims that have a machine: neither they nor nodes have a provider's identity before."""
+        known = ((claim.get("status", {}).get("providerID"), claim) for claim in self._claims.values())
+        return {identity: claim for identity, claim in known if identity}
 
     def _status(self, node: str, claim: Mapping[str, Any]) -> dict[str, Any]:
         sharing = self._sharing_on(node)
         if sharing is None and self._family(claim) in _BUILT_IN:
             sharing = WHOLE
-        told, labels = claim["status"], claim["metadata"].get("labels", {})
-        return {part: _devices(told.get(part, {}), labels, sharing) for part in ("capacity", "allocatable")}
+        told = claim["status"]
+        return {part: _devices(told.get(part, {}), labels_of(claim), sharing) for part in ("capacity", "allocatable")}
 
     def _family(self, claim: Mapping[str, Any]) -> str:
         node_class = self._classes.get(claim["spec"]["nodeClassRef"]["name"])
@@ -135,7 +142,7 @@ class NodeStandIn:
 
     def _sharing(self, plugin: Mapping[str, Any]) -> Sharing:
         node = self.api.find(f"{NODES}/{plugin['spec']['nodeName']}") or {"metadata": {}}
-        return read_sharing(self.api, plugin, node["metadata"].get("labels", {}))
+        return read_sharing(self.api, plugin, labels_of(node))
 
     def _sharing_on(self, node: str) -> Sharing | None:
         """How the plugin of a node shares its GPUs; None while it has none."""
@@ -172,5 +179,5 @@ def _created(content: Mapping[str, Any]) -> float:
 
 
 def _reserved(claims: Mapping[str, Any]) -> Counter[str]:
-    labels = (claim["metadata"].get("labels", {}) for claim in claims.values())
+    labels = map(labels_of, claims.values())
     return Counter(each[_RESERVATION] for each in labels if _RESERVATION in each)

@@ -17,6 +17,11 @@ def is_true(content: Content, kind: str) -> bool:
     return condition(content, kind).get("status") == "True"
 
 
+def labels_of(content: Content) -> Mapping[str, str]:
+    """Labels of an object, which may have none."""
+    return content["metadata"].get("labels") or {}
+
+
 def full_name(content: Content) -> str:
     """`namespace/name`, or the name of an object without a namespace."""
     metadata = content["metadata"]

@@ -12,7 +12,7 @@ from drydock.rehearsal.aws.prices import load_prices, on_demand_prices, price_fi
 from drydock.rehearsal.karpenter import Launch, metrics
 
 _NAME = "drydock-prices"
-_SECONDS = 60
+_SECONDS = 180
 _PAUSE_SECONDS = 0.5
 _CLASSES = collection("karpenter.k8s.aws/v1", "ec2nodeclasses")
 _POOLS = collection("karpenter.sh/v1", "nodepools")

@@ -10,7 +10,7 @@ from drydock.cold_start import cold_start
 from drydock.instance_types.quantity import GIB, add, amounts
 from drydock.rehearsal.aws.prices import Offerings
 from drydock.rehearsal.fleet import CAPACITY_TYPE, INSTANCE_TYPE, ZONE
-from drydock.rehearsal.objects import condition, full_name, is_true
+from drydock.rehearsal.objects import condition, full_name, is_true, labels_of
 from drydock.rehearsal.observe import PodTimes, Scene
 from drydock.rehearsal.owners import workload_of
 from drydock.rehearsal.troubles import actionable_warnings
@@ -115,7 +115,7 @@ def _pod(scene: Scene, pod: Mapping[str, Any], obstacle: Obstacle | None, start:
         namespace=pod["metadata"]["namespace"],
         workload=workload_of(scene, pod),
         node=node,
-        instance_type=found["metadata"]["labels"].get(INSTANCE_TYPE, "") if found else "",
+        instance_type=labels_of(found).get(INSTANCE_TYPE, "") if found else "",
         accelerators=_accelerators(pod_requests(pod["spec"])),
         created_seconds=_since(times.created, start) or 0.0,
         scheduled_seconds=_since(times.scheduled, start),
@@ -176,7 +176,7 @@ def _nodes(scene: Scene, offerings: Offerings) -> tuple[NodeReport, ...]:
 
 
 def _node(scene: Scene, claim: Mapping[str, Any], node: Mapping[str, Any], offerings: Offerings) -> NodeReport:
-    labels = {**node["metadata"]["labels"], **claim["metadata"]["labels"]}
+    labels = {**labels_of(node), **labels_of(claim)}
     name = node["metadata"]["name"]
     held = [pod for pod in scene.of("Pod") if pod["spec"].get("nodeName") == name and _occupies(pod)]
     used = add(*(pod_requests(pod["spec"]) for pod in held))

@@ -5,7 +5,7 @@ from typing import Any
 
 from drydock.checks.scheduling.sharing import WHOLE, Sharing, config_entry, parse_sharing
 from drydock.rehearsal.api import Api, collection
-from drydock.rehearsal.objects import condition, is_true
+from drydock.rehearsal.objects import condition, is_true, labels_of
 from drydock.rehearsal.observe import Scene
 from drydock.rehearsal.pools import since
 
@@ -27,7 +27,7 @@ def shares_to_come(scene: Scene, pod: Mapping[str, Any], moment: float) -> bool:
     """Whether a node was on its way at a moment that may have more shares for a pod than Karpenter knows of."""
     wanted = {name for each in pod["spec"]["containers"] for name in (each.get("resources") or {}).get("limits") or {}}
     return any(name.startswith(_NVIDIA) for name in wanted) and any(
-        _LABEL in claim["metadata"].get("labels", {})
+        _LABEL in labels_of(claim)
         and (not is_true(claim, "Initialized") or since(condition(claim, "Initialized")) >= moment - _MARGIN_SECONDS)
         for claim in scene.of("NodeClaim")
     )

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from drydock.rehearsal.objects import is_true
+from drydock.rehearsal.objects import is_true, labels_of
 from drydock.rehearsal.observe import Scene
 from drydock.rehearsal.verdict import NUDGE
 from drydock.report.model import WarningReport
@@ -36,7 +36,7 @@ def actionable_warnings(scene: Scene) -> tuple[WarningReport, ...]:
         if event.get("type") != "Warning" or event.get("reason", "") in _WITHOUT_METRICS or _overcome(scene, event):
             continue
         about = event["involvedObject"]
-        subject = "/".join(part for part in (about["kind"], about.get("namespace"), about.get("name")) if part)
+        subject = "/".join(part for part in (about.get("kind"), about.get("namespace"), about.get("name")) if part)
         counts[subject, event.get("reason", ""), str(event.get("message", "")).strip()] += _times(event)
     return tuple(
         WarningReport(subject, reason, message, count)
@@ -50,16 +50,17 @@ def _times(event: Mapping[str, Any]) -> int:
 
 def _overcome(scene: Scene, event: Mapping[str, Any]) -> bool:
     about = event["involvedObject"]  # without a name where the event is about all of a kind
+    kind = about.get("kind", "")
     if about.get("name") == NUDGE or event.get("reason") in _REPAIRED:
         return True
     if event.get("reason") == "NoCompatibleInstanceTypes":  # also said of a pool whose reservation is full by now
-        return any(each["metadata"]["labels"].get(_POOL) == about.get("name") for each in scene.of("NodeClaim"))
+        return any(labels_of(each).get(_POOL) == about.get("name") for each in scene.of("NodeClaim"))
     if event.get("reason", "") not in _OVERCOME:
         return False
-    if about["kind"] == "Pod":  # the pod's own line in the report says it
+    if kind == "Pod":  # the pod's own line in the report says it
         return True
-    subject = scene.objects.get(about["kind"], {}).get(about.get("uid", ""))
-    return subject is None or any(_signs_of_success(about["kind"], subject))
+    subject = scene.objects.get(kind, {}).get(about.get("uid", ""))
+    return subject is None or any(_signs_of_success(kind, subject))
 
 
 def _signs_of_success(kind: str, subject: Mapping[str, Any]) -> Iterator[bool]:

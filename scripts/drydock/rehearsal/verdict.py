@@ -10,14 +10,14 @@ from drydock.rehearsal.exclusions import read_exclusions
 from drydock.rehearsal.karpenter import AWAITING
 from drydock.rehearsal.kubelet.container import BACK_OFF
 from drydock.rehearsal.nodes import registers_gpus
-from drydock.rehearsal.objects import condition, full_name, is_true
+from drydock.rehearsal.objects import condition, full_name, is_true, labels_of
 from drydock.rehearsal.observe import WORKLOADS, Scene
 from drydock.rehearsal.pools import since
 from drydock.rehearsal.ray import unfinished_ray
 from drydock.rehearsal.sharing import shares_to_come
 
 SETTLE_SECONDS = 0.3
-REFUSED_SECONDS = 3.0
+REFUSED_SECONDS = 5.0
 """How long a controller may fail to make a pod before that counts: its service account may be made a moment later."""
 NUDGE = "drydock-nudge"
 _RESTARTS = 5
@@ -139,9 +139,7 @@ def _waiting(scene: Scene, expected: Expected) -> Iterator[str]:
 def _missing_static_nodes(scene: Scene) -> Iterator[str]:
     for pool in scene.of("NodePool"):
         name = pool["metadata"]["name"]
-        owned = [
-            each for each in scene.of("NodeClaim") if each["metadata"]["labels"].get("karpenter.sh/nodepool") == name
-        ]
+        owned = [each for each in scene.of("NodeClaim") if labels_of(each).get("karpenter.sh/nodepool") == name]
         if len(owned) < pool["spec"].get("replicas", 0):
             yield f"NodePool/{name}"
 
@@ -208,7 +206,7 @@ def _refused(scene: Scene, expected: Expected) -> Iterator[Obstacle]:
     for event in scene.of("Event"):
         about = event["involvedObject"]
         if event.get("reason") == "FailedCreate":
-            latest[about["kind"], about.get("uid", "")] = event
+            latest[about.get("kind", ""), about.get("uid", "")] = event
     for (kind, uid), event in latest.items():
         owner = scene.objects.get(kind, {}).get(uid)
         if owner and _lacks_pods(kind, owner):

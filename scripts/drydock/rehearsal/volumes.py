@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from drydock.rehearsal.api import Api, collection
+from drydock.rehearsal.objects import labels_of
 from drydock.rehearsal.watching import follow
 
 STORAGE_CLASSES = collection("storage.k8s.io/v1", "storageclasses")
@@ -55,7 +56,7 @@ def _provision(api: Api, claim: Mapping[str, Any]) -> bool:
 
 def _zone(api: Api, node: str) -> str | None:
     found = api.find(f"{_NODES}/{node}")
-    return found["metadata"]["labels"].get(_ZONE) if found else None
+    return labels_of(found).get(_ZONE) if found else None
 
 
 def _volume(claim: Mapping[str, Any], storage_class: Mapping[str, Any], zone: str | None) -> dict[str, Any]:

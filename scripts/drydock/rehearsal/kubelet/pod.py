@@ -21,6 +21,7 @@ from drydock.rehearsal.kubelet.probes import Probe
 from drydock.rehearsal.kubelet.references import References, environment, expand
 from drydock.rehearsal.kubelet.status import status
 from drydock.rehearsal.kubelet.volumes import Mounts, VolumeMaker, write_kubeconfig
+from drydock.rehearsal.objects import labels_of
 from drydock.rehearsal.watching import in_background
 
 _GRACE_SECONDS = 30
@@ -207,7 +208,7 @@ class Pod:
             value = str(self.address.port(_ports(spec)[name]))
         else:
             node = self.machine.api.get(f"{collection('v1', 'nodes')}/{self.content['spec']['nodeName']}")
-            value = node["metadata"]["labels"].get(name, "")
+            value = labels_of(node).get(name, "")
         return before + value + after
 
 
