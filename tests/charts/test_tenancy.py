@@ -61,6 +61,18 @@ def test_labels_of_a_tenant_do_not_replace_those_that_count(render_chart: Render
     assert found["team"] == "search"
 
 
+def test_quotas_give_no_shares_of_a_gpu_by_another_name(render_chart: RenderChart) -> None:
+    share = "requests.nvidia.com/mig-1g.10gb"
+    tenants = {"a": {}, "b": {"quota": {share: "3"}}, "c": {"quota": {share: None}}}
+    manifests = render_chart(CHART, {"global": {"gpuSharing": {"small": "nvidia.com/mig-1g.10gb"}}, "tenants": tenants})
+    found = {
+        each.namespace: each.content["spec"]["hard"].get(share)
+        for each in manifests
+        if each.kind == "ResourceQuota" and each.name == "tenant"
+    }
+    assert found == {"a": "0", "b": "3", "c": None}
+
+
 def test_quotas_give_no_accelerators_and_no_priority_of_serving(render_chart: RenderChart) -> None:
     tenants = {
         "a": {},
@@ -78,6 +90,9 @@ def test_quotas_give_no_accelerators_and_no_priority_of_serving(render_chart: Re
     assert hard["a"]["requests.nvidia.com/gpu"] == "0"
     assert hard["b"]["requests.nvidia.com/gpu"] == "2"
     assert "pods" not in hard["b"]
+    devices = [name for name in hard["a"] if "nvidia.com" in name or "aws" in name]
+    assert len(devices) == 8, "whole devices, cores, shares, claims and network adapters"
+    assert {hard["a"][name] for name in devices} == {"0"}
     denied = next(each.content["spec"] for each in manifests if each.name == "tenant-denied-priorities")
     assert denied["hard"] == {"pods": "0"}
     (expression,) = denied["scopeSelector"]["matchExpressions"]
