@@ -38,11 +38,15 @@ _SETTINGS = {
     help="Install on the cluster that this file leads to, instead of making one.",
 )
 @click.option("--name", help="Of the deployment, and of the cluster that is made; ENVIRONMENT-TARGET when absent.")
-@click.option("--account-id", help="EKS: the account to make it in; must be that of the credentials.")
+@click.option("--account-id", help="EKS: the account (12 digits) to make it in; must be that of the credentials.")
 @click.option("--region", default="us-west-2", show_default=True, help="EKS: the AWS Region.")
 @click.option("--owner", default="", help="EKS: who answers for the cluster; a tag on everything.")
 @click.option(
-    "--ttl", default="8h", show_default=True, help="Of a cluster that is made: then `destroy --expired` removes it."
+    "--ttl",
+    default="8h",
+    show_default=True,
+    metavar="TIME",
+    help="Hours or days (8h, 2d) that a cluster that is made lives: then `destroy --expired` removes it.",
 )
 @click.option("--backend-bucket", default="", help="EKS: keep Terraform's state, locked, in this S3 bucket.")
 @click.option("--backend-region", default="", help="EKS: of that bucket; --region when absent.")
