@@ -26,6 +26,11 @@ def test_underscores_equals_signs_and_sizes() -> None:
         ("--max-num-seqs many", "invalid int value: 'many'"),
         ("--max-model-len 8q", "is no number"),
         ("--model 'open", "No closing quotation"),
+        ("--tensor-parallel-size 0", "tensor_parallel_size must be 1 or more, not 0"),
+        ("--block-size 0", "block_size must be 1 or more"),
+        ("--max-num-seqs -1", "max_num_seqs must be 1 or more"),
+        ("--gpu-memory-utilization 1.5", "gpu_memory_utilization must be above 0 and at most 1, not 1.5"),
+        ("--gpu-memory-utilization 0", "gpu_memory_utilization must be above 0"),
     ],
 )
 def test_what_vllm_rejects_is_rejected(line: str, words: str) -> None:

@@ -81,6 +81,7 @@ def test_adapters_take_room_and_offloaded_weights_give_it() -> None:
     [
         ("l4", "llama-3.1-70b", "", "CUDA out of memory"),
         ("h100", "llama-3.1-8b", "--max-num-seqs 512 --max-num-batched-tokens 256", "must be greater than or equal"),
+        ("h100", "llama-3.1-8b", "--tensor-parallel-size 3", r"heads \(32\) must be divisible by tensor parallel size"),
         ("t4", "llama-3.2-1b", "--dtype bfloat16", "Bfloat16 is only supported"),
         ("t4", "llama-3.2-1b", "--gpu-memory-utilization 0.1", "No available memory for the cache blocks"),
     ],

@@ -76,6 +76,8 @@ def test_a_table_for_people(drydock: Drydock) -> None:
         ("--gpu h100 --model llama-3-8b", "either a rate or a concurrency"),
         ("--gpu h100 --model llama-3-8b --rate 1 --concurrency 1", "either a rate or a concurrency"),
         ("--gpu h100 --model llama-3-8b --rate -1", "rate must be above 0"),
+        ("--gpu h100 --model llama-3-8b --rate inf", "rate must be above 0"),
+        ("--gpu h100 --model llama-3-8b --rate 1 --spread nan", "spread must be 0 or more"),
         ("--gpu h100 --model llama-3-8b --rate 1 --input-tokens 9000", "exceed the engine's maximum length of 8192"),
         ("--gpu h100 --model llama-3-8b --rate 1 --engine-args=--nope", "unrecognized arguments: --nope"),
     ],

@@ -80,6 +80,17 @@ class EngineArgs:
         return seqs, tokens
 
 
+_FROM_ONE = (
+    "max_model_len",
+    "max_num_seqs",
+    "max_num_batched_tokens",
+    "tensor_parallel_size",
+    "pipeline_parallel_size",
+    "block_size",
+    "num_gpu_blocks_override",
+)
+
+
 class _Parser(argparse.ArgumentParser):
     """Reports through an exception, so that each caller ends its own way."""
 
@@ -146,7 +157,7 @@ def parse_known(arguments: Sequence[str]) -> EngineArgs:
     """Read an argument list of any release of vLLM: arguments that are not known are passed over, a `--config` too.
 
     Raises:
-        UsageError: a value of the wrong kind, in vLLM's words.
+        UsageError: a value of the wrong kind, in vLLM's words, or one out of its range.
     """
     values, _ = parser().parse_known_args([_dashes(argument) for argument in arguments])
     return _engine_args(vars(values))
@@ -156,7 +167,7 @@ def parse(arguments: Sequence[str], program: str = "vllm serve") -> EngineArgs:
     """Read an argument list; names may be written with underscores, as vLLM allows.
 
     Raises:
-        UsageError: an unknown argument or a value of the wrong kind, in vLLM's words.
+        UsageError: an unknown argument or a value of the wrong kind, in vLLM's words, or one out of its range.
     """
     dashed = [_dashes(argument) for argument in arguments]
     made = parser(program)
@@ -170,8 +181,21 @@ def parse(arguments: Sequence[str], program: str = "vllm serve") -> EngineArgs:
 def _engine_args(values: dict[str, Any]) -> EngineArgs:
     values["model"] = values["model"] or values.pop("model_tag", None) or ""
     values.pop("model_tag", None)
+    for name in _FROM_ONE:
+        if values[name] is not None and values[name] < 1:
+            raise UsageError(f"{name} must be 1 or more, not {values[name]}", remedy=f"change {_flag(name)}")
+    share = values["gpu_memory_utilization"]
+    if not 0 < share <= 1:
+        raise UsageError(
+            f"gpu_memory_utilization must be above 0 and at most 1, not {share:g}",
+            remedy="it is a share of the GPU's memory: change --gpu-memory-utilization",
+        )
     names = EngineArgs.__dataclass_fields__.keys() - {"values"}
     return EngineArgs(**{name: values[name] for name in names}, values=values)
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def _config_defaults(made: argparse.ArgumentParser, name: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ profiling run, and what lives outside PyTorch; blocks of KV cache fill the rest.
 
 from dataclasses import dataclass
 
-from drydock.errors import DrydockError
+from drydock.errors import DrydockError, UsageError
 from drydock.vllm_sim.catalogue import Gpu, Model
 from drydock.vllm_sim.engine_args import EngineArgs
 
@@ -78,7 +78,16 @@ def memory_fit(gpu: Gpu, model: Model, args: EngineArgs, *, free_gib: float | No
         model: the model's shape.
         args: what the engine is started with.
         free_gib: free memory on the GPU when the engine starts; all but the CUDA context's when not given.
+
+    Raises:
+        UsageError: arguments that exclude each other, or GPUs among which the model's heads cannot be divided.
     """
+    if model.heads % args.tensor_parallel_size:
+        raise UsageError(
+            f"Total number of attention heads ({model.heads}) must be divisible by tensor parallel size"
+            f" ({args.tensor_parallel_size}).",
+            remedy="change --tensor-parallel-size",
+        )
     max_model_len = args.max_model_len or model.context
     split = args.tensor_parallel_size * args.pipeline_parallel_size
     seqs, tokens = args.batch_limits(gpu, max_model_len)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, count, cycle, repeat
-from math import floor
+from math import floor, inf
 from random import Random
 from typing import Literal, NamedTuple
 
@@ -72,8 +72,10 @@ class Workload:
             "requests",
         ):
             value = getattr(self, name)
-            if value is not None and not value > 0:
+            if value is not None and not 0 < value < inf:
                 raise UsageError(f"{name.replace('_', ' ')} must be above 0, not {value}")
+        if not 0 <= self.spread < inf:
+            raise UsageError(f"spread must be 0 or more, not {self.spread}")
 
     def check_context(self, max_model_len: int) -> None:
         """Refuse requests that the engine would."""
