@@ -160,7 +160,7 @@ def test_only_what_is_needed_reaches_and_is_reached(render_chart: RenderChart) -
     assert _policy(closed, GATEWAY)["ingress"] == []
     assert len(_policy(closed, ACTIVATOR)["ingress"]) == 1
     more = {
-        "models": {"a": {"url": "https://a.example"}, "b": {"url": "http://b:9000/x"}},
+        "models": {"a": {"url": "https://a.example"}, "b": {"url": "http://b:9000/x", "scaleToZero": True}},
         "audit": {"s3": {"bucket": "logs"}},
         "redis": {"host": "redis.example"},
         "database": {"urlSecret": {"name": "litellm"}},
@@ -169,7 +169,7 @@ def test_only_what_is_needed_reaches_and_is_reached(render_chart: RenderChart) -
     *wider, pod_identity = _policy(manifests, GATEWAY)["egress"][3:]
     assert [_ports(rule) for rule in wider] == [{443}, {9000}, {6379}, {5432}]
     assert pod_identity == POD_IDENTITY
-    assert [_ports(rule) for rule in _policy(manifests, ACTIVATOR)["egress"]] == [{53}, {8000}]
+    assert [_ports(rule) for rule in _policy(manifests, ACTIVATOR)["egress"]] == [{53}, {8000}, {9000}]
 
 
 def test_pods_are_restricted_and_survive_drains(render_chart: RenderChart) -> None:

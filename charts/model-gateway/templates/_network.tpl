@@ -2,7 +2,8 @@
 Who reaches what. Declared helpers:
   model-gateway.peers        peers of a map, as a list; takes (tuple MAP)
   model-gateway.egressRules  rules of a component's egress; takes (dict "root" . "component" NAME)
-  model-gateway.ports        ports that the gateway connects to outside of the release, as JSON; takes the root
+  model-gateway.modelPorts   ports of models outside of the release, as JSON; the same. The activator has those that sleep
+  model-gateway.ports        all ports outside of the release, as JSON; the same
 */ -}}
 
 {{- define "model-gateway.peers" -}}
@@ -34,31 +35,41 @@ Who reaches what. Declared helpers:
         matchLabels:
           {{- include "common.selectorLabels" (dict "root" .root "component" "activator") | nindent 10 }}
 {{- end }}
-{{- if eq .component "gateway" }}
-{{- range include "model-gateway.ports" .root | fromJsonArray }}
+{{- range include "model-gateway.ports" . | fromJsonArray }}
 - ports:
     - port: {{ int . }}
       protocol: TCP
 {{- end }}
-{{- if .root.Values.audit.s3.bucket }}
+{{- if and (eq .component "gateway") .root.Values.audit.s3.bucket }}
 {{ include "common.podIdentityRule" .root }}
-{{- end }}
 {{- end }}
 {{- range $name, $rule := include "model-gateway.entries" (tuple .root.Values.networkPolicy.egress) | fromJson }}
 - {{ toYaml $rule | nindent 2 | trim }}
 {{- end }}
 {{- end -}}
 
-{{- define "model-gateway.ports" -}}
+{{- define "model-gateway.modelPorts" -}}
+{{- $component := .component -}}
 {{- $ports := list -}}
-{{- range $name, $model := include "model-gateway.entries" (tuple .Values.models) | fromJson -}}
-{{- with $model.url -}}
-{{- $url := urlParse . -}}
+{{- range $name, $model := include "model-gateway.entries" (tuple .root.Values.models) | fromJson -}}
+{{- if and $model.url (or (eq $component "gateway") $model.scaleToZero) -}}
+{{- $url := urlParse $model.url -}}
 {{- $ports = append $ports (regexFind "[0-9]+$" (regexFind ":[0-9]+$" $url.host) | default (eq $url.scheme "https" | ternary "443" "80") | int) -}}
 {{- end -}}
 {{- end -}}
-{{- if .Values.redis.host }}{{ $ports = append $ports (int .Values.redis.port) }}{{ end -}}
-{{- if .Values.database.urlSecret.name }}{{ $ports = append $ports (int .Values.database.port) }}{{ end -}}
-{{- if .Values.audit.s3.bucket }}{{ $ports = append $ports 443 }}{{ end -}}
-{{- toJson (uniq $ports) -}}
+{{- toJson $ports -}}
+{{- end -}}
+
+{{- define "model-gateway.ports" -}}
+{{- $ports := include "model-gateway.modelPorts" . | fromJsonArray -}}
+{{- if eq .component "gateway" -}}
+{{- with .root.Values -}}
+{{- if .redis.host }}{{ $ports = append $ports (int .redis.port) }}{{ end -}}
+{{- if .database.urlSecret.name }}{{ $ports = append $ports (int .database.port) }}{{ end -}}
+{{- if .audit.s3.bucket }}{{ $ports = append $ports 443 }}{{ end -}}
+{{- end -}}
+{{- end -}}
+{{- $numbers := list -}}
+{{- range $ports }}{{ $numbers = append $numbers (int .) }}{{ end -}}
+{{- toJson (uniq $numbers) -}}
 {{- end -}}
