@@ -50,6 +50,15 @@ def test_the_server_does_not_start_where_the_model_does_not_fit(capsys: pytest.C
     assert "No available memory for the cache blocks" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("speed", ["0", "-1", "fast", "nan"])
+def test_the_server_does_not_start_at_no_speed(
+    speed: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DRYDOCK_VLLM_SPEED", speed)
+    assert main(["serve", "meta-llama/Llama-3.1-8B-Instruct"]) == 2
+    assert f"must be a number above 0, not {speed}" in capsys.readouterr().err
+
+
 def test_a_config_file_gives_way_to_the_command_line(tmp_path: Path) -> None:
     file = tmp_path / "vllm.yaml"
     file.write_text("max-num-seqs: 7\nmax_model_len: 100\nenable-prefix-caching: false\nserved-model-name: [a, b]\n")

@@ -180,6 +180,14 @@ def test_calibrate_writes_a_profile_that_simulate_takes(drydock: Drydock, tmp_pa
     assert json.loads(found.stdout)["profile"] == "calibrated"
 
 
+def test_a_folder_of_load_test_results_is_read(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"cannot read .*loads\.csv"):
+        read_points(tmp_path, Limits(10))
+    (tmp_path / "loads.csv").write_text("rate,input_tokens,output_tokens\n2,100,10\n")
+    (point,) = read_points(tmp_path, Limits(10))
+    assert point.workload.rate == 2
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

@@ -27,11 +27,19 @@ _NAMES = {"tpot": "TPOT (mean)", "completed": "requests/s", "ttft": "TTFT (media
 @click.option("--synchronous", is_flag=True, help="The engine scheduled without overlap (vLLM before 0.14).")
 @click.option("--from", "origin", metavar="NAME", help="Profile to start from; `roofline` is none that was measured.")
 @click.option("--name", default="calibrated", show_default=True, help="Name of the profile.")
-@click.option("--folds", default=5, show_default=True, help="Parts for cross-validation; 0 leaves it out.")
+@click.option(
+    "--folds",
+    type=click.IntRange(min=0),
+    default=5,
+    show_default=True,
+    help="Parts for cross-validation; below 2 there is none.",
+)
 @click.option(
     "--folds-output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write the parts' profiles."
 )
-@click.option("--evaluations", default=12, show_default=True, help="Rounds of the solver at most.")
+@click.option(
+    "--evaluations", type=click.IntRange(min=1), default=12, show_default=True, help="Rounds of the solver at most."
+)
 @click.option("--check", is_flag=True, help="Only show how far the present profile is off.")
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write the profile."
@@ -53,7 +61,9 @@ def command(
     check: bool,
     output: Path | None,
 ) -> None:
-    r"""Fit a simulator profile to load-test RESULTS (CSV files), and say how far it is off on points not seen.
+    r"""Fit a simulator profile to load-test RESULTS, and say how far it is off on points not seen.
+
+    RESULTS are CSV files or folders that `drydock loadtest -o` wrote.
 
     \b
     Example:
@@ -89,7 +99,7 @@ def command(
             with progress.step(f"fit to {len(points)} points"):
                 coefficients = fit(points, coefficients, evaluations=evaluations, slopes=slopes)
         title, errors = "of the fit itself", compare(coefficients, points)
-        if folds and not check:
+        if min(folds, len(points)) > 1 and not check:
             with progress.step(f"cross-validation in {min(folds, len(points))} parts"):
                 title = "on points that the fit has not seen"
                 parts = list(
@@ -123,13 +133,15 @@ def _table(title: str, errors: "Sequence[Comparison]") -> None:
     from rich.table import Table
 
     table = Table("point", *_NAMES.values(), box=None, title=f"Error {title}")
+    for column in table.columns[1:]:
+        column.justify = "right"
     by_point: dict[str, dict[str, Comparison]] = {}
     for one in errors:
         by_point.setdefault(one.label, {})[one.measure] = one
     for label, found in by_point.items():
-        cells = [f"{found[m].measured:9.2f} {found[m].error:+7.1%}" if m in found else "" for m in _NAMES]
+        cells = [f"{found[m].measured:.2f} {found[m].error:+7.1%}" if m in found else "" for m in _NAMES]
         table.add_row(label, *cells)
     for text, pick in (("median", median), ("worst", max)):
         sizes = [[abs(one.error) for one in errors if one.measure == name] for name in _NAMES]
-        table.add_row(f"[bold]{text}", *(f"{'':9} {pick(size):7.1%}" if size else "" for size in sizes))
+        table.add_row(f"[bold]{text}", *(f"{pick(size):.1%}" if size else "" for size in sizes))
     Console(highlight=False).print(table)

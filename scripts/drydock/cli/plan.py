@@ -26,7 +26,13 @@ _ROWS = 15
 @click.option(
     "--instance-types", metavar="NAMES", help="Only these types or families, with commas, in place of the pools' own."
 )
-@click.option("--tensor-parallel", type=int, multiple=True, metavar="N", help="GPUs of a replica; may be given again.")
+@click.option(
+    "--tensor-parallel",
+    type=click.IntRange(min=1),
+    multiple=True,
+    metavar="N",
+    help="GPUs of a replica; may be given again.",
+)
 @click.option("--rate", type=float, metavar="N", help="Requests a second that all replicas together have to serve.")
 @click.option("--workload", "workload_name", default="chat", show_default=True, metavar="NAME", help="As in loadtest.")
 @click.option("--objectives", "objectives_file", type=click.Path(path_type=Path), help="YAML file of objectives.")

@@ -17,11 +17,11 @@ from drydock.loadtest.results import save_run
 from drydock.loadtest.settings import Closed, LoadPlan
 from drydock.loadtest.statistics import Difference, intervals
 from drydock.loadtest.sweep import Sweep
+from drydock.vllm_sim.measurements import LOADS_FILE
 
 VERSION = 1
 RESULT_FILE = "loadtest.json"
 REQUESTS_FILE = "requests.csv"
-LOADS_FILE = "loads.csv"
 PAGE_FILE = "report.html"
 
 

@@ -12,6 +12,9 @@ from drydock.vllm_sim.workload import Workload
 SATURATED = 0.95
 """An open loop of which the server completes less than this share of the offered rate is saturated."""
 
+LOADS_FILE = "loads.csv"
+"""In the folder of a load test's results: a line a load."""
+
 _ENDLESS = 1e9
 _COLUMNS: dict[str, tuple[str, ...]] = {
     "label": ("label", "stage"),
@@ -83,11 +86,13 @@ def read_points(
     """Read load-test results, one point a line; the columns are those named in docs/simulator.md.
 
     Args:
-        path: a CSV file.
+        path: a CSV file, or the folder of `drydock loadtest -o`.
         limits: of the engine, or a function of the engine arguments that a line gives.
         arrival: spacing of requests in open loops.
         max_in_flight: requests that the client kept open at most.
     """
+    if path.is_dir():
+        path /= LOADS_FILE
     try:
         with path.open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))

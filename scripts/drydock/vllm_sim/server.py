@@ -12,6 +12,7 @@ import signal
 import ssl
 import sys
 from collections.abc import Sequence
+from math import inf
 
 from aiohttp import web
 
@@ -84,6 +85,21 @@ def chosen_setup(args: EngineArgs) -> Setup:
     return setup(find_gpu(gpu), model, args)
 
 
+def _speed(args: EngineArgs) -> float:
+    """Simulated seconds a second."""
+    given = os.environ.get("DRYDOCK_VLLM_SPEED") or args.values["simulate_speed"]
+    try:
+        speed = float(given)
+    except ValueError:
+        speed = 0.0
+    if not 0 < speed < inf:
+        raise UsageError(
+            f"the speed of the simulation must be a number above 0, not {given}",
+            remedy="change --simulate-speed or DRYDOCK_VLLM_SPEED; 1 is real time",
+        )
+    return speed
+
+
 async def serve(args: EngineArgs, chosen: Setup) -> None:
     """Log what vLLM logs, listen, and end gracefully on SIGTERM or SIGINT."""
     values = args.values
@@ -91,10 +107,10 @@ async def serve(args: EngineArgs, chosen: Setup) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    speed = _speed(args)
     _log_start(args, chosen)
     if values["simulate_startup_seconds"] and await _set_within(stop, values["simulate_startup_seconds"]):
         return
-    speed = float(os.environ.get("DRYDOCK_VLLM_SPEED") or values["simulate_speed"])
     log_stats = not values["disable_log_stats"]
     engine = LiveEngine(chosen, metrics_for(args, chosen), speed=speed, log_stats=log_stats)
     api = Api(engine, args, VERSION)
