@@ -9,8 +9,6 @@ from drydock.progress import Progress
 from drydock.project import Project
 from drydock.toolchain import Toolchain, ensure, ensure_crds, ensure_kwok_stages, ensure_schemas
 
-NEEDS_NO_SCHEMAS = ("render", "crds")
-
 
 @dataclass(frozen=True)
 class Equipment:
