@@ -1,10 +1,14 @@
 """A rehearsal cluster that tests share."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
+from drydock.charts import assemble_charts
+from drydock.environments import load_environment
 from drydock.progress import PlainProgress
 from drydock.project import Project
 from drydock.rehearsal.cluster import TOOLS, RehearsalCluster
@@ -16,6 +20,7 @@ from drydock.toolchain import ensure_crds
 from .small import Content, small_release
 
 MakeRelease = Callable[..., Release]
+InstallDev = Callable[[Mapping[str, Any]], Release]
 
 
 @pytest.fixture(scope="session")
@@ -31,6 +36,28 @@ def shared_cluster(rehearsal_tools: dict[str, Path], drydock_project: Project) -
     folder = new_run_folder(drydock_project, "test")
     with suite_cluster(drydock_project, rehearsal_tools, folder) as cluster:
         yield cluster
+
+
+@pytest.fixture(scope="module")
+def install_dev(
+    shared_cluster: RehearsalCluster,
+    rehearsal_tools: dict[str, Path],
+    drydock_project: Project,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> InstallDev:
+    """Installs the environment `dev` with these values on top; it is ready."""
+
+    def install(values: Mapping[str, Any]) -> Release:
+        file = tmp_path_factory.mktemp("values") / "values.yaml"
+        file.write_text(yaml.safe_dump(values))
+        release = Release(shared_cluster, rehearsal_tools["helm4"], assemble_charts(drydock_project))
+        release.seed(load_environment(drydock_project, "dev").stacked([file], []))
+        release.install()
+        outcome = release.wait()
+        assert outcome.ready, outcome.verdict
+        return release
+
+    return install
 
 
 @pytest.fixture

@@ -2,17 +2,13 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
-from drydock.charts import assemble_charts
-from drydock.environments import load_environment
-from drydock.project import Project
-from drydock.rehearsal.cluster import RehearsalCluster
 from drydock.rehearsal.release import Release
+
+from .conftest import InstallDev
 
 GPU, SHARED = "nvidia.com/gpu", "nvidia.com/gpu.shared"
 COUNT = "karpenter.k8s.aws/instance-gpu-count"
@@ -57,21 +53,9 @@ VALUES = {
 
 
 @pytest.fixture(scope="module")
-def release(
-    shared_cluster: RehearsalCluster,
-    rehearsal_tools: dict[str, Path],
-    drydock_project: Project,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Release:
+def release(install_dev: InstallDev) -> Release:
     """Two models of four pods each, and two pools that may have one GPU each."""
-    file = tmp_path_factory.mktemp("sharing") / "values.yaml"
-    file.write_text(yaml.safe_dump(VALUES))
-    made = Release(shared_cluster, rehearsal_tools["helm4"], assemble_charts(drydock_project))
-    made.seed(load_environment(drydock_project, "dev").stacked([file], []))
-    made.install()
-    outcome = made.wait(timeout=600)
-    assert outcome.ready, outcome.verdict
-    return made
+    return install_dev(VALUES)
 
 
 def nodes(release: Release) -> Mapping[str, Any]:

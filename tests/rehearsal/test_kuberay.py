@@ -119,7 +119,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def release(cluster: RehearsalCluster, rehearsal_tools: dict[str, Path], folder: Path) -> Release:
     made = small_release(cluster, rehearsal_tools["helm4"], folder, objects(workers=1))
     made.install()
-    outcome = made.wait(timeout=600)
+    outcome = made.wait()
     assert outcome.ready, outcome.verdict
     return made
 

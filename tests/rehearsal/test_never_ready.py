@@ -1,7 +1,7 @@
 """What can never be ready is told as soon as it is known, with the reason; nobody waits for a time-out."""
 
+from drydock.rehearsal.obstacles import Obstacle
 from drydock.rehearsal.release import Outcome
-from drydock.rehearsal.verdict import Obstacle
 
 from .conftest import MakeRelease
 from .small import GPU, Content, Pods, claim, claimed, node_class, node_pool, workload

@@ -2,19 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from drydock.charts import assemble_charts
-from drydock.environments import load_environment
-from drydock.project import Project
 from drydock.rehearsal.api import Api, collection
 from drydock.rehearsal.cluster import RehearsalCluster
-from drydock.rehearsal.release import Release
+
+from .conftest import InstallDev
 
 TEMPLATE = "genai-argo-assistant"
 NODES = collection("v1", "nodes")
@@ -76,20 +72,9 @@ class Ran:
 
 
 @pytest.fixture(scope="module")
-def api(
-    shared_cluster: RehearsalCluster,
-    rehearsal_tools: dict[str, Path],
-    drydock_project: Project,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Api:
+def api(shared_cluster: RehearsalCluster, install_dev: InstallDev) -> Api:
     """Of a cluster with the release `genai`: Argo Workflows and one pipeline."""
-    file = tmp_path_factory.mktemp("pipeline") / "values.yaml"
-    file.write_text(yaml.safe_dump(VALUES))
-    release = Release(shared_cluster, rehearsal_tools["helm4"], assemble_charts(drydock_project))
-    release.seed(load_environment(drydock_project, "dev").stacked([file], []))
-    release.install()
-    outcome = release.wait()
-    assert outcome.ready, outcome.verdict
+    install_dev(VALUES)
     return shared_cluster.await_api()
 
 

@@ -65,7 +65,7 @@ def test_one_that_vllm_would_not_start_is_never_ready(release: Release, drydock_
     too_long = ("vllm.models.llama-3-8b.engine.maxModelLen=1000000",)
     release.seed(load_environment(drydock_project, "dev").stacked((), too_long))
     release.upgrade()
-    (obstacle,) = release.wait(timeout=600).verdict.obstacles
+    (obstacle,) = release.wait().verdict.obstacles
     assert obstacle.subject == f"Pod/genai/{pod(api)['metadata']['name']}"
     assert "max_model_len" in obstacle.reason
     (container,) = pod(api)["status"]["containerStatuses"]

@@ -73,7 +73,7 @@ def command(
     from drydock.findings import Severity
     from drydock.progress import terminal_progress
     from drydock.project import Project
-    from drydock.rehearsal.cluster import check_port
+    from drydock.rehearsal.preflight import check_port
     from drydock.setup import set_up
     from drydock.validate import validate
 

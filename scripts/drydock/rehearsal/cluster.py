@@ -2,8 +2,6 @@
 
 import contextlib
 import json
-import os
-import shutil
 import subprocess
 import sys
 import threading
@@ -11,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Self, TypeVar
 
-from drydock.errors import ClusterError, UsageError
+from drydock.errors import ClusterError
 from drydock.rehearsal import runs
 from drydock.rehearsal.api import Api
 from drydock.rehearsal.aws.account import Account
@@ -30,11 +28,10 @@ from drydock.rehearsal.events import (
     read_event,
 )
 from drydock.rehearsal.helm import Helm
+from drydock.rehearsal.preflight import check_disk, check_open_files
 from drydock.rehearsal.seeding import Seed
 
 TOOLS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok", "karpenter")
-_NEEDED_BYTES = 1 << 30
-_NEEDED_FILES = 1024
 _STOP_SECONDS = 20
 _START_SECONDS = 300
 _Kind = TypeVar("_Kind", ApiReady, KarpenterStarted, Kept)
@@ -96,8 +93,8 @@ class RehearsalCluster:
         Raises:
             ClusterError: the disk is full, or this user may open too few files.
         """
-        _check_disk(self.folder.path)
-        _check_open_files()
+        check_disk(self.folder.path)
+        check_open_files()
         try:
             self.folder.cluster.mkdir(mode=0o700)
             self.folder.logs.mkdir()
@@ -270,43 +267,3 @@ class RehearsalCluster:
         with self._changed:
             self._listening = False
             self._changed.notify_all()
-
-
-def _check_disk(folder: Path) -> None:
-    free = shutil.disk_usage(folder).free
-    if free < _NEEDED_BYTES:
-        raise ClusterError(
-            f"{free / (1 << 20):.0f} MiB are free on the disk of {folder}, a rehearsal needs 1 GiB",
-            remedy="Free some space; `drydock doctor` tells how large Drydock's caches are.",
-        )
-
-
-def _check_open_files() -> None:
-    import resource
-
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if most != resource.RLIM_INFINITY and most < _NEEDED_FILES:
-        raise ClusterError(
-            f"this user may have {most} open files, a rehearsal needs {_NEEDED_FILES}",
-            remedy="Raise the hard limit of open files (`ulimit -Hn`).",
-        )
-
-
-def check_port(port: int) -> None:
-    """Find out whether a port can be had.
-
-    Raises:
-        UsageError: another program has it, or this user may not.
-    """
-    import socket
-
-    with socket.socket() as listener:
-        if os.name == "posix":
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind(("127.0.0.1", port))
-        except OSError as error:
-            raise UsageError(
-                f"port {port} of 127.0.0.1 cannot be had: {error.strerror}",
-                remedy="Choose another one, or none: then a free port is taken.",
-            ) from error

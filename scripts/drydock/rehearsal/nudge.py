@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from drydock.rehearsal.api import collection
 from drydock.rehearsal.cluster import RehearsalCluster
-from drydock.rehearsal.verdict import NUDGE
+from drydock.rehearsal.obstacles import NUDGE
 
 _NAMESPACE = "kube-system"
 _PODS = collection("v1", "pods", _NAMESPACE)

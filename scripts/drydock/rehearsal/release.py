@@ -18,13 +18,14 @@ from drydock.rehearsal.kubelet.images import Program, find_runnable, programs
 from drydock.rehearsal.nudge import Nudge
 from drydock.rehearsal.objects import full_name
 from drydock.rehearsal.observe import COLLECTIONS, RAY, WORKLOADS, Observer, Scene
+from drydock.rehearsal.obstacles import pending_pods
 from drydock.rehearsal.prerequisites import Prerequisites, create_prerequisites, find_prerequisites
 from drydock.rehearsal.ray import OPERATOR as RAY_OPERATOR
 from drydock.rehearsal.seeding import Seed
-from drydock.rehearsal.verdict import Expected, Verdict, judge, pending_pods
+from drydock.rehearsal.verdict import Expected, Verdict, judge
 from drydock.render import RenderedEnvironment, render
 
-DEFAULT_TIMEOUT = 300.0
+DEFAULT_TIMEOUT = 600.0
 _LOOK_SECONDS = 0.1
 _SIBLING_SECONDS = 0.5
 _TRANSIENT = (*WORKLOADS, "ReplicaSet", "Pod", "NodePool", "NodeClaim", "Node", "EC2NodeClass")

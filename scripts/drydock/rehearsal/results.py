@@ -12,9 +12,10 @@ from drydock.rehearsal.aws.prices import Offerings
 from drydock.rehearsal.fleet import CAPACITY_TYPE, INSTANCE_TYPE, ZONE
 from drydock.rehearsal.objects import condition, full_name, is_true, labels_of
 from drydock.rehearsal.observe import PodTimes, Scene
+from drydock.rehearsal.obstacles import NUDGE, Obstacle
 from drydock.rehearsal.owners import workload_of
 from drydock.rehearsal.troubles import actionable_warnings
-from drydock.rehearsal.verdict import NUDGE, Obstacle, Verdict
+from drydock.rehearsal.verdict import Verdict
 from drydock.report.model import ColdStartReport, NodeReport, PodReport, RehearsalReport, StepReport, WarningReport
 
 _POOL = "karpenter.sh/nodepool"

@@ -6,7 +6,7 @@ from typing import Any
 
 from drydock.rehearsal.objects import is_true, labels_of
 from drydock.rehearsal.observe import Scene
-from drydock.rehearsal.verdict import NUDGE
+from drydock.rehearsal.obstacles import NUDGE
 from drydock.report.model import WarningReport
 
 _POOL = "karpenter.sh/nodepool"
