@@ -159,6 +159,8 @@ def test_an_environment_is_planned_on_what_its_pools_may_buy(tmp_path: Path) -> 
         (("llama-3-8b", "--rate", "1", "--objective", "completed_rps=5"), "has no completed_rps to reach"),
         (("llama-3-8b", "--instance-types", "m7i.large"), "with a GPU that the catalogue knows"),
         (("llama-3-8b", "--gpu", "v9"), "is not in the catalogue"),
+        (("llama-3-8b", "--tensor-parallel", "3"), "cannot be divided by a tensor parallelism of 3"),
+        (("llama-3-8b", "--rate", "1", "--min-replicas", "5", "--max-replicas", "2"), "--min-replicas 5 is more"),
         (("llama-3-8b", "--objectives", "/nowhere.yaml"), "cannot read the objectives"),
         (("llama-3-8b", "--region", "moon-1"), "unknown AWS region"),
         (("llama-3-8b", "--engine-args", "--max-model-length 5"), "unrecognized arguments"),

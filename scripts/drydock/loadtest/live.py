@@ -26,7 +26,7 @@ def live_view(stage: Stage, title: str) -> Iterator[Callable[[Snapshot], None]]:
             progress.update(task, completed=max(snapshot.seconds, 0.0), told=told)
             if not console.is_terminal and snapshot.seconds - last >= _LINE_SECONDS:
                 last = snapshot.seconds
-                console.print(f"{title} {snapshot.seconds:5.0f} s: {told}", highlight=False, soft_wrap=True)
+                console.print(f"{title} {max(snapshot.seconds, 0.0):5.0f} s: {told}", highlight=False, soft_wrap=True)
 
         yield show
 

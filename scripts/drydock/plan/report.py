@@ -55,7 +55,10 @@ class Request:
         Raises:
             UsageError: objectives, or the rate, are not what they must be.
         """
-        overrides = Overrides(options["min_replicas"], options["max_replicas"], options["start_seconds"])
+        least, most = options["min_replicas"], options["max_replicas"]
+        if least is not None and most is not None and least > most:
+            raise UsageError(f"--min-replicas {least} is more than --max-replicas {most}", remedy="change one of them")
+        overrides = Overrides(least, most, options["start_seconds"])
         rate = options["rate"]
         if rate is not None and not 0 < rate < inf:
             raise UsageError(f"--rate must be above 0, not {rate:g}")

@@ -64,7 +64,14 @@ def model_target(
     if quantization and args.quantization is None:
         args = args.changed(quantization=quantization)
     given = (args.tensor_parallel_size,) if args.tensor_parallel_size > 1 else PARALLEL_SIZES[:4]
-    return Target(name, model, args, _with_gpu(types.values()), tuple(parallel) or given)
+    sizes = tuple(parallel) or given
+    if all(model.heads % size for size in sizes):
+        raise UsageError(
+            f"the {model.heads} attention heads of {model.name} cannot be divided by a tensor parallelism of"
+            f" {', '.join(map(str, sizes))}",
+            remedy="take one of " + ", ".join(str(size) for size in PARALLEL_SIZES if model.heads % size == 0),
+        )
+    return Target(name, model, args, _with_gpu(types.values()), sizes)
 
 
 def environment_targets(
