@@ -91,12 +91,8 @@ class EksTarget:
         helm.run(self._karpenter(version), progress, f"Karpenter {version}")
 
     def give_up(self, progress: Progress) -> bool:
-        """See Target: Terraform goes on from what it made; when that is nothing, there is nothing to remember."""
-        terraform = Terraform(find_terraform(), self._folder / "terraform", {})
-        try:
-            return not terraform.folder.exists() or not terraform.managed()
-        except TerraformError:
-            return False
+        """See Target: Terraform goes on from what it made; when it was never let, there is nothing to remember."""
+        return not Terraform(find_terraform(), self._folder / "terraform", {}).applied
 
     def destroy(self, progress: Progress) -> None:
         """See Target: what Karpenter and others made goes first, then Terraform's; then it looks again.

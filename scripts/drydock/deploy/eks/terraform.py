@@ -133,11 +133,21 @@ class Terraform:
             TerraformError: AWS refused; what was made is in the state.
             KeyboardInterrupt: Terraform was interrupted, and has written its state.
         """
+        self._applied.touch()
         try:
             with progress.step(f"Terraform: {len(plan.changes)} changes") as step:
                 self._run(["apply", "-json", str(plan.file)], "apply", step)
         finally:
             plan.file.unlink(missing_ok=True)
+
+    @property
+    def applied(self) -> bool:
+        """Whether an apply was ever begun from this folder, however it ended."""
+        return self._applied.exists()
+
+    @property
+    def _applied(self) -> Path:
+        return self.folder / "applied"
 
     def outputs(self) -> dict[str, Any]:
         """Outputs by name."""
