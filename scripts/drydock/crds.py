@@ -12,7 +12,7 @@ from drydock.progress import Progress
 from drydock.project import Project
 
 FIELD_MANAGER = "drydock-crds"
-ESTABLISH_SECONDS = 60
+ESTABLISH_SECONDS = 180
 _NOT_FOUND = 404
 _CONFLICT = 409
 _PAGE = 500

@@ -22,7 +22,7 @@ POD_SECURITY = {"pod-security.kubernetes.io/warn": "restricted"}
 
 _WARNING = re.compile(r'299 \S+ "((?:[^"\\]|\\.)*)"')
 _PARALLEL = 8
-_DISCOVERY_SECONDS = 20
+_DISCOVERY_SECONDS = 90
 _PAUSE_SECONDS = 0.2
 _REFUSED = 400
 
