@@ -31,6 +31,16 @@ def test_small_endpoints(server: Server) -> None:
     assert [(card["id"], card["max_model_len"], card["root"]) for card in body["data"]] == [(MODEL, 4096, MODEL)]
 
 
+def test_the_first_request_is_answered_like_any_other(start_server: StartServer) -> None:
+    """All is loaded when the server says that it is up: importing a library takes longer than an answer."""
+    server = start_server(PYTHONPROFILEIMPORTTIME="1")
+    assert server.call("POST", "/v1/chat/completions", {**CHAT, "max_tokens": 2})[0] == 200
+    server.stop()
+    up = next(place for place, line in enumerate(server.lines) if "Application startup complete." in line)
+    assert any("import time:" in line for line in server.lines[:up])
+    assert [line for line in server.lines[up:] if "import time:" in line] == []
+
+
 def test_a_completion_counts_its_tokens(server: Server) -> None:
     body = {"model": MODEL, "prompt": [1, 2, 3, 4, 5], "max_tokens": 7, "ignore_eos": True}
     status, answer = server.call("POST", "/v1/completions", body)

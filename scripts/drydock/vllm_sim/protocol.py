@@ -64,12 +64,17 @@ class Call:
 
 
 @cache
-def _validator(endpoint: str) -> Any:
+def validators() -> Mapping[str, Any]:
+    """What requests are checked against, by endpoint.
+
+    Reading it takes longer than an answer does: a server does so before it listens, and not at its first request.
+    """
     import yaml
     from jsonschema import Draft202012Validator
 
     schemas = yaml.safe_load((files("drydock") / "data/vllm/requests.yaml").read_text())
-    return Draft202012Validator({"$defs": schemas["common"], **schemas[endpoint]})
+    common = schemas.pop("common")
+    return {name: Draft202012Validator({"$defs": common, **schema}) for name, schema in schemas.items()}
 
 
 def parse_body(raw: bytes, endpoint: str) -> dict[str, Any]:
@@ -84,7 +89,7 @@ def parse_body(raw: bytes, endpoint: str) -> dict[str, Any]:
         raise ApiError(
             "[{'type': 'model_attributes_type', 'loc': ('body',), 'msg': 'Input should be a valid dictionary'}]"
         )
-    for problem in _validator(endpoint).iter_errors(body):
+    for problem in validators()[endpoint].iter_errors(body):
         path = tuple(problem.absolute_path)
         where = ("body", *path)
         if problem.validator == "required":

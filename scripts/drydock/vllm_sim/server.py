@@ -22,6 +22,7 @@ from drydock.vllm_sim.catalogue import find_gpu, find_model
 from drydock.vllm_sim.engine_args import EngineArgs, parse
 from drydock.vllm_sim.live import LiveEngine
 from drydock.vllm_sim.profile import Setup, setup
+from drydock.vllm_sim.protocol import validators
 
 VERSION = "0.26.0"
 """Of the vLLM that is simulated."""
@@ -111,6 +112,7 @@ async def serve(args: EngineArgs, chosen: Setup) -> None:
     _log_start(args, chosen)
     if values["simulate_startup_seconds"] and await _set_within(stop, values["simulate_startup_seconds"]):
         return
+    validators()
     log_stats = not values["disable_log_stats"]
     engine = LiveEngine(chosen, metrics_for(args, chosen), speed=speed, log_stats=log_stats)
     api = Api(engine, args, VERSION)
