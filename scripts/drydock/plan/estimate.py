@@ -117,7 +117,7 @@ def _estimate(run: "Run", rate: float, refused: float, duration: float) -> Estim
     times = {"ttft": (first - sent)[later], "e2e": (end - sent)[later]}
     times["tpot"] = (end - first)[many] / (output[many] - 1)
     for name, values in times.items():
-        measures |= measures_of(name, values, np.ones(values.size))
+        measures |= measures_of(name, values)
     if run.gaps:
         measures |= measures_of("itl", *np.array(run.gaps).reshape(-1, 2).T)
     served = len(sent) / duration
@@ -138,16 +138,17 @@ def keeps_up(sent: Any, end: Any, duration: float) -> bool:
     return ended >= _KEEPS_UP * arrived - math.sqrt(arrived)
 
 
-def measures_of(name: str, seconds: Any, weights: Any) -> dict[str, float]:
-    """Mean and percentiles, ms; not-a-number when there is nothing to measure."""
+def measures_of(name: str, seconds: Any, weights: Any = None) -> dict[str, float]:
+    """Mean and percentiles, ms; not-a-number when there is nothing to measure.
+
+    Percentiles are linear between two values as in a load test, and with weights, of which there are many, the value
+    that reaches the percentile.
+    """
     import numpy as np
 
     if not seconds.size:
         return {f"{name}_{kind}_ms": math.nan for kind in ("mean", *(f"p{each}" for each in PERCENTILES))}
-    order = np.argsort(seconds, kind="stable")
-    rank = np.cumsum(weights[order]) / weights.sum()
+    method: Any = "linear" if weights is None else "inverted_cdf"
+    values = 1e3 * np.percentile(seconds, PERCENTILES, weights=weights, method=method)
     found = {f"{name}_mean_ms": 1e3 * float(np.average(seconds, weights=weights))}
-    for percentile in PERCENTILES:
-        position = min(int(np.searchsorted(rank, percentile / 100)), seconds.size - 1)
-        found[f"{name}_p{percentile}_ms"] = 1e3 * float(seconds[order][position])
-    return found
+    return found | {f"{name}_p{each}_ms": float(value) for each, value in zip(PERCENTILES, values, strict=True)}

@@ -60,7 +60,7 @@ def _of_run(run: "Run", folder: Path) -> Estimate:
     import numpy as np
 
     if not run.complete or not run.health.valid:
-        reasons = " ".join(run.health.reasons) or "it was interrupted"
+        reasons = "; ".join((*run.notes, *run.health.reasons))
         raise UsageError(f"the run in {folder} does not count: {reasons}", remedy="repeat it")
     warm_up, duration = run.stage.warm_up_seconds, run.stage.duration_seconds
     records = run.records.select(run.records.intended >= warm_up)
@@ -78,7 +78,7 @@ def _of_run(run: "Run", folder: Path) -> Estimate:
         times["itl"] = good.gaps()
     for name, values in times.items():
         finite = values[np.isfinite(values)]
-        measures |= measures_of(name, finite, np.ones(finite.size))
+        measures |= measures_of(name, finite)
     output = float(known.sum())
     prompts = good.prompt_tokens[good.prompt_tokens > 0]
     return Estimate(

@@ -92,11 +92,8 @@ def _weighted(gaps: "array[float]") -> Spread:
     if not gaps:
         return _spread(np.array([]))
     values, weights = np.array(gaps).reshape(-1, 2).T
-    order = np.argsort(values, kind="stable")
-    values, weights = values[order], weights[order]
-    rank = np.cumsum(weights) / weights.sum()
-    p50, p99 = (float(values[min(int(np.searchsorted(rank, q)), values.size - 1)]) for q in (0.5, 0.99))
-    return Spread(1e3 * float(np.average(values, weights=weights)), 1e3 * p50, 1e3 * p99)
+    p50, p99 = np.percentile(values, (50, 99), weights=weights, method="inverted_cdf")
+    return Spread(1e3 * float(np.average(values, weights=weights)), 1e3 * float(p50), 1e3 * float(p99))
 
 
 def _plain(value: object) -> object:
