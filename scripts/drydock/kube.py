@@ -7,6 +7,8 @@ from typing import Any
 
 from drydock.errors import ClusterError, UsageError
 
+_OF_KUBECTL = "Give a file that kubectl takes to --kubeconfig, or set KUBECONFIG as for kubectl."
+
 
 def api_client(kubeconfig: Path | None, context: str | None = None) -> Any:
     """A client that gives up at once when nothing answers; without a file, that of $KUBECONFIG or the default one.
@@ -24,12 +26,12 @@ def api_client(kubeconfig: Path | None, context: str | None = None) -> Any:
     except config.ConfigException as error:
         raise UsageError(
             f"no access to a cluster: {error}",
-            remedy="Give a file that kubectl takes to --kubeconfig, or set KUBECONFIG as for kubectl.",
+            remedy=_OF_KUBECTL,
         ) from error
     except (yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError) as error:  # the library checks no shapes
         raise UsageError(
             f"{kubeconfig or 'the kubeconfig'}: not a kubeconfig: {' '.join(str(error).split())}",
-            remedy="Give a file that kubectl takes to --kubeconfig, or set KUBECONFIG as for kubectl.",
+            remedy=_OF_KUBECTL,
         ) from error
     configuration.retries = False
     return client.ApiClient(configuration)
