@@ -4,7 +4,6 @@ import gc
 import os
 import resource
 import socket
-import ssl
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,7 +28,7 @@ from drydock.loadtest.recorder import Recorder
 from drydock.loadtest.records import Outcome
 from drydock.loadtest.settings import Closed, LoadPlan, Target
 from drydock.loadtest.watch import Watch
-from drydock.loadtest.wire import Address, request_bytes, request_head
+from drydock.loadtest.wire import Address, request_bytes, request_head, tls_context
 
 _AHEAD_SECONDS = 0.1
 """How long before its time a request is handed to the reactor, which then sends it to the microsecond."""
@@ -289,10 +288,7 @@ def connector(target: Target) -> Callable[[], Connection]:
     turns = cycle(reachable(address))
     if not address.tls:
         return lambda: Connection(next(turns))
-    context = ssl.create_default_context()
-    if not target.verify_tls:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
+    context = tls_context(target)
     return lambda: TlsConnection(next(turns), context, address.host)
 
 

@@ -6,7 +6,6 @@ unanswered, is the load's to count.
 """
 
 import json
-import ssl
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,7 +15,7 @@ from urllib3.exceptions import ConnectTimeoutError, HTTPError, LocationParseErro
 
 from drydock.errors import DrydockError, UsageError
 from drydock.loadtest.settings import Target
-from drydock.loadtest.wire import PATHS, api_path
+from drydock.loadtest.wire import PATHS, api_path, tls_context
 
 _CONNECT_SECONDS = 10.0
 _ANSWER_SECONDS = 5.0
@@ -142,15 +141,11 @@ def _url(target: Target, rest: str) -> str:
 
 def _ask(target: Target, method: str, rest: str, body: dict[str, Any] | None = None) -> _Answer | None:
     """What the endpoint answers; None where it takes the connection and does not answer as HTTP, or not in time."""
-    context = ssl.create_default_context()
-    if not target.verify_tls:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
     headers = {"Connection": "close", "User-Agent": "drydock-loadtest"}
     if target.api_key:
         headers["Authorization"] = f"Bearer {target.api_key.reveal()}"
     timeout = urllib3.Timeout(connect=_CONNECT_SECONDS, read=min(_ANSWER_SECONDS, target.timeout_seconds))
-    with urllib3.PoolManager(retries=False, ssl_context=context, timeout=timeout) as pool:
+    with urllib3.PoolManager(retries=False, ssl_context=tls_context(target), timeout=timeout) as pool:
         try:
             answer = pool.request(method, _url(target, rest), headers=headers, json=body, redirect=False)
         except LocationParseError as error:

@@ -1,5 +1,6 @@
 """HTTP/1.1 as bytes: what a request looks like, and where an answer ends. Nothing here reads a socket."""
 
+import ssl
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -30,6 +31,15 @@ class Address:
         parts = urlsplit(target.base_url)
         tls = parts.scheme == "https"
         return cls(parts.hostname or "", parts.port or (443 if tls else 80), tls)
+
+
+def tls_context(target: Target) -> ssl.SSLContext:
+    """How an https target's certificate is looked at."""
+    context = ssl.create_default_context()
+    if not target.verify_tls:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
 
 
 def api_path(target: Target, rest: str) -> str:
