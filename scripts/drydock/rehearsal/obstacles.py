@@ -19,6 +19,7 @@ REFUSED_SECONDS = 5.0
 """How long a controller may fail to make a pod before that counts: its service account may be made a moment later."""
 NUDGE = "drydock-nudge"
 _RESTARTS = 5
+_SCHEDULER = "default-scheduler"
 _NO_PROVISIONER = "kubernetes.io/no-provisioner"
 
 
@@ -84,9 +85,13 @@ def _unplaced(
         return
     informed = max(scene.pools_settled, installed)
     latest = {each.pod: each for each in decisions}
-    for pod in pending_pods(scene):
+    pending = pending_pods(scene)
+    for pod in pending:
         decision = latest.get(full_name(pod))
-        if decision and decision.began > informed and not _may_change(scene, pod, decision, skipped):
+        if not decision or decision.began <= informed:
+            continue
+        placed = [each for each in pending if _is_placed(each, decision, latest)]
+        if not _may_change(scene, pod, placed, decision, skipped):
             pools = list(scene.of("NodePool"))
             exclusions = read_exclusions(decision.causes, pools, _left_out(decision, skipped))
             yield Obstacle(f"Pod/{full_name(pod)}", full_name(pod), decision.reason, exclusions)
@@ -97,9 +102,23 @@ def _left_out(decision: Decided, skipped: Sequence[PoolSkipped]) -> dict[str, st
     return {each.pool: each.reason for each in skipped if each.began == decision.began}
 
 
-def _may_change(scene: Scene, pod: Mapping[str, Any], decision: Decided, skipped: Sequence[PoolSkipped]) -> bool:
+def _is_placed(pod: Mapping[str, Any], decision: Decided, latest: Mapping[str, Decided]) -> bool:
+    """Whether Karpenter, which looks at a pod, did not refuse it in the round of a decision."""
+    own = latest.get(full_name(pod))
+    gated = condition(pod, "PodScheduled").get("reason") == "SchedulingGated"
+    ours = pod["spec"].get("schedulerName", _SCHEDULER) == _SCHEDULER
+    return ours and not gated and (own is None or own.began != decision.began)
+
+
+def _may_change(
+    scene: Scene,
+    pod: Mapping[str, Any],
+    placed: Sequence[Mapping[str, Any]],
+    decision: Decided,
+    skipped: Sequence[PoolSkipped],
+) -> bool:
     """Whether the decision waits for something that is on its way: NodeOverlays, shares of a GPU, a volume."""
-    if AWAITING in _left_out(decision, skipped).values() or shares_to_come(scene, pod, decision.began):
+    if AWAITING in _left_out(decision, skipped).values() or shares_to_come(scene, pod, decision.began, placed):
         return True
     return "immediate volume binding mode must be bound" in decision.reason or "bind-completed" in decision.reason
 

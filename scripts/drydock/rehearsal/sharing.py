@@ -1,6 +1,6 @@
 """Shared GPUs: what the device plugin of a node was told, and whether shares are on their way."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from drydock.checks.scheduling.sharing import WHOLE, Sharing, config_entry, parse_sharing
@@ -23,11 +23,31 @@ def read_sharing(api: Api, plugin: Mapping[str, Any], labels: Mapping[str, str])
     return parse_sharing((found.get("data") or {}).get(entry[1], ""))
 
 
-def shares_to_come(scene: Scene, pod: Mapping[str, Any], moment: float) -> bool:
-    """Whether a node was on its way at a moment that may have more shares for a pod than Karpenter knows of."""
-    wanted = {name for each in pod["spec"]["containers"] for name in (each.get("resources") or {}).get("limits") or {}}
-    return any(name.startswith(_NVIDIA) for name in wanted) and any(
-        _LABEL in labels_of(claim)
-        and (not is_true(claim, "Initialized") or since(condition(claim, "Initialized")) >= moment - _MARGIN_SECONDS)
+def shares_to_come(scene: Scene, pod: Mapping[str, Any], moment: float, placed: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether a pod may yet get a share that Karpenter did not know of at a moment.
+
+    A node whose plugin shares its GPUs was on its way then, or is to be bought for a pod that was placed then:
+    Karpenter tells what it could not place before it makes the claims of the same round.
+
+    Args:
+        scene: every object.
+        pod: could not be placed.
+        moment: when Karpenter began that round, as Unix time.
+        placed: pods without a node that it has not refused since.
+    """
+    if not _wants_gpus(pod):
+        return False
+    on_its_way = any(
+        not is_true(claim, "Initialized") or since(condition(claim, "Initialized")) >= moment - _MARGIN_SECONDS
         for claim in scene.of("NodeClaim")
+        if _LABEL in labels_of(claim)
     )
+    return on_its_way or (
+        any(_LABEL in labels_of({"metadata": {}, **pool["spec"]["template"]}) for pool in scene.of("NodePool"))
+        and any(_wants_gpus(each) for each in placed)
+    )
+
+
+def _wants_gpus(pod: Mapping[str, Any]) -> bool:
+    containers = pod["spec"]["containers"]
+    return any(name.startswith(_NVIDIA) for each in containers for name in each.get("resources", {}).get("limits", {}))
