@@ -77,7 +77,11 @@ def test_a_table_for_people(drydock: Drydock) -> None:
         ("--gpu h100 --model llama-3-8b --rate 1 --concurrency 1", "either a rate or a concurrency"),
         ("--gpu h100 --model llama-3-8b --rate -1", "rate must be above 0"),
         ("--gpu h100 --model llama-3-8b --rate inf", "rate must be above 0"),
-        ("--gpu h100 --model llama-3-8b --rate 1 --spread nan", "spread must be 0 or more"),
+        ("--gpu h100 --model llama-3-8b --rate 0", "give --rate a finite number above 0"),
+        ("--gpu h100 --model llama-3-8b --rate 1 --max-in-flight 0", "give --max-in-flight a finite number above 0"),
+        ("--gpu h100 --model llama-3-8b --rate 1e9", "give a lower --rate"),
+        ("--gpu h100 --model llama-3-8b --rate 1 --spread nan", "spread must be 0, or from 0.001 to 100"),
+        ("--gpu h100 --model llama-3-8b --rate 1 --spread 1e200", "give --spread"),
         ("--gpu h100 --model llama-3-8b --rate 1 --input-tokens 9000", "exceed the engine's maximum length of 8192"),
         ("--gpu h100 --model llama-3-8b --rate 1 --engine-args=--nope", "unrecognized arguments: --nope"),
     ],
@@ -87,6 +91,7 @@ def test_wrong_use_says_what_is_wrong(drydock: Drydock, line: str, said: str) ->
     assert result.returncode == 2
     assert said in result.stderr
     assert "Traceback" not in result.stderr
+    assert "\n  " in result.stderr, "the way out stands on a line of its own"
 
 
 def test_a_model_that_does_not_fit_ends_with_status_one(drydock: Drydock) -> None:
@@ -194,6 +199,9 @@ def test_a_folder_of_load_test_results_is_read(tmp_path: Path) -> None:
         ("", "has no lines of results"),
         ("label,input_tokens\nx,1\n", "none of the columns .*rate"),
         ("rate,input_tokens,output_tokens\nfast,1,1\n", "'fast' is no number"),
+        ("rate,input_tokens,output_tokens\ninf,1,1\n", r"results\.csv:2: 'inf' is no number"),
+        ("rate,input_tokens,output_tokens,tpot_ms\n1,1,1,-9\n", r"results\.csv:2: '-9' is no number from 0 on"),
+        ("concurrency,input_tokens,output_tokens\n0.5,1,1\n", r"results\.csv:2: concurrency must be above 0"),
     ],
 )
 def test_results_that_cannot_be_read(tmp_path: Path, text: str, said: str) -> None:
@@ -203,6 +211,36 @@ def test_results_that_cannot_be_read(tmp_path: Path, text: str, said: str) -> No
         read_points(file, Limits(10))
     with pytest.raises(UsageError, match="cannot read"):
         read_points(tmp_path / "missing.csv", Limits(10))
+
+
+def test_points_of_which_little_was_measured_are_fitted_by_that(tmp_path: Path) -> None:
+    """One token has no time per token after it, and without a rate of completion no load is known to saturate."""
+    file = tmp_path / "results.csv"
+    file.write_text("rate,duration,input_tokens,output_tokens,tpot_ms,ttft_p50_ms\n2,5,100,1,9,20\n2,5,100,9,9,\n")
+    first, second = read_points(file, Limits(1000))
+    assert (set(first.accuracies()), set(second.accuracies())) == ({"ttft"}, {"tpot"})
+    assert not first.saturated
+    assert fit([first, second], profiles()["h200-vllm-0.26"].coefficients, free={"token": 0.2}, evaluations=2)
+
+
+@pytest.mark.parametrize(
+    ("content", "more", "said"),
+    [
+        ("rate,input_tokens,output_tokens\n2,100,10\n", (), "no line has a measure"),
+        ("rate,input_tokens,output_tokens,tpot_ms\n2,100,10,9\n", ("-o", "nowhere/x.yaml"), "mkdir -p nowhere"),
+    ],
+)
+def test_a_calibration_that_would_be_lost_does_not_begin(
+    drydock: Drydock, tmp_path: Path, content: str, more: tuple[str, ...], said: str
+) -> None:
+    (file := tmp_path / "results.csv").write_text(content)
+    result = drydock("calibrate", file, *words("--gpu h200 --model llama-3-8b --engine 0.26"), *more)
+    assert result.returncode == 2
+    assert said in result.stderr
+
+
+def test_the_smallest_shape_of_bursts_is_one_burst() -> None:
+    assert list(Workload(rate=5, duration=2, arrival="gamma", burstiness=1e-300).arrivals()) == [0.0] * 10
 
 
 def test_more_gpus_decode_faster_and_smaller_ones_slower() -> None:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from drydock.errors import UsageError
+
 if TYPE_CHECKING:
     from drydock.vllm_sim.calibration import Comparison
     from drydock.vllm_sim.measurements import Point
@@ -23,7 +25,9 @@ _NAMES = {"tpot": "TPOT (mean)", "completed": "requests/s", "ttft": "TTFT (media
 @click.option("--engine", required=True, metavar="VERSION", help="Version of vLLM that was measured.")
 @click.option("--engine-args", default="", metavar="ARGS", help="Its arguments, where a line of results has none.")
 @click.option("--arrival", type=click.Choice(["constant", "even", "poisson"]), default="poisson", show_default=True)
-@click.option("--max-in-flight", type=int, metavar="N", help="Requests that the client kept open at most.")
+@click.option(
+    "--max-in-flight", type=click.IntRange(min=1), metavar="N", help="Requests that the client kept open at most."
+)
 @click.option("--synchronous", is_flag=True, help="The engine scheduled without overlap (vLLM before 0.14).")
 @click.option("--from", "origin", metavar="NAME", help="Profile to start from; `roofline` is none that was measured.")
 @click.option("--name", default="calibrated", show_default=True, help="Name of the profile.")
@@ -80,6 +84,9 @@ def command(
     from drydock.vllm_sim.profile import Profile, as_data, starting_profile
     from drydock.vllm_sim.profile import setup as set_up
 
+    for option, file in (("--output", output), ("--folds-output", folds_output)):
+        if file and not file.parent.is_dir():
+            raise UsageError(f"{option} {file}: there is no folder {file.parent}", remedy=f"mkdir -p {file.parent}")
     device, model = find_gpu(gpu), find_model(model_name)
     start = starting_profile(device, model, parse_line(f"--model {model_name}"), synchronous=synchronous, name=origin)
 
@@ -91,6 +98,11 @@ def command(
     points = [
         point for path in results for point in read_points(path, limits, arrival=arrival, max_in_flight=max_in_flight)
     ]
+    if not any(point.measured for point in points):
+        raise UsageError(
+            f"{', '.join(map(str, results))}: no line has a measure, such as tpot_ms, ttft_p50_ms or completed_rps",
+            remedy="give results of which at least one load was answered",
+        )
     with terminal_progress() as progress:
         coefficients = start.coefficients
         if not check:

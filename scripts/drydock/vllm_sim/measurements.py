@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import inf, nan
 from pathlib import Path
 
 from drydock.errors import UsageError
@@ -60,9 +61,7 @@ class Point:
     def saturated(self) -> bool:
         """Whether the server could not follow the offered rate."""
         rate = self.workload.rate
-        if rate is None:
-            return False
-        return self.measured["completed"] < SATURATED * rate
+        return rate is not None and self.measured.get("completed", rate) < SATURATED * rate
 
     def accuracies(self) -> dict[str, float]:
         """How exactly each measure should be met, as the standard deviation of its relative error.
@@ -75,7 +74,9 @@ class Point:
         wanted = {"tpot": 0.025, "completed": 0.025, "ttft": ttft, "itl": 0.08}
         if self.workload.rate is not None and not self.saturated:
             del wanted["completed"]
-        if self.workload.output_tokens == 1:
+        if self.workload.output_tokens <= 1:
+            # there is no time between tokens
+            wanted = {name: accuracy for name, accuracy in wanted.items() if name not in ("tpot", "itl")}
             wanted["ttft"] = 0.03
         return {name: accuracy for name, accuracy in wanted.items() if self.measured.get(name)}
 
@@ -112,29 +113,42 @@ def _point(
     def number(name: str) -> float | None:
         value = text(name)
         try:
-            return float(value) if value else None
-        except ValueError as error:
+            found = float(value) if value else None
+        except ValueError:
+            found = nan
+        if found is not None and not 0 <= found < inf:
             raise UsageError(
-                f"{path}:{line}: {value!r} is no number (one of the columns {', '.join(_COLUMNS[name])})"
-            ) from error
+                f"{path}:{line}: {value!r} is no number from 0 on (one of the columns {', '.join(_COLUMNS[name])})",
+                remedy="write a number there, or leave the cell empty where nothing was measured",
+            )
+        return found
 
     def needed(name: str) -> float:
         value = number(name)
         if value is None:
-            raise UsageError(f"{path}:{line}: none of the columns {', '.join(_COLUMNS[name])} has a value")
+            raise UsageError(
+                f"{path}:{line}: none of the columns {', '.join(_COLUMNS[name])} has a value",
+                remedy="add one of these columns, with a value on each line",
+            )
         return value
 
     concurrency, count = number("concurrency"), number("requests")
-    workload = Workload(
-        rate=None if concurrency else needed("rate"),
-        concurrency=int(concurrency) if concurrency else None,
-        duration=_ENDLESS if concurrency and count else number("duration") or 60.0,
-        requests=None if count is None else int(count),
-        input_tokens=round(needed("input_tokens")),
-        output_tokens=needed("output_tokens"),
-        arrival=arrival,  # type: ignore[arg-type]
-        max_in_flight=most,
-    )
+    rate = None if concurrency else needed("rate")
+    input_tokens, output_tokens = round(needed("input_tokens")), needed("output_tokens")
+    duration = _ENDLESS if concurrency and count else number("duration") or 60.0
+    try:
+        workload = Workload(
+            rate=rate,
+            concurrency=int(concurrency) if concurrency else None,
+            duration=duration,
+            requests=None if count is None else int(count),
+            input_tokens=input_tokens,
+            output_tokens=output_tokens,
+            arrival=arrival,  # type: ignore[arg-type]
+            max_in_flight=most,
+        )
+    except UsageError as error:
+        raise UsageError(f"{path}:{line}: {error.message}", remedy="mend that line, or leave it out") from error
     measured = {name: number(name) for name in ("tpot", "ttft", "ttft_mean", "ttft_p99", "itl", "e2e", "completed")}
     return Point(
         f"{row.get('config', '')} {text('label')}".strip() or f"line {line}",

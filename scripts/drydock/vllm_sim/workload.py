@@ -11,6 +11,9 @@ from drydock.errors import UsageError
 
 Arrival = Literal["constant", "poisson", "gamma", "even"]
 
+_SPREADS = (0.001, 100.0)
+_MOST_REQUESTS = 10_000_000
+
 
 class Shape(NamedTuple):
     """One request: tokens in and out, and the hashes of the prompt's full blocks (equal ones are shared)."""
@@ -60,7 +63,9 @@ class Workload:
 
     def __post_init__(self) -> None:
         if (self.rate is None) == (self.concurrency is None):
-            raise UsageError("a workload has either a rate or a concurrency", remedy="give one of them")
+            raise UsageError(
+                "a workload has either a rate or a concurrency", remedy="give one of --rate and --concurrency"
+            )
         for name in (
             "rate",
             "concurrency",
@@ -73,9 +78,20 @@ class Workload:
         ):
             value = getattr(self, name)
             if value is not None and not 0 < value < inf:
-                raise UsageError(f"{name.replace('_', ' ')} must be above 0, not {value}")
-        if not 0 <= self.spread < inf:
-            raise UsageError(f"spread must be 0 or more, not {self.spread}")
+                raise UsageError(
+                    f"{name.replace('_', ' ')} must be above 0, not {value:g}",
+                    remedy=f"give --{name.replace('_', '-')} a finite number above 0",
+                )
+        if self.spread != 0 and not _SPREADS[0] <= self.spread <= _SPREADS[1]:
+            raise UsageError(
+                f"spread must be 0, or from {_SPREADS[0]:g} to {_SPREADS[1]:g}, not {self.spread:g}",
+                remedy="give --spread the deviation of the lengths by their mean, 0.5 for example",
+            )
+        if self.rate is not None and self._wanted(self.rate) > _MOST_REQUESTS:
+            raise UsageError(
+                f"a rate of {self.rate:g} over {self.duration:g} s is more than {_MOST_REQUESTS:,} requests",
+                remedy="give a lower --rate, or a shorter --duration",
+            )
 
     def check_context(self, max_model_len: int) -> None:
         """Refuse requests that the engine would."""
@@ -93,7 +109,7 @@ class Workload:
         if self.times:
             yield from self.times
             return
-        wanted = self.requests or max(1, round(self.rate * self.duration))
+        wanted = round(self._wanted(self.rate))
         if self.arrival == "even":
             step = self.duration / wanted
             yield from (index * step for index in range(wanted))
@@ -101,8 +117,13 @@ class Workload:
         random = Random(f"arrivals {self.seed}")  # noqa: S311 (no secret)
         shape = self.burstiness if self.arrival == "gamma" else 1.0
         ends = list(accumulate(random.gammavariate(shape, 1.0) for _ in range(wanted + 1)))
-        scale = self.duration / ends[-1]
+        # of the smallest shapes all gaps may come to 0: one burst
+        scale = self.duration / ends[-1] if ends[-1] else 0.0
         yield from (end * scale for end in ends[:-1])
+
+    def _wanted(self, rate: float) -> float:
+        """Requests of an open loop, a fraction of one where the rate makes it."""
+        return float(self.requests or max(1.0, rate * self.duration))
 
     def hashes(self) -> Iterator[Sequence[int]]:
         """Hashes of each request's full blocks, without end; empty where nothing is shared."""
