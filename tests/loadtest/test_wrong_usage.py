@@ -35,6 +35,14 @@ def loadtest(url: str, *more: str) -> Result:
         (("--concurrency", "1", "--end-rate", "2"), "--end-rate without --rate"),
         (("--rate", "1", "--warm-up", "nan"), "warm-up"),
         (("--rate", "1", "--end-rate", "nan"), "ramp"),
+        ((), "one of --rate, --concurrency and --trace"),
+        (("--rates", "1,2", "--repetitions", "2"), "neither --repetitions nor --concurrency"),
+        (("--trace", "/nowhere"), "cannot read --trace /nowhere"),
+        (("--rate", "1", "--timeout", "0"), "timeout must be above 0, not 0"),
+        (("--rate", "1", "--api-key-file", "/nowhere"), "cannot read the API key from /nowhere"),
+        (("--rate", "1", "--objectives", "/nowhere"), "cannot read the objectives /nowhere"),
+        (("--rate", "1", "--objective", "error_rate=2"), "error_rate is a share from 0 to 1, not 2"),
+        (("--rate", "1", "-o", "/dev/null/x"), "-o /dev/null/x"),
         (("--rate", "1", "--gpu", "abacus"), "known are"),
         (("--rate", "1", "--gpu", "h100"), "ok"),
     ],
@@ -43,6 +51,7 @@ def test_wrong_arguments_send_nothing(arguments: tuple[str, ...], message: str) 
     done = loadtest("http://127.0.0.1:1", *arguments)
     assert isinstance(done.exception, UsageError)
     assert message in str(done.exception)
+    assert done.exception.remedy
 
 
 @pytest.mark.parametrize("arguments", [("--rate", "1", "--seed", "-1"), ("--find-limit", "--precision", "0")])

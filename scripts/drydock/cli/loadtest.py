@@ -186,7 +186,9 @@ def _rates(asked: dict[str, Any], repetitions: int) -> list[float]:
     if asked["rates"] and asked["find_limit"]:
         raise UsageError("--rates and --find-limit both choose the loads", remedy="Give one of them.")
     if repetitions > 1 or asked["concurrency"] is not None:
-        raise UsageError("a sweep of rates takes neither --repetitions nor --concurrency")
+        raise UsageError(
+            "a sweep of rates takes neither --repetitions nor --concurrency", remedy="leave them out, or the sweep"
+        )
     if asked["find_limit"]:
         asked["rate"] = asked["rate"] or 1.0
         return []
@@ -263,7 +265,7 @@ def _endpoint(target: str, asked: dict[str, Any], *, own_key: bool) -> "Abstract
             project, cluster, asked["model"], asked["in_cluster_values"], lambda line: click.echo(line, err=True)
         )
     if asked["in_cluster_values"]:
-        raise UsageError("--in-cluster-values without --in-cluster")
+        raise UsageError("--in-cluster-values without --in-cluster", remedy="give both, or neither")
     return from_here(cluster, asked["model"], own_key=own_key)
 
 
@@ -296,7 +298,10 @@ def _arrival(asked: dict[str, Any]) -> "Arrival":
 
     rate, concurrency, trace = asked["rate"], asked["concurrency"], asked["trace"]
     if sum(each is not None for each in (rate, concurrency, trace)) != 1:
-        raise UsageError("give one of --rate, --concurrency and --trace")
+        raise UsageError(
+            "the load is told by one of --rate, --concurrency and --trace",
+            remedy="give --rate 5, for example, or --rates 1,2,4 for a sweep",
+        )
     if asked["end_rate"] is not None and rate is None:
         raise UsageError("--end-rate without --rate", remedy="a ramp goes from --rate to --end-rate")
     if trace is not None:
@@ -316,13 +321,18 @@ def _trace(file: Path) -> "Arrival":
     try:
         lines = file.read_text().splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read --trace {file}: {error}") from error
+        raise UsageError(
+            f"cannot read --trace {file}: {error}", remedy="give a text file of times in s, one a line"
+        ) from error
     times = []
     for number, line in enumerate(lines, 1):
         try:
             times += [float(line)] if line.strip() else []
         except ValueError as error:
-            raise UsageError(f"{file}, line {number}: {line!r} is no number of seconds") from error
+            raise UsageError(
+                f"--trace {file}, line {number}: {line!r} is no number of seconds",
+                remedy="write one time a line, in s from the start, like 0.25",
+            ) from error
     return Trace(tuple(times))
 
 
@@ -330,4 +340,4 @@ def _make(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UsageError(f"-o {folder}: {error.strerror}") from error
+        raise UsageError(f"-o {folder}: {error.strerror}", remedy="name a folder that can be written to") from error

@@ -122,7 +122,10 @@ class Master:
         while len(self._runner.clients.ready) < self._plan.processes:
             if self._stopping or self._lost() or time.monotonic() > deadline:
                 here = len(self._runner.clients.ready)
-                raise DrydockError(f"only {here} of {self._plan.processes} load generating workers started")
+                raise DrydockError(
+                    f"only {here} of {self._plan.processes} load generating workers started",
+                    remedy="give fewer --processes, or look at the machine's memory and load",
+                )
             gevent.sleep(0.02)
 
     def _follow(self, at: float) -> list[str]:

@@ -93,7 +93,10 @@ def _await_name(host: str, seconds: float) -> None:
             socket.getaddrinfo(host, None)
         except OSError as error:
             if time.monotonic() > deadline:
-                raise DrydockError(f"the master {host} is not there after {seconds:g} s: {error}") from error
+                raise DrydockError(
+                    f"the master {host} is not there after {seconds:g} s: {error}",
+                    remedy="look at the master's pod: kubectl describe pod, kubectl logs",
+                ) from error
             time.sleep(1)
         else:
             return

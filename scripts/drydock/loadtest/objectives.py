@@ -80,7 +80,9 @@ def read_objectives(file: Path) -> Objectives:
     try:
         told = load_yaml(file.read_text())
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UsageError(f"cannot read the objectives {file}: {error}") from error
+        raise UsageError(
+            f"cannot read the objectives {file}: {error}", remedy="give a YAML file with lines like `ttft_p95_ms: 500`"
+        ) from error
     if isinstance(told, Mapping) and "objectives" in told:
         return objectives(told["objectives"], f"{file}: objectives")
     return objectives(told, str(file))
@@ -96,11 +98,15 @@ def objectives(told: object, where: str) -> Objectives:
         raise UsageError(f"{where}: holds no objectives", remedy="write a line like `ttft_p95_ms: 500` into it")
     request = told.get("request", {})
     if not isinstance(request, Mapping):
-        raise UsageError(f"{where}: request: must be a map of {', '.join(REQUEST)}")
+        raise UsageError(
+            f"{where}: request: must be a map of {', '.join(REQUEST)}", remedy="write it like request: {ttft_ms: 2000}"
+        )
     limits = _numbers({key: value for key, value in told.items() if key != "request"}, MOST | LEAST, where)
     for name in ("error_rate", "goodput"):
         if limits.get(name, 0) > 1:
-            raise UsageError(f"{where}: {name} is a share from 0 to 1, not {limits[name]:g}")
+            raise UsageError(
+                f"{where}: {name} is a share from 0 to 1, not {limits[name]:g}", remedy="0.01 is one in a hundred"
+            )
     each = _numbers(request, frozenset(REQUEST), f"{where}: request")
     if not each and limits.keys() & {"goodput", "goodput_rps"}:
         raise UsageError(
@@ -135,5 +141,8 @@ def _numbers(told: Mapping[Any, Any], known: frozenset[str], where: str) -> dict
         if name not in known:
             raise UsageError(f"{where}: {name}: unknown objective", remedy=f"known are: {', '.join(sorted(known))}")
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
-            raise UsageError(f"{where}: {name}: must be a number from 0 on, not {value!r}")
+            raise UsageError(
+                f"{where}: {name}: must be a number from 0 on, not {value!r}",
+                remedy="write the number alone, without a unit",
+            )
     return {str(name): float(value) for name, value in told.items()}

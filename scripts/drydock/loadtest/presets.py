@@ -77,7 +77,9 @@ def read_dataset(path: Path) -> list[Row]:
     try:
         lines = path.read_text().splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read the data set {path}: {error}") from error
+        raise UsageError(
+            f"cannot read the data set {path}: {error}", remedy='give a file of lines like {"prompt": "Hello"}'
+        ) from error
     rows = [_row(path, number, line) for number, line in enumerate(lines, 1) if line.strip()]
     if not rows:
         raise UsageError(

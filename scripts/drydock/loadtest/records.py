@@ -161,7 +161,9 @@ class Records:
                 arrays: dict[str, Any] = {name: file[name] for name in (*COLUMNS, "chunk_times", "chunk_offsets")}
                 models = tuple(str(name) for name in file["models"])
         except (OSError, ValueError, KeyError) as error:
-            raise UsageError(f"{path} holds no records of a load test: {error}") from error
+            raise UsageError(
+                f"{path} holds no records of a load test: {error}", remedy="make the load test again, with -o"
+            ) from error
         return cls(**arrays, models=models)
 
     @classmethod

@@ -50,7 +50,9 @@ def load_run(folder: Path) -> Run:
             notes=tuple(facts["notes"]),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"{folder} holds no run of a load test: {error}") from error
+        raise UsageError(
+            f"{folder} holds no run of a load test: {error}", remedy="give a folder that `drydock loadtest -o` wrote"
+        ) from error
 
 
 def _without_nan(facts: dict[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ LengthKind = Literal["fixed", "uniform", "normal", "lognormal", "exponential"]
 
 def _above_zero(name: str, value: float) -> None:
     if not value > 0 or value == float("inf"):
-        raise UsageError(f"{name} must be above 0, not {value}")
+        raise UsageError(f"{name} must be above 0, not {value:g}", remedy="give a finite number above 0")
 
 
 def _sendable(key: str, where: str) -> str:
@@ -64,7 +64,10 @@ class Secret:
         try:
             value = path.read_text().strip()
         except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"cannot read the API key from {path}: {error}") from error
+            raise UsageError(
+                f"cannot read the API key from {path}: {error}",
+                remedy="name a file that holds the key, and nothing else",
+            ) from error
         if not value:
             raise UsageError(f"{path} holds no API key", remedy="write the key into it, on a line of its own")
         return cls(_sendable(value, str(path)))
@@ -162,7 +165,10 @@ class Ramp:
 
     def __post_init__(self) -> None:
         if not (self.start_rate >= 0 and self.end_rate >= 0):
-            raise UsageError("the rates of a ramp must not be below 0")
+            raise UsageError(
+                f"the rates of a ramp must not be below 0, as {min(self.start_rate, self.end_rate):g} is",
+                remedy="give --rate and --end-rate from 0 on",
+            )
         _above_zero("the higher rate of a ramp", max(self.start_rate, self.end_rate))
 
 
@@ -178,7 +184,9 @@ class Trace:
         if not self.times[0] >= 0 or any(
             not later >= earlier for earlier, later in zip(self.times, self.times[1:], strict=False)
         ):
-            raise UsageError("the times of a trace must be in order, and none below 0")
+            raise UsageError(
+                "the times of a trace must be in order, and none below 0", remedy="sort its lines: sort -g FILE"
+            )
 
 
 Arrival = Closed | Constant | Poisson | Gamma | Ramp | Trace
@@ -203,7 +211,9 @@ class Stage:
     def __post_init__(self) -> None:
         _above_zero("duration", self.duration_seconds)
         if not 0 <= self.warm_up_seconds < float("inf"):
-            raise UsageError(f"the warm-up must not be below 0 s, as {self.warm_up_seconds:g} is")
+            raise UsageError(
+                f"the warm-up must not be below 0 s, as {self.warm_up_seconds:g} is", remedy="give --warm-up 10, or 0"
+            )
         if self.max_conversations is not None:
             _above_zero("the number of conversations", self.max_conversations)
 
@@ -231,7 +241,10 @@ class Lengths:
 
     def __post_init__(self) -> None:
         if not 1 <= self.minimum <= self.maximum:
-            raise UsageError(f"lengths need 1 <= minimum <= maximum, not {self.minimum} and {self.maximum}")
+            raise UsageError(
+                f"lengths need 1 <= minimum <= maximum, not {self.minimum} and {self.maximum}",
+                remedy="change one of them",
+            )
         if self.kind != "uniform":
             _above_zero("the mean length", self.mean)
         if self.kind in ("normal", "lognormal"):
@@ -270,7 +283,7 @@ class Workload:
         _above_zero("the number of turns", self.turns)
         _above_zero("the number of prefix groups", self.prefix_groups)
         if min(self.shared_prefix_tokens, self.think_seconds) < 0:
-            raise UsageError("neither shared prefix nor thinking time may be below 0")
+            raise UsageError("neither shared prefix nor thinking time may be below 0", remedy="give numbers from 0 on")
         if self.token_ids and self.turns > 1:
             raise UsageError(
                 "a conversation of several turns cannot be sent as token ids: answers come back as text",

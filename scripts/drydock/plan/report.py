@@ -61,7 +61,7 @@ class Request:
         overrides = Overrides(least, most, options["start_seconds"])
         rate = options["rate"]
         if rate is not None and not 0 < rate < inf:
-            raise UsageError(f"--rate must be above 0, not {rate:g}")
+            raise UsageError(f"--rate must be above 0, not {rate:g}", remedy="give a finite number above 0")
         return cls(
             target=target,
             files=options["files"],

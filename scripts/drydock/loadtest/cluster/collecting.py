@@ -83,5 +83,8 @@ class Collector:
             except HTTPError as error:
                 problem = str(error)
             if time.monotonic() > deadline:
-                raise ClusterError(f"the load test's master does not answer: {problem} ({self.states()})")
+                raise ClusterError(
+                    f"the load test's master does not answer: {problem} ({self.states()})",
+                    remedy="look at its pod: kubectl describe pod, kubectl logs",
+                )
             time.sleep(_BETWEEN_LOOKS)

@@ -122,7 +122,10 @@ class JobSet:
                 if state != told:
                     told = state
                     self.say(f"{pod.metadata.name}: {state}")
-        raise ClusterError(f"the load test's Job {release}-master came to no pod")
+        raise ClusterError(
+            f"the load test's Job {release}-master came to no pod",
+            remedy=f"kubectl -n {namespace} describe job {release}-master tells why: a quota, or an admission policy",
+        )
 
     def _states(self, release: str) -> str:
         from kubernetes import client
