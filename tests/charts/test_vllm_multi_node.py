@@ -3,12 +3,14 @@
 from typing import Any
 
 import pytest
+import yaml
 
 from drydock.errors import RenderError
 from drydock.manifests import Manifest
+from drydock.project import Project
 from drydock.pytest_plugin import RenderChart
 
-from .vllm_models import environment, render, the
+from .vllm_models import environment, render, the, values
 
 EFA = "vpc.amazonaws.com/efa"
 TWO: dict[str, Any] = {"multiNode": {"enabled": True}, "accelerator": {"count": 8, "efa": 32}, "replicas": 2}
@@ -102,6 +104,20 @@ def test_pods_of_a_group_reach_one_another_and_are_in_one_zone(render_chart: Ren
         assert term["matchLabelKeys"] == ["leaderworkerset.sigs.k8s.io/group-index"]
         assert term["labelSelector"] == policy["podSelector"]
         assert "topologySpreadConstraints" not in spec
+
+
+def test_nodes_without_a_zone_take_groups_that_ask_for_none(
+    render_chart: RenderChart, drydock_project: Project
+) -> None:
+    preset = yaml.safe_load((drydock_project.root / "values" / "capacity" / "hybrid-nodes.yaml").read_text())["vllm"]
+    manifests = render_chart("vllm", {**values(TWO), **preset})
+    for role in "leader", "worker":
+        spec = _template(manifests, role)["spec"]
+        assert "affinity" not in spec
+        assert spec["nodeSelector"]["eks.amazonaws.com/compute-type"] == "hybrid"
+    own = {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": []}}
+    anywhere = {**TWO, "multiNode": {"enabled": True, "topology": ""}, "scheduling": {"affinity": own}}
+    assert _template(render(render_chart, anywhere), "worker")["spec"]["affinity"] == own
 
 
 def test_without_other_peers_the_group_still_talks(render_chart: RenderChart) -> None:

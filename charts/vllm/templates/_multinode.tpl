@@ -47,7 +47,7 @@ Declared helpers:
 
 {{- define "vllm.multiNode.affinity" -}}
 {{- $affinity := deepCopy .model.scheduling.affinity -}}
-{{- if .model.multiNode.enabled -}}
+{{- if and .model.multiNode.enabled .model.multiNode.topology -}}
 {{- $own := get $affinity "podAffinity" | default dict -}}
 {{- $selector := dict "matchLabels" (include "common.selectorLabels" (dict "root" .root "component" .name) | fromYaml) -}}
 {{- $term := dict "topologyKey" .model.multiNode.topology "labelSelector" $selector "matchLabelKeys" (list "leaderworkerset.sigs.k8s.io/group-index") -}}
