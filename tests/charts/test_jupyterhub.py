@@ -4,11 +4,13 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from configparser import RawConfigParser
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from sqlalchemy import make_url
 
 from drydock.errors import RenderError
 from drydock.manifests import Manifest
@@ -79,7 +81,9 @@ def _secrets(container: Any) -> dict[str, str]:
     return {name: each["key"] for name, each in references.items() if each and not each.get("optional")}
 
 
-def _loaded(manifests: Sequence[Manifest], folder: Path, of: str, *traits: str, more: str = "") -> Any:
+def _loaded(
+    manifests: Sequence[Manifest], folder: Path, of: str, *traits: str, more: str = "", **environment: str
+) -> Any:
     """What the real classes make of the rendered configuration."""
     for name, content in _files(manifests).items():
         (folder / name).write_text(content)
@@ -93,6 +97,8 @@ def _loaded(manifests: Sequence[Manifest], folder: Path, of: str, *traits: str, 
             "OAUTH_CLIENT_SECRET": "mine",
             "PATH": "",
             "HOME": str(folder),
+            "TMPDIR": str(folder),
+            **environment,
         },
         capture_output=True,
         text=True,
@@ -235,6 +241,24 @@ def test_limits_culler_and_own_configuration_reach_the_hub(render_chart: RenderC
     assert role["scopes"] == ["list:users", "read:users:activity", "read:servers", "delete:servers", "admin:users"]
     off = render_chart(CHART, {"cull": {"enabled": False}})
     assert _loaded(off, tmp_path, "jupyterhub.app.JupyterHub", "services") == {"services": []}
+
+
+@pytest.mark.parametrize("query", ["", "?charset=utf8mb4"])
+def test_the_password_of_mysql_reaches_its_driver_and_no_address(
+    render_chart: RenderChart, tmp_path: Path, query: str
+) -> None:
+    address = f"mysql+pymysql://hub@db.example.com:3306/hub{query}"
+    manifests = render_chart(CHART, {"hub": {"db": {"type": "mysql", "url": address}}})
+    assert "MYSQL_PWD" in _secrets(_container(manifests, HUB))
+    made = _loaded(manifests, tmp_path, "jupyterhub.app.JupyterHub", "db_url", MYSQL_PWD="a#b%c;d'")
+    assert made["db_url"].startswith(address)
+    options = make_url(made["db_url"]).query
+    assert set(options) == {"read_default_file", *(["charset"] if query else [])}
+    file = Path(str(options["read_default_file"]))
+    read = RawConfigParser()
+    read.read(file)
+    assert read.get("client", "password") == '"a#b%c;d\'"'  # PyMySQL takes the quotes away
+    assert file.stat().st_mode & 0o077 == 0
 
 
 def test_profiles_ask_for_their_accelerator(render_chart: RenderChart) -> None:

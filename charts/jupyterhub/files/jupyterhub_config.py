@@ -2,11 +2,12 @@
 
 Credentials come from the environment alone, where the Deployment puts them by reference to Secrets: JupyterHub reads
 CONFIGPROXY_AUTH_TOKEN, JPY_COOKIE_SECRET and JUPYTERHUB_CRYPT_KEY by itself, oauthenticator OAUTH_CLIENT_ID and
-OAUTH_CLIENT_SECRET, and a database's driver PGPASSWORD or MYSQL_PWD.
+OAUTH_CLIENT_SECRET, and the driver of PostgreSQL PGPASSWORD. That of MySQL reads no variable: see `mysql_password`.
 """
 
 import os
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -75,9 +76,20 @@ def idle_culler(options: Sequence[str], scopes: Sequence[str]) -> None:
     c.JupyterHub.load_roles = [{"name": name, "scopes": list(scopes), "services": [name]}]
 
 
+def mysql_password(password: str) -> None:
+    """Give PyMySQL the password in a file: JupyterHub logs the address of a database that it does not reach."""
+    file = Path(tempfile.gettempdir()) / "mysql.cnf"
+    file.touch(mode=0o600)
+    file.write_text(f'[client]\npassword="{password}"\n')
+    address = c.JupyterHub.db_url
+    c.JupyterHub.db_url = f"{address}{'&' if '?' in address else '?'}read_default_file={file}"
+
+
 settings, templates = read("settings.yaml"), read("profiles.yaml")
 for section, traits in settings["traits"].items():
     c[section].update(traits)
+if "MYSQL_PWD" in os.environ:
+    mysql_password(os.environ["MYSQL_PWD"])
 c.KubeSpawner.namespace = os.environ["POD_NAMESPACE"]
 c.KubeSpawner.update(homes(templates["volumeClaimTemplates"]))
 c.KubeSpawner.profile_list = [profile(slug, each) for slug, each in templates["profiles"].items()]
