@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from drydock.errors import DrydockError, UsageError
 from drydock.loadtest.measures import measure, times
 from drydock.loadtest.objectives import objectives, read_objectives
 from drydock.loadtest.results import load_run
+from drydock.loadtest.verdict import passed, verdict
 
 from .servers import misbehaving_server, requests_seen, simulator
 
@@ -50,6 +52,9 @@ def test_a_run_is_measured_written_and_judged(tmp_path: Path) -> None:
     assert done.exit_code == 1
     found = told(done)
     assert [miss["name"] for miss in found["missed"]] == ["ttft_p95_ms"]
+    assert [(each["name"], each["text"]) for each in found["met"]] == [
+        ("goodput", "goodput is 1, at least 0.9 is asked")
+    ]
     assert json.loads((tmp_path / "loadtest.json").read_text()) == found
     run = load_run(tmp_path / "run-1")
     with (tmp_path / "requests.csv").open() as stream:
@@ -206,8 +211,48 @@ def test_a_wrong_file_of_objectives_is_told(tmp_path: Path, content: str, messag
 def test_what_was_not_measured_is_missed(bad: str, tmp_path: Path) -> None:
     loadtest(bad, "status-500", "--rate", "10", "--duration", "0.5", "-o", str(tmp_path))
     run = load_run(tmp_path / "run-1")
-    (miss,) = objectives({"e2e_p99_ms": 5}, "here").missed(measure(run))
+    (miss,) = objectives({"e2e_p99_ms": 5}, "here").judged(measure(run))
+    assert not miss.met
     assert str(miss) == "e2e_p99_ms was not measured (objective 5)"
+
+
+def test_each_objective_is_told_beside_its_value(bad: str, tmp_path: Path) -> None:
+    file = tmp_path / "ours.yaml"
+    file.write_text("e2e_p99_ms: 600000\nerror_rate: 0\n")
+    load = ("--rate", "10", "--arrival", "constant", "--duration", "0.5", "-o", str(tmp_path))
+    met = loadtest(bad, "ok", *load, "--objectives", str(file))
+    page = (tmp_path / "report.html").read_text()
+    lines = met.stdout.splitlines()
+    assert "MET    error_rate is 0, at most 0 is asked" in lines
+    assert any(re.fullmatch(r"MET    e2e_p99_ms is [\d.]+, at most 600000 is asked", line) for line in lines)
+    assert "MISSED" not in met.stdout
+    assert "error_rate is 0, at most 0 is asked" in page
+
+    missed = loadtest(bad, "status-500", *load, "--objective", "error_rate=0.5", "--objective", "completed_rps=0")
+    page = (tmp_path / "report.html").read_text()
+    for text in ("error_rate is 1, more than 0.5, by 100.0%", "completed_rps is 0, at least 0 is asked"):
+        assert text in missed.stdout
+        assert text in page
+    assert missed.exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("changed", "said", "well"),
+    [
+        ({}, "No objectives were given", True),
+        ({"met": [{}]}, "Meets all of 1 objective", True),
+        ({"met": [{}], "missed": [{}, {}]}, "Misses 2 objectives, meets 1 objective", False),
+        ({"met": [{}], "complete": False}, "Incomplete", False),
+        ({"met": [{}], "valid": False}, "Does not count", False),
+        ({"met": [{}], "runs": [{"ok": 1}, {"ok": 0}]}, "No request was answered well", False),
+        ({"missed": [{}], "valid": False, "sweep": {"highest_met": 4.0}}, "Meets the objectives up to 4/s", True),
+        ({"missed": [{}], "sweep": {"highest_met": None}}, "None of these rates", False),
+    ],
+)
+def test_a_result_ends_with_its_verdict(changed: dict[str, Any], said: str, well: bool) -> None:
+    result = {"complete": True, "valid": True, "met": [], "missed": [], "runs": [{"ok": 1}], "sweep": None, **changed}
+    assert verdict(result).startswith(said)
+    assert passed(result) is well
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,9 @@ from drydock.cli.options import EnvironmentName
 from drydock.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from contextlib import AbstractContextManager
 
     from drydock.loadtest.cluster.sites import Endpoint
-    from drydock.loadtest.loads import Measured
     from drydock.loadtest.objectives import Objectives
     from drydock.loadtest.settings import Arrival, LoadPlan, Secret
 
@@ -124,6 +122,7 @@ def command(
     from drydock.loadtest.statistics import compare
     from drydock.loadtest.sweep import find_limit, sweep
     from drydock.loadtest.tables import print_result
+    from drydock.loadtest.verdict import passed
 
     _check_comparison(baseline, fail_on_regression, searched=bool(asked["rates"] or asked["find_limit"]))
     rates = _rates(asked, repetitions)
@@ -164,7 +163,7 @@ def command(
     else:
         print_result(told, loads)
     worse = [each["name"] for each in told["comparison"] or () if each["verdict"] == "worse"]
-    if not _passed(told, loads) or (fail_on_regression and worse):
+    if not passed(told) or (fail_on_regression and worse):
         raise SystemExit(1)
 
 
@@ -202,15 +201,6 @@ def _rates(asked: dict[str, Any], repetitions: int) -> list[float]:
         raise UsageError("--rate and --rates both choose the loads", remedy="Give one of them.")
     asked["rate"] = rates[0]
     return rates
-
-
-def _passed(told: dict[str, Any], loads: "Sequence[Measured]") -> bool:
-    """A search passes when a rate meets the objectives; a single load when it does."""
-    if not told["complete"]:
-        return False
-    if told["sweep"] is not None:
-        return told["sweep"]["highest_met"] is not None
-    return not told["missed"] and told["valid"] and all(each.measures.ok for each in loads)
 
 
 def _objectives(environment: str | None, file: Path | None, texts: tuple[str, ...]) -> "Objectives":

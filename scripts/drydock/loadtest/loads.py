@@ -8,7 +8,7 @@ from typing import Any
 from drydock.errors import UsageError
 from drydock.loadtest.generator import generate
 from drydock.loadtest.measures import Measures, measure
-from drydock.loadtest.objectives import Miss, Objectives
+from drydock.loadtest.objectives import Objectives, Verdict
 from drydock.loadtest.records import Run, Snapshot
 from drydock.loadtest.server_metrics import ServerView, watched
 from drydock.loadtest.settings import Arrival, Closed, Constant, Gamma, LoadPlan, Poisson, Ramp
@@ -39,7 +39,7 @@ class Measured:
     Attributes:
         name: for people: `5/s`, `32 clients`, with the repetition where there are several.
         rate, concurrency: what was offered; None for what it was not.
-        missed: objectives that it did not meet.
+        judged: each objective beside what it came to.
     """
 
     name: str
@@ -48,7 +48,12 @@ class Measured:
     run: Run
     measures: Measures
     server: ServerView
-    missed: tuple[Miss, ...]
+    judged: tuple[Verdict, ...]
+
+    @property
+    def missed(self) -> bool:
+        """Whether it did not meet one of the objectives."""
+        return not all(each.met for each in self.judged)
 
     @property
     def counts(self) -> bool:
@@ -97,7 +102,7 @@ def offer(plan: LoadPlan, objectives: Objectives, *, name: str = "", live: bool 
         run,
         measures,
         server,
-        objectives.missed(measures),
+        objectives.judged(measures),
     )
 
 

@@ -30,8 +30,8 @@ REQUEST = ("ttft_ms", "tpot_ms", "e2e_ms")
 
 
 @dataclass(frozen=True, slots=True)
-class Miss:
-    """An objective that was not met.
+class Verdict:
+    """An objective beside what a run came to.
 
     Attributes:
         value: as measured; None where there was nothing to measure.
@@ -41,9 +41,19 @@ class Miss:
     limit: float
     value: float | None
 
+    @property
+    def met(self) -> bool:
+        """Whether it is; what could not be measured is not met."""
+        if self.value is None:
+            return False
+        return self.value <= self.limit if self.name in MOST else self.value >= self.limit
+
     def __str__(self) -> str:
         if self.value is None:
             return f"{self.name} was not measured (objective {self.limit:g})"
+        if self.met:
+            bound = "most" if self.name in MOST else "least"
+            return f"{self.name} is {self.value:.4g}, at {bound} {self.limit:g} is asked"
         word = "more" if self.name in MOST else "less"
         by = f", by {abs(self.value / self.limit - 1):.1%}" if self.limit else ""
         return f"{self.name} is {self.value:.4g}, {word} than {self.limit:g}{by}"
@@ -61,14 +71,9 @@ class Objectives:
     limits: Mapping[str, float] = field(default_factory=dict)
     request: Mapping[str, float] = field(default_factory=dict)
 
-    def missed(self, measures: "Measures") -> tuple[Miss, ...]:
-        """Those that a run did not meet; what could not be measured is not met."""
-        found = []
-        for name, limit in self.limits.items():
-            value = measures.values.get(name)
-            if value is None or (value > limit if name in MOST else value < limit):
-                found.append(Miss(name, limit, value))
-        return tuple(found)
+    def judged(self, measures: "Measures") -> tuple[Verdict, ...]:
+        """Each beside what a run came to."""
+        return tuple(Verdict(name, limit, measures.values.get(name)) for name, limit in self.limits.items())
 
 
 def read_objectives(file: Path) -> Objectives:

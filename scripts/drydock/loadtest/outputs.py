@@ -46,11 +46,8 @@ def result(
         "complete": all(each.run.complete for each in loads),
         "valid": all(each.run.health.valid for each in loads),
         "notes": [*warnings, *(note for each in loads for note in (*each.run.notes, *each.run.health.reasons))],
-        "missed": [
-            {"load": each.name, "name": miss.name, "limit": miss.limit, "value": miss.value, "text": str(miss)}
-            for each in loads
-            for miss in each.missed
-        ],
+        "missed": _judged(loads, met=False),
+        "met": _judged(loads, met=True),
         "runs": [each.as_dict() for each in loads],
         "confidence": {name: asdict(each) for name, each in spread.items()},
         "sweep": None
@@ -62,6 +59,15 @@ def result(
         },
         "comparison": None if compared is None else [asdict(each) for each in compared],
     }
+
+
+def _judged(loads: Sequence[Measured], *, met: bool) -> list[dict[str, Any]]:
+    return [
+        {"load": each.name, "name": one.name, "limit": one.limit, "value": one.value, "text": str(one)}
+        for each in loads
+        for one in each.judged
+        if one.met is met
+    ]
 
 
 def write_results(folder: Path, told: dict[str, Any], loads: Sequence[Measured]) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from drydock.loadtest.measures import counted, times
 from drydock.loadtest.records import Floats, Run
+from drydock.loadtest.verdict import passed, verdict
 
 WIDTH, HEIGHT = 900.0, 300.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64.0, 130.0, 12.0, 40.0
@@ -89,7 +90,9 @@ def render_page(told: Mapping[str, Any], runs: Sequence[Run]) -> str:
     )
     pictures = [*_against_rate(told), *_distributions(told, runs), *_timeline(told, runs)]
     template = environment.get_template("loadtest.html.j2")
-    return template.render(told=told, charts=[each for each in pictures if not each.empty])
+    return template.render(
+        told=told, charts=[each for each in pictures if not each.empty], verdict=verdict(told), passed=passed(told)
+    )
 
 
 def _against_rate(told: Mapping[str, Any]) -> list[Chart]:

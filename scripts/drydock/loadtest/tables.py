@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from drydock.loadtest.verdict import verdict
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -28,8 +30,11 @@ def print_result(told: dict[str, Any], loads: "Sequence[Measured]") -> None:
     _compared(told["comparison"])
     for note in told["notes"]:
         click.echo(f"NOTE {note}")
-    for miss in told["missed"]:
-        click.echo(f"MISSED {miss['text']}" + (f" ({miss['load']})" if len(loads) > 1 else ""))
+    # of a sweep the table tells which rates meet, and below what the others missed
+    for word, judged in (("MET", told["met"] if told["sweep"] is None else ()), ("MISSED", told["missed"])):
+        for each in judged:
+            click.echo(f"{word:<6} {each['text']}" + (f" ({each['load']})" if len(loads) > 1 else ""))
+    click.echo(verdict(told))
 
 
 def _sweep_table(told: dict[str, Any], loads: "Sequence[Measured]") -> None:
@@ -45,9 +50,7 @@ def _sweep_table(told: dict[str, Any], loads: "Sequence[Measured]") -> None:
         verdict = "meets" if meets(each) else "saturated" if is_saturated(each) else "misses"
         table.add_row(each.name, *("-" if value is None else f"{value:,.1f}" for value in values), verdict)
     Console(highlight=False).print(table)
-    found = told["sweep"]
-    highest = f"{found['highest_met']:.4g}/s" if found["highest_met"] else "none of these rates"
-    click.echo(f"meets the objectives up to {highest}; at most {found['saturation']:.4g}/s were completed")
+    click.echo(f"at most {told['sweep']['saturation']:.4g}/s were completed")
 
 
 def _compared(differences: "Sequence[dict[str, Any]] | None") -> None:

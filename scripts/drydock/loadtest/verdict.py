@@ -1,0 +1,30 @@
+"""What a load test's result (`loadtest.json`) comes to."""
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def passed(told: Mapping[str, Any]) -> bool:
+    """Whether all is well: a search when one of its rates meets the objectives, other loads when all of them do."""
+    if not told["complete"]:
+        return False
+    if told["sweep"] is not None:
+        return told["sweep"]["highest_met"] is not None
+    return not told["missed"] and told["valid"] and all(run["ok"] for run in told["runs"])
+
+
+def verdict(told: Mapping[str, Any]) -> str:
+    """The result in one line."""
+    met, missed = (f"{number} objective{'s' * (number != 1)}" for number in (len(told["met"]), len(told["missed"])))
+    if not told["complete"]:
+        return "Incomplete: it was interrupted, or a worker was lost"
+    if told["sweep"] is not None:
+        highest = told["sweep"]["highest_met"]
+        return f"Meets the objectives up to {highest:.4g}/s" if highest else "None of these rates meets the objectives"
+    if not told["valid"]:
+        return "Does not count: the generator itself could not keep up"
+    if not all(run["ok"] for run in told["runs"]):
+        return "No request was answered well"
+    if told["missed"]:
+        return f"Misses {missed}" + (f", meets {met}" if told["met"] else "")
+    return f"Meets all of {met}" if told["met"] else "No objectives were given"
