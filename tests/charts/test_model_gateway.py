@@ -84,7 +84,13 @@ def test_what_wakes_a_model_is_counted_where_its_requests_wait(render_chart: Ren
     assert scaled["spec"]["minReplicaCount"] == 0
     (trigger,) = (each for each in scaled["spec"]["triggers"] if each["name"] == "requests")
     url = urlsplit(trigger["metadata"]["url"])
-    assert (url.hostname, url.path) == (f"{ACTIVATOR}.genai", "/models/small")
+    assert (url.hostname, url.path) == (f"{ACTIVATOR}.genai.svc", "/models/small")
+    asked = [each["metadata"]["url"] for each in scaled["spec"]["triggers"]]
+    # KEDA splits host and port at the dots, and asks the pods of the Service in the namespace that it finds there.
+    assert [urlsplit(each).netloc.split(".")[:2] for each in asked] == [
+        [ACTIVATOR, "genai"],
+        *[["genai-vllm-small", "genai"]] * (len(asked) - 1),
+    ]
     service = by_name(manifests, "Service")[ACTIVATOR]["spec"]
     (container,) = _pod(manifests, ACTIVATOR)["containers"]
     named = {each["name"]: each["containerPort"] for each in container["ports"]}
@@ -94,6 +100,14 @@ def test_what_wakes_a_model_is_counted_where_its_requests_wait(render_chart: Ren
     assert trigger["metadata"]["aggregationType"] == "sum"
     assert url.port in {port for rule in _policy(manifests, ACTIVATOR)["ingress"] for port in _ports(rule)}
     assert _settings(manifests)["activator"]["url"] == f"http://{ACTIVATOR}.genai:8080"
+
+
+@pytest.mark.parametrize("url", ["http://other.genai:8081", "http://other:8081", "http://other.genai.svc:8081/path"])
+def test_an_activator_that_keda_would_not_find_is_refused(render_chart: RenderChart, url: str) -> None:
+    model = {"source": {"huggingFace": {"id": "org/small"}, "size": "15Gi"}}
+    scaling = {**ASLEEP["autoscaling"], "keda": {"activatorUrl": url}}
+    with pytest.raises(RenderError, match="activatorUrl"):
+        render_chart("vllm", {"models": {"small": {**model, "autoscaling": scaling}}})
 
 
 def test_prometheus_or_the_pods_themselves_tell_of_the_engine(render_chart: RenderChart) -> None:

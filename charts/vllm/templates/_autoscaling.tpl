@@ -66,14 +66,19 @@ Declared helpers:
 {{- $function := get (dict "sum" "sum" "average" "avg" "max" "max") .trigger.aggregation -}}
 {{- $metadata = dict "serverAddress" $address "threshold" $target "query" (printf "%s(%s)" $function $series) -}}
 {{- else -}}
-{{- $url := printf "http://%s.%s:8000%s" (include "vllm.name" .context) .context.root.Release.Namespace (include "vllm.path" (tuple .context "metrics")) -}}
+{{- $url := printf "http://%s.%s.svc:8000%s" (include "vllm.name" .context) .context.root.Release.Namespace (include "vllm.path" (tuple .context "metrics")) -}}
 {{- $metadata = dict "url" $url "format" "prometheus" "valueLocation" $series "targetValue" $target "aggregateFromKubeServiceEndpoints" "true" "aggregationType" .trigger.aggregation -}}
 {{- end -}}
 {{- toJson (dict "type" $keda.source "metricType" (eq .trigger.aggregation "sum" | ternary "AverageValue" "Value") "metadata" $metadata) -}}
 {{- end -}}
 
+{{- /* KEDA takes the second part of the host, up to the next dot, for the namespace: `NAME.NAMESPACE:PORT` it would look for in vain. */ -}}
 {{- define "vllm.activatorUrl" -}}
+{{- $own := .model.autoscaling.keda.activatorUrl -}}
+{{- if and $own (not (regexMatch "^https?://[^./:]+[.][^./:]+[.][^/]+$" $own)) -}}
+{{- fail (printf "models.%s.autoscaling.keda.activatorUrl: KEDA reads Service and namespace from %s: set http://NAME.NAMESPACE.svc:8081" .name $own) -}}
+{{- end -}}
 {{- $gateway := dict "Chart" (dict "Name" "model-gateway") "Release" .root.Release -}}
-{{- $own := printf "http://%s.%s:8081" (include "common.componentName" (tuple $gateway "activator")) .root.Release.Namespace -}}
-{{- printf "%s/models/%s" (.model.autoscaling.keda.activatorUrl | default $own | trimSuffix "/") .name -}}
+{{- $activator := printf "http://%s.%s.svc:8081" (include "common.componentName" (tuple $gateway "activator")) .root.Release.Namespace -}}
+{{- printf "%s/models/%s" ($own | default $activator | trimSuffix "/") .name -}}
 {{- end -}}
