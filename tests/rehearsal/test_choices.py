@@ -14,7 +14,9 @@ from drydock.rehearsal.events import Decided
 from drydock.rehearsal.exclusions import read_exclusions, shorten
 from drydock.rehearsal.fleet import CAPACITY_TYPE, INSTANCE_TYPE, RESERVATION, ZONE, Offers, narrow
 from drydock.rehearsal.karpenter import LogReader
+from drydock.rehearsal.observe import Scene
 from drydock.rehearsal.prerequisites import find_prerequisites
+from drydock.rehearsal.troubles import actionable_warnings
 
 from .small import Content, claim, node_pool, to_yaml
 
@@ -104,6 +106,31 @@ def test_a_decision_is_as_old_as_the_round_in_which_it_was_made() -> None:
     }
     assert reader.read(json.dumps(began)) is None
     assert reader.read(json.dumps(told)) == Decided("a/b", "x; y", ("x", "y"), 1767225600.0)
+
+
+def test_what_a_controller_made_already_is_no_warning() -> None:
+    def made(name: str, owner: str) -> Content:
+        return {"metadata": {"name": name, "uid": name, "ownerReferences": [{"kind": "RayService", "uid": owner}]}}
+
+    def told(message: str) -> Content:
+        about = {"kind": "RayService", "namespace": "here", "name": "drawing", "uid": "its-own"}
+        said = {"type": "Warning", "reason": "FailedToCreateRayCluster", "message": message}
+        return {"metadata": {"name": message, "uid": message}, "involvedObject": about, **said}
+
+    scene = Scene()
+    for kind, content in [
+        ("RayCluster", made("first", "its-own")),
+        ("RayCluster", made("theirs", "another")),
+        ("Event", told('rayclusters.ray.io "first" already exists')),
+        ("Event", told('rayclusters.ray.io "theirs" already exists')),
+        ("Event", told("Operation cannot be fulfilled: the object has been modified; please apply your changes")),
+        ("Event", told("rayclusters.ray.io is forbidden")),
+    ]:
+        scene.see(kind, "ADDED", content, 0.0)
+    assert [each.message for each in actionable_warnings(scene)] == [
+        'rayclusters.ray.io "theirs" already exists',
+        "rayclusters.ray.io is forbidden",
+    ]
 
 
 def test_prices_are_read_from_the_metrics_page() -> None:
