@@ -169,6 +169,14 @@ async def status_500(call: Call) -> bool:
     return True
 
 
+async def status_400(call: Call) -> bool:
+    """Tells far too much: the header of the request, terminal escapes, and more than anybody reads."""
+    header = {"Authorization": call.seen.get("authorization", "")}
+    message = f"\x1b[31mbad prompt\u202e\n of {header} {'x' * 100_000}"
+    await call.whole("400 Bad Request", {"error": {"message": message}})
+    return True
+
+
 async def half_stream(call: Call) -> bool:
     await call.head()
     await call.words(3)
@@ -220,6 +228,45 @@ async def error_in_stream(call: Call) -> bool:
     await call.head()
     await call.words(2)
     await call.event({"error": {"message": "out of memory", "code": 500}})
+    await call.end()
+    return True
+
+
+async def error_after_text(call: Call) -> bool:
+    """As a long message, so that it is not among the last bytes."""
+    await call.head()
+    await call.words(2)
+    await call.event({"error": {"message": "the engine died " + "of this " * 500, "code": 500}})
+    await call.end()
+    return True
+
+
+async def error_in_one_piece(call: Call) -> bool:
+    await call.whole("200 OK", {"error": {"message": "overloaded", "code": 503}})
+    return True
+
+
+async def no_choices(call: Call) -> bool:
+    await call.head()
+    await call.event({"object": "ping"})
+    await call.end()
+    return True
+
+
+async def null_error(call: Call) -> bool:
+    """Every event has a field for errors, which is empty."""
+    await call.head()
+    for place in range(call.tokens):
+        await call.event({"choices": [{"index": 0, "delta": {"content": f"word{place}"}}], "error": None})
+    await call.usage()
+    await call.end()
+    return True
+
+
+async def vast_usage(call: Call) -> bool:
+    await call.head()
+    await call.words(call.tokens)
+    await call.usage(10**30)
     await call.end()
     return True
 

@@ -81,6 +81,7 @@ def test_errors_are_counted_by_kind(bad: str) -> None:
     assert done.exit_code == 1
     (run,) = told(done)["runs"]
     assert run["errors"] == {"http 429": 5}
+    assert run["said"] == {"http 429": "slow down"}
     assert run["values"]["error_rate"] == 1
     assert run["values"]["ttft_p50_ms"] is None
 
@@ -150,10 +151,10 @@ def test_a_server_that_only_fails_is_loaded_all_the_same(bad: str) -> None:
 
 def test_a_client_that_fails_waits_longer_each_time(bad: str) -> None:
     before = len(requests_seen(bad))
-    done = loadtest(f"{bad}", "status-500", "--concurrency", "2", "--duration", "1", "--json")
-    # each sends at 0, 0.1, 0.3 and 0.7 s, on a slow machine later, never sooner
+    done = loadtest(f"{bad}", "status-500", "--concurrency", "2", "--duration", "3", "--json")
+    # each sends at 0, 0.1, 0.3, 0.7 and 1.5 s, on a slow machine later, never sooner
     failed = told(done)["runs"][0]["errors"]["http 500"]
-    assert 2 <= failed <= 8
+    assert 2 <= failed <= 10
     # one more asked before the load whether there is such a model
     assert len(requests_seen(bad)) - before == failed + 1
 
@@ -233,6 +234,8 @@ def test_each_objective_is_told_beside_its_value(bad: str, tmp_path: Path) -> No
     for text in ("error_rate is 1, more than 0.5, by 100.0%", "completed_rps is 0, at least 0 is asked"):
         assert text in missed.stdout
         assert text in page
+    assert "  http 500: 'broken'" in missed.stdout.splitlines()
+    assert '<td>http 500</td><td>5</td><td class="prose">broken</td>' in page
     assert missed.exit_code == 1
 
 

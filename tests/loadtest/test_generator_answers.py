@@ -9,6 +9,7 @@ import pytest
 from drydock.loadtest.generator import generate
 from drydock.loadtest.records import UNKNOWN, Records, Run
 from drydock.loadtest.settings import Closed, Constant, Lengths, LoadPlan, Secret, Stage, Target, Workload
+from drydock.loadtest.words import told
 
 from .servers import SERIAL_SECONDS, misbehaving_server, requests_seen
 
@@ -24,9 +25,11 @@ GOOD = (
     "closes-kept",
     "late-first-token",
     "two-tokens-a-chunk",
+    "null-error",
     "ok",
 )
 BAD = {
+    "status-400": "http 400",
     "status-429": "http 429",
     "status-500": "http 500",
     "half-stream": "truncated",
@@ -38,7 +41,10 @@ BAD = {
     "not-http": "malformed",
     "broken-chunks": "malformed",
     "broken-json": "malformed",
+    "no-choices": "malformed",
     "error-in-stream": "server error",
+    "error-after-text": "server error",
+    "error-in-one-piece": "server error",
 }
 SMALL = Workload("small", Lengths("fixed", 10), Lengths("fixed", TOKENS))
 
@@ -62,7 +68,7 @@ def asked() -> Iterator[Asked]:
         target = Target(
             url,
             "x",
-            loras=(*GOOD, *BAD, "no-usage"),
+            loras=(*GOOD, *BAD, "no-usage", "vast-usage"),
             timeout_seconds=TIMEOUT_SECONDS,
             api_key=Secret("s3cret"),
             endpoint="chat",
@@ -110,8 +116,9 @@ def test_roles_and_empty_deltas_are_not_the_first_token(asked: Asked) -> None:
     assert set(rows.chunks) == {TOKENS}
 
 
-def test_tokens_are_never_guessed(asked: Asked) -> None:
-    rows = asked.rows("no-usage")
+@pytest.mark.parametrize("model", ["no-usage", "vast-usage"])
+def test_tokens_are_never_guessed(asked: Asked, model: str) -> None:
+    rows = asked.rows(model)
 
     assert rows.counts() == {"ok": len(rows)}
     assert set(rows.chunks) == {TOKENS}
@@ -144,6 +151,59 @@ def test_the_key_is_sent_and_not_kept(asked: Asked) -> None:
     assert {each["authorization"] for each in seen} == {"Bearer s3cret"}
     assert {each["path"] for each in seen} == {"/v1/chat/completions"}
     assert "s3cret" not in repr(asked.run)
+
+
+def test_what_the_server_said_is_kept_for_each_kind_of_error_and_the_key_is_not(asked: Asked) -> None:
+    said = asked.run.said
+
+    assert said["http 429"] == "slow down"
+    assert said["http 500"] == "broken"
+    assert set(said) == {"http 400", "http 429", "http 500", "server error"}
+    assert said["http 400"].startswith("[31mbad prompt of {'Authorization': '***'} xxx")
+    assert all(len(words) <= 200 and words.isprintable() for words in said.values())
+
+
+@pytest.mark.parametrize(
+    "model", ["status-500", "error-in-stream", "error-after-text", "error-in-one-piece", "no-done"]
+)
+def test_a_client_waits_longer_after_each_failure_of_whatever_kind(asked: Asked, model: str) -> None:
+    stage = Stage(Closed(1), 600, max_conversations=4)
+    records = generate(LoadPlan(Target(asked.url, model), SMALL, stage)).records
+
+    assert records.counts() == {BAD[model]: 4}
+    assert (np.diff(np.sort(records.intended)) > np.array([0.1, 0.2, 0.4]) - 1e-6).all()
+
+
+def test_a_client_that_is_answered_waits_for_nothing(asked: Asked) -> None:
+    stage = Stage(Closed(1), 600, max_conversations=4)
+    records = generate(LoadPlan(Target(asked.url, "null-error"), SMALL, stage)).records
+
+    assert (np.sort(records.intended)[1:] == np.sort(records.finished)[:-1]).all()
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b'{"error": {"message": "no such model"}}', "no such model"),
+        (b'{"error": "no such model"}', "no such model"),
+        (b'{"detail": [{"loc": ["body"], "msg": "missing"}]}', '[{"loc": ["body"], "msg": "missing"}]'),
+        (b'{"reason": "quota"}', '{"reason": "quota"}'),
+        (b"upstream connect error\r\n", "upstream connect error"),
+        (b"<html><head><title>502 Bad\n Gateway</title></head>", "502 Bad Gateway"),
+        (b"<html><body>no title</body>", ""),
+        (b"", ""),
+        (b'{"error": {"message": "key s3c\\"ret\\\\& is unknown"}}', "key *** is unknown"),
+        (b'key s3c\\"ret\\\\& is unknown', "key *** is unknown"),
+        (b"?key=s3c%22ret%5C%26", "?key=***"),
+        (b"Authorization: Basic dXNlcjpwYXNz, more", "Authorization: ***, more"),
+        (b"the Authorization header is missing", "the Authorization header is missing"),
+        (b"x" * 197 + b's3c"ret\\&', "x" * 197 + "***"),
+        (b"\xff\xfe" + b"\x00" * 10, "\ufffd\ufffd"),
+        (b"[" * 100_000, "[" * 197 + "..."),
+    ],
+)
+def test_words_of_a_server_are_short_and_safe(body: bytes, words: str) -> None:
+    assert told(body, Secret('s3c"ret\\&')) == words
 
 
 def test_a_stalled_server_is_not_flattered() -> None:

@@ -18,6 +18,10 @@ from drydock.loadtest.wire import MalformedError, chunk_spans
 
 _DATA = b"data:"
 _DONE = b"[DONE]"
+_ERROR = b'"error"'
+"""As a key: within a text its quotation marks would stand behind backslashes."""
+_TAIL_BYTES = 1024
+_MOST_TOKENS = 2**53
 _SPOKEN = ("content", "reasoning_content", "reasoning", "tool_calls", "function_call")
 _NOTHING = np.empty(0)
 
@@ -30,6 +34,7 @@ class Answer:
         times: of the monotonic clock, when each content event was complete; empty for an answer in one piece.
         prompt_tokens, output_tokens, cached_tokens: from usage; -1 where it tells none.
         text: of the first choice, kept only when asked for.
+        error: what an answer of status 200 says instead, as JSON.
     """
 
     outcome: Outcome
@@ -38,6 +43,37 @@ class Answer:
     output_tokens: int = UNKNOWN
     cached_tokens: int = UNKNOWN
     text: str = ""
+    error: bytes = b""
+
+
+def seems_well(exchange: Exchange, *, stream: bool) -> bool:
+    """Whether a complete answer of status 200 ends as good ones do: a glance, where reading it would take longer.
+
+    False for all that are failures but look complete (an error in the stream, an early end); for few others.
+    """
+    tail = _tail(exchange.pieces) if stream else b"".join(exchange.pieces)
+    if _ERROR in tail:
+        return False
+    if not stream:
+        return b'"choices"' in tail
+    return _DONE in tail and (b'"finish_reason"' in tail or b'"usage"' in tail)
+
+
+def _tail(pieces: Sequence[bytes]) -> bytes:
+    """The last pieces that were read, about a kilobyte of them."""
+    size, first = 0, len(pieces)
+    while first and size < _TAIL_BYTES:
+        first -= 1
+        size += len(pieces[first])
+    return b"".join(pieces[first:])[-_TAIL_BYTES:]
+
+
+def error_body(exchange: Exchange) -> bytes:
+    """The body of an answer that tells an error; empty where it has none."""
+    try:
+        return _body(exchange)[0]
+    except MalformedError:
+        return b""
 
 
 def read_answer(exchange: Exchange, *, stream: bool, keep_text: bool = False) -> Answer:
@@ -51,7 +87,7 @@ def read_answer(exchange: Exchange, *, stream: bool, keep_text: bool = False) ->
             _read_stream(exchange, answer, keep_text)
         elif outcome is Outcome.OK:
             _read_whole(exchange, answer, keep_text)
-    except (MalformedError, ValueError, TypeError, AttributeError):
+    except (MalformedError, ValueError, TypeError, AttributeError, LookupError, RecursionError):
         # an answer that was cut off may well end within an event
         if outcome is Outcome.OK:
             answer.outcome = Outcome.MALFORMED
@@ -72,7 +108,11 @@ def _body(exchange: Exchange) -> tuple[bytes, Sequence[int], Sequence[int]]:
 
 
 def _read_whole(exchange: Exchange, answer: Answer, keep_text: bool) -> None:
-    body = json.loads(_body(exchange)[0])
+    raw = _body(exchange)[0]
+    body = json.loads(raw)
+    if body.get("error"):
+        answer.outcome, answer.error = Outcome.SERVER_ERROR, raw
+        return
     choices = body["choices"]
     _count(body.get("usage"), answer)
     if keep_text and choices:
@@ -99,6 +139,8 @@ def _read_stream(exchange: Exchange, answer: Answer, keep_text: bool) -> None:
         answer.outcome = Outcome.SERVER_ERROR
     elif answer.outcome is Outcome.OK and not reader.ended:
         answer.outcome = Outcome.TRUNCATED
+        if body.startswith(b"{") and json.loads(body).get("error"):
+            answer.outcome, answer.error = Outcome.SERVER_ERROR, body
 
 
 class _Events:
@@ -134,8 +176,9 @@ class _Events:
             self.ended = True
             return False
         told = json.loads(data)
-        if "error" in told:
+        if told.get("error"):
             self.failed = True
+            self._answer.error = data
             return False
         if usage := told.get("usage"):
             _count(usage, self._answer)
@@ -179,7 +222,7 @@ def _count(usage: dict[str, Any] | None, answer: Answer) -> None:
 
 
 def _number(value: object) -> int:
-    return value if isinstance(value, int) and value >= 0 else UNKNOWN
+    return value if isinstance(value, int) and 0 <= value <= _MOST_TOKENS else UNKNOWN
 
 
 def _plain_line_ends(body: bytes, ends: Sequence[int]) -> tuple[bytes, list[int]]:

@@ -18,7 +18,7 @@ from locust.env import Environment
 from locust.exception import StopUser
 
 from drydock.errors import DrydockError
-from drydock.loadtest.answers import read_answer
+from drydock.loadtest.answers import read_answer, seems_well
 from drydock.loadtest.arrivals import due_times
 from drydock.loadtest.connection import Connection, SocketAddress, TlsConnection
 from drydock.loadtest.exchange import Exchange
@@ -64,7 +64,9 @@ class Load:
         self.start, self.worker = start, worker
         self.end = start + plan.stage.sending_seconds
         self._numbers = count(worker, plan.processes)
-        self.recorder = Recorder(stream=plan.target.stream, models=self.prompts.models, worker=worker)
+        self.recorder = Recorder(
+            stream=plan.target.stream, models=self.prompts.models, worker=worker, key=plan.target.api_key
+        )
         self.reactor = Reactor(
             connector(plan.target),
             timeout=plan.target.timeout_seconds,
@@ -135,7 +137,7 @@ class Load:
                 exchange = self._exchange(conversation, turn, due)
                 if isnan(exchange.sent):
                     break
-                if self._turns_can_follow:
+                if self._turns_can_follow or self._may_have_failed(exchange):
                     self._read_now(exchange, conversation, number, turn)
                 else:
                     self.recorder.add(exchange, model=conversation.model, session=number, turn=turn)
@@ -153,6 +155,11 @@ class Load:
             self.reactor.submit(exchange)
             hub.switch()
         return exchange
+
+    def _may_have_failed(self, exchange: Exchange) -> bool:
+        """Whether its client, which waits after a failure, must look at an answer before it sends the next request."""
+        waits = isinstance(self.plan.stage.arrival, Closed)
+        return waits and not exchange.failed and not seems_well(exchange, stream=self.plan.target.stream)
 
     def _read_now(self, exchange: Exchange, conversation: Conversation, number: int, turn: int) -> None:
         answer = read_answer(exchange, stream=self.plan.target.stream, keep_text=True)

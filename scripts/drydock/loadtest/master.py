@@ -38,6 +38,7 @@ class _Heard:
     progress: dict[int, dict[str, Any]] = field(default_factory=dict)
     failure: DrydockError | None = None
     interrupted: bool = False
+    said: dict[str, str] = field(default_factory=dict)
 
     def on_records(self, msg: Any, **_: Any) -> None:
         worker = msg.data["worker"]
@@ -45,6 +46,7 @@ class _Heard:
         if msg.data["last"]:
             self.health[worker] = WorkerHealth(**msg.data["health"])
             self.interrupted |= msg.data["interrupted"]
+            self.said = {kind: words for kind, words in msg.data["said"].items() if words} | self.said
 
     def on_progress(self, msg: Any, **_: Any) -> None:
         self.progress[msg.data["worker"]] = msg.data
@@ -185,6 +187,7 @@ class Master:
             started_at=at,
             complete=complete,
             notes=(*notes, *(["the run was interrupted"] if heard.interrupted else [])),
+            said=heard.said,
         )
 
     def _due(self, records: Records, complete: bool) -> tuple[int | None, float]:

@@ -15,7 +15,7 @@ emptying of the server counts.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -39,6 +39,7 @@ class Measures:
         values: by name: `ttft_p95_ms`, `itl_mean_ms`, `error_rate`, `output_tokens_per_second`, ...; None where
             there is nothing to measure or the figure would be wrong, with the reason in `reasons`.
         reasons: why a group of values (`itl`, `tpot`, ...) is None.
+        said: what the server said of errors, a short sample of each kind.
     """
 
     requests: int
@@ -46,6 +47,7 @@ class Measures:
     errors: Mapping[str, int]
     values: Mapping[str, float | None]
     reasons: Mapping[str, str]
+    said: Mapping[str, str] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -53,6 +55,7 @@ class Measures:
             "requests": self.requests,
             "ok": self.ok,
             "errors": dict(self.errors),
+            "said": dict(self.said),
             "values": dict(self.values),
             "reasons": dict(self.reasons),
         }
@@ -118,7 +121,8 @@ def measure(run: Run, limits: Mapping[str, float] | None = None) -> Measures:
         values["goodput"] = float(kept.sum()) / judged
         values["goodput_rps"] = float(kept.sum()) / run.stage.duration_seconds
     errors = {name: number for name, number in rows.counts().items() if name != "ok"} if len(rows) else {}
-    return Measures(len(rows), len(good), errors, values, reasons)
+    said = {name: run.said[name] for name in errors if name in run.said}
+    return Measures(len(rows), len(good), errors, values, reasons, said)
 
 
 def _spread(name: str, values: Floats) -> dict[str, float | None]:

@@ -16,10 +16,10 @@ from urllib3.exceptions import ConnectTimeoutError, HTTPError, LocationParseErro
 from drydock.errors import DrydockError, UsageError
 from drydock.loadtest.settings import Target
 from drydock.loadtest.wire import PATHS, api_path, tls_context
+from drydock.loadtest.words import told
 
 _CONNECT_SECONDS = 10.0
 _ANSWER_SECONDS = 5.0
-_MOST_TEXT = 200
 _REFUSED_KEY = (401, 403)
 _NO_SUCH_PATH = (404, 405)
 _NO_SUCH_MODEL = (400, 404, 422)
@@ -37,16 +37,6 @@ class _Answer:
     def is_absent(self) -> bool:
         """No such path; a web server may answer with a page for people instead."""
         return self.status in _NO_SUCH_PATH or (self.status == 200 and self.kind.startswith("text/html"))  # noqa: PLR2004
-
-    def said(self) -> str:
-        """What it told, in one line; empty where that is a page for people."""
-        try:
-            found = json.loads(self.body)
-        except ValueError:
-            return ""
-        found = found.get("error") or found.get("detail") or found.get("message") if isinstance(found, dict) else None
-        found = found.get("message") if isinstance(found, dict) else found
-        return " ".join(found.split())[:_MOST_TEXT] if isinstance(found, str) else ""
 
     def models(self) -> list[str] | None:
         """Names that it lists; None where it is no such list."""
@@ -128,9 +118,7 @@ def _one_token(target: Target, name: str) -> dict[str, Any]:
 
 
 def _quoted(target: Target, answer: _Answer) -> str:
-    said = answer.said()
-    if target.api_key:
-        said = said.replace(target.api_key.reveal(), "***")
+    said = told(answer.body, target.api_key)
     return f", {said!r}" if said else ""
 
 

@@ -6,9 +6,11 @@ from math import nan
 
 import numpy as np
 
-from drydock.loadtest.answers import Answer, read_answer
+from drydock.loadtest.answers import Answer, error_body, read_answer
 from drydock.loadtest.exchange import Exchange
-from drydock.loadtest.records import COLUMNS, Outcome, Records
+from drydock.loadtest.records import COLUMNS, Outcome, Records, in_words
+from drydock.loadtest.settings import Secret
+from drydock.loadtest.words import told
 
 _SPARE_READS = 256
 """Answers of more reads wait for the end of the stage: one is read at a stroke, and 256 reads take 0.3 ms."""
@@ -20,13 +22,18 @@ _RECENT = 400
 class Recorder:
     """One worker's rows.
 
+    Args:
+        key: that no word of the server may hold.
+
     Attributes:
         finished, errors, reads: so far.
+        said: what the server said of its failures, by their kind: of the first of each.
         recent: seconds to first byte of recent answers.
     """
 
-    def __init__(self, *, stream: bool, models: tuple[str, ...], worker: int) -> None:
-        self._stream, self._models, self._worker = stream, models, worker
+    def __init__(self, *, stream: bool, models: tuple[str, ...], worker: int, key: Secret | None) -> None:
+        self._stream, self._models, self._worker, self._key = stream, models, worker, key
+        self.said: dict[str, str] = {}
         self._columns: dict[str, list[float]] = {name: [] for name in COLUMNS}
         self._times: list[array[float]] = []
         self._backlog: deque[tuple[Exchange, int, int, int]] = deque()
@@ -109,3 +116,7 @@ class Recorder:
         self._times.append(array("d", answer.times.tobytes()))
         if answer.outcome not in (Outcome.OK, exchange.outcome):
             self.errors += 1
+        if answer.outcome in (Outcome.HTTP_ERROR, Outcome.SERVER_ERROR):
+            kind = in_words(answer.outcome, exchange.status)
+            if kind not in self.said:
+                self.said[kind] = told(answer.error or error_body(exchange), self._key)

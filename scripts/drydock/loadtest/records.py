@@ -12,8 +12,8 @@ happened.
     finished    the read that completed the answer, or when it was given up
 """
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from enum import IntEnum
 from pathlib import Path
 from typing import IO, Any, Self
@@ -46,13 +46,18 @@ class Outcome(IntEnum):
     MALFORMED = 6
     """Not HTTP, or an event that is not the JSON of this API."""
     SERVER_ERROR = 7
-    """An error object inside a stream that had begun with status 200."""
+    """An error object in an answer of status 200, most often inside a stream that had begun well."""
     INTERRUPTED = 8
     """Still under way when the run was stopped."""
     NOT_SENT = 9
     """The generator could not send it (no socket left, name not resolved): its own fault."""
     TLS_ERROR = 10
     """No agreement on encryption, or a certificate that does not verify."""
+
+
+def in_words(outcome: Outcome, status: int) -> str:
+    """An outcome for people: `ok`, `http 429`, `connection refused`."""
+    return f"http {status}" if outcome is Outcome.HTTP_ERROR else outcome.name.lower().replace("_", " ")
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,19 +124,15 @@ class Records:
         return differences[inside]
 
     def label(self, row: int) -> str:
-        """A row's outcome in words: `ok`, `http 429`, `connection refused`."""
-        outcome = Outcome(int(self.outcome[row]))
-        return (
-            f"http {int(self.status[row])}" if outcome is Outcome.HTTP_ERROR else outcome.name.lower().replace("_", " ")
-        )
+        """A row's outcome in words."""
+        return in_words(Outcome(int(self.outcome[row])), int(self.status[row]))
 
     def counts(self) -> dict[str, int]:
         """Requests by outcome in words, most first."""
         pairs, numbers = np.unique(np.stack([self.outcome, self.status]), axis=1, return_counts=True)
         found: dict[str, int] = {}
         for (outcome, status), number in zip(pairs.T, numbers, strict=True):
-            kind = Outcome(int(outcome))
-            name = f"http {int(status)}" if kind is Outcome.HTTP_ERROR else kind.name.lower().replace("_", " ")
+            name = in_words(Outcome(int(outcome)), int(status))
             found[name] = found.get(name, 0) + int(number)
         return dict(sorted(found.items(), key=lambda item: -item[1]))
 
@@ -279,6 +280,7 @@ class Run:
         started_at: wall-clock time of the stage's start, s since the epoch.
         complete: false when it was interrupted or a worker was lost; what had been recorded is there.
         notes: what went otherwise than asked for, in whole sentences.
+        said: what the server said of failures, by their kind: one short sample each.
     """
 
     records: Records
@@ -287,6 +289,7 @@ class Run:
     started_at: float
     complete: bool
     notes: tuple[str, ...] = ()
+    said: Mapping[str, str] = field(default_factory=dict)
 
 
 def _dtype(name: str) -> type[np.generic]:

@@ -21,6 +21,7 @@ def save_run(run: Run, folder: Path) -> None:
         "started_at": run.started_at,
         "complete": run.complete,
         "notes": list(run.notes),
+        "said": dict(run.said),
         "health": _without_nan(run.health.as_dict()),
     }
     (folder / RUN_FILE).write_text(json.dumps(facts, indent=2) + "\n")
@@ -48,6 +49,7 @@ def load_run(folder: Path) -> Run:
             started_at=facts["started_at"],
             complete=facts["complete"],
             notes=tuple(facts["notes"]),
+            said=dict(facts.get("said", {})),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(

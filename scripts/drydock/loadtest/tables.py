@@ -47,9 +47,11 @@ def _sweep_table(told: dict[str, Any], loads: "Sequence[Measured]") -> None:
     table = Table("load", *columns, "", box=None)
     for each in loads:
         values = (each.measures.values[name] for name in columns)
-        verdict = "meets" if meets(each) else "saturated" if is_saturated(each) else "misses"
-        table.add_row(each.name, *("-" if value is None else f"{value:,.1f}" for value in values), verdict)
+        word = "meets" if meets(each) else "saturated" if is_saturated(each) else "misses"
+        table.add_row(each.name, *("-" if value is None else f"{value:,.1f}" for value in values), word)
     Console(highlight=False).print(table)
+    for each in loads:
+        _failures(each.measures, f"{each.name}: ")
     click.echo(f"at most {told['sweep']['saturation']:.4g}/s were completed")
 
 
@@ -92,5 +94,11 @@ def _table(measured: "Measures") -> None:
     rates = ("completed_rps", "output_tokens_per_second", "total_tokens_per_second", "chunks_per_token", "goodput")
     told = [f"{name} {value:.4g}" for name in rates if (value := measured.values[name]) is not None]
     console.print(f"{measured.ok} of {measured.requests} requests well; {', '.join(told)}")
+    _failures(measured)
+
+
+def _failures(measured: "Measures", load: str = "") -> None:
     if measured.errors:
-        console.print("not well: " + ", ".join(f"{number} {name}" for name, number in measured.errors.items()))
+        click.echo(f"{load}not well: " + ", ".join(f"{number} {name}" for name, number in measured.errors.items()))
+    for name, words in measured.said.items():
+        click.echo(f"  {name}: {words!r}")

@@ -91,6 +91,7 @@ def _hand_over(load: Load, runner: Any) -> None:
                 "data": part,
                 "last": last,
                 "interrupted": load.interrupted,
+                "said": load.recorder.said,
                 "health": {name: getattr(health, name) for name in health.__dataclass_fields__},
             },
         )
