@@ -243,6 +243,7 @@ def test_training_on_ray_is_the_same_script(render_chart: RenderChart) -> None:
     assert cluster["headGroupSpec"]["rayStartParams"] == {"num-cpus": "0"}
     (head,) = cluster["headGroupSpec"]["template"]["spec"]["containers"]
     assert "nvidia.com/gpu" not in head["resources"]["limits"]
+    assert cluster["workerGroupSpecs"][0]["rayStartParams"] == {"num-gpus": str(job["spec"]["entrypointNumGpus"])}
     worker = cluster["workerGroupSpecs"][0]["template"]["spec"]
     assert worker["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == "1"
     assert worker["nodeSelector"] == {"karpenter.sh/nodepool": "gpu"}
@@ -260,6 +261,22 @@ def test_training_on_ray_is_the_same_script(render_chart: RenderChart) -> None:
     without = render(render_chart)
     assert "genai-argo-assistant-ray" not in by_name(without, "Role")
     assert "genai-argo-ray" not in by_name(without, "NetworkPolicy")
+
+
+def test_training_on_ray_finds_a_share_of_a_gpu(render_chart: RenderChart) -> None:
+    def worker(**values: Any) -> Any:
+        sharing = {"region": "us-west-2", "gpuSharing": {"halves": "nvidia.com/gpu.shared"}}
+        manifests = render(render_chart, {"ray": {"enabled": True}, **values}, **{"global": sharing})
+        job = load_yaml(templates(manifests)["fine-tuning"]["resource"]["manifest"])
+        (group,) = job["spec"]["rayClusterSpec"]["workerGroupSpecs"]
+        return group, job["spec"].get("entrypointNumGpus")
+
+    group, asked = worker(accelerator={"share": "halves"})
+    (container,) = group["template"]["spec"]["containers"]
+    assert container["resources"]["limits"]["nvidia.com/gpu.shared"] == "1"
+    assert (group["rayStartParams"], asked) == ({"num-gpus": "1"}, 1), "Ray counts what KubeRay does not see"
+    group, asked = worker(accelerator={"kind": "none"})
+    assert (group["rayStartParams"], asked) == ({}, None)
 
 
 def test_without_the_controller_our_own_objects_stay(render_chart: RenderChart) -> None:

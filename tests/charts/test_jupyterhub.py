@@ -422,6 +422,22 @@ def test_only_the_hub_tells_the_proxy_its_routes(render_chart: RenderChart) -> N
     assert [rule["ports"][0]["port"] for rule in alone["ingress"]] == [8001], "nobody, until it is said who"
 
 
+def test_an_ingress_is_healthy_and_speaks_https(render_chart: RenderChart) -> None:
+    def annotations(**own: str | None) -> dict[str, str]:
+        ingress = {"enabled": True, "annotations": {f"alb.ingress.kubernetes.io/{key}": own[key] for key in own}}
+        manifests = render_chart(CHART, {"ingress": ingress})
+        found: dict[str, str] = by_name(manifests, "Ingress")[PROXY]["metadata"]["annotations"]
+        return {key.rpartition("/")[2]: value for key, value in found.items()}
+
+    manifests = render_chart(CHART)
+    probe = _container(manifests, PROXY)["readinessProbe"]["httpGet"]
+    made = annotations()
+    assert made["healthcheck-path"] == probe["path"], "/ answers with a redirect"
+    assert json.loads(made["listen-ports"]) == [{"HTTPS": 443}]
+    assert made["scheme"] == "internal"
+    assert set(annotations(**{"listen-ports": None})) == set(made) - {"listen-ports"}
+
+
 def test_an_external_database(render_chart: RenderChart) -> None:
     database = {"type": "postgres", "url": "postgresql+psycopg2://hub@db.example.com:6432/hub"}
     manifests = render_chart(CHART, {"hub": {"db": database}, "global": {"zones": ["us-west-2a", "us-west-2b"]}})

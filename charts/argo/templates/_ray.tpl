@@ -44,7 +44,9 @@ spec:
         replicas: 1
         minReplicas: 1
         maxReplicas: 1
-        rayStartParams: {}
+        {{- /* KubeRay does not know that a share of a GPU is one. */}}
+        rayStartParams:
+          {{- eq .pipeline.accelerator.kind "nvidia" | ternary (dict "num-gpus" (int .pipeline.accelerator.count | toString)) dict | toYaml | nindent 10 }}
         template:
           metadata:
             labels:
