@@ -248,14 +248,30 @@ def test_each_objective_is_told_beside_its_value(bad: str, tmp_path: Path) -> No
         ({"met": [{}], "complete": False}, "Incomplete", False),
         ({"met": [{}], "valid": False}, "Does not count", False),
         ({"met": [{}], "runs": [{"ok": 1}, {"ok": 0}]}, "No request was answered well", False),
-        ({"missed": [{}], "valid": False, "sweep": {"highest_met": 4.0}}, "Meets the objectives up to 4/s", True),
-        ({"missed": [{}], "sweep": {"highest_met": None}}, "None of these rates", False),
+        ({"missed": [{}], "sweep": {"highest_met": 4.0, "lowest_missed": 8}}, "Meets the objectives up to 4/s", True),
+        ({"missed": [{}], "sweep": {"highest_met": None, "lowest_missed": 8}}, "None of these rates", False),
     ],
 )
 def test_a_result_ends_with_its_verdict(changed: dict[str, Any], said: str, well: bool) -> None:
-    result = {"complete": True, "valid": True, "met": [], "missed": [], "runs": [{"ok": 1}], "sweep": None, **changed}
+    runs = [{"ok": 1, "valid": True, "load": {"rate": 1.0}}]
+    result = {"complete": True, "valid": True, "met": [], "missed": [], "runs": runs, "sweep": None, **changed}
     assert verdict(result).startswith(said)
     assert passed(result) is well
+
+
+@pytest.mark.parametrize(
+    ("run", "said"),
+    [
+        ({"valid": False, "ok": 1}, "Meets the objectives up to 4/s; the load at 8/s does not count"),
+        ({"valid": True, "ok": 0}, "Meets the objectives up to 4/s; the load at 8/s does not count"),
+        ({"valid": True, "ok": 1}, "Meets the objectives up to 4/s"),
+    ],
+)
+def test_a_search_that_ended_at_a_load_that_does_not_count_says_so(run: dict[str, Any], said: str) -> None:
+    met = {"load": {"rate": 4.0}, "valid": True, "ok": 3}
+    sweep = {"highest_met": 4.0, "lowest_missed": 8.0}
+    result = {"complete": True, "sweep": sweep, "runs": [met, {"load": {"rate": 8.0}, **run}], "met": [], "missed": []}
+    assert verdict(result) == said
 
 
 @pytest.mark.parametrize(

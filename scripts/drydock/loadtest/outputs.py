@@ -45,7 +45,7 @@ def result(
         "stage": stage_facts(plan.stage),
         "complete": all(each.run.complete for each in loads),
         "valid": all(each.run.health.valid for each in loads),
-        "notes": [*warnings, *(note for each in loads for note in (*each.run.notes, *each.run.health.reasons))],
+        "notes": [*warnings, *_notes(loads)],
         "missed": _judged(loads, met=False),
         "met": _judged(loads, met=True),
         "runs": [each.as_dict() for each in loads],
@@ -59,6 +59,12 @@ def result(
         },
         "comparison": None if compared is None else [asdict(each) for each in compared],
     }
+
+
+def _notes(loads: Sequence[Measured]) -> list[str]:
+    """Why a run is not complete or does not count; of several with its name."""
+    told = [(each.name, note) for each in loads for note in (*each.run.notes, *each.run.health.reasons)]
+    return [f"{name}: {note}" if len(loads) > 1 else note for name, note in told]
 
 
 def _judged(loads: Sequence[Measured], *, met: bool) -> list[dict[str, Any]]:

@@ -13,6 +13,17 @@ if TYPE_CHECKING:
     from drydock.loadtest.measures import Measures
 
 
+_OF_A_SWEEP = {
+    "ttft_p50_ms": "TTFT p50",
+    "ttft_p95_ms": "p95, ms",
+    "tpot_p50_ms": "TPOT p50",
+    "e2e_p99_ms": "E2E p99",
+    "completed_rps": "ended/s",
+    "output_tokens_per_second": "tokens/s",
+}
+"""Columns that fit into 80 characters."""
+
+
 def print_result(told: dict[str, Any], loads: "Sequence[Measured]") -> None:
     """Tables, notes and missed objectives."""
     if told["sweep"] is None:
@@ -43,11 +54,13 @@ def _sweep_table(told: dict[str, Any], loads: "Sequence[Measured]") -> None:
 
     from drydock.loadtest.sweep import is_saturated, meets
 
-    columns = ("ttft_p50_ms", "ttft_p95_ms", "tpot_p50_ms", "e2e_p99_ms", "completed_rps", "output_tokens_per_second")
-    table = Table("load", *columns, "", box=None)
+    table = Table("load", *_OF_A_SWEEP.values(), "", box=None)
+    for column in table.columns[1:-1]:
+        column.justify = "right"
     for each in loads:
-        values = (each.measures.values[name] for name in columns)
-        word = "meets" if meets(each) else "saturated" if is_saturated(each) else "misses"
+        values = (each.measures.values[name] for name in _OF_A_SWEEP)
+        saturated = "saturated" if is_saturated(each) else "misses"
+        word = "meets" if meets(each) else saturated if each.counts else "does not count"
         table.add_row(each.name, *("-" if value is None else f"{value:,.1f}" for value in values), word)
     Console(highlight=False).print(table)
     for each in loads:
