@@ -22,7 +22,7 @@ Mount = Callable[..., Mounts]
 @pytest.fixture(scope="session")
 def litellm(drydock_project: Project) -> Path:
     """The folder of LiteLLM's programs, at the release of the chart's image."""
-    return installed(drydock_project, "litellm", REQUIREMENTS, timeout=600)
+    return installed(drydock_project, "litellm", REQUIREMENTS, timeout=1800)
 
 
 @pytest.fixture(scope="module")

@@ -270,7 +270,8 @@ def test_a_request_that_waits_moves_with_the_activator_and_is_not_held_twice(
     gateways: StartGateway, mount: Mount, models: StartModel, activators: Callable[[Mounts], Running]
 ) -> None:
     port = free_port()
-    mounts = mount({"activator": {"holdSeconds": 4}, "retries": 2})
+    # Seconds in which a request is seen to be held, and the activator told to stop.
+    mounts = mount({"activator": {"holdSeconds": 20}, "retries": 2})
     mounts.catalogue({"sleeper": entry(port, "sleeper", scaleToZero=True)})
     settings = mounts.settings()["activator"]
     mounts.change_settings(activator={**settings, "holdSeconds": 240})  # in which the model has started

@@ -118,7 +118,7 @@ def deploy(script: Script, monkeypatch: pytest.MonkeyPatch, account: Path, serve
         "models": "s3://models/assistant/",
         "namespace": "genai",
         "deployment": "assistant",
-        "seconds": "20",
+        "seconds": "300",
         "server": server,
     }
     status: int = stage.main([f"--{name}={value}" for name, value in arguments.items()])

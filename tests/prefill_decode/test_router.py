@@ -188,7 +188,7 @@ def test_what_is_wrong_with_a_request_is_told_once(
 
 
 def test_it_is_ready_when_answers_can_be_written(router: Running, decode: Engine) -> None:
-    assert call(router.port, "GET", "/health").status == 200
+    router.up("/health")
     decode.status = 503
     assert call(router.port, "GET", "/health").status == 503
     assert call(router.port, "GET", "/ping").status == 200
