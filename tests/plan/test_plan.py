@@ -153,6 +153,8 @@ def test_an_environment_is_planned_on_what_its_pools_may_buy(tmp_path: Path) -> 
         (("llama-9",), "is not in the catalogue"),
         ((), "name a model or an environment"),
         (("llama-3-8b", "--rate", "0"), "--rate must be above 0"),
+        (("llama-3-8b", "--rate", "1", "--spot-price-share", "nan"), "'nan' is not a number"),
+        (("llama-3-8b", "--html", "/nowhere/plan.html"), "mkdir -p /nowhere"),
         (("llama-3-8b", "--rate", "1", "--workload", "poetry"), "there is no workload 'poetry'"),
         (("llama-3-8b", "--rate", "1", "--objective", "ttft_p96_ms=5"), "ttft_p96_ms: unknown objective"),
         (("llama-3-8b", "--rate", "1", "--objective", "ttft_p95_ms=soon"), "not NAME=NUMBER"),

@@ -199,6 +199,7 @@ def test_a_folder_of_load_test_results_is_read(tmp_path: Path) -> None:
         ("", "has no lines of results"),
         ("label,input_tokens\nx,1\n", "none of the columns .*rate"),
         ("rate,input_tokens,output_tokens\nfast,1,1\n", "'fast' is no number"),
+        ("rate,input_tokens,output_tokens,valid\n1,1,1,0\n", r"results\.csv:2: this load does not count"),
         ("rate,input_tokens,output_tokens\ninf,1,1\n", r"results\.csv:2: 'inf' is no number"),
         ("rate,input_tokens,output_tokens,tpot_ms\n1,1,1,-9\n", r"results\.csv:2: '-9' is no number from 0 on"),
         ("concurrency,input_tokens,output_tokens\n0.5,1,1\n", r"results\.csv:2: concurrency must be above 0"),

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from drydock.cli.options import check_folder
 from drydock.errors import UsageError
 
 if TYPE_CHECKING:
@@ -84,9 +85,8 @@ def command(
     from drydock.vllm_sim.profile import Profile, as_data, starting_profile
     from drydock.vllm_sim.profile import setup as set_up
 
-    for option, file in (("--output", output), ("--folds-output", folds_output)):
-        if file and not file.parent.is_dir():
-            raise UsageError(f"{option} {file}: there is no folder {file.parent}", remedy=f"mkdir -p {file.parent}")
+    check_folder("--output", output)
+    check_folder("--folds-output", folds_output)
     device, model = find_gpu(gpu), find_model(model_name)
     start = starting_profile(device, model, parse_line(f"--model {model_name}"), synchronous=synchronous, name=origin)
 
@@ -110,7 +110,8 @@ def command(
                 slopes = starting_slopes(points, coefficients)
             with progress.step(f"fit to {len(points)} points"):
                 coefficients = fit(points, coefficients, evaluations=evaluations, slopes=slopes)
-        title, errors = "of the fit itself", compare(coefficients, points)
+        title = f"of the profile {start.name}" if check else "of the fit itself"
+        errors = compare(coefficients, points)
         if min(folds, len(points)) > 1 and not check:
             with progress.step(f"cross-validation in {min(folds, len(points))} parts"):
                 title = "on points that the fit has not seen"

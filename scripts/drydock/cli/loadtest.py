@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from drydock.cli.options import EnvironmentName
+from drydock.cli.options import EnvironmentName, NumberRange
 from drydock.errors import UsageError
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ _ONLY_IN_URLS = frozenset(":/.")
 @click.option("--find-limit", is_flag=True, help="Search from --rate for the highest rate that meets the objectives.")
 @click.option(
     "--precision",
-    type=click.FloatRange(0, 1, min_open=True),
+    type=NumberRange(0, 1, min_open=True),
     default=0.05,
     show_default=True,
     help="Of that rate, as a share.",

@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Callable
+from math import isnan
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -28,6 +29,27 @@ class EnvironmentName(click.ParamType[str]):
 
         names = environment_names(Project.discover())
         return [CompletionItem(each) for each in names if each.startswith(incomplete)]
+
+
+class NumberRange(click.FloatRange):
+    """A range of numbers that `nan` is outside of."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number."""
+        number = float(super().convert(value, param, ctx))
+        if isnan(number):
+            self.fail(f"{value!r} is not a number.", param, ctx)
+        return number
+
+
+def check_folder(option: str, file: Path | None) -> None:
+    """Refuse a file whose folder does not exist before the work whose result it would hold.
+
+    Raises:
+        UsageError: it does not.
+    """
+    if file and not file.parent.is_dir():
+        raise UsageError(f"{option} {file}: there is no folder {file.parent}", remedy=f"mkdir -p {file.parent}")
 
 
 def stack_options(command: _Command) -> _Command:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from drydock.cli.options import stack_options
+from drydock.cli.options import NumberRange, check_folder, stack_options
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -45,9 +45,7 @@ _ROWS = 15
 @click.option("--trace", metavar="NAME|CSV", help="A day's requests a second: what autoscaling makes of it.")
 @click.option("--min-replicas", type=click.IntRange(min=0), metavar="N", help="Of autoscaling, not the values' own.")
 @click.option("--max-replicas", type=click.IntRange(min=1), metavar="N", help="The same.")
-@click.option(
-    "--start-seconds", type=click.FloatRange(min=0), metavar="S", help="From the wish for a pod to its readiness."
-)
+@click.option("--start-seconds", type=NumberRange(min=0), metavar="S", help="From the wish for a pod to its readiness.")
 @click.option("--region", default="us-west-2", show_default=True, help="Of instance types and prices, for a MODEL.")
 @click.option(
     "--capacity-type",
@@ -56,11 +54,15 @@ _ROWS = 15
     show_default=True,
     help="By whose price the cheapest is told.",
 )
-@click.option("--spot-price-share", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="Of on-demand.")
+@click.option("--spot-price-share", type=NumberRange(0, 1), default=0.5, show_default=True, help="Of on-demand.")
+@click.option("--reserved-price-share", type=NumberRange(0, 1), default=1.0, show_default=True, help="Of on-demand.")
 @click.option(
-    "--reserved-price-share", type=click.FloatRange(0, 1), default=1.0, show_default=True, help="Of on-demand."
+    "--html",
+    "html_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write a page with the frontier's picture.",
 )
-@click.option("--html", "html_file", type=click.Path(path_type=Path), help="Write a page with the frontier's picture.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(target: str | None, listed: bool, html_file: Path | None, as_json: bool, **options: Any) -> int:
     r"""Say what a model needs, what it will do and what it costs, before there is a cluster.
@@ -87,6 +89,7 @@ def command(target: str | None, listed: bool, html_file: Path | None, as_json: b
         return 0
     if target is None:
         raise UsageError("name a model or an environment", remedy="`drydock plan --list` shows the models")
+    check_folder("--html", html_file)
     with terminal_progress() as progress:
         plans = make_plans(Project.discover(), Request.of(target, **options), progress)
     if html_file:

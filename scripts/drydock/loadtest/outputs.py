@@ -142,6 +142,7 @@ def _load(run: Run, measured: Measures) -> dict[str, object]:
         "output_tokens": _mean_told(good.output_tokens),
         "requests": measured.ok,
         "duration": run.stage.duration_seconds,
+        "valid": int(run.complete and run.health.valid),
     }
     return line | {name: "" if value is None else value for name, value in measured.values.items()}
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from drydock.errors import UsageError
 from drydock.loadtest.objectives import MOST
 from drydock.plan.estimate import Estimate, keeps_up, measures_of
+from drydock.vllm_sim.measurements import check_valid
 
 if TYPE_CHECKING:
     from drydock.loadtest.records import Run
@@ -98,6 +99,7 @@ def _table(file: Path) -> list[Estimate]:
         raise UsageError(f"cannot read the load test {file}: {error}", remedy=_FORMS) from error
     found = []
     for number, row in enumerate(rows, 2):
+        check_valid(f"{file}, line {number}", row)
         numbers = {
             name.replace("tpot_ms", "tpot_mean_ms"): value for name in row if (value := _number(row[name])) is not None
         }

@@ -215,7 +215,7 @@ def _plan(project: "Project", request: Request, target: Target, progress: "Progr
     prices = load_prices(
         project, progress, request.region, spot_share=request.spot_share, reserved_share=request.reserved_share
     )
-    with progress.step(f"Simulate {target.name} on {len(target.gpus)} kinds of GPU"):
+    with progress.step(f"Choose replicas of {target.name} on {len(target.gpus)} GPUs of the catalogue"):
         found = choices(
             target.model,
             target.args,

@@ -104,6 +104,19 @@ def read_points(
     return [_point(path, number, row, limits, arrival, max_in_flight) for number, row in enumerate(rows, 2)]
 
 
+def check_valid(where: str, row: Mapping[str, str]) -> None:
+    """Refuse a load whose generator could not keep up, or that was interrupted: its figures are not the server's.
+
+    Raises:
+        UsageError: its column `valid` is 0.
+    """
+    if row.get("valid") == "0":
+        raise UsageError(
+            f"{where}: this load does not count: it was interrupted, or its generator could not keep up",
+            remedy="repeat it, or leave that line out",
+        )
+
+
 def _point(
     path: Path, line: int, row: Mapping[str, str], limits: Limits | LimitsOf, arrival: str, most: int | None
 ) -> Point:
@@ -132,6 +145,7 @@ def _point(
             )
         return value
 
+    check_valid(f"{path}:{line}", row)
     concurrency, count = number("concurrency"), number("requests")
     rate = None if concurrency else needed("rate")
     input_tokens, output_tokens = round(needed("input_tokens")), needed("output_tokens")
