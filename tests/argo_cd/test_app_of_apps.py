@@ -230,13 +230,16 @@ def test_the_root_application_brings_the_same_applications(
 
 @pytest.mark.parametrize("example", sorted((ROOT / "charts" / "app-of-apps" / "examples").glob("*.yaml")), ids=str)
 def test_an_upstream_chart_takes_the_place_of_our_controller(
-    drydock_project: Project, charts: AssembledCharts, drydock_tool: Callable[[str], Path], example: Path
+    drydock_project: Project,
+    charts: AssembledCharts,
+    drydock_tool: Callable[[str], Path],
+    tmp_path: Path,
+    example: Path,
 ) -> None:
     """The worked examples: the upstream chart comes a wave earlier, and ours gives up its Deployments and RBAC."""
     environment = load_environment(drydock_project, "prod")
     helm = drydock_tool("helm4")
-    merged = drydock_project.cache_dir / "examples" / example.name
-    merged.parent.mkdir(parents=True, exist_ok=True)
+    merged = tmp_path / example.name
     content = yaml.safe_load(environment.file.read_text())
     (chart, application), *none = yaml.safe_load(example.read_text())["argoCd"]["applications"].items()
     assert not none
@@ -251,6 +254,10 @@ def test_an_upstream_chart_takes_the_place_of_our_controller(
     assert upstream["spec"]["destination"]["namespace"] in {
         each["namespace"] for each in found["prod"]["spec"]["destinations"]
     }
+    restricted = ours["spec"]["syncPolicy"]["managedNamespaceMetadata"]["labels"]
+    assert restricted == {"pod-security.kubernetes.io/enforce": "restricted"}
+    elsewhere = upstream["spec"]["destination"]["namespace"] != environment.namespace
+    assert ("managedNamespaceMetadata" in upstream["spec"]["syncPolicy"]) is not elsewhere, "kube-system is not ours"
     wave = "argocd.argoproj.io/sync-wave"
     assert int(upstream["metadata"]["annotations"][wave]) < int(ours["metadata"]["annotations"][wave])
     left = resolve(drydock_project, helm, charts, Manifest("", ours, yaml.safe_dump(ours)))

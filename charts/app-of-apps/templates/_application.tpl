@@ -58,7 +58,10 @@ server: {{ .server }}
 namespace: {{ index . 1 }}
 {{- end -}}
 
-{{- /* Usage: include "app-of-apps.syncPolicy" (tuple . PRUNED MAKES_NAMESPACE RESPECTS_WHAT_IS_IGNORED) */ -}}
+{{- /*
+Usage: include "app-of-apps.syncPolicy" (tuple . PRUNED NAMESPACE RESPECTS_WHAT_IS_IGNORED), with NAMESPACE empty where it makes none.
+Argo CD labels a namespace that is there already too, so only the platform's own gets the labels.
+*/ -}}
 {{- define "app-of-apps.syncPolicy" -}}
 {{- $root := index . 0 -}}
 {{- $pruned := index . 1 -}}
@@ -87,10 +90,10 @@ syncOptions:
 {{- end }}
 {{- if index . 2 }}
   - CreateNamespace=true
-{{- with $root.Values.argoCd.namespaceLabels }}
+{{- if and $root.Values.argoCd.namespaceLabels (eq (index . 2) $root.Values.namespace) }}
 managedNamespaceMetadata:
   labels:
-    {{- toYaml . | nindent 4 }}
+    {{- toYaml $root.Values.argoCd.namespaceLabels | nindent 4 }}
 {{- end }}
 {{- end }}
 {{- end -}}
