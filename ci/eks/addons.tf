@@ -17,8 +17,10 @@ locals {
   # What a node needs before it is Ready; the others run on nodes.
   before_nodes = ["vpc-cni", "kube-proxy", "eks-pod-identity-agent"]
 
-  # Volumes of claims are made by the driver, not by Terraform, and outlive the cluster.
   addon_values = {
+    # Without it the NetworkPolicies of the charts are kept, and nothing enforces them. A string, as its schema wants it.
+    "vpc-cni" = { enableNetworkPolicy = "true" }
+    # Volumes of claims are made by the driver, not by Terraform, and outlive the cluster.
     "aws-ebs-csi-driver" = { controller = { extraVolumeTags = local.tags } }
   }
 
@@ -32,6 +34,7 @@ resource "aws_eks_addon" "before_nodes" {
 
   cluster_name                = aws_eks_cluster.this.name
   addon_name                  = each.key
+  configuration_values        = contains(keys(local.addon_values), each.key) ? jsonencode(local.addon_values[each.key]) : null
   resolve_conflicts_on_update = "PRESERVE"
 }
 

@@ -1,3 +1,10 @@
+# EKS makes the group again when its last lines come after Terraform has removed it, and it stays in the account.
+import {
+  for_each = toset(var.adopt_log_group ? ["/aws/eks/${var.cluster_name}/cluster"] : [])
+  to       = aws_cloudwatch_log_group.cluster
+  id       = each.value
+}
+
 resource "aws_cloudwatch_log_group" "cluster" {
   name              = "/aws/eks/${local.name}/cluster"
   retention_in_days = var.log_retention_days
@@ -101,7 +108,7 @@ resource "aws_eks_cluster" "this" {
 
   access_config {
     authentication_mode                         = "API"
-    bootstrap_cluster_creator_admin_permissions = true
+    bootstrap_cluster_creator_admin_permissions = false
   }
 
   vpc_config {
@@ -124,7 +131,7 @@ resource "aws_eks_cluster" "this" {
 
     content {
       enabled       = true
-      node_pools    = ["system"]
+      node_pools    = ["general-purpose", "system"] # the controller of the S3 driver tolerates no taint of the latter
       node_role_arn = aws_iam_role.node.arn
     }
   }
@@ -172,8 +179,9 @@ resource "aws_vpc_security_group_egress_rule" "between_nodes" {
   ip_protocol                  = "-1"
 }
 
+# Whoever deploys gets in, whoever made the cluster: the charts are installed next.
 resource "aws_eks_access_entry" "admin" {
-  for_each = toset(var.admin_role_arns)
+  for_each = toset(concat(var.admin_role_arns, [data.aws_iam_session_context.current.issuer_arn]))
 
   cluster_name  = aws_eks_cluster.this.name
   principal_arn = each.value

@@ -1,9 +1,15 @@
 data "aws_caller_identity" "current" {}
 
+data "aws_iam_session_context" "current" {
+  arn = data.aws_caller_identity.current.arn
+}
+
 data "aws_partition" "current" {}
 
+# EKS has no control plane in the zones left out; their names differ from account to account.
 data "aws_availability_zones" "available" {
-  state = "available"
+  state            = "available"
+  exclude_zone_ids = ["cac1-az3", "use1-az3", "usw1-az2"]
 
   filter {
     name   = "opt-in-status"

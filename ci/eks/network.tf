@@ -113,11 +113,29 @@ resource "aws_vpc_endpoint" "s3" {
   tags = { Name = "${local.name}-s3" }
 }
 
-# Karpenter finds the subnets of an existing VPC by the tag.
-resource "aws_ec2_tag" "discovery" {
+data "aws_subnet" "existing" {
   for_each = toset(var.vpc == null ? [] : var.vpc.private_subnet_ids)
 
-  resource_id = each.value
+  id = each.value
+}
+
+# Karpenter finds the subnets of an existing VPC by the tag, which has room for one cluster.
+resource "aws_ec2_tag" "discovery" {
+  for_each = data.aws_subnet.existing
+
+  resource_id = each.value.id
   key         = "karpenter.sh/discovery"
   value       = local.name
+
+  lifecycle {
+    precondition {
+      condition     = each.value.vpc_id == var.vpc.id
+      error_message = "vpc.private_subnet_ids: ${each.key} is of ${each.value.vpc_id}, and vpc.id is ${var.vpc.id}."
+    }
+
+    precondition {
+      condition     = lookup(each.value.tags, "karpenter.sh/discovery", local.name) == local.name
+      error_message = "vpc.private_subnet_ids: Karpenter of another cluster finds ${each.key} by its tag karpenter.sh/discovery. Give subnets of its own."
+    }
+  }
 }

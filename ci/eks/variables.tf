@@ -98,7 +98,7 @@ variable "public_access_cidrs" {
 }
 
 variable "admin_role_arns" {
-  description = "IAM roles or users that administer the cluster, besides whoever runs Terraform."
+  description = "IAM roles or users that administer the cluster, besides whoever deployed last."
   type        = list(string)
   default     = []
 }
@@ -174,10 +174,21 @@ variable "budget" {
     emails  = list(string)
   })
   default = null
+
+  validation {
+    condition     = var.budget == null || try(length(var.budget.emails) > 0, false)
+    error_message = "budget.emails: AWS takes no alarm that nobody is told of."
+  }
 }
 
 variable "make_spot_role" {
   description = "Make the service-linked role of EC2 Spot, which an account has once; false where it is there."
+  type        = bool
+  default     = false
+}
+
+variable "adopt_log_group" {
+  description = "Take over the log group of an earlier cluster of this name, which EKS left in the account."
   type        = bool
   default     = false
 }

@@ -40,7 +40,8 @@ class EksCalls:
                 return _json({answer: entity})
             listed = [entity for (of, _), entity in self.kept.items() if of == kind]
             names = [key.partition("/")[2] for of, key in self.kept if of == kind]
-            return _json({f"{answer}s": listed if answer == "association" else names})
+            several = re.sub("ys$", "ies", f"{answer}s")
+            return _json({several: listed if answer == "association" else names})
 
         return respond
 

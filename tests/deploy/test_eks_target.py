@@ -158,6 +158,8 @@ def test_a_team_shares_the_state_in_a_bucket_and_whoever_finds_the_tags_removes_
     s3 = boto3.client("s3", region_name=REGION)
     s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
     shared = replace(deployment(), settings={**deployment().settings, "backend_bucket": bucket})
+    logs, group = boto3.client("logs", region_name=REGION), f"/aws/eks/{NAME}/cluster"
+    logs.create_log_group(logGroupName=group)  # as EKS leaves it of an earlier cluster
     told: list[str] = []
     EksTarget(Project(ROOT, tmp_path / "one"), shared, told.append).create(progress)
     state = f"drydock/{NAME}.tfstate"
@@ -167,6 +169,8 @@ def test_a_team_shares_the_state_in_a_bucket_and_whoever_finds_the_tags_removes_
     another = EksTarget(Project(ROOT, tmp_path / "two"), shared, told.append)
     another.create(progress)
     assert len(told) == 1, "the second plan would change something"
+    (adopted,) = logs.describe_log_groups(logGroupNamePrefix=group)["logGroups"]
+    assert adopted["retentionInDays"] == 14
 
     s3.put_object(Bucket=bucket, Key=f"{state}.tflock", Body=json.dumps({"ID": "1", "Who": "a colleague"}).encode())
     with pytest.raises(TerraformError, match="Error acquiring the state lock") as locked:

@@ -138,6 +138,13 @@ def test_a_failure_in_the_middle_is_told_and_the_next_run_goes_on_and_destroy_le
     assert accounts >= {("genai", "genai-vllm"), ("kube-system", "agent"), ("kube-system", "karpenter")}
     assert has_spot_role(REGION)
     assert_pods_of_other_clusters_get_no_role_of_this_one()
+    admins = {
+        f"arn:aws:iam::{ACCOUNT}:role/admin",
+        boto3.client("sts", region_name=REGION).get_caller_identity()["Arn"],
+    }
+    assert set(eks.list_access_entries(clusterName=CLUSTER)["accessEntries"]) == admins, "whoever deploys gets in"
+    network = eks.describe_addon(clusterName=CLUSTER, addonName="vpc-cni")["addon"]
+    assert json.loads(network["configurationValues"]) == {"enableNetworkPolicy": "true"}
     driver = eks.describe_addon(clusterName=CLUSTER, addonName="aws-ebs-csi-driver")["addon"]
     volume_tags = json.loads(driver["configurationValues"])["controller"]["extraVolumeTags"]
     assert (volume_tags[TAG], volume_tags["drydock.dev/expires-at"]) == (CLUSTER, VARIABLES["expires_at"])
@@ -162,7 +169,9 @@ def test_auto_mode_brings_no_nodes_and_no_karpenter_of_ours(tmp_path: Path, prog
     plan = auto.plan(progress)
     plan.file.unlink()
     planned = {each["type"]: each for each in plan.resources}
-    assert planned["aws_eks_cluster"]["values"]["compute_config"][0]["enabled"] is True
+    (compute,) = planned["aws_eks_cluster"]["values"]["compute_config"]
+    assert compute["enabled"] is True
+    assert "general-purpose" in compute["node_pools"], "pods of an add-on that tolerate no taint have to go somewhere"
     (tags,) = [
         each for each in plan.resources if (each["type"], each["name"]) == ("aws_iam_role_policy", "auto_mode_tags")
     ]
@@ -201,9 +210,45 @@ def test_an_existing_vpc_is_used_and_a_budget_a_reservation_and_public_access_ar
     assert spent_on == {"name": "TagKeyValue", "values": [f"user:{TAG}${CLUSTER}"]}
 
 
+def test_subnets_of_another_cluster_or_vpc_are_refused_and_left_as_they_are(
+    tmp_path: Path, progress: SilentProgress
+) -> None:
+    ec2 = boto3.client("ec2", region_name=REGION)
+    (vpc,) = {each["VpcId"] for each in ec2.describe_vpcs()["Vpcs"]}
+    subnets = [each["SubnetId"] for each in ec2.describe_subnets()["Subnets"]][:2]
+    theirs = [{"Key": "karpenter.sh/discovery", "Value": "theirs"}]
+
+    def plan(vpc_id: str) -> None:
+        variables = {**VARIABLES, "vpc": {"id": vpc_id, "private_subnet_ids": subnets}}
+        terraform = Terraform(find_terraform(), tmp_path / "work", variables)
+        terraform.init(CONFIGURATION, Backend(), progress)
+        terraform.plan(progress)
+
+    with pytest.raises(TerraformError, match=f"{subnets[0]} is of {vpc}, and vpc.id is vpc-0"):
+        plan("vpc-0")
+    ec2.create_tags(Resources=subnets[1:], Tags=theirs)
+    try:
+        with pytest.raises(TerraformError, match=f"Karpenter of another cluster finds {subnets[1]}"):
+            plan(vpc)
+    finally:
+        ec2.delete_tags(Resources=subnets[1:], Tags=theirs)
+
+
+def test_zones_without_a_control_plane_of_eks_are_left_out(tmp_path: Path, progress: SilentProgress) -> None:
+    east = Terraform(find_terraform(), tmp_path / "work", {**VARIABLES, "region": "us-east-1"})
+    east.init(CONFIGURATION, Backend(), progress)
+    plan = east.plan(progress)
+    shown = json.loads(run([east.program, "show", "-json", plan.file], cwd=east.folder).stdout)
+    resources = {each["address"]: each["values"] for each in shown["prior_state"]["values"]["root_module"]["resources"]}
+    zones = resources["data.aws_availability_zones.available"]["zone_ids"]
+    known = boto3.client("ec2", region_name="us-east-1").describe_availability_zones()["AvailabilityZones"]
+    assert {each["ZoneId"] for each in known} - set(zones) == {"use1-az3"}
+
+
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
+        ({"budget": {"dollars": 1, "emails": []}}, "budget.emails: AWS takes no alarm"),
         ({"account_id": "12345"}, "account_id: give the 12 digits"),
         ({"public_access_cidrs": ["0.0.0.0/0"]}, "the API server is not opened to the internet"),
         ({"expires_at": "tomorrow"}, "expires_at: give a time such as"),

@@ -35,6 +35,13 @@ def has_spot_role(region: str) -> bool:
     return bool(call(lambda: iam.list_roles(PathPrefix=_SPOT_ROLE))["Roles"])
 
 
+def has_log_group(cluster: str, region: str) -> bool:
+    """Whether the account has the log group of the control plane of an EKS cluster of that name, gone or not."""
+    name = f"/aws/eks/{cluster}/cluster"
+    found = call(lambda: client("logs", region).describe_log_groups(logGroupNamePrefix=name))["logGroups"]
+    return name in {each["logGroupName"] for each in found}
+
+
 def client(service: str, region: str) -> Any:
     """A client of an AWS API, with retries as AWS recommends them."""
     import boto3

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from drydock.deploy.deployments import Deployment
-from drydock.deploy.eks.account import check_account, has_spot_role
+from drydock.deploy.eks.account import check_account, has_log_group, has_spot_role
 from drydock.deploy.eks.cost import hourly_cost
 from drydock.deploy.eks.kubeconfig import find_aws_cli, write_kubeconfig
 from drydock.deploy.eks.leftovers import (
@@ -30,6 +30,7 @@ from drydock.project import Project
 
 _KARPENTER_CHART = "oci://public.ecr.aws/karpenter/karpenter"
 _SPOT_ROLE = "aws_iam_service_linked_role.spot[0]"
+_LOG_GROUP = "aws_cloudwatch_log_group.cluster"
 
 
 @dataclass(frozen=True)
@@ -146,9 +147,13 @@ class EksTarget:
         terraform = Terraform(find_terraform(), self._folder / "terraform", {})
         backend = Backend(bucket, f"drydock/{self.deployment.name}.tfstate", region)
         terraform.init(self.project.root / "ci" / "eks", backend, progress)
-        # The account has one such role: once made it stays this deployment's, or a second plan would remove it.
-        makes_spot_role = _SPOT_ROLE in terraform.managed() or not has_spot_role(self._region)
-        return replace(terraform, variables={"make_spot_role": makes_spot_role, **self._variables()})
+        made = terraform.managed()
+        found = {
+            # The account has one such role: once made it stays this deployment's, or a second plan would remove it.
+            "make_spot_role": _SPOT_ROLE in made or not has_spot_role(self._region),
+            "adopt_log_group": _LOG_GROUP not in made and has_log_group(self.deployment.name, self._region),
+        }
+        return replace(terraform, variables={**found, **self._variables()})
 
     def _variables(self) -> dict[str, Any]:
         name = self.deployment.environment  # of what another checkout deployed it may be unknown here
