@@ -1,6 +1,7 @@
 """What Argo CD would apply is what the umbrella installs."""
 
 import itertools
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from drydock.process import run
 from drydock.progress import SilentProgress
 from drydock.project import Project
 from drydock.pytest_plugin import RenderEnvironment
+from drydock.render import render_chart
 from drydock.toolchain import Toolchain, ensure_schemas
 
 from ..conftest import ROOT, Drydock
@@ -273,6 +275,32 @@ def test_upstream_charts_bring_the_versions_that_the_suite_is_tested_with(drydoc
     pinned = Toolchain.load(drydock_project)
     assert upstream("karpenter-nodepools")["version"] == pinned.tools["karpenter"].version
     assert upstream("argo")["values"]["images"]["tag"] == pinned.crds["argo"].version
+
+
+def test_an_upstream_plugin_shares_gpus_as_ours_does(
+    charts: AssembledCharts, drydock_tool: Callable[[str], Path]
+) -> None:
+    example = yaml.safe_load((ROOT / "charts" / "app-of-apps" / "examples" / "nvidia-device-plugin.yaml").read_text())
+    upstream = example["argoCd"]["applications"]["nvidia-device-plugin"]["upstream"]["values"]["config"]
+    (ours,) = (
+        each.content["data"]
+        for each in render_chart(drydock_tool("helm4"), charts.chart("nvidia-device-plugin"))
+        if each.kind == "ConfigMap"
+    )
+    assert {name: yaml.safe_load(text) for name, text in upstream["map"].items()} == {
+        name: yaml.safe_load(text) for name, text in ours.items()
+    }
+    assert upstream["default"] in ours
+
+
+def test_the_page_tells_the_waves(charts: AssembledCharts) -> None:
+    values = yaml.safe_load((charts.chart("app-of-apps") / "values.yaml").read_text())
+    told = {
+        int(row.split("|")[1])
+        for row in (charts.chart("app-of-apps") / "README.md").read_text().splitlines()
+        if re.match(r"\| -?\d+ \|", row)
+    }
+    assert told == {-100, -50, *(each["wave"] for each in values["argoCd"]["applications"].values())}
 
 
 def test_a_values_file_that_is_not_in_the_repository_is_told(
