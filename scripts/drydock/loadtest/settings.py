@@ -16,6 +16,12 @@ Endpoint = Literal["chat", "completions"]
 LengthKind = Literal["fixed", "uniform", "normal", "lognormal", "exponential"]
 
 
+_MOST_CONVERSATIONS = 10_000_000
+_MOST_PROCESSES = 1000
+_MOST_CLIENTS = 65_536
+"""Of a process, which has a socket for each."""
+
+
 def _above_zero(name: str, value: float) -> None:
     if not value > 0 or value == float("inf"):
         raise UsageError(f"{name} must be above 0, not {value:g}", remedy="give a finite number above 0")
@@ -192,6 +198,16 @@ class Trace:
 Arrival = Closed | Constant | Poisson | Gamma | Ramp | Trace
 
 
+def _mean_rate(arrival: Arrival) -> float:
+    match arrival:
+        case Constant() | Poisson() | Gamma():
+            return arrival.rate
+        case Ramp():
+            return arrival.start_rate / 2 + arrival.end_rate / 2
+        case _:
+            return 0.0
+
+
 @dataclass(frozen=True, slots=True)
 class Stage:
     """One load, held for a while.
@@ -216,6 +232,12 @@ class Stage:
             )
         if self.max_conversations is not None:
             _above_zero("the number of conversations", self.max_conversations)
+        rate, seconds = _mean_rate(self.arrival), self.sending_seconds
+        if rate * seconds > _MOST_CONVERSATIONS:
+            raise UsageError(
+                f"{rate:g} conversations a second over {seconds:g} s are more than {_MOST_CONVERSATIONS:,}",
+                remedy="give a lower rate, or a shorter duration",
+            )
 
     @property
     def sending_seconds(self) -> float:
@@ -308,5 +330,15 @@ class LoadPlan:
 
     def __post_init__(self) -> None:
         _above_zero("the number of processes", self.processes)
+        if self.processes > _MOST_PROCESSES:
+            raise UsageError(
+                f"{self.processes} processes are more than {_MOST_PROCESSES:,}", remedy="give --processes a core each"
+            )
+        clients = self.stage.arrival.concurrency if isinstance(self.stage.arrival, Closed) else 0
+        if clients > _MOST_CLIENTS * self.processes:
+            raise UsageError(
+                f"{clients:,} clients are more than the {_MOST_CLIENTS:,} that a process can have",
+                remedy="give a lower --concurrency, or more --processes",
+            )
         if self.workload.token_ids and self.target.endpoint != "completions":
             raise UsageError("token ids can only be sent to /v1/completions", remedy="choose that endpoint, or text")
