@@ -7,7 +7,7 @@ import pytest
 from drydock.errors import RenderError
 from drydock.pytest_plugin import RenderChart
 
-from .vllm_models import HUB, S3, container, pod, render, volumes
+from .vllm_models import HUB, S3, container, pod, render, the, volumes
 
 IN_S3 = {"sql": {"path": "s3://adapters/team/sql"}}
 REGION: dict[str, Any] = {"global": {"region": "us-west-2"}}
@@ -28,7 +28,8 @@ def test_an_adapter_in_s3_is_mounted_read_only_wherever_the_model_is(render_char
     model = {"source": source, "engine": {"loraAdapters": IN_S3}}
     manifests = render(render_chart, model, **REGION)
     mounted = volumes(pod(render_chart, model, **REGION))["/adapters/sql"]["persistentVolumeClaim"]
-    assert mounted == {"claimName": "genai-vllm-small-lora-sql", "readOnly": True}
+    assert mounted["claimName"].startswith("genai-vllm-small-lora-sql-")
+    assert mounted["readOnly"] is True
     by_claim = {
         each.content["spec"]["claimRef"]["name"]: each.content["spec"]
         for each in manifests
@@ -67,6 +68,37 @@ def test_a_rank_that_vllm_would_refuse(render_chart: RenderChart) -> None:
     engine = {"loraAdapters": {"sql": {"path": "some/adapter", "rank": 64}}, "maxLoraRank": 16}
     with pytest.raises(RenderError, match=r"loraAdapters\.sql\.rank: 64 is above maxLoraRank 16"):
         render(render_chart, {"engine": engine})
+
+
+# Changes
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"s3": {"uri": "s3://weights/some/other"}},
+        {"s3": {"uri": "s3://elsewhere/some/model"}},
+        {"s3": {**S3["s3"], "region": "eu-west-1"}},
+        {"s3": {**S3["s3"], "authenticationSource": "pod"}},
+        {"size": "16Gi"},
+    ],
+)
+def test_another_volume_has_another_name_and_pods_that_mount_it(render_chart: RenderChart, change: Any) -> None:
+    def names(source: Any) -> tuple[str, str, str]:
+        manifests = render(render_chart, {"source": source}, **REGION)
+        volume, claim = the(manifests, "PersistentVolume"), the(manifests, "PersistentVolumeClaim")
+        spec = the(manifests, "Deployment")["spec"]["template"]["spec"]
+        mounted = volumes(spec)["/model"]["persistentVolumeClaim"]["claimName"]
+        assert (claim["metadata"]["name"], volume["spec"]["csi"]["volumeHandle"]) == (
+            mounted,
+            volume["metadata"]["name"],
+        )
+        return volume["metadata"]["name"], claim["metadata"]["name"], mounted
+
+    before = names(S3)
+    assert before == names(S3)
+    after = names({**S3, **change})
+    assert all(old != new for old, new in zip(before, after, strict=True)), "Kubernetes changes no volume"
 
 
 # Roles

@@ -2,10 +2,11 @@
 Names of the objects of a model. Each takes a model's context: (dict "root" . "name" NAME "model" MODEL).
   vllm.name            Deployment, Service and everything else in the namespace
   vllm.groupsName      LeaderWorkerSet, and the headless Service that its controller names after it
-  vllm.weightsName     PersistentVolumeClaim of weights in S3
+  vllm.weightsName     PersistentVolumeClaim of weights in S3, without what follows from its content
   vllm.volumeName      PersistentVolume of a claim; it is of the whole cluster, so the namespace is in it; takes (tuple CONTEXT CLAIM)
   vllm.cacheName       PersistentVolumeClaim of the cache
-  vllm.adapterName     PersistentVolumeClaim of a LoRA adapter in S3; takes (tuple CONTEXT ADAPTER)
+  vllm.adapterName     the same of a LoRA adapter in S3; takes (tuple CONTEXT ADAPTER)
+  vllm.claimName       name of a claim on a folder in S3; takes (tuple CONTEXT NAME URI SIZE)
   vllm.serviceAccount  ServiceAccount of a model: that of all of them, or its own
 */ -}}
 
@@ -23,6 +24,15 @@ Names of the objects of a model. Each takes a model's context: (dict "root" . "n
 
 {{- define "vllm.volumeName" -}}
 {{- printf "%s-%s" (index . 0).root.Release.Namespace (index . 1) -}}
+{{- end -}}
+
+{{- /* Volumes cannot be changed, and pods that have one do not learn of it: another folder is another volume, and so a rollout. */ -}}
+{{- define "vllm.claimName" -}}
+{{- $context := index . 0 -}}
+{{- $s3 := $context.model.source.s3 -}}
+{{- $global := include "common.global" (tuple $context.root "region") -}}
+{{- $content := list (index . 2) (index . 3) ($s3.region | default $global) $s3.authenticationSource ($s3.stsRegion | default $global) (int64 $context.model.uid) -}}
+{{- printf "%s-%s" (index . 1) ($content | toJson | sha256sum | trunc 8) -}}
 {{- end -}}
 
 {{- /* Names of adapters may have letters and signs that names of objects may not. */ -}}

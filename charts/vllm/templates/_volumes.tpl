@@ -16,13 +16,15 @@ Volumes of the server, each for a model's context. Declared helpers:
 {{- define "vllm.s3Folders" -}}
 {{- $folders := list -}}
 {{- if eq (include "vllm.source" .) "s3" -}}
-{{- $folders = append $folders (dict "volume" "model" "claim" (include "vllm.weightsName" .) "uri" .model.source.s3.uri "size" .model.source.size "path" "/model") -}}
+{{- $claim := include "vllm.claimName" (tuple . (include "vllm.weightsName" .) .model.source.s3.uri .model.source.size) -}}
+{{- $folders = append $folders (dict "volume" "model" "claim" $claim "uri" .model.source.s3.uri "size" .model.source.size "path" "/model") -}}
 {{- end -}}
 {{- range $name := keys .model.engine.loraAdapters | sortAlpha -}}
 {{- with get $.model.engine.loraAdapters $name -}}
 {{- if hasPrefix "s3://" .path -}}
 {{- $volume := printf "adapter-%s" ($name | sha256sum | trunc 10) -}}
-{{- $folders = append $folders (dict "volume" $volume "claim" (include "vllm.adapterName" (tuple $ $name)) "uri" .path "size" "1Gi" "path" (printf "/adapters/%s" $name)) -}}
+{{- $claim := include "vllm.claimName" (tuple $ (include "vllm.adapterName" (tuple $ $name)) .path "1Gi") -}}
+{{- $folders = append $folders (dict "volume" $volume "claim" $claim "uri" .path "size" "1Gi" "path" (printf "/adapters/%s" $name)) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
