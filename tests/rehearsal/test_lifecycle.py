@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from kubernetes import client, config
+from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from drydock.charts import AssembledCharts
 from drydock.environments import load_environment
@@ -78,12 +79,12 @@ def test_a_release_is_upgraded_rolled_back_and_removed_without_a_trace(
 
     release.rollback()
     assert release.wait().ready
-    assert specs(released(api)) == specs(installed)
+    _await(lambda: specs(released(api)), specs(installed))
 
     release.uninstall()
     for path in ("/apis/karpenter.sh/v1/nodepools", "/api/v1/nodes", "/apis/karpenter.k8s.aws/v1/ec2nodeclasses"):
         _await_none(api, path)
-    assert released(api) == {}
+    _await(lambda: released(api), {})
 
 
 def test_with_every_crd_the_release_still_fits_into_its_secret(
@@ -103,6 +104,12 @@ def _secret_size() -> int:
     secrets = client.CoreV1Api().list_namespaced_secret("genai", label_selector="owner=helm").items
     newest = max(secrets, key=lambda each: int(each.metadata.labels["version"]))
     return len(base64.b64decode(newest.data["release"]))
+
+
+@retry(retry=retry_if_exception_type(AssertionError), stop=stop_after_delay(240), wait=wait_fixed(1), reraise=True)
+def _await(look: Callable[[], Objects], wanted: Objects) -> None:
+    """Until nothing else is there: what Deployments and Jobs made is collected a while after them."""
+    assert look() == wanted
 
 
 def _await_none(api: Api, path: str, seconds: int = 480) -> None:

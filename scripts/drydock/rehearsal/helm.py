@@ -1,5 +1,6 @@
 """Helm on a rehearsal cluster: the same calls that a user makes, with no setting of the user's own Helm."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,12 @@ from drydock.errors import ClusterError, ToolError
 from drydock.render import RELEASE, helm_reason
 
 _TIMEOUT = 600
+_CRDS_LATE = re.compile(
+    r"resource CustomResourceDefinition/.*context deadline exceeded|INSTALLATION FAILED: context deadline exceeded",
+    re.DOTALL,
+)
+"""Helm gives the API server a minute for the CRDs of a chart, and says this before it has made anything else."""
+_ATTEMPTS = 3
 
 
 @dataclass(frozen=True)
@@ -27,12 +34,17 @@ class Helm:
     home: Path
 
     def install(self, chart: Path, environment: Environment) -> None:
-        """`helm install` of an environment.
+        """`helm install` of an environment; again if a slow machine took long over the CRDs.
 
         Raises:
             ClusterError: Helm or the API server refused, with the reason.
         """
-        self._release("install", chart, environment, ["--create-namespace"])
+        from tenacity import Retrying, retry_if_exception, stop_after_attempt
+
+        crds_late = retry_if_exception(lambda error: bool(_CRDS_LATE.search(str(error))))
+        for attempt in Retrying(retry=crds_late, stop=stop_after_attempt(_ATTEMPTS), reraise=True):
+            with attempt:
+                self._release("install", chart, environment, ["--create-namespace"])
 
     def upgrade(self, chart: Path, environment: Environment) -> None:
         """`helm upgrade` to an environment's values; errors as for `install`."""
