@@ -1,12 +1,16 @@
 """The KubeRay operator, Ray clusters and Ray services."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from drydock import render
+from drydock.charts import assemble_charts
 from drydock.errors import RenderError
+from drydock.project import Project
 from drydock.pytest_plugin import RenderChart
 
 from .objects import POD_IDENTITY, by_name
@@ -134,6 +138,45 @@ def test_names_of_the_charts_own_objects_are_refused(render_chart: RenderChart) 
         render_chart(CHART, {"rayClusters": {"operator": {"workers": {}, "graceSeconds": 1}}})
     with pytest.raises(RenderError, match=r"rayServices\.chat: a cluster of rayClusters has that name too"):
         render_chart(CHART, {"rayClusters": {"chat": {"graceSeconds": 1}}, **CHAT})
+
+
+@pytest.mark.parametrize(
+    ("chart", "values", "letters"),
+    [
+        ("kuberay", {"rayClusters": {"NAME": {"graceSeconds": 1}}}, 32),
+        (
+            "argo",
+            {
+                "global": {"region": "us-west-2"},
+                "artifactRepository": {"bucket": "artifacts"},
+                "pipelines": {
+                    "NAME": {
+                        "data": "s3://data/assistant",
+                        "baseModel": "org/base",
+                        "models": "s3://models/assistant",
+                        "deployment": {"enabled": False},
+                        "ray": {"enabled": True},
+                    }
+                },
+            },
+            30,
+        ),
+    ],
+)
+def test_names_that_the_operator_would_refuse(
+    drydock_project: Project,
+    drydock_tool: Callable[[str], Path],
+    tmp_path: Path,
+    chart: str,
+    values: Mapping[str, Any],
+    letters: int,
+) -> None:
+    file = tmp_path / "values.yaml"
+    file.write_text(yaml.safe_dump(values).replace("NAME", "a" * letters))
+    folder = assemble_charts(drydock_project).chart(chart)
+    assert render.render_chart(drydock_tool("helm4"), folder, values_files=[file], release="genai")
+    with pytest.raises(RenderError, match="KubeRay takes names of 47 characters"):
+        render.render_chart(drydock_tool("helm4"), folder, values_files=[file], release="generative")
 
 
 def test_without_the_operator_its_clusters_stay_and_nothing_of_it_is_left(render_chart: RenderChart) -> None:

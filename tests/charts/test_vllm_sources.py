@@ -101,6 +101,17 @@ def test_another_volume_has_another_name_and_pods_that_mount_it(render_chart: Re
     assert all(old != new for old, new in zip(before, after, strict=True)), "Kubernetes changes no volume"
 
 
+def test_other_devices_are_claimed_by_another_template(render_chart: RenderChart) -> None:
+    def template(count: int) -> str:
+        model = {"accelerator": {"dynamicResourceAllocation": True, "count": count}}
+        name: str = the(render(render_chart, model), "ResourceClaimTemplate")["metadata"]["name"]
+        (claim,) = pod(render_chart, model)["resourceClaims"]
+        assert claim["resourceClaimTemplateName"] == name
+        return name
+
+    assert len({template(count) for count in (1, 2)}) == 2, "Kubernetes changes no template of claims"
+
+
 # Roles
 
 

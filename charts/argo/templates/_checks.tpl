@@ -33,6 +33,10 @@ What would fail later. Each check names the key, the rule and what to set. Decla
 {{- fail (printf "%s.%s: set it; see pipelineDefaults.%s" $key $name $name) -}}
 {{- end -}}
 {{- end -}}
+{{- $name := include "argo.pipelineName" (tuple .root .name) -}}
+{{- if and $pipeline.ray.enabled (gt (len $name) 41) -}}
+{{- fail (printf "%s: KubeRay takes names of 47 characters, and a RayJob of %s has %d: choose a shorter one, of the pipeline or of the release" $key $name (add 6 (len $name))) -}}
+{{- end -}}
 {{- if not (has .namespace (include "argo.namespaces" .root | fromJsonArray)) -}}
 {{- fail (printf "%s.namespace: %s is no namespace of workflows: add it to workflows.namespaces" $key .namespace) -}}
 {{- end -}}

@@ -14,8 +14,13 @@ Names of the objects. Each takes the root unless said otherwise.
 {{- include "common.componentName" (tuple . "ray") -}}
 {{- end -}}
 
+{{- /* The operator puts up to six characters behind it, and refuses a RayCluster of more than 53. */ -}}
 {{- define "kuberay.objectName" -}}
-{{- include "common.componentName" . -}}
+{{- $name := include "common.componentName" . -}}
+{{- if gt (len $name) 47 -}}
+{{- fail (printf "%s: KubeRay takes names of 47 characters, and %s has %d: choose a shorter one, of it or of the release" (index . 1) $name (len $name)) -}}
+{{- end -}}
+{{- $name -}}
 {{- end -}}
 
 {{- define "kuberay.scriptsName" -}}

@@ -5,6 +5,7 @@ Names of the objects of a model. Each takes a model's context: (dict "root" . "n
   vllm.weightsName     PersistentVolumeClaim of weights in S3, without what follows from its content
   vllm.volumeName      PersistentVolume of a claim; it is of the whole cluster, so the namespace is in it; takes (tuple CONTEXT CLAIM)
   vllm.cacheName       PersistentVolumeClaim of the cache
+  vllm.devicesName     ResourceClaimTemplate
   vllm.adapterName     the same of a LoRA adapter in S3; takes (tuple CONTEXT ADAPTER)
   vllm.claimName       name of a claim on a folder in S3; takes (tuple CONTEXT NAME URI SIZE)
   vllm.serviceAccount  ServiceAccount of a model: that of all of them, or its own
@@ -16,6 +17,11 @@ Names of the objects of a model. Each takes a model's context: (dict "root" . "n
 
 {{- define "vllm.groupsName" -}}
 {{- include "common.componentName" (tuple .root (printf "%s-nodes" .name)) -}}
+{{- end -}}
+
+{{- /* A template of claims cannot be changed: other devices are another one. */ -}}
+{{- define "vllm.devicesName" -}}
+{{- printf "%s-%d" (include "vllm.name" .) (int .model.accelerator.count) -}}
 {{- end -}}
 
 {{- define "vllm.weightsName" -}}

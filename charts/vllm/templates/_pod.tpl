@@ -34,7 +34,7 @@ securityContext:
 {{- if include "common.accelerator.claimed" .model.accelerator }}
 resourceClaims:
   - name: accelerator
-    resourceClaimTemplateName: {{ include "vllm.name" . }}
+    resourceClaimTemplateName: {{ include "vllm.devicesName" . }}
 {{- end }}
 {{- with include "vllm.topologySpread" . }}
 topologySpreadConstraints:
