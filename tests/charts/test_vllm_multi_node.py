@@ -115,7 +115,7 @@ def test_nodes_without_a_zone_take_groups_that_ask_for_none(
         spec = _template(manifests, role)["spec"]
         assert "affinity" not in spec
         assert spec["nodeSelector"]["eks.amazonaws.com/compute-type"] == "hybrid"
-    own = {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": []}}
+    own: dict[str, Any] = {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": []}}
     anywhere = {**TWO, "multiNode": {"enabled": True, "topology": ""}, "scheduling": {"affinity": own}}
     assert _template(render(render_chart, anywhere), "worker")["spec"]["affinity"] == own
 
