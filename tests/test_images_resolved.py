@@ -4,6 +4,7 @@ import re
 import subprocess
 import tarfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -33,8 +34,10 @@ def registry(crane: Path) -> Iterator[str]:
             if port := re.search(r"serving on port (\d+)", line):
                 break
         assert port
-        yield f"127.0.0.1:{port[1]}"
-        server.terminate()
+        with ThreadPoolExecutor() as reader:  # it notes each request, and would wait for ever once the pipe is full
+            reader.submit(server.stderr.read)
+            yield f"127.0.0.1:{port[1]}"
+            server.terminate()
 
 
 @pytest.fixture

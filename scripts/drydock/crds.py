@@ -104,6 +104,7 @@ def _upgrade(api: Any, crd: Mapping[str, Any], before: Any) -> UpgradedCrd:
         name, dict(crd), field_manager=FIELD_MANAGER, force=True, _content_type="application/apply-patch+yaml"
     )
     _await_established(api, name)
+    _await_served(api.api_client, crd, storage)
     migrated = 0
     if set(applied.status.stored_versions or [storage]) - {storage}:
         migrated = _rewrite_objects(api.api_client, crd, storage)
@@ -126,6 +127,34 @@ def _await_established(api: Any, name: str) -> None:
         if any(each.type == "Established" and each.status == "True" for each in conditions):
             return
     raise ClusterError(f"CRD {name} was not established within {ESTABLISH_SECONDS} s")
+
+
+def _await_served(api_client: Any, crd: Mapping[str, Any], version: str) -> None:
+    """An API server answers 404 for a moment after a CRD is established or has a new version."""
+    from kubernetes import client
+    from kubernetes.client.exceptions import ApiException
+    from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
+
+    objects, spec = client.CustomObjectsApi(api_client), crd["spec"]
+
+    def missing() -> bool:
+        try:
+            objects.list_cluster_custom_object(spec["group"], version, spec["names"]["plural"], limit=1)
+        except ApiException as error:  # whoever may change the CRD need not be allowed to read its objects
+            return bool(error.status == _NOT_FOUND)
+        return False
+
+    look = Retrying(
+        retry=retry_if_result(bool),
+        wait=wait_fixed(0.2),
+        stop=stop_after_delay(ESTABLISH_SECONDS),
+        retry_error_callback=lambda _: True,
+    )
+    if look(missing):
+        raise ClusterError(
+            f"CRD {crd['metadata']['name']}: {version} was not served within {ESTABLISH_SECONDS} s",
+            remedy="Look at `kubectl describe crd`, then repeat the command.",
+        )
 
 
 def _rewrite_objects(api_client: Any, crd: Mapping[str, Any], version: str) -> int:

@@ -11,7 +11,7 @@ from drydock.manifests import Manifest
 
 FIELD_MANAGER = "drydock-diff"
 _NOT_FOUND = 404
-_LOOKS = 20
+_LOOK_SECONDS = 120
 _VOLATILE = ("managedFields", "resourceVersion", "generation", "uid", "creationTimestamp")
 
 Fields = Mapping[str, Any]
@@ -57,7 +57,7 @@ def _differences(cluster: Any, manifest: Manifest, namespace: str) -> Iterator[O
 def _live_and_applied(resource: Any, manifest: Manifest, namespace: str) -> tuple[Fields, Fields]:
     """Of one version of the object: a controller may write it at any moment, and what it writes is no drift."""
     from kubernetes.dynamic.exceptions import ConflictError
-    from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
+    from tenacity import Retrying, retry_if_exception_type, stop_after_delay
 
     place = {"name": manifest.name}
     if resource.namespaced:
@@ -70,7 +70,9 @@ def _live_and_applied(resource: Any, manifest: Manifest, namespace: str) -> tupl
         body["metadata"]["resourceVersion"] = live["metadata"]["resourceVersion"]
         return _settled(live), _settled(resource.server_side_apply(body=body, **options, **place).to_dict())
 
-    attempts = Retrying(retry=retry_if_exception_type(ConflictError), stop=stop_after_attempt(_LOOKS), reraise=True)
+    attempts = Retrying(
+        retry=retry_if_exception_type(ConflictError), stop=stop_after_delay(_LOOK_SECONDS), reraise=True
+    )
     return attempts(look)
 
 
