@@ -279,6 +279,37 @@ def test_expired_credentials_are_told_with_the_remedy(
     assert "Sign in again" in str(told.value)
 
 
+def test_a_state_that_the_bucket_refused_is_written_by_the_next_run(
+    tmp_path: Path, progress: SilentProgress, fail: Fail
+) -> None:
+    """A configuration without a provider: what is tried is where the state goes."""
+    boto3.client("s3", region_name=REGION).create_bucket(
+        Bucket="states", CreateBucketConfiguration={"LocationConstraint": REGION}
+    )
+    small, key = tmp_path / "small", "drydock/small.tfstate"
+    small.mkdir()
+    (small / "main.tf").write_text(
+        'terraform {\n  backend "s3" {\n    use_lockfile = true\n  }\n}\nresource "terraform_data" "made" {}\n'
+    )
+    terraform = Terraform(find_terraform(), tmp_path / "work", {})
+    backend = Backend("states", key, REGION)
+    terraform.init(small, backend, progress)
+    plan = terraform.plan(progress)
+    expired = {"status": 403, "code": "ExpiredToken", "times": 1000}
+    fail([{"match": rf"PUT \S*{key} ", **expired}, {"match": rf"DELETE \S*{key}.tflock ", **expired}])
+    with pytest.raises(TerraformError):
+        terraform.apply(plan, progress)
+    fail([])
+    with pytest.raises(TerraformError, match="Error acquiring the state lock") as locked:
+        terraform.init(small, backend, progress)
+    unlock = re.search(r"if nobody does: terraform (-chdir=\S+) force-unlock (\S+)", str(locked.value))
+    assert unlock
+    run([terraform.program, unlock[1], "force-unlock", "-force", unlock[2]])
+    terraform.init(small, backend, progress)
+    assert terraform.managed() == ("terraform_data.made",)
+    assert terraform.plan(progress).changes == {}, "it would be made a second time"
+
+
 def test_an_account_that_is_not_the_one_named_is_refused() -> None:
     assert check_account(ACCOUNT, REGION).startswith("arn:aws:")
     with pytest.raises(UsageError, match=f"--account-id 999999999999: the credentials are of account {ACCOUNT}"):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from drydock.deploy.deployments import Deployment, deployments_dir, keep
+from drydock.deploy.deployments import Deployment, alone, deployments_dir, keep, list_deployments, now
 from drydock.project import Project
 
 from ..conftest import ROOT, Drydock
@@ -67,3 +67,15 @@ def test_the_list_tells_names_and_times_in_full(drydock: Drydock, tmp_path: Path
         if name in each
     ]
     assert expires in line
+
+
+def test_two_commands_do_not_work_on_one_deployment(drydock: Drydock, tmp_path: Path) -> None:
+    project = Project(ROOT, tmp_path)
+    env = {"DRYDOCK_CACHE": str(tmp_path), "PATH": str(tmp_path)}
+    keep(project, Deployment("ours", "dev", "kind", "genai", now()))
+    with alone(project, "ours"):
+        second = drydock("destroy", "ours", env=env)
+    assert second.returncode == 2
+    assert "another command is at work on deployment ours" in second.stderr
+    assert "docker is not on PATH" in drydock("destroy", "ours", env=env).stderr, "it goes on once the other has ended"
+    assert [each.name for each in list_deployments(project)] == ["ours"]

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from drydock.cli.options import EnvironmentName, check_account_id, one_environment, stack_options
-from drydock.deploy.deployments import Deployment, check_name, forget, keep, list_deployments, now, rfc3339
+from drydock.deploy.deployments import Deployment, alone, check_name, forget, keep, list_deployments, now, rfc3339
 from drydock.deploy.targets import TARGETS
 from drydock.errors import UsageError
 
@@ -124,9 +125,10 @@ def _deploy(
     from drydock.toolchain import ensure, ensure_crds
 
     began = time.time()
-    with terminal_progress() as progress:
+    with terminal_progress() as progress, ExitStack() as until_up:
         target = TARGETS[deployment.target](project, deployment, _agree(yes))
         target.check(progress)
+        until_up.enter_context(alone(project, deployment.name))
         first = all(each.name != deployment.name for each in list_deployments(project))
         keep(project, deployment)
         try:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from drydock.cli.options import check_account_id
-from drydock.deploy.deployments import Deployment, forget, load_deployment, past_their_time
+from drydock.deploy.deployments import Deployment, alone, forget, load_deployment, past_their_time
 from drydock.deploy.targets import TARGETS
 from drydock.errors import ClusterError, DrydockError, UsageError
 
@@ -107,13 +107,14 @@ def _destroy(project: "Project", deployment: Deployment, progress: "Progress", t
     folder = deployment.folder(project)
     own = deployment.settings.get("kubeconfig")
     kubeconfig = Path(own) if own else folder / "kubeconfig"
-    if own or kubeconfig.exists():
-        helm = Helm(ensure(project, ["helm4"], progress)["helm4"], kubeconfig, folder)
-        try:
-            uninstall(helm, deployment.namespace, progress, timeout=timeout)
-        except ClusterError as error:
-            if own:
-                raise
-            progress.note(f"{error.message}; the cluster goes anyway")
-    target.destroy(progress)
-    forget(project, deployment)
+    with alone(project, deployment.name):
+        if own or kubeconfig.exists():
+            helm = Helm(ensure(project, ["helm4"], progress)["helm4"], kubeconfig, folder)
+            try:
+                uninstall(helm, deployment.namespace, progress, timeout=timeout)
+            except ClusterError as error:
+                if own:
+                    raise
+                progress.note(f"{error.message}; the cluster goes anyway")
+        target.destroy(progress)
+        forget(project, deployment)

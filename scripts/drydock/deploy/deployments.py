@@ -3,7 +3,8 @@
 import json
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -88,6 +89,29 @@ def keep(project: Project, deployment: Deployment) -> None:
     written = folder / f"{_RECORD}.new"
     written.write_text(json.dumps(asdict(deployment), indent=2))
     written.replace(folder / _RECORD)
+
+
+@contextmanager
+def alone(project: Project, name: str) -> Iterator[None]:
+    """Keep other commands of this machine from a deployment for the block.
+
+    Raises:
+        UsageError: one is at work on it.
+    """
+    from filelock import FileLock, Timeout
+
+    deployments_dir(project).mkdir(parents=True, exist_ok=True)
+    lock = FileLock(deployments_dir(project) / f"{name}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise UsageError(
+            f"another command is at work on deployment {name}", remedy="Wait for its end, or give another --name."
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def load_deployment(project: Project, name: str) -> Deployment:

@@ -16,6 +16,8 @@ from drydock.progress import Progress, Step
 
 _STATE_IN_FOLDER = 'terraform {\n  backend "local" {}\n}\n'
 _NO_STATE = "No state file was found"
+_LOCK = re.compile(r"\bID:\s+(\S+)")
+_LOCKED = "Error acquiring the state lock"
 _REMEDIES = {
     "ExpiredToken": "The AWS credentials have expired: sign in again (`aws sso login`), then repeat the command.",
     "InvalidClientTokenId": "AWS does not know these credentials: look at AWS_PROFILE and the AWS_ variables.",
@@ -24,7 +26,7 @@ _REMEDIES = {
     "AccessDenied": "The credentials may not do this: use a role that may.",
     "UnauthorizedOperation": "The credentials may not do this: use a role that may.",
     "LimitExceeded": "A quota of the account is used up: raise it in Service Quotas, or remove what is not needed.",
-    "Error acquiring the state lock": "Somebody else deploys this cluster; `terraform force-unlock` if nobody does.",
+    _LOCKED: "Somebody else deploys this cluster; if nobody does: {unlock}",
     "Failed to query available provider packages": (
         "The AWS provider cannot be had: TF_CLI_CONFIG_FILE can name a mirror (provider_installation)."
     ),
@@ -96,6 +98,7 @@ class Terraform:
             override.write_text(_STATE_IN_FOLDER)
         with progress.step("Terraform: provider and state") as step:
             self._run(["init", "-reconfigure", *backend.arguments()], "init", step)
+            self._push_what_could_not_be_written()
 
     def plan(self, progress: Progress, *, destroy: bool = False) -> Plan:
         """Find out what an apply would do.
@@ -162,7 +165,7 @@ class Terraform:
         """
         listed = self._state("list")
         if listed.returncode != 0 and _NO_STATE not in listed.stderr:
-            raise failure("state list", [listed.stderr])
+            raise self._failure("state list", [listed.stderr])
         lines = listed.stdout.splitlines()
         return tuple(each for each in lines if not re.match(r"(module\..+\.)?data\.", each))
 
@@ -174,7 +177,22 @@ class Terraform:
         """
         done = self._state("rm", address)
         if done.returncode != 0:
-            raise failure("state rm", [done.stderr])
+            raise self._failure("state rm", [done.stderr])
+
+    def _push_what_could_not_be_written(self) -> None:
+        """Terraform leaves the state here when the bucket refused it, as when credentials expire in the middle."""
+        errored = self.folder / "errored.tfstate"
+        if not errored.exists():
+            return
+        done = self._state("push", str(errored))
+        if done.returncode != 0:
+            raise self._failure("state push", [done.stderr])
+        errored.unlink()
+
+    def _failure(self, what: str, told: Sequence[str]) -> "TerraformError":
+        """See failure; a lock that nobody holds any more is opened with its identifier, in this folder."""
+        lock = next((found[1] for each in told if _LOCKED in each and (found := _LOCK.search(each))), "LOCK_ID")
+        return failure(what, told, unlock=f"terraform -chdir={self.folder} force-unlock {lock}")
 
     def _state(self, verb: str, *arguments: str) -> process.Completed:
         command: list[str | Path] = [self.program, "state", verb, "-no-color", *arguments]
@@ -195,7 +213,7 @@ class Terraform:
         if done.interrupted:
             raise KeyboardInterrupt
         if done.returncode != 0:
-            raise failure(what, told or [done.stdout.strip()])
+            raise self._failure(what, told or [done.stdout.strip()])
 
     def _environment(self) -> dict[str, str]:
         return {"TF_IN_AUTOMATION": "1", "CHECKPOINT_DISABLE": "1"}
@@ -221,14 +239,19 @@ def provider_mirror() -> Path | None:
     return Path(named) if named and Path(named).is_file() else None
 
 
-def failure(what: str, told: Sequence[str]) -> TerraformError:
-    """The error for a failed command: what Terraform said first, how much more, and the way out where it is known."""
+def failure(what: str, told: Sequence[str], *, unlock: str) -> TerraformError:
+    """The error for a failed command: what Terraform said first, how much more, and the way out where it is known.
+
+    Args:
+        what: verb of Terraform.
+        told: its errors.
+        unlock: command that opens the state.
+    """
     first = re.sub(r"\s+", " ", told[0]).strip()
     more = f" (and {len(told) - 1} more)" if len(told) > 1 else ""
     remedy = next((way for sign, way in _REMEDIES.items() if any(sign in each for each in told)), "")
-    return TerraformError(
-        f"terraform {what}: {first}{more}", remedy=remedy or "Repeat the command: it goes on from here."
-    )
+    remedy = remedy.format(unlock=unlock) or "Repeat the command: it goes on from here."
+    return TerraformError(f"terraform {what}: {first}{more}", remedy=remedy)
 
 
 def _message(line: str) -> str:
