@@ -7,45 +7,42 @@ Run as a program it is that server: it prints its port, and serves until it is e
 
 import asyncio
 import json
+import queue
+import re
 import signal
 import socket
 import ssl
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 SERIAL_SECONDS = 0.5
 TOKEN_SECONDS = 0.002
 _START_SECONDS = 180
+_PORT = re.compile(r"^(\d+)$")
+_LISTENING = re.compile(r"Uvicorn running on http://127\.0\.0\.1:(\d+)")
 
 
 @contextmanager
 def simulator(*arguments: str) -> Iterator[str]:
     """URL of a running drydock-vllm that serves `meta-llama/Llama-3.1-8B-Instruct`."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "drydock.vllm_sim.server", "meta-llama/Llama-3.1-8B-Instruct", "--port", str(port)]
-    with _running([*command, "--host", "127.0.0.1", "--max-model-len", "8192", *arguments]):
-        url = f"http://127.0.0.1:{port}"
-        deadline = time.monotonic() + _START_SECONDS
-        while not _healthy(url):
-            assert time.monotonic() < deadline, "the simulator did not start"
-        yield url
+    command = [sys.executable, "-m", "drydock.vllm_sim.server", "meta-llama/Llama-3.1-8B-Instruct", "--port", "0"]
+    with _running([*command, "--host", "127.0.0.1", "--max-model-len", "8192", *arguments]) as lines:
+        yield f"http://127.0.0.1:{_port(lines, _LISTENING)}"
 
 
 @contextmanager
 def misbehaving_server(certificate: Path | None = None) -> Iterator[str]:
     """URL of a running server of the kind below; https with a file that holds a certificate and its key."""
-    with _running([sys.executable, str(Path(__file__)), *([str(certificate)] if certificate else [])]) as process:
-        assert process.stdout is not None
-        yield f"http{'s' if certificate else ''}://127.0.0.1:{int(process.stdout.readline())}"
+    with _running([sys.executable, str(Path(__file__)), *([str(certificate)] if certificate else [])]) as lines:
+        yield f"http{'s' if certificate else ''}://127.0.0.1:{_port(lines, _PORT)}"
 
 
 def requests_seen(url: str) -> list[dict[str, Any]]:
@@ -55,26 +52,45 @@ def requests_seen(url: str) -> list[dict[str, Any]]:
     return seen
 
 
+Lines = queue.Queue[str | None]
+"""What a process says; None after its last line."""
+
+
 @contextmanager
-def _running(command: list[str]) -> Iterator["subprocess.Popen[str]"]:
+def _running(command: list[str]) -> Iterator[Lines]:
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert process.stdout is not None
+    lines: Lines = queue.Queue()
+    # what it says is read all the time: a full pipe would stop it
+    reader = threading.Thread(target=_follow, args=(process.stdout, lines), daemon=True)
+    reader.start()
     try:
-        yield process
+        yield lines
     finally:
         process.send_signal(signal.SIGTERM)
         try:
-            process.communicate(timeout=30)
+            process.wait(timeout=30)
         except subprocess.TimeoutExpired:
             process.kill()
-            process.communicate()
+            process.wait()
+        reader.join()
+        process.stdout.close()
 
 
-def _healthy(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(f"{url}/health", timeout=1):
-            return True
-    except OSError:
-        return False
+def _follow(stream: IO[str], lines: Lines) -> None:
+    for line in stream:
+        lines.put(line)
+    lines.put(None)
+
+
+def _port(lines: Lines, pattern: re.Pattern[str]) -> int:
+    """The one that it listens on, as it says itself."""
+    said: list[str] = []
+    while (line := lines.get(timeout=_START_SECONDS)) is not None:
+        if found := pattern.search(line):
+            return int(found[1])
+        said.append(line)
+    raise AssertionError(f"the server did not start: {''.join(said)}")
 
 
 @dataclass

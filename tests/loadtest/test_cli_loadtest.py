@@ -247,13 +247,14 @@ def test_each_objective_is_told_beside_its_value(bad: str, tmp_path: Path) -> No
         ({"met": [{}], "missed": [{}, {}]}, "Misses 2 objectives, meets 1 objective", False),
         ({"met": [{}], "complete": False}, "Incomplete", False),
         ({"met": [{}], "valid": False}, "Does not count", False),
-        ({"met": [{}], "runs": [{"ok": 1}, {"ok": 0}]}, "No request was answered well", False),
+        ({"met": [{}], "runs": [{"ok": 1, "requests": 1}, {"ok": 0, "requests": 1}]}, "No request was answered", False),
+        ({"runs": [{"ok": 0, "requests": 0}]}, "No request was due after the warm-up", False),
         ({"missed": [{}], "sweep": {"highest_met": 4.0, "lowest_missed": 8}}, "Meets the objectives up to 4/s", True),
         ({"missed": [{}], "sweep": {"highest_met": None, "lowest_missed": 8}}, "None of these rates", False),
     ],
 )
 def test_a_result_ends_with_its_verdict(changed: dict[str, Any], said: str, well: bool) -> None:
-    runs = [{"ok": 1, "valid": True, "load": {"rate": 1.0}}]
+    runs = [{"ok": 1, "requests": 1, "valid": True, "load": {"rate": 1.0}}]
     result = {"complete": True, "valid": True, "met": [], "missed": [], "runs": runs, "sweep": None, **changed}
     assert verdict(result).startswith(said)
     assert passed(result) is well

@@ -1,7 +1,6 @@
 """Starts real server processes."""
 
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -18,11 +17,8 @@ def start_server() -> Iterator[StartServer]:
     started: list[Server] = []
 
     def start(*arguments: str, model: str = "meta-llama/Llama-3.1-8B-Instruct", **environment: str) -> Server:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
         command = [sys.executable, "-m", "drydock.vllm_sim.server", "serve", model, "--host", "127.0.0.1"]
-        command += ["--port", str(port), "--max-model-len", "4096", *arguments]
+        command += ["--port", "0", "--max-model-len", "4096", *arguments]
         process = subprocess.Popen(
             command,
             stdout=subprocess.PIPE,
@@ -30,10 +26,11 @@ def start_server() -> Iterator[StartServer]:
             text=True,
             env={**os.environ, "PYTHONUNBUFFERED": "1", **environment},
         )
-        server = Server(process, port)
+        server = Server(process, 0)
         threading.Thread(target=_follow, args=(server,), daemon=True).start()
         started.append(server)
         server.wait_for("Application startup complete.")
+        server.port = int(server.wait_for("Uvicorn running on").partition("127.0.0.1:")[2].split()[0])
         return server
 
     yield start

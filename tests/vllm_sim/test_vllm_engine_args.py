@@ -30,6 +30,8 @@ def test_underscores_equals_signs_and_sizes() -> None:
         ("--block-size 0", "block_size must be 1 or more"),
         ("--max-num-seqs -1", "max_num_seqs must be 1 or more"),
         ("--gpu-memory-utilization 1.5", "gpu_memory_utilization must be above 0 and at most 1, not 1.5"),
+        ("--port 65536", "port must be from 0 to 65535, not 65536"),
+        ("--port -1", "port must be from 0 to 65535, not -1"),
         ("--gpu-memory-utilization 0", "gpu_memory_utilization must be above 0"),
     ],
 )
@@ -43,6 +45,13 @@ def test_the_server_rejects_with_status_two(capsys: pytest.CaptureFixture[str]) 
     assert "vllm serve: error: unrecognized arguments: --no-such-argument" in capsys.readouterr().err
     assert main(["serve", "org/unknown-model"]) == 2
     assert "--simulate-model" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("adapter", ["{bad", '{"name": "sql"}', "sql"])
+def test_the_server_rejects_adapters_of_another_form(adapter: str, capsys: pytest.CaptureFixture[str]) -> None:
+    model = ("serve", "meta-llama/Llama-3.1-8B-Instruct", "--host", "127.0.0.1", "--port", "0")
+    assert main([*model, "--enable-lora", "--lora-modules", adapter]) == 2
+    assert f"--lora-modules {adapter}: neither NAME=PATH nor JSON" in capsys.readouterr().err
 
 
 def test_the_server_does_not_start_where_the_model_does_not_fit(capsys: pytest.CaptureFixture[str]) -> None:
@@ -61,9 +70,13 @@ def test_the_server_does_not_start_at_no_speed(
 
 def test_a_config_file_gives_way_to_the_command_line(tmp_path: Path) -> None:
     file = tmp_path / "vllm.yaml"
-    file.write_text("max-num-seqs: 7\nmax_model_len: 100\nenable-prefix-caching: false\nserved-model-name: [a, b]\n")
+    file.write_text(
+        "max-num-seqs: 7\nmax_model_len: 100\nenable-prefix-caching: false\nserved-model-name: [a, b]\n"
+        "no-enable-chunked-prefill: true\n"
+    )
     args = parse(["m", "--config", str(file), "--max-num-seqs", "9"])
     assert (args.max_num_seqs, args.max_model_len, args.enable_prefix_caching) == (9, 100, False)
+    assert not args.enable_chunked_prefill
     assert args.values["served_model_name"] == ["a", "b"]
     with pytest.raises(UsageError, match=r"missing\.yaml"):
         parse(["m", "--config", str(tmp_path / "missing.yaml")])

@@ -120,6 +120,8 @@ def test_a_model_stops_by_itself_unless_told_to_go_on(server: Server) -> None:
     ("path", "body", "status", "message"),
     [
         ("/v1/completions", "{nope", 400, "JSON decode error"),
+        ("/v1/completions", r'{"prompt": "\uD800"}', 400, "unable to parse raw data as a unicode string"),
+        ("/v1/completions", "[" * 100_000, 400, "JSON decode error"),
         ("/v1/completions", {}, 400, "'prompt' is a required property"),
         ("/v1/completions", {"prompt": []}, 400, "prompt must be a string, array of strings"),
         ("/v1/completions", {"prompt": "x", "max_tokens": 0}, 400, "max_tokens"),

@@ -22,6 +22,8 @@ def verdict(told: Mapping[str, Any]) -> str:
         return _of_a_search(told)
     if not told["valid"]:
         return "Does not count: the generator itself could not keep up"
+    if not all(run["requests"] for run in told["runs"]):
+        return "No request was due after the warm-up: offer more, or for longer"
     if not all(run["ok"] for run in told["runs"]):
         return "No request was answered well"
     if told["missed"]:

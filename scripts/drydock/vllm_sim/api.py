@@ -12,6 +12,7 @@ from secrets import compare_digest
 
 from aiohttp import web
 
+from drydock.errors import UsageError
 from drydock.vllm_sim.asgi import Gate
 from drydock.vllm_sim.engine_args import EngineArgs
 from drydock.vllm_sim.live import LiveEngine
@@ -51,12 +52,18 @@ def _adapters(args: EngineArgs) -> dict[str, str]:
     """Paths of LoRA adapters by name; each is given as `name=path` or as JSON."""
     found: dict[str, str] = {}
     for text in args.values["lora_modules"] or []:
-        if text.startswith("{"):
-            facts = json.loads(text)
+        try:
+            facts = (
+                json.loads(text)
+                if text.startswith("{")
+                else dict(zip(("name", "path"), text.split("=", 1), strict=False))
+            )
             found[facts["name"]] = facts["path"]
-        else:
-            name, _, path = text.partition("=")
-            found[name] = path
+        except (ValueError, KeyError) as error:
+            raise UsageError(
+                f"--lora-modules {text}: neither NAME=PATH nor JSON with a name and a path",
+                remedy='give each like sql=/adapters/sql or {"name": "sql", "path": "/adapters/sql"}',
+            ) from error
     return found
 
 

@@ -163,6 +163,9 @@ def parse_known(arguments: Sequence[str]) -> EngineArgs:
     return _engine_args(vars(values))
 
 
+_MOST_PORT = 65_535
+
+
 def parse(arguments: Sequence[str], program: str = "vllm serve") -> EngineArgs:
     """Read an argument list; names may be written with underscores, as vLLM allows.
 
@@ -190,6 +193,8 @@ def _engine_args(values: dict[str, Any]) -> EngineArgs:
             f"gpu_memory_utilization must be above 0 and at most 1, not {share:g}",
             remedy="it is a share of the GPU's memory: change --gpu-memory-utilization",
         )
+    if not 0 <= values["port"] <= _MOST_PORT:
+        raise UsageError(f"port must be from 0 to {_MOST_PORT}, not {values['port']}", remedy="change --port")
     names = EngineArgs.__dataclass_fields__.keys() - {"values"}
     return EngineArgs(**{name: values[name] for name in names}, values=values)
 
@@ -218,7 +223,8 @@ def _config_defaults(made: argparse.ArgumentParser, name: str) -> dict[str, Any]
         else:
             found += [flag, json.dumps(value) if isinstance(value, dict) else str(value)]
     given = vars(made.parse_args(found))
-    return {name: given[name] for name in (str(key).replace("-", "_") for key in data)}
+    names = (str(key).replace("-", "_") for key in data)
+    return {name: given[name] for name in (each if each in given else each.removeprefix("no_") for each in names)}
 
 
 def parse_line(line: str, program: str = "vllm serve") -> EngineArgs:

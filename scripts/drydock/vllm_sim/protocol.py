@@ -81,7 +81,14 @@ def parse_body(raw: bytes, endpoint: str) -> dict[str, Any]:
     """A request's JSON, checked against the endpoint's schema."""
     try:
         body = json.loads(raw)
-    except ValueError as error:
+        if b"\\ud" in raw.lower():
+            json.dumps(body, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise ApiError(
+            "[{'type': 'string_unicode', 'loc': ('body',), 'msg': 'Input should be a valid string, unable to parse raw"
+            " data as a unicode string'}]"
+        ) from error
+    except (ValueError, RecursionError) as error:
         raise ApiError(
             f"[{{'type': 'json_invalid', 'loc': ('body',), 'msg': 'JSON decode error', 'ctx': {{'error': '{error}'}}}}]"
         ) from error

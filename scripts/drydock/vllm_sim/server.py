@@ -121,6 +121,9 @@ async def serve(args: EngineArgs, chosen: Setup) -> None:
     await runner.setup()
     await _site(runner, args).start()
     _uvicorn("Application startup complete.")
+    if not values["uds"] and values["port"] == 0:
+        host, port = runner.addresses[0][:2]
+        _uvicorn(f"Uvicorn running on http://{host}:{port} (Press CTRL+C to quit)")
     ended = asyncio.create_task(stop.wait())
     await asyncio.wait({running, ended}, return_when=asyncio.FIRST_COMPLETED)
     _uvicorn("Shutting down")
