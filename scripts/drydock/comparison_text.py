@@ -20,22 +20,31 @@ _MARKDOWN = jinja2.Environment(autoescape=False, trim_blocks=True, lstrip_blocks
 {% for title, before, after in rows %}
 | {{ title }} | {{ before }} | {{ after }} |
 {% endfor %}
-{% for change in comparison.changes %}
-
-<details><summary>{{ change.change }}: <code>{{ change.object }}</code> ({{ change.chart }})</summary>
-
-```diff
-{{ change.lines | join("\n") }}
-```
-</details>
-{% endfor %}
+{{ changes | join }}
 """
 )
+_ROOM = 30_000  # characters of changes: GitHub takes 65,536 in a comment, and two environments share one
 
 
 def markdown(comparison: Comparison) -> str:
-    """A comment on a pull request, for GitHub and GitLab."""
-    return _MARKDOWN.render(comparison=comparison, summary=summary(comparison), rows=tuple(_rows(comparison)))
+    """A comment on a pull request, for GitHub and GitLab; what is too long for one is named, or counted at least."""
+    changes, left = list(_within(_ROOM, comparison)), len(comparison.changes)
+    if len(changes) < left:
+        changes.append(f"\nand {left - len(changes)} more, for which a comment has no room\n")
+    return _MARKDOWN.render(
+        comparison=comparison, summary=summary(comparison), rows=tuple(_rows(comparison)), changes=changes
+    )
+
+
+def _within(room: int, comparison: Comparison) -> Iterator[str]:
+    for each in comparison.changes:
+        lines = "\n".join(each.lines)
+        title = f"{each.change}: <code>{each.object}</code> ({each.chart})"
+        whole = f"\n<details><summary>{title}</summary>\n\n```diff\n{lines}\n```\n</details>\n"
+        fits = next((form for form in (whole, f"\n{title}, too long for a comment\n") if len(form) <= room), "")
+        if fits:
+            room -= len(fits)
+            yield fits
 
 
 def print_text(comparison: Comparison) -> None:

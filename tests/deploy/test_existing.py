@@ -85,7 +85,7 @@ def test_install_upgrade_rollback_and_destroy_on_a_cluster_that_exists(
     scheduling = {"scheduling": {"nodeSelector": {"no-such": "node"}}}
     impossible = tmp_path / "impossible.yaml"
     impossible.write_text(yaml.safe_dump({"vllm": {"models": {"llama-3-8b": scheduling}}}))
-    second = drydock(*deploy, "-f", impossible, "--timeout", "40")
+    second = drydock(*deploy, "-f", impossible, "--timeout", "60")
     assert second.returncode == 1
     assert "It was rolled back" in second.stderr
     assert "FailedScheduling" in second.stderr

@@ -62,7 +62,7 @@ def test_a_first_deployment_that_fails_leaves_nothing(
     impossible.write_text(
         yaml.safe_dump({"vllm": {"models": {"llama-3-8b": {"scheduling": {"nodeSelector": {"no-such": "node"}}}}}})
     )
-    failed = drydock("deploy", "dev", "--target", "rehearsal", "--name", name, "-f", impossible, "--timeout", "20")
+    failed = drydock("deploy", "dev", "--target", "rehearsal", "--name", name, "-f", impossible, "--timeout", "40")
     assert failed.returncode == 1
     assert "FailedScheduling" in failed.stderr
     assert clusters(drydock_project, name) == []

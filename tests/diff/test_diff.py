@@ -78,6 +78,19 @@ def test_a_change_is_shown_with_its_lines_in_each_form(
     assert comment.count("```") == 4
 
 
+def test_a_comment_is_never_longer_than_github_takes(drydock: Drydock, suite: Mapping[str, str]) -> None:
+    long = (
+        "--set",
+        f"vllm.models.llama-3-8b.extraEnv.NOTE={'x' * 50_000}",
+        "--set",
+        "vllm.models.llama-3-8b.replicas=2",
+    )
+    comment = drydock("diff", "dev", "--against", "v1", *long, "--format", "markdown", env=suite).stdout
+    assert len(comment) < 65_536 / 2, "two environments in one comment"
+    assert f"changed: <code>{DEPLOYMENT}</code> (vllm), too long for a comment" in comment
+    assert "added: <code>PodDisruptionBudget/genai/genai-vllm-llama-3-8b</code> (vllm)</summary>" in comment
+
+
 def test_an_environment_that_the_other_revision_lacks_is_all_new(
     drydock: Drydock, suite: Mapping[str, str], repository: Path
 ) -> None:

@@ -144,7 +144,10 @@ def test_a_model_sees_its_gpus(rendered: RenderedEnvironment, api: Any) -> None:
 @pytest.mark.load_balancer
 def test_a_service_gets_a_load_balancer(drydock_deployed: Deployed, api: Any) -> None:
     core, namespace, name = client.CoreV1Api(api), drydock_deployed.environment.namespace, "integration-balancer"
-    internal = {"service.beta.kubernetes.io/aws-load-balancer-scheme": "internal"}
+    internal = {  # for AWS's own controller, and for the one in Kubernetes' provider for AWS
+        "service.beta.kubernetes.io/aws-load-balancer-scheme": "internal",
+        "service.beta.kubernetes.io/aws-load-balancer-internal": "true",
+    }
     spec = {"type": "LoadBalancer", "selector": {"app": name}, "ports": [{"port": 80}]}
     core.create_namespaced_service(namespace, {"metadata": {"name": name, "annotations": internal}, "spec": spec})
     try:
