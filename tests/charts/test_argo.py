@@ -269,14 +269,18 @@ def test_training_on_ray_finds_a_share_of_a_gpu(render_chart: RenderChart) -> No
         manifests = render(render_chart, {"ray": {"enabled": True}, **values}, **{"global": sharing})
         job = load_yaml(templates(manifests)["fine-tuning"]["resource"]["manifest"])
         (group,) = job["spec"]["rayClusterSpec"]["workerGroupSpecs"]
-        return group, job["spec"].get("entrypointNumGpus")
+        return group, {
+            key: job["spec"][key] for key in ("entrypointNumGpus", "entrypointNumCpus") if key in job["spec"]
+        }
 
     group, asked = worker(accelerator={"share": "halves"})
     (container,) = group["template"]["spec"]["containers"]
     assert container["resources"]["limits"]["nvidia.com/gpu.shared"] == "1"
-    assert (group["rayStartParams"], asked) == ({"num-gpus": "1"}, 1), "Ray counts what KubeRay does not see"
+    assert (group["rayStartParams"], asked) == ({"num-gpus": "1"}, {"entrypointNumGpus": 1}), (
+        "Ray counts what KubeRay does not see"
+    )
     group, asked = worker(accelerator={"kind": "none"})
-    assert (group["rayStartParams"], asked) == ({}, None)
+    assert (group["rayStartParams"], asked) == ({}, {"entrypointNumCpus": 1}), "the head has no CPU of Ray's"
 
 
 def test_without_the_controller_our_own_objects_stay(render_chart: RenderChart) -> None:

@@ -19,8 +19,11 @@ spec:
     --changes='{{ `{{inputs.parameters.changes}}` }}'
     --checkpoint={{ include "argo.address" (tuple .root (`checkpoints/{{inputs.parameters.name}}`)) }}
     --model={{ `{{workflow.parameters.models}}/{{workflow.name}}/{{inputs.parameters.name}}` }}
+  # What the head has none of, so that the training runs on the worker.
   {{- if ne .pipeline.accelerator.kind "none" }}
   entrypointNumGpus: {{ int .pipeline.accelerator.count }}
+  {{- else }}
+  entrypointNumCpus: 1
   {{- end }}
   # The checkpoints make a second try go on where the first one ended.
   backoffLimit: {{ int .pipeline.retry.limit }}
