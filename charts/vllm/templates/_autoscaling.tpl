@@ -2,6 +2,7 @@
 Declared helpers:
   vllm.metrics         metrics of the HorizontalPodAutoscaler; takes a model's context
   vllm.triggers        triggers of KEDA's ScaledObject; takes a model's context
+  vllm.kedaAsksPods   "true" if KEDA asks the pods of a model for the engine's metrics; takes a model's context
   vllm.engineTrigger   (dict "context" CONTEXT "trigger" TRIGGER) one that looks at the metrics of the engine
   vllm.activatorUrl    where KEDA learns of requests for a model that has no pods; takes a model's context
 */ -}}
@@ -44,15 +45,28 @@ Declared helpers:
 {{- $count := dict "url" (include "vllm.activatorUrl" .) "valueLocation" "requests" "targetValue" (include "vllm.scalar" $keda.requestsPerPod) -}}
 {{- $triggers = append $triggers (dict "type" "metrics-api" "name" "requests" "metadata" (merge $count (dict "aggregateFromKubeServiceEndpoints" "true" "aggregationType" "sum"))) -}}
 {{- end -}}
+{{- if or (eq $keda.source "prometheus") (include "vllm.kedaAsksPods" .) -}}
 {{- range $name := keys $keda.triggers | sortAlpha -}}
 {{- with get $keda.triggers $name -}}
 {{- $triggers = append $triggers (merge (dict "name" $name) (include "vllm.engineTrigger" (dict "context" $ "trigger" .) | fromJson)) -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 {{- if not $triggers -}}
 {{- fail (printf "models.%s.autoscaling.keda.triggers: there is nothing to scale by: set one, or enabled to false" .name) -}}
 {{- end -}}
 {{- toYaml $triggers -}}
+{{- end -}}
+
+{{- /*
+KEDA takes it for a failure when there is no pod to ask: the ScaledObject of a model that sleeps would not be Ready, and
+a pod that never becomes ready would never be taken away. Prometheus has no value then, which counts as 0.
+*/ -}}
+{{- define "vllm.kedaAsksPods" -}}
+{{- $autoscaling := .model.autoscaling -}}
+{{- if and $autoscaling.enabled (eq $autoscaling.kind "ScaledObject") (eq $autoscaling.keda.source "metrics-api") (not (include "vllm.scalesToZero" .)) -}}
+true
+{{- end -}}
 {{- end -}}
 
 {{- /* A sum is shared among the pods; an average, or the highest of all, is compared as it is. */ -}}

@@ -48,9 +48,8 @@ Who reaches a model, each for a model's context. Declared helpers:
 {{- $peer := get $.model.networkPolicy.ingress $name -}}
 {{- if not (kindIs "invalid" $peer) }}{{ $peers = append $peers $peer }}{{ end -}}
 {{- end -}}
-{{- $autoscaling := .model.autoscaling -}}
-{{- if and $autoscaling.enabled (eq $autoscaling.kind "ScaledObject") (eq $autoscaling.keda.source "metrics-api") -}}
-{{- $peers = append $peers (dict "namespaceSelector" (dict "matchLabels" (dict "kubernetes.io/metadata.name" $autoscaling.keda.namespace))) -}}
+{{- if include "vllm.kedaAsksPods" . -}}
+{{- $peers = append $peers (dict "namespaceSelector" (dict "matchLabels" (dict "kubernetes.io/metadata.name" .model.autoscaling.keda.namespace))) -}}
 {{- end -}}
 {{- if eq .model.service.type "LoadBalancer" -}}
 {{- range $name := keys .model.networkPolicy.loadBalancerRanges | sortAlpha -}}
