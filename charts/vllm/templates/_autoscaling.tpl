@@ -2,7 +2,7 @@
 Declared helpers:
   vllm.metrics         metrics of the HorizontalPodAutoscaler; takes a model's context
   vllm.triggers        triggers of KEDA's ScaledObject; takes a model's context
-  vllm.kedaAsksPods   "true" if KEDA asks the pods of a model for the engine's metrics; takes a model's context
+  vllm.kedaAsksPods    "true" if KEDA asks the pods of a model for the engine's metrics; takes a model's context
   vllm.engineTrigger   (dict "context" CONTEXT "trigger" TRIGGER) one that looks at the metrics of the engine
   vllm.activatorUrl    where KEDA learns of requests for a model that has no pods; takes a model's context
 */ -}}

@@ -3,7 +3,6 @@ module drydock/toolchain/crds
 go 1.26.3
 
 require (
-	github.com/kedacore/keda/v2 v2.20.2
 	github.com/prometheus-operator/prometheus-operator v0.85.0
 	sigs.k8s.io/lws v0.8.0
 )

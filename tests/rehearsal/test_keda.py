@@ -1,0 +1,215 @@
+"""Models that sleep are woken by a request that waits: KEDA's own controller, the activator, the charts' objects.
+
+KEDA asks pods by the addresses that the cluster tells. A proxy stands between: it takes those addresses, and behind
+them is one activator on this machine.
+"""
+
+import http.client
+import http.server
+import json
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import SplitResult, urlsplit
+
+import pytest
+import yaml
+
+from drydock.charts import assemble_charts
+from drydock.environments import load_environment
+from drydock.project import Project
+from drydock.rehearsal.api import Api, collection
+from drydock.rehearsal.cluster import RehearsalCluster
+from drydock.rehearsal.objects import condition, labels_of
+from drydock.rehearsal.release import Release
+from tests.gateway.processes import (
+    CHAT,
+    QUESTION,
+    Answer,
+    Mounts,
+    NotYetError,
+    Running,
+    call,
+    entry,
+    free_port,
+    send,
+    start,
+    start_activator,
+    start_model,
+    until,
+)
+
+MODEL = "llama-3-8b"
+NAME = f"genai-vllm-{MODEL}"
+ACTIVATOR_PORT = 8081
+COMPONENT = "app.kubernetes.io/component"
+OBJECT = f"{collection('keda.sh/v1alpha1', 'scaledobjects', 'genai')}/{NAME}"
+DEPLOYMENT = f"{collection('apps/v1', 'deployments', 'genai')}/{NAME}"
+VALUES = {
+    "crds": {"keda": {"enabled": True}},
+    "vllm": {"models": {MODEL: {"autoscaling": {"keda": {"pollingSeconds": 1, "cooldownSeconds": 5}}}}},
+}
+
+
+@dataclass(frozen=True)
+class Proxy:
+    """Forwards what is asked of the cluster's addresses to this machine's ports, by the port that is asked for."""
+
+    behind: Mapping[int, int]
+    asked: set[tuple[str, int, str]] = field(default_factory=set)
+
+    @contextmanager
+    def serve(self) -> Iterator[int]:
+        """Its port."""
+        forward = self._forward
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                answer = forward(urlsplit(self.path))
+                self.send_response(answer.status)
+                self.end_headers()
+                self.wfile.write(answer.text.encode())
+
+            def log_message(self, *_: object) -> None:
+                return
+
+        with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            yield server.server_port
+            server.shutdown()
+
+    def _forward(self, url: SplitResult) -> Answer:
+        port = url.port or 80
+        self.asked.add((url.hostname or "", port, url.path))
+        try:
+            return call(self.behind[port], "GET", url.path)
+        except (KeyError, OSError) as error:
+            return Answer(502, {}, str(error))
+
+
+@pytest.fixture(scope="module")
+def release(
+    shared_cluster: RehearsalCluster,
+    rehearsal_tools: dict[str, Path],
+    drydock_project: Project,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Release:
+    """The environment `dev` whose model sleeps when nobody asks."""
+    file = tmp_path_factory.mktemp("values") / "values.yaml"
+    file.write_text(yaml.safe_dump(VALUES))
+    layers = [drydock_project.root / "values/capacity/scale-to-zero.yaml", file]
+    made = Release(shared_cluster, rehearsal_tools["helm4"], assemble_charts(drydock_project))
+    made.seed(load_environment(drydock_project, "dev").stacked(layers, []))
+    made.install()
+    outcome = made.wait()
+    assert outcome.ready, outcome.verdict
+    return made
+
+
+@pytest.fixture(scope="module")
+def api(release: Release, shared_cluster: RehearsalCluster) -> Api:
+    return shared_cluster.await_api()
+
+
+@pytest.fixture(scope="module")
+def engine_port() -> int:
+    """Where the engine listens while its pod is there."""
+    return free_port()
+
+
+@pytest.fixture(scope="module")
+def activator(api: Api, engine_port: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """Of the files that its pods mount, but for the place of the model."""
+    mounts = Mounts(tmp_path_factory.mktemp("mounts"))
+    for name, folder in (("genai-model-gateway-code", "code"), ("genai-model-gateway", "settings")):
+        for key, content in api.get(f"{collection('v1', 'configmaps', 'genai')}/{name}")["data"].items():
+            mounts.write(f"{folder}/{key}", content)
+    mounts.catalogue({MODEL: entry(engine_port, MODEL, scaleToZero=True)})
+    running = start_activator(mounts)
+    yield running
+    running.end()
+
+
+@pytest.fixture(scope="module")
+def proxy(activator: Running) -> Proxy:
+    return Proxy({ACTIVATOR_PORT: activator.look_port})
+
+
+@pytest.fixture(scope="module")
+def keda(
+    api: Api, shared_cluster: RehearsalCluster, drydock_tool: Callable[[str], Path], proxy: Proxy
+) -> Iterator[Running]:
+    """KEDA's controller, with the administrator's rights; what it asks of pods goes through the proxy."""
+    with proxy.serve() as port:
+        environment = {
+            "KUBECONFIG": str(shared_cluster.kubeconfig),
+            "HTTP_PROXY": f"http://127.0.0.1:{port}",
+            "KEDA_CLUSTER_OBJECT_NAMESPACE": "keda",
+        }
+        running = start([str(drydock_tool("keda-operator"))], 0, 0, environment)
+        yield running
+        running.stop()
+
+
+@until
+def wait_for_replicas(api: Api, wanted: int, keda: Running) -> None:
+    deployment = api.get(DEPLOYMENT)
+    there = (deployment["spec"]["replicas"], deployment["status"].get("readyReplicas", 0))
+    if there != (wanted, wanted):
+        raise NotYetError(f"{there} replicas are wanted and ready, not {wanted}\n{keda.log[-4000:]}")
+
+
+@until
+def wait_for_condition(api: Api, kind: str, status: str, keda: Running) -> None:
+    found = condition(api.get(OBJECT), kind)
+    if found.get("status") != status:
+        raise NotYetError(f"{kind} is {found}\n{keda.log[-4000:]}")
+
+
+def test_a_request_wakes_a_model_and_without_any_it_falls_asleep(
+    api: Api, keda: Running, activator: Running, engine_port: int
+) -> None:
+    wait_for_replicas(api, 0, keda)
+    waiting = send(activator.port, f"/models/{MODEL}{CHAT}", {"model": MODEL, **QUESTION})
+    wait_for_replicas(api, 1, keda)
+    wait_for_condition(api, "Active", "True", keda)
+    engine = start_model(engine_port, MODEL)
+    try:
+        assert waiting.answer().status == 200
+        wait_for_replicas(api, 0, keda)
+    finally:
+        engine.end()
+
+
+def test_one_that_is_asked_in_vain_falls_asleep_too(
+    api: Api, keda: Running, activator: Running, engine_port: int
+) -> None:
+    given_up = http.client.HTTPConnection("127.0.0.1", activator.port)
+    given_up.request("POST", f"/models/{MODEL}{CHAT}", json.dumps({"model": MODEL, **QUESTION}))
+    wait_for_replicas(api, 1, keda)
+    given_up.close()
+    wait_for_replicas(api, 0, keda)
+
+
+def test_keda_asks_every_pod_of_the_activator_and_nothing_else(
+    api: Api, keda: Running, proxy: Proxy, activator: Running
+) -> None:
+    wait_for_replicas(api, 0, keda)
+    pods = api.get(collection("v1", "pods", "genai"))["items"]
+    addresses = [pod["status"]["podIP"] for pod in pods if labels_of(pod).get(COMPONENT) == "activator"]
+    assert len(addresses) == 2
+    assert proxy.asked == {(address, ACTIVATOR_PORT, f"/models/{MODEL}") for address in addresses}
+
+
+def test_a_model_that_sleeps_is_in_order(api: Api, keda: Running) -> None:
+    wait_for_replicas(api, 0, keda)
+    wait_for_condition(api, "Active", "False", keda)
+    wait_for_condition(api, "Ready", "True", keda)
+    assert "no endpoints" not in keda.log
+    scaler = api.get(f"{collection('autoscaling/v2', 'horizontalpodautoscalers', 'genai')}/keda-hpa-{NAME}")
+    assert scaler["spec"]["scaleTargetRef"]["name"] == NAME
+    assert (scaler["spec"]["minReplicas"], scaler["spec"]["maxReplicas"]) == (1, 2)
+    (metric,) = scaler["spec"]["metrics"]
+    assert metric["external"]["target"] == {"type": "AverageValue", "averageValue": "32"}
