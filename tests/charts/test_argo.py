@@ -382,4 +382,4 @@ def test_pods_of_workflows_are_restricted(render_chart: RenderChart) -> None:
     assert policy["podSelector"]["matchLabels"].items() <= spec["podMetadata"]["labels"].items()
     assert policy["ingress"] == []
     ports = {port["port"] for rule in policy["egress"] for port in rule["ports"]}
-    assert ports == {53, 80, 443}
+    assert ports == {53, 80, 443, 6443}

@@ -11,9 +11,7 @@ Who reaches what. Declared helpers:
     - port: 53
       protocol: TCP
 # The Kubernetes API; S3 and the provider of logins for the server.
-- ports:
-    - port: 443
-      protocol: TCP
+{{ include "common.apiRule" . }}
 {{- if .Values.archive.enabled }}
 - ports:
     - port: {{ int .Values.archive.port }}
@@ -28,9 +26,7 @@ Who reaches what. Declared helpers:
     - port: 53
       protocol: TCP
 # The Kubernetes API, S3, STS and the Hugging Face Hub.
-- ports:
-    - port: 443
-      protocol: TCP
+{{ include "common.apiRule" . }}
 {{ include "common.podIdentityRule" . }}
 {{- with include "argo.entries" .Values.workflows.networkPolicy.egress | fromJsonArray }}
 {{ toYaml . }}

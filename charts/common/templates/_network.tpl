@@ -1,7 +1,17 @@
 {{- /*
 What pods connect to. Declared helpers:
-  common.podIdentityRule  rule of a NetworkPolicy's egress for the agent of EKS Pod Identity, which listens on the node
+  common.apiRule          rule of a NetworkPolicy's egress for the Kubernetes API, and for HTTPS to anywhere else
+  common.podIdentityRule  the same for the agent of EKS Pod Identity, which listens on the node
 */ -}}
+
+{{- /* Policies see the port behind the API's Service: 443 on EKS, 6443 on kind and most other clusters. */ -}}
+{{- define "common.apiRule" -}}
+- ports:
+    - port: 443
+      protocol: TCP
+    - port: 6443
+      protocol: TCP
+{{- end -}}
 
 {{- /* Pods with a role by IRSA do not need it: they reach STS on port 443. */ -}}
 {{- define "common.podIdentityRule" -}}

@@ -5,8 +5,6 @@
       protocol: UDP
     - port: 53
       protocol: TCP
-- ports:
-    - port: 443
-      protocol: TCP
+{{ include "common.apiRule" . }}
 {{ include "common.podIdentityRule" . }}
 {{- end -}}
