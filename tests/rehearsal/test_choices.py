@@ -179,10 +179,20 @@ def test_storage_classes_and_namespaces_that_nothing_makes_are_prerequisites(tmp
     assert found.told()[-1].startswith("Secret token with key exists in namespace here")
 
 
-def test_an_operator_that_only_the_cluster_has_is_told(tmp_path: Path) -> None:
-    scaled = {"apiVersion": "keda.sh/v1alpha1", "kind": "ScaledObject", "metadata": {"name": "s"}, "spec": {}}
-    rendered = f"---\n# Source: a/templates/b.yaml\n{to_yaml([scaled])}"
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("ScaledObject", "KEDA's operator runs in the cluster; here ScaledObjects were accepted, and nothing scaled"),
+        (
+            "LeaderWorkerSet",
+            "its controller runs in the cluster; here LeaderWorkerSets were accepted, and nothing made their pods",
+        ),
+    ],
+)
+def test_an_operator_that_only_the_cluster_has_is_told(kind: str, expected: str, tmp_path: Path) -> None:
+    made = {"apiVersion": "example.com/v1", "kind": kind, "metadata": {"name": "s"}, "spec": {}}
+    rendered = f"---\n# Source: a/templates/b.yaml\n{to_yaml([made])}"
     environment = Environment("e", tmp_path, "", ())
     (told,) = find_prerequisites(environment, parse_manifests(rendered)).told()
-    assert told == "KEDA's operator runs in the cluster; here ScaledObjects were accepted, and nothing scaled"
+    assert told == expected
     assert find_prerequisites(environment, ()).told() == ()
