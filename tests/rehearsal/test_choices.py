@@ -185,7 +185,7 @@ def test_storage_classes_and_namespaces_that_nothing_makes_are_prerequisites(tmp
         ("ScaledObject", "KEDA's operator runs in the cluster; here ScaledObjects were accepted, and nothing scaled"),
         (
             "LeaderWorkerSet",
-            "its controller runs in the cluster; here LeaderWorkerSets were accepted, and nothing made their pods",
+            "LeaderWorkerSet's controller runs in the cluster; here nothing made the pods of its objects",
         ),
     ],
 )

@@ -12,7 +12,7 @@ from drydock.rehearsal.volumes import STORAGE_CLASSES, storage_class
 DEFAULT_STORAGE_CLASS = "gp3"
 _NAMESPACES = collection("v1", "namespaces")
 _OPERATORS = {
-    "LeaderWorkerSet": "its controller runs in the cluster; here LeaderWorkerSets were accepted, and nothing made their pods",
+    "LeaderWorkerSet": "LeaderWorkerSet's controller runs in the cluster; here nothing made the pods of its objects",
     "ScaledObject": "KEDA's operator runs in the cluster; here ScaledObjects were accepted, and nothing scaled",
 }
 
