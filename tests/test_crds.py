@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import yaml
 from kubernetes import client, config
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from drydock.crds import read_crds, upgrade_crds
 from drydock.errors import ClusterError
@@ -68,8 +69,13 @@ def test_an_older_karpenter_is_brought_to_the_pinned_one_and_no_object_loses_a_f
     assert after.status.stored_versions == ["v1"]
     assert objects.get_cluster_custom_object(GROUP, "v1", PLURAL, "kept")["spec"] == created["spec"]
     new_field = {"spec": {"placementGroupSelector": {"name": "close"}}}
-    patched = objects.patch_cluster_custom_object(GROUP, "v1", PLURAL, "kept", new_field)
-    assert patched["spec"]["placementGroupSelector"] == {"name": "close"}
+    # The API server takes a moment to prune by the new schema.
+    for attempt in Retrying(
+        retry=retry_if_exception_type(AssertionError), stop=stop_after_delay(60), wait=wait_fixed(0.2), reraise=True
+    ):
+        with attempt:
+            patched = objects.patch_cluster_custom_object(GROUP, "v1", PLURAL, "kept", new_field)
+            assert patched["spec"].get("placementGroupSelector") == {"name": "close"}
     again = upgrade_crds(older_cluster.kubeconfig, read_crds(drydock_project, ["karpenter"]), SilentProgress())
     assert {each.action for each in again} == {"unchanged"}
 

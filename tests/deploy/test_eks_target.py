@@ -98,6 +98,7 @@ def assert_told_and_not_made(project: Project) -> None:
     assert target.give_up(SilentProgress()), "nothing was made, so nothing is remembered"
     assert "This costs $0.5" in told[0]
     assert "2 x m5.xlarge: $0.384" in told[0]
+    assert "Its API server answers inside of the VPC alone" in told[0]
     assert boto3.client("eks", region_name=REGION).list_clusters()["clusters"] == []
     assert not list(deployment().folder(project).rglob("*.tfplan"))
 

@@ -68,7 +68,7 @@ class EksTarget:
         try:
             cost = hourly_cost(plan.resources, prices)
             if plan.changes:
-                self.agree(f"{cost}\nIt expires at {self.deployment.expires}.")
+                self.agree("\n".join((cost, f"It expires at {self.deployment.expires}.", *self._reach())))
         except BaseException:
             plan.file.unlink(missing_ok=True)
             raise
@@ -159,6 +159,14 @@ class EksTarget:
         name = self.deployment.environment  # of what another checkout deployed it may be unknown here
         own = load_environment(self.project, name).eks if name in environment_names(self.project) else {}
         return {**own, **self._given()}
+
+    def _reach(self) -> tuple[str, ...]:
+        """What people have to know of the way to the API server, which is asked for once the cluster is there."""
+        if self._variables().get("public_access_cidrs"):
+            return ()
+        return (
+            "Its API server answers inside of the VPC alone: this machine has to be there, or in public_access_cidrs.",
+        )
 
     def _given(self) -> dict[str, Any]:
         """Variables that the command line gives."""
