@@ -186,7 +186,7 @@ def test_a_serial_server_is_not_flattered(bad: str) -> None:
     taken = [each["seconds"] for each in requests_seen(bad) if "seconds" in each][-8:]
     # request i is due at i / 10 s, and served when those before it are
     true = 1e3 * (np.cumsum(taken) - 0.1 * np.arange(8))
-    assert true.mean() <= values["ttft_mean_ms"] <= true.mean() + 1500
+    assert true.mean() <= values["ttft_mean_ms"] <= true.mean() + 5000
     assert np.percentile(true, 99) <= values["ttft_p99_ms"]
 
 

@@ -116,7 +116,7 @@ def api(cluster: RehearsalCluster) -> Api:
 
 
 def loadtest(cluster: RehearsalCluster, *arguments: str, model: str = MODEL) -> Result:
-    shared = ("dev", "--model", model, "--kubeconfig", str(cluster.kubeconfig), "--duration", "2", "--concurrency", "2")
+    shared = ("dev", "--model", model, "--kubeconfig", str(cluster.kubeconfig), "--duration", "5", "--concurrency", "2")
     done = CliRunner().invoke(command, [*shared, *arguments])
     assert KEY not in done.output
     return done

@@ -80,7 +80,7 @@ def test_processes_share_the_load_and_send_the_same(url: str) -> None:
 def test_later_turns_are_sent_after_the_answer_and_found_in_the_cache(url: str) -> None:
     workload = Workload("talk", Lengths("fixed", 40), Lengths("fixed", 16), turns=3, think_seconds=0.05)
 
-    plan = LoadPlan(Target(url, MODEL), workload, Stage(Constant(5), 3, max_conversations=5))
+    plan = LoadPlan(Target(url, MODEL), workload, Stage(Closed(5), 600, max_conversations=5))
 
     records = generate(plan).records
 

@@ -121,12 +121,12 @@ def test_a_sweep_tells_where_the_server_saturates_and_draws_it(narrow: str, prom
 def test_the_limit_is_found_between_what_meets_and_what_does_not(narrow: str, prompts: str) -> None:
     done = loadtest(
         narrow, "--find-limit", "--rate", "2", "--arrival", "constant", "--dataset", prompts, "--duration", "1.5",
-        "--warm-up", "0.5", "--precision", "0.4", "--objective", "ttft_p95_ms=1000", "--json",
+        "--warm-up", "0.5", "--precision", "0.4", "--objective", "ttft_p95_ms=3000", "--json",
     )  # fmt: skip
     found = told(done)
     assert done.exit_code == 0, done.stdout
     highest, lowest = found["sweep"]["highest_met"], found["sweep"]["lowest_missed"]
-    assert 2 <= highest < lowest <= 25
+    assert 2 <= highest < lowest <= 40
     assert lowest - highest <= 0.4 * lowest
     rates = [run["load"]["rate"] for run in found["runs"]]
     assert rates == sorted(rates)
@@ -142,17 +142,18 @@ def test_repetitions_have_confidence_and_a_baseline_is_compared(narrow: str, pro
 
     doctored = json.loads((tmp_path / "loadtest.json").read_text())
     for number, run in enumerate(doctored["runs"]):
-        run["values"]["tpot_p50_ms"] *= 0.1 + 0.001 * number
+        # so far away that no noise of this machine makes it chance
+        run["values"]["completed_rps"] = 1000.0 + number
     (tmp_path / "loadtest.json").write_text(json.dumps(doctored))
     after = loadtest(narrow, *common, "--json", "--baseline", str(tmp_path), "--fail-on-regression")
     assert after.exit_code == 1
     differences = {each["name"]: each for each in told(after)["comparison"]}
-    was, now = (fmean(run["values"]["tpot_p50_ms"] for run in each["runs"]) for each in (doctored, told(after)))
-    assert differences["tpot_p50_ms"]["verdict"] == "worse"
-    assert differences["tpot_p50_ms"]["change"] == pytest.approx(now / was - 1, rel=1e-6)
+    was, now = (fmean(run["values"]["completed_rps"] for run in each["runs"]) for each in (doctored, told(after)))
+    assert differences["completed_rps"]["verdict"] == "worse"
+    assert differences["completed_rps"]["change"] == pytest.approx(now / was - 1, rel=1e-6)
     assert differences["error_rate"]["verdict"] == "same"
     shown = loadtest(narrow, *common, "--baseline", str(tmp_path))
-    assert re.search(r"tpot_p50_ms .* worse", shown.stdout)
+    assert re.search(r"completed_rps .* worse", shown.stdout)
 
 
 def test_significance_needs_repetitions_a_large_change_and_little_chance() -> None:

@@ -21,7 +21,7 @@ def drydock(*arguments: str) -> Result:
 
 
 def planned(measured: Path, *more: str) -> Any:
-    asked = ("llama-3.1-8b", "--gpu", "h100", "--tensor-parallel", "1", "--rate", "20", *OBJECTIVE)
+    asked = ("llama-3.1-8b", "--gpu", "h100", "--tensor-parallel", "1", "--rate", "18", *OBJECTIVE)
     done = drydock("plan", *asked, "--from-loadtest", str(measured), "--json", *more)
     assert done.exit_code == 0, done.output
     (found,) = json.loads(done.stdout)
@@ -54,7 +54,7 @@ def result(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_load_test_sizes_a_plan(result: Path) -> None:
     found = planned(result)
-    assert found["replicas"] == 5, "20 requests a second, of which one replica was measured with 4"
+    assert found["replicas"] == 5, "18 requests a second, of which one replica was measured with 4"
     runs = json.loads((result / "loadtest.json").read_text())["runs"]
     measured = runs[1]["values"]["ttft_p95_ms"]
     assert found["measures"]["ttft_p95_ms"] == pytest.approx(measured, abs=0.001)
@@ -64,4 +64,4 @@ def test_its_files_say_the_same(result: Path) -> None:
     whole = planned(result)
     assert planned(result / "loadtest.json") == whole
     assert planned(result / "loads.csv")["replicas"] == whole["replicas"]
-    assert planned(result / "run-1")["replicas"] == 10
+    assert planned(result / "run-1")["replicas"] == 9

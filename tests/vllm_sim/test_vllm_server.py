@@ -1,6 +1,7 @@
 """The server over real HTTP."""
 
 import json
+import math
 import os
 import re
 import subprocess
@@ -158,7 +159,15 @@ def test_the_next_turn_finds_the_last_one_in_the_cache(server: Server) -> None:
     assert used["prompt_tokens_details"]["cached_tokens"] == known // 16 * 16
 
 
-def test_a_client_that_goes_away_frees_its_place(server: Server) -> None:
+@pytest.fixture(scope="module")
+def real_time(start_server: StartServer) -> Server:
+    """As fast as the engine that it stands for."""
+    return start_server("--no-enable-prefix-caching")
+
+
+def test_a_client_that_goes_away_frees_its_place(real_time: Server) -> None:
+    """Of an answer that takes 20 s."""
+    server = real_time
     aborted = f'vllm:request_success_total{{engine="0",finished_reason="abort",model_name="{MODEL}"}}'
     running = f'vllm:num_requests_running{{engine="0",model_name="{MODEL}"}}'
     before = server.metric(aborted)
@@ -197,8 +206,10 @@ def _shape(text: str) -> set[str]:
 
 def test_histograms_count_what_happened(start_server: StartServer) -> None:
     server = start_server("--served-model-name", "m", "--simulate-speed", "5")
+    began = time.monotonic()
     for _ in range(3):
         server.call("POST", "/v1/completions", {"prompt": [1] * 100, "max_tokens": 11, "ignore_eos": True})
+    elapsed = time.monotonic() - began
     for name, count in {
         "vllm:time_to_first_token_seconds_count": 3,
         "vllm:inter_token_latency_seconds_count": 30,
@@ -208,8 +219,8 @@ def test_histograms_count_what_happened(start_server: StartServer) -> None:
         "vllm:prefix_cache_hits_total": 192,
     }.items():
         assert server.metric(f'{name}{{engine="0",model_name="m"}}') == count, name
-    mean = server.metric('vllm:e2e_request_latency_seconds_sum{engine="0",model_name="m"}') / 3
-    assert 0.05 < mean < 3, "of the engine's seconds, of which a busy machine adds five for each of its own"
+    total = server.metric('vllm:e2e_request_latency_seconds_sum{engine="0",model_name="m"}')
+    assert 3 * 0.05 < total < 5 * elapsed, "of the engine's seconds, of which there are five in each of this machine"
     assert server.metric('http_requests_total{handler="/v1/completions",method="POST",status="2xx"}') == 3
 
 
@@ -248,7 +259,7 @@ def test_embeddings_of_a_pooling_model(start_server: StartServer) -> None:
 def test_sigterm_drains_and_leaves_with_status_zero(start_server: StartServer) -> None:
     server = start_server("--shutdown-timeout", "60", "--simulate-speed", "4")
     connection = server.connection()
-    body = {"prompt": "x", "max_tokens": 1500, "ignore_eos": True, "stream": True}
+    body = {"prompt": "x", "max_tokens": 4000, "ignore_eos": True, "stream": True}
     connection.request("POST", "/v1/completions", json.dumps(body))
     response = connection.getresponse()
     response.read(50)
@@ -261,6 +272,8 @@ def test_sigterm_drains_and_leaves_with_status_zero(start_server: StartServer) -
 
 
 def test_the_log_says_what_people_look_for(server: Server) -> None:
+    server.call("GET", "/health")
+    server.wait_for('"GET /health HTTP/1.1" 200 OK')
     log = "".join(server.lines)
     assert re.search(r"INFO \d\d-\d\d \d\d:\d\d:\d\d \[.*\] vLLM API server version 0.26.0", log)
     assert re.search(r"GPU KV cache size: [\d,]+ tokens", log)
@@ -269,18 +282,18 @@ def test_the_log_says_what_people_look_for(server: Server) -> None:
     assert re.search(r'INFO: +127.0.0.1:\d+ - "GET /health HTTP/1.1" 200 OK', log)
 
 
-def test_live_times_are_those_of_the_simulation(start_server: StartServer) -> None:
-    server = start_server("--no-enable-prefix-caching")
-    connection = server.connection()
-    body = {"prompt": [1] * 512, "max_tokens": 128, "ignore_eos": True, "stream": True}
-    began = time.monotonic()
-    connection.request("POST", "/v1/completions", json.dumps(body))
-    connection.getresponse().read()
-    connection.close()
-    elapsed = time.monotonic() - began
+def test_live_times_are_those_of_the_simulation(real_time: Server) -> None:
+    """631 ms on a real H200 by its own histogram; a busy machine only adds to it, and not always."""
     e2e = f'vllm:e2e_request_latency_seconds_sum{{engine="0",model_name="{MODEL}"}}'
-    # 631 ms on a real H200 by its own histogram; a busy machine only adds to it
-    assert 0.6 < server.metric(e2e) < min(elapsed, 2)
+    body = {"prompt": [1] * 512, "max_tokens": 128, "ignore_eos": True}
+    taken = [math.inf]
+    while min(taken) > 2 and len(taken) < 20:
+        before, began = real_time.metric(e2e), time.monotonic()
+        real_time.call("POST", "/v1/completions", body)
+        elapsed = time.monotonic() - began
+        taken.append(real_time.metric(e2e) - before)
+        assert 0.6 < taken[-1] < elapsed
+    assert min(taken) < 2
 
 
 def test_middleware_of_the_chart_guards_every_route(start_server: StartServer) -> None:
