@@ -2,7 +2,4 @@ module drydock/toolchain/crds
 
 go 1.26.3
 
-require (
-	github.com/prometheus-operator/prometheus-operator v0.85.0
-	sigs.k8s.io/lws v0.8.0
-)
+require github.com/prometheus-operator/prometheus-operator v0.85.0
