@@ -15,7 +15,6 @@ def passed(told: Mapping[str, Any]) -> bool:
 
 def verdict(told: Mapping[str, Any]) -> str:
     """The result in one line."""
-    met, missed = (f"{number} objective{'s' * (number != 1)}" for number in (len(told["met"]), len(told["missed"])))
     if not told["complete"]:
         return "Incomplete: it was interrupted, or a worker was lost"
     if told["sweep"] is not None:
@@ -26,9 +25,17 @@ def verdict(told: Mapping[str, Any]) -> str:
         return "No request was due after the warm-up: offer more, or for longer"
     if not all(run["ok"] for run in told["runs"]):
         return "No request was answered well"
-    if told["missed"]:
-        return f"Misses {missed}" + (f", meets {met}" if told["met"] else "")
-    return f"Meets all of {met}" if told["met"] else "No objectives were given"
+    return _of_the_objectives(len(told["met"]), len(told["missed"]))
+
+
+def _of_the_objectives(met: int, missed: int) -> str:
+    if missed:
+        return f"Misses {_objectives(missed)}" + (f", meets {_objectives(met)}" if met else "")
+    return f"Meets all of {_objectives(met)}" if met else "No objectives were given"
+
+
+def _objectives(number: int) -> str:
+    return f"{number} objective{'s' * (number != 1)}"
 
 
 def _of_a_search(told: Mapping[str, Any]) -> str:
