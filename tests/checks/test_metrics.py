@@ -10,7 +10,6 @@ from drydock.checks.promql import metric_names
 from drydock.findings import Finding, Severity
 from drydock.project import Project
 from drydock.pytest_plugin import RenderEnvironment
-from drydock.render import RenderedEnvironment
 
 from .builders import deployment, pod_spec
 from .helpers import findings
@@ -209,15 +208,25 @@ def test_every_source_says_what_is_its_own() -> None:
         assert not source.prefixes or any(name.startswith(source.prefixes) for name in source.names), source.name
 
 
-@pytest.fixture
-def asleep(drydock_project: Project, render_environment: RenderEnvironment) -> RenderedEnvironment:
-    return render_environment("dev", files=(drydock_project.root / "values/capacity/scale-to-zero.yaml",))
+KEDA = "vllm.modelDefaults.any.autoscaling"
 
 
-def test_the_scalers_of_the_charts_name_metrics_that_exist(asleep: RenderedEnvironment) -> None:
-    text = "\n---\n".join(json.dumps(each.content) for each in asleep.manifests)
-    (scaler,) = asleep.of_kind("ScaledObject")
-    named = [each["metadata"]["valueLocation"] for each in scaler.content["spec"]["triggers"]]
+@pytest.mark.parametrize(
+    ("settings", "where"),
+    [
+        ((f"{KEDA}.minReplicas=1",), "valueLocation"),
+        ((f"{KEDA}.keda.source=prometheus", f"{KEDA}.keda.prometheusAddress=http://prometheus:9090"), "query"),
+    ],
+    ids=["of pods", "of Prometheus"],
+)
+def test_the_scalers_of_the_charts_name_metrics_that_exist(
+    settings: tuple[str, ...], where: str, drydock_project: Project, render_environment: RenderEnvironment
+) -> None:
+    layer = drydock_project.root / "values/capacity/scale-to-zero.yaml"
+    rendered = render_environment("dev", files=(layer,), set_values=settings)
+    text = "\n---\n".join(json.dumps(each.content) for each in rendered.manifests)
+    (scaler,) = rendered.of_kind("ScaledObject")
+    named = [each["metadata"].get(where, "") for each in scaler.content["spec"]["triggers"]]
     assert {name for each in named for name in metric_names(each)} >= {"vllm:num_requests_waiting"}
     assert unknown(text) == []
     assert findings(text, "wake-up-signal") == []
