@@ -10,6 +10,7 @@ from click.testing import CliRunner, Result
 
 from drydock.cli import drydock as program
 from drydock.errors import UsageError
+from drydock.loadtest.settings import Secret
 from drydock.loadtest.statistics import compare
 
 from .servers import misbehaving_server
@@ -64,6 +65,14 @@ def test_numbers_that_no_load_can_have_are_refused(arguments: tuple[str, ...]) -
     done = loadtest("http://127.0.0.1:1", *arguments)
     assert done.exit_code == 2
     assert arguments[-2] in done.stderr
+
+
+@pytest.mark.parametrize("content", [b"", b" \n", b"\xff\xfe", b"two words", b"two\nlines"])
+def test_a_secret_that_holds_no_key_is_told(content: bytes) -> None:
+    with pytest.raises(UsageError, match="Secret keys") as caught:
+        Secret.from_bytes(content, "Secret keys")
+    assert caught.value.remedy
+    assert Secret.from_bytes(b"sk-key\n", "Secret keys").reveal() == "sk-key"
 
 
 RUN: dict[str, Any] = {"values": {"error_rate": 0, "tpot_p50_ms": None}}

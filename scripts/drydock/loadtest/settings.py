@@ -49,6 +49,18 @@ class Secret:
         return self._value
 
     @classmethod
+    def from_bytes(cls, content: bytes, where: str) -> "Secret":
+        """Read what a Secret of a cluster holds; `where` names it.
+
+        Raises:
+            UsageError: it is empty, or no key.
+        """
+        value = content.decode("latin-1").strip()
+        if not value:
+            raise UsageError(f"{where} holds an empty API key", remedy="put the key into it")
+        return cls(_sendable(value, where))
+
+    @classmethod
     def from_environment(cls, name: str) -> "Secret":
         """Read an environment variable.
 

@@ -148,7 +148,7 @@ def read_key(api: Any, model: RunningModel) -> Secret | None:
             f"{where} has no key {model.key.key}, which the API key of {model.name} is to be in",
             remedy="add it, or give the API key by --api-key-env or --api-key-file",
         )
-    return Secret(base64.b64decode(content[model.key.key]).decode().strip())
+    return Secret.from_bytes(base64.b64decode(content[model.key.key]), f"{where}, key {model.key.key},")
 
 
 def pod_state(pod: Any) -> str:
