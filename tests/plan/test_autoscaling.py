@@ -100,7 +100,8 @@ def test_settings_are_those_that_the_chart_renders(render_chart: RenderChart) ->
     }
     found = find_scaler(_rendered(render_chart, model), "genai-vllm-small")
     assert found == Scaler(2, 7, (Metric("waiting", 5.0, per_pod=True),), scale_down_seconds=400)
-    model["autoscaling"] |= {"kind": "ScaledObject", "minReplicas": 0, "keda": {"cooldownSeconds": 77}}  # type: ignore[operator]
+    keda = {"cooldownSeconds": 77, "source": "prometheus", "prometheusAddress": "http://prometheus:9090"}
+    model["autoscaling"] |= {"kind": "ScaledObject", "minReplicas": 0, "keda": keda}  # type: ignore[operator]
     sleeping = find_scaler(_rendered(render_chart, model), "genai-vllm-small")
     assert sleeping
     assert (sleeping.least, sleeping.most, sleeping.cooldown_seconds) == (0, 7, 77)
