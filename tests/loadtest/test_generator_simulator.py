@@ -59,9 +59,12 @@ def test_an_open_loop_counts_what_the_server_counts(url: str) -> None:
 
 
 def test_a_closed_loop_keeps_so_many_requests_open(url: str) -> None:
-    records = run(url, Closed(3)).records
+    plan = LoadPlan(Target(url, MODEL), SMALL, Stage(Closed(3), 600, max_conversations=12))
+
+    records = generate(plan).records
 
     assert records.ok.all()
+    assert len(records) == 12
     edges = sorted([(time, 1) for time in records.sent] + [(time, -1) for time in records.finished])
     assert max(np.cumsum([step for _, step in edges])) == 3
     assert set(records.session) == set(range(len(records)))
