@@ -20,7 +20,7 @@ from drydock.toolchain import ensure_crds
 from .small import Content, small_release
 
 MakeRelease = Callable[..., Release]
-InstallDev = Callable[[Mapping[str, Any]], Release]
+InstallDev = Callable[..., Release]
 
 
 @pytest.fixture(scope="session")
@@ -45,13 +45,14 @@ def install_dev(
     drydock_project: Project,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> InstallDev:
-    """Installs the environment `dev` with these values on top; it is ready."""
+    """Installs the environment `dev` with layers of the suite and these values on top; it is ready."""
 
-    def install(values: Mapping[str, Any]) -> Release:
+    def install(values: Mapping[str, Any], *layers: str) -> Release:
         file = tmp_path_factory.mktemp("values") / "values.yaml"
         file.write_text(yaml.safe_dump(values))
+        files = [drydock_project.root / "values" / layer for layer in layers]
         release = Release(shared_cluster, rehearsal_tools["helm4"], assemble_charts(drydock_project))
-        release.seed(load_environment(drydock_project, "dev").stacked([file], []))
+        release.seed(load_environment(drydock_project, "dev").stacked([*files, file], []))
         release.install()
         outcome = release.wait()
         assert outcome.ready, outcome.verdict

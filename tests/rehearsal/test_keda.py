@@ -15,11 +15,7 @@ from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
 import pytest
-import yaml
 
-from drydock.charts import assemble_charts
-from drydock.environments import load_environment
-from drydock.project import Project
 from drydock.rehearsal.api import Api, collection
 from drydock.rehearsal.cluster import RehearsalCluster
 from drydock.rehearsal.objects import condition, labels_of
@@ -40,6 +36,8 @@ from tests.gateway.processes import (
     start_model,
     until,
 )
+
+from .conftest import InstallDev
 
 MODEL = "llama-3-8b"
 NAME = f"genai-vllm-{MODEL}"
@@ -90,22 +88,9 @@ class Proxy:
 
 
 @pytest.fixture(scope="module")
-def release(
-    shared_cluster: RehearsalCluster,
-    rehearsal_tools: dict[str, Path],
-    drydock_project: Project,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Release:
+def release(install_dev: InstallDev) -> Release:
     """The environment `dev` whose model sleeps when nobody asks."""
-    file = tmp_path_factory.mktemp("values") / "values.yaml"
-    file.write_text(yaml.safe_dump(VALUES))
-    layers = [drydock_project.root / "values/capacity/scale-to-zero.yaml", file]
-    made = Release(shared_cluster, rehearsal_tools["helm4"], assemble_charts(drydock_project))
-    made.seed(load_environment(drydock_project, "dev").stacked(layers, []))
-    made.install()
-    outcome = made.wait()
-    assert outcome.ready, outcome.verdict
-    return made
+    return install_dev(VALUES, "capacity/scale-to-zero.yaml")
 
 
 @pytest.fixture(scope="module")

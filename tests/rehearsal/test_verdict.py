@@ -4,7 +4,8 @@ import time
 
 import pytest
 
-from drydock.rehearsal.events import Decided
+from drydock.rehearsal.events import Decided, PoolSkipped
+from drydock.rehearsal.karpenter import AWAITING
 from drydock.rehearsal.observe import Scene
 from drydock.rehearsal.verdict import Expected, Verdict, judge
 
@@ -48,8 +49,8 @@ def refused(*names: str, began: float = ROUND) -> list[Decided]:
     return [Decided(f"here/{name}", "all available instance types exceed limits", (), began) for name in names]
 
 
-def told(scene: Scene, decisions: list[Decided]) -> Verdict:
-    return judge(scene, Expected({}, INSTALLED), decisions, ())
+def told(scene: Scene, decisions: list[Decided], *skipped: PoolSkipped) -> Verdict:
+    return judge(scene, Expected({}, INSTALLED), decisions, skipped)
 
 
 def test_pods_wait_for_the_claim_that_the_round_that_refused_them_is_about_to_make() -> None:
@@ -91,3 +92,11 @@ def test_gpus_that_nothing_shares_are_not_waited_for() -> None:
 def test_pods_that_bring_no_node_with_shares_are_not_waited_for(other: Content) -> None:
     verdict = told(seen("time-slicing", other, pod("second")), refused("second"))
     assert [each.pod for each in verdict.obstacles] == ["here/second"]
+
+
+def test_a_round_without_the_pools_whose_overlays_are_not_known_yet_does_not_decide() -> None:
+    scene = seen(None, pod("first"))
+    # Karpenter says both of one pool: without the overlays it has no instance types of it.
+    skipped = (PoolSkipped("gpu", AWAITING, ROUND), PoolSkipped("gpu", "no instance type is left", ROUND))
+    assert not told(scene, refused("first"), *skipped).final
+    assert told(scene, refused("first", began=ROUND + 10), *skipped).final

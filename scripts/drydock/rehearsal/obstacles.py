@@ -118,7 +118,8 @@ def _may_change(
     skipped: Sequence[PoolSkipped],
 ) -> bool:
     """Whether the decision waits for something that is on its way: NodeOverlays, shares of a GPU, a volume."""
-    if AWAITING in _left_out(decision, skipped).values() or shares_to_come(scene, pod, decision.began, placed):
+    awaiting = any(each.reason == AWAITING for each in skipped if each.began == decision.began)
+    if awaiting or shares_to_come(scene, pod, decision.began, placed):
         return True
     return "immediate volume binding mode must be bound" in decision.reason or "bind-completed" in decision.reason
 
