@@ -10,9 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from drydock.charts import assemble_charts
 from drydock.documents import load_yaml
-from drydock.environments import load_environment
 from drydock.progress import SilentProgress
 from drydock.project import Project
 from drydock.rehearsal.api import Api, collection
@@ -22,6 +20,8 @@ from drydock.rehearsal.objects import is_true, labels_of
 from drydock.rehearsal.release import Release
 from drydock.toolchain import ensure_crds
 from tests.gateway.processes import NotYetError, Running, free_port, start, until
+
+from .conftest import InstallDev
 
 GROUPS = "genai-vllm-deepseek-r1-nodes"
 LEADER, WORKER = f"{GROUPS}-0", f"{GROUPS}-0-1"
@@ -118,16 +118,10 @@ def controller(
 
 
 @pytest.fixture(scope="module")
-def release(
-    controller: Running, shared_cluster: RehearsalCluster, rehearsal_tools: dict[str, Path], drydock_project: Project
-) -> Release:
+def release(controller: Running, api: Api, install_dev: InstallDev) -> Release:
     """The environment `dev` with DeepSeek-R1 on two p5.48xlarge."""
-    values = drydock_project.root / "values"
-    layers = [values / "capacity/efa-cluster.yaml", values / "models/deepseek-r1-multi-node.yaml"]
-    made = Release(shared_cluster, rehearsal_tools["helm4"], assemble_charts(drydock_project))
-    made.seed(load_environment(drydock_project, "dev").stacked(layers, []))
-    made.install()
-    wait_for_groups(made, shared_cluster.await_api(), controller)
+    made = install_dev({}, "capacity/efa-cluster.yaml", "models/deepseek-r1-multi-node.yaml")
+    wait_for_groups(made, api, controller)
     outcome = made.wait()
     assert outcome.ready, outcome.verdict
     return made

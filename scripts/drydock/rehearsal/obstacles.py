@@ -1,7 +1,7 @@
 """Why a rehearsal can never be ready: pods that no node takes, pods that nobody makes, programs that crash."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -90,7 +90,7 @@ def _unplaced(
         decision = latest.get(full_name(pod))
         if not decision or decision.began <= informed:
             continue
-        placed = [each for each in pending if _is_placed(each, decision, latest)]
+        placed = (each for each in pending if _is_placed(each, decision, latest))
         if not _may_change(scene, pod, placed, decision, skipped):
             pools = list(scene.of("NodePool"))
             exclusions = read_exclusions(decision.causes, pools, _left_out(decision, skipped))
@@ -113,7 +113,7 @@ def _is_placed(pod: Mapping[str, Any], decision: Decided, latest: Mapping[str, D
 def _may_change(
     scene: Scene,
     pod: Mapping[str, Any],
-    placed: Sequence[Mapping[str, Any]],
+    placed: Iterable[Mapping[str, Any]],
     decision: Decided,
     skipped: Sequence[PoolSkipped],
 ) -> bool:
