@@ -18,6 +18,8 @@ _STATE_IN_FOLDER = 'terraform {\n  backend "local" {}\n}\n'
 _NO_STATE = "No state file was found"
 _LOCK = re.compile(r"\bID:\s+(\S+)")
 _LOCKED = "Error acquiring the state lock"
+_ERRORS_TOLD = 5
+_WRONG_INPUT = "Nothing was changed: correct what is named in the environment's file, then repeat the command."
 _REMEDIES = {
     "ExpiredToken": "The AWS credentials have expired: sign in again (`aws sso login`), then repeat the command.",
     "InvalidClientTokenId": "AWS does not know these credentials: look at AWS_PROFILE and the AWS_ variables.",
@@ -26,6 +28,8 @@ _REMEDIES = {
     "AccessDenied": "The credentials may not do this: use a role that may.",
     "UnauthorizedOperation": "The credentials may not do this: use a role that may.",
     "LimitExceeded": "A quota of the account is used up: raise it in Service Quotas, or remove what is not needed.",
+    "precondition failed": _WRONG_INPUT,
+    "Invalid value for variable": _WRONG_INPUT,
     _LOCKED: "Somebody else deploys this cluster; if nobody does: {unlock}",
     "Failed to query available provider packages": (
         "The AWS provider cannot be had: TF_CLI_CONFIG_FILE can name a mirror (provider_installation)."
@@ -34,7 +38,7 @@ _REMEDIES = {
 
 
 class TerraformError(DrydockError):
-    """Terraform failed; the message has its own first error."""
+    """Terraform failed; the message has its own errors."""
 
 
 @dataclass(frozen=True)
@@ -240,18 +244,19 @@ def provider_mirror() -> Path | None:
 
 
 def failure(what: str, told: Sequence[str], *, unlock: str) -> TerraformError:
-    """The error for a failed command: what Terraform said first, how much more, and the way out where it is known.
+    """The error for a failed command: what Terraform said, a line each, and the way out where it is known.
 
     Args:
         what: verb of Terraform.
         told: its errors.
         unlock: command that opens the state.
     """
-    first = re.sub(r"\s+", " ", told[0]).strip()
-    more = f" (and {len(told) - 1} more)" if len(told) > 1 else ""
+    said = [re.sub(r"\s+", " ", each).strip() for each in told[:_ERRORS_TOLD]]
+    if len(told) > _ERRORS_TOLD:
+        said.append(f"and {len(told) - _ERRORS_TOLD} more")
     remedy = next((way for sign, way in _REMEDIES.items() if any(sign in each for each in told)), "")
     remedy = remedy.format(unlock=unlock) or "Repeat the command: it goes on from here."
-    return TerraformError(f"terraform {what}: {first}{more}", remedy=remedy)
+    return TerraformError(f"terraform {what}: " + "\n  ".join(said), remedy=remedy)
 
 
 def _message(line: str) -> str:
