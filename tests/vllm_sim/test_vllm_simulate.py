@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import replace
-from itertools import pairwise
+from itertools import islice, pairwise
 from operator import attrgetter
 from pathlib import Path
 from statistics import mean, stdev
@@ -111,6 +111,13 @@ def test_an_open_loop_offers_exactly_its_rate(arrival: Any) -> None:
     gaps = [after - before for before, after in pairwise(times)]
     spread = stdev(gaps) / mean(gaps)
     assert spread == pytest.approx({"even": 0, "gamma": 2}.get(arrival, 1), abs=0.15)
+
+
+def test_lengths_that_are_spread_stay_within_the_context() -> None:
+    load = Workload(rate=1, input_tokens=4000, output_tokens=4000, spread=1.5, max_model_len=8192)
+    drawn = list(islice(load.lengths(), 1000))
+    assert max(prompt + output for prompt, output in drawn) == 8192
+    assert all(prompt >= 1 and output >= 1 for prompt, output in drawn)
 
 
 def test_evenly_spaced_requests_wait_less_than_random_ones() -> None:

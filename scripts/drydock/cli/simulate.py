@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @click.option("--duration", type=float, default=60.0, show_default=True, metavar="S", help="Seconds of sending.")
 @click.option("--input-tokens", type=int, default=512, show_default=True, metavar="N", help="Tokens of a prompt.")
 @click.option("--output-tokens", type=float, default=128, show_default=True, metavar="N", help="Tokens of an answer.")
-@click.option("--spread", type=float, default=0.0, show_default=True, help="Relative deviation of both lengths.")
+@click.option("--spread", type=float, default=0.0, show_default=True, help="Relative deviation of both lengths, within the model's context.")
 @click.option(
     "--arrival",
     type=click.Choice(["constant", "even", "poisson", "gamma"]),
@@ -79,12 +79,12 @@ def command(
         input_tokens=input_tokens,
         output_tokens=output_tokens,
         spread=spread,
+        max_model_len=chosen.max_model_len,
         arrival=cast("Arrival", arrival),
         burstiness=burstiness,
         max_in_flight=max_in_flight,
         seed=seed,
     )
-    workload.check_context(chosen.max_model_len)
     run = simulate(chosen.profile.coefficients, chosen.limits, workload)
     summary = summarize(run, blocks=chosen.limits.blocks, rate=rate, duration=duration)
     if as_json:

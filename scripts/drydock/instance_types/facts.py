@@ -15,7 +15,7 @@ from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from drydock.errors import DrydockError
+from drydock.errors import DrydockError, UsageError
 
 _ROUNDED_FROM_MBPS = 20_000
 """From here on AWS's tables give two digits of Gbit/s only."""
@@ -93,7 +93,7 @@ def load_facts(cache_dir: Path, region: str) -> tuple[InstanceFacts, ...]:
     """Every instance type that the region offers, sorted by name; milliseconds once it is in the cache.
 
     Raises:
-        DrydockError: the installed Moto does not know the region.
+        UsageError: the installed Moto does not know the region.
     """
     resources = _moto_resources()
     cached = cache_dir / "instance-types" / f"{region}-{_identity(resources)}.json"
@@ -142,7 +142,7 @@ def _extract(resources: Path, region: str) -> list[InstanceFacts]:
         known = sorted(
             file.name.split(".")[0] for file in (resources / "instance_type_offerings" / "availability-zone").iterdir()
         )
-        raise DrydockError(f"unknown AWS region '{region}'", remedy=f"Known: {', '.join(known)}.")
+        raise UsageError(f"unknown AWS region '{region}'", remedy=f"Known: {', '.join(known)}.")
     zones: dict[str, list[str]] = {}
     for offering in _read(offered):
         zones.setdefault(offering["InstanceType"], []).append(offering["Location"])

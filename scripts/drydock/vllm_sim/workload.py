@@ -36,6 +36,8 @@ class Workload:
         input_tokens, output_tokens: of each request, the mean where `spread` is not zero. A fraction of an output
             token is spread evenly over the requests.
         spread: relative standard deviation of both lengths, as a gamma distribution.
+        max_model_len: tokens of prompt and answer that the engine takes at most: an answer ends there, and a prompt
+            that is drawn longer leaves room for one token. None for no limit.
         arrival: spacing of an open loop: `even`ly, or by random gaps scaled to fill the duration: `poisson` exponential
             ones, `gamma` those with shape `burstiness` (below 1: in bursts). `constant` is exponential too: so
             inference-perf, which measured the H100 that the carried profile follows, sends what it calls a constant
@@ -53,6 +55,7 @@ class Workload:
     input_tokens: int = 512
     output_tokens: float = 128
     spread: float = 0.0
+    max_model_len: int | None = None
     arrival: Arrival = "poisson"
     burstiness: float = 0.5
     max_in_flight: int | None = None
@@ -92,13 +95,10 @@ class Workload:
                 f"a rate of {self.rate:g} over {self.duration:g} s is more than {_MOST_REQUESTS:,} requests",
                 remedy="give a lower --rate, or a shorter --duration",
             )
-
-    def check_context(self, max_model_len: int) -> None:
-        """Refuse requests that the engine would."""
-        if self.input_tokens + self.output_tokens > max_model_len:
+        if self.max_model_len is not None and self.input_tokens + self.output_tokens > self.max_model_len:
             raise UsageError(
                 f"requests of {self.input_tokens} + {self.output_tokens:g} tokens exceed the engine's maximum length of"
-                f" {max_model_len}",
+                f" {self.max_model_len}",
                 remedy="ask for fewer tokens or raise --max-model-len in --engine-args",
             )
 
@@ -142,6 +142,8 @@ class Workload:
                 )
         random = Random(f"lengths {self.seed}")  # noqa: S311 (no secret)
         shape = 1 / self.spread**2
+        most = self.max_model_len or inf
         while True:
             draw = [random.gammavariate(shape, mean / shape) for mean in (self.input_tokens, self.output_tokens)]
-            yield max(1, round(draw[0])), max(1, round(draw[1]))
+            prompt = int(min(max(1, round(draw[0])), most - 1))
+            yield prompt, int(min(max(1, round(draw[1])), most - prompt))
