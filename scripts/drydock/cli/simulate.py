@@ -20,7 +20,13 @@ if TYPE_CHECKING:
 @click.option("--duration", type=float, default=60.0, show_default=True, metavar="S", help="Seconds of sending.")
 @click.option("--input-tokens", type=int, default=512, show_default=True, metavar="N", help="Tokens of a prompt.")
 @click.option("--output-tokens", type=float, default=128, show_default=True, metavar="N", help="Tokens of an answer.")
-@click.option("--spread", type=float, default=0.0, show_default=True, help="Relative deviation of both lengths, within the model's context.")
+@click.option(
+    "--spread",
+    type=float,
+    default=0.0,
+    show_default=True,
+    help="Relative deviation of both lengths, within the model's context.",
+)
 @click.option(
     "--arrival",
     type=click.Choice(["constant", "even", "poisson", "gamma"]),
