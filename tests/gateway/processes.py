@@ -192,10 +192,11 @@ def start_activator(mounts: Mounts) -> Running:
     return running
 
 
-def start_model(port: int, name: str, **environment: str) -> Running:
+def start_model(port: int, name: str, *arguments: str, **environment: str) -> Running:
     """`drydock-vllm`: the engine's server, with the engine simulated."""
     command = [sys.executable, "-m", "drydock.vllm_sim.server", "serve", "meta-llama/Llama-3.1-8B-Instruct"]
     command += ["--served-model-name", name, "--host", "127.0.0.1", "--port", str(port), "--max-model-len", "4096"]
+    command += arguments
     return start(command, port, port, {"DRYDOCK_VLLM_SPEED": "20", **environment})
 
 

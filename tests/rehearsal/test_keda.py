@@ -1,7 +1,8 @@
-"""Models that sleep are woken by a request that waits: KEDA's own controller, the activator, the charts' objects.
+"""Models that sleep are woken by a request that waits, and more pods come with more of them: KEDA's own controller and
+external metrics, Kubernetes' HorizontalPodAutoscaler, the activator, the engine's server, the charts' objects.
 
 KEDA asks pods by the addresses that the cluster tells. A proxy stands between: it takes those addresses, and behind
-them is one activator on this machine.
+them are one activator and one engine on this machine.
 """
 
 import http.client
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 import pytest
@@ -41,14 +43,32 @@ from .conftest import InstallDev
 
 MODEL = "llama-3-8b"
 NAME = f"genai-vllm-{MODEL}"
+AWAKE = "always-there"
 ACTIVATOR_PORT = 8081
+ENGINE_PORT = 8000
 COMPONENT = "app.kubernetes.io/component"
 OBJECT = f"{collection('keda.sh/v1alpha1', 'scaledobjects', 'genai')}/{NAME}"
-DEPLOYMENT = f"{collection('apps/v1', 'deployments', 'genai')}/{NAME}"
+SCALERS = collection("autoscaling/v2", "horizontalpodautoscalers", "genai")
+DEPLOYMENTS = collection("apps/v1", "deployments", "genai")
+SCALING = {"scaleDownSeconds": 0, "keda": {"pollingSeconds": 1, "cooldownSeconds": 5}}
 VALUES = {
     "crds": {"keda": {"enabled": True}},
-    "vllm": {"models": {MODEL: {"autoscaling": {"keda": {"pollingSeconds": 1, "cooldownSeconds": 5}}}}},
+    "karpenter-nodepools": {"nodePools": {"gpu": {"limits": {"nvidia.com/gpu": 4}}}},
+    "vllm": {
+        "models": {
+            MODEL: {"autoscaling": SCALING},
+            AWAKE: {
+                "source": {"size": "4Gi", "huggingFace": {"id": "Qwen/Qwen3-1.7B"}},
+                "engine": {"maxModelLen": 4096},
+                "autoscaling": {**SCALING, "minReplicas": 1},
+            },
+        }
+    },
 }
+METRICS = "v1beta1.external.metrics.k8s.io"
+METRICS_SERVICE = "keda-metrics"
+API_SERVICES = collection("apiregistration.k8s.io/v1", "apiservices")
+SERVICES = collection("v1", "services", "genai")
 
 
 @dataclass(frozen=True)
@@ -118,32 +138,91 @@ def activator(api: Api, engine_port: int, tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.fixture(scope="module")
-def proxy(activator: Running) -> Proxy:
-    return Proxy({ACTIVATOR_PORT: activator.look_port})
+def awake_port() -> int:
+    """Where the engine of the model that never sleeps listens."""
+    return free_port()
+
+
+@pytest.fixture(scope="module")
+def proxy(activator: Running, awake_port: int) -> Proxy:
+    return Proxy({ACTIVATOR_PORT: activator.look_port, ENGINE_PORT: awake_port})
 
 
 @pytest.fixture(scope="module")
 def keda(
-    api: Api, shared_cluster: RehearsalCluster, drydock_tool: Callable[[str], Path], proxy: Proxy
+    api: Api, shared_cluster: RehearsalCluster, drydock_tool: Callable[[str], Path], proxy: Proxy, tmp_path_factory: Any
 ) -> Iterator[Running]:
-    """KEDA's controller, with the administrator's rights; what it asks of pods goes through the proxy."""
+    """KEDA's controller, with the administrator's rights; what it asks of pods goes through the proxy.
+
+    Its external metrics are part of the cluster's API.
+    """
+    kubeconfig, metrics_port = shared_cluster.kubeconfig, free_port()
+    flags = [
+        f"--lister-kubeconfig={kubeconfig}",
+        "--bind-address=127.0.0.1",
+        f"--secure-port={metrics_port}",
+        f"--cert-dir={tmp_path_factory.mktemp('certificates')}",
+    ]
     with proxy.serve() as port:
         environment = {
-            "KUBECONFIG": str(shared_cluster.kubeconfig),
+            "KUBECONFIG": str(kubeconfig),
             "HTTP_PROXY": f"http://127.0.0.1:{port}",
             "KEDA_CLUSTER_OBJECT_NAMESPACE": "keda",
         }
-        running = start([str(drydock_tool("keda-operator"))], 0, 0, environment)
-        yield running
-        running.stop()
+        running = start([str(drydock_tool("keda-operator")), *flags], 0, 0, environment)
+        api.create(SERVICES, metrics_service())
+        api.create(API_SERVICES, metrics_api(metrics_port))
+        try:
+            wait_for_metrics_api(api, running)
+            yield running
+        finally:
+            api.delete(f"{API_SERVICES}/{METRICS}")
+            running.stop()
+
+
+def metrics_service() -> Mapping[str, Any]:
+    """Leads to this machine, as seen from the API server."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": METRICS_SERVICE},
+        "spec": {"type": "ExternalName", "externalName": "127.0.0.1"},
+    }
+
+
+def metrics_api(port: int) -> Mapping[str, Any]:
+    version, _, group = METRICS.partition(".")
+    return {
+        "apiVersion": "apiregistration.k8s.io/v1",
+        "kind": "APIService",
+        "metadata": {"name": METRICS},
+        "spec": {
+            "group": group,
+            "version": version,
+            "groupPriorityMinimum": 100,
+            "versionPriority": 100,
+            "insecureSkipTLSVerify": True,
+            "service": {"name": METRICS_SERVICE, "namespace": "genai", "port": port},
+        },
+    }
 
 
 @until
-def wait_for_replicas(api: Api, wanted: int, keda: Running) -> None:
-    deployment = api.get(DEPLOYMENT)
+def wait_for_metrics_api(api: Api, keda: Running) -> None:
+    found = condition(api.get(f"{API_SERVICES}/{METRICS}"), "Available")
+    if found.get("status") != "True":
+        raise NotYetError(f"{METRICS} is {found}\n{keda.log[-4000:]}")
+
+
+@until
+def wait_for_replicas(api: Api, wanted: int, keda: Running, name: str = NAME) -> None:
+    deployment = api.get(f"{DEPLOYMENTS}/{name}")
     there = (deployment["spec"]["replicas"], deployment["status"].get("readyReplicas", 0))
     if there != (wanted, wanted):
-        raise NotYetError(f"{there} replicas are wanted and ready, not {wanted}\n{keda.log[-4000:]}")
+        scaler = (api.find(f"{SCALERS}/keda-hpa-{name}") or {}).get("status")
+        raise NotYetError(
+            f"{there} replicas of {name} are wanted and ready, not {wanted}\n{scaler}\n{keda.log[-4000:]}"
+        )
 
 
 @until
@@ -178,6 +257,37 @@ def test_one_that_is_asked_in_vain_falls_asleep_too(
     wait_for_replicas(api, 0, keda)
 
 
+def test_more_requests_than_a_pod_should_have_bring_a_second_pod_and_all_go_when_none_is_left(
+    api: Api, keda: Running, activator: Running
+) -> None:
+    wait_for_replicas(api, 0, keda)
+    waiting = [http.client.HTTPConnection("127.0.0.1", activator.port) for _ in range(33)]
+    for connection in waiting:
+        connection.request("POST", f"/models/{MODEL}{CHAT}", json.dumps({"model": MODEL, **QUESTION}))
+    wait_for_replicas(api, 2, keda)
+    for connection in waiting:
+        connection.close()
+    wait_for_replicas(api, 0, keda)
+
+
+def test_a_queue_in_the_engine_brings_a_second_pod_and_goes_with_it(api: Api, keda: Running, awake_port: int) -> None:
+    name = f"genai-vllm-{AWAKE}"
+    engine = start_model(awake_port, AWAKE, "--max-num-seqs", "1", DRYDOCK_VLLM_SPEED="0.1")
+    try:
+        engine.up("/health")
+        wait_for_replicas(api, 1, keda, name)
+        body = {"model": AWAKE, **QUESTION, "max_tokens": 4000, "ignore_eos": True}
+        asked = [http.client.HTTPConnection("127.0.0.1", awake_port) for _ in range(7)]
+        for connection in asked:
+            connection.request("POST", CHAT, json.dumps(body), {"Content-Type": "application/json"})
+        wait_for_replicas(api, 2, keda, name)
+        for connection in asked:
+            connection.close()
+        wait_for_replicas(api, 1, keda, name)
+    finally:
+        engine.end()
+
+
 def test_keda_asks_every_pod_of_the_activator_and_nothing_else(
     api: Api, keda: Running, proxy: Proxy, activator: Running
 ) -> None:
@@ -185,7 +295,9 @@ def test_keda_asks_every_pod_of_the_activator_and_nothing_else(
     pods = api.get(collection("v1", "pods", "genai"))["items"]
     addresses = [pod["status"]["podIP"] for pod in pods if labels_of(pod).get(COMPONENT) == "activator"]
     assert len(addresses) == 2
-    assert proxy.asked == {(address, ACTIVATOR_PORT, f"/models/{MODEL}") for address in addresses}
+    assert {each for each in proxy.asked if each[1] != ENGINE_PORT} == {
+        (address, ACTIVATOR_PORT, f"/models/{MODEL}") for address in addresses
+    }
 
 
 def test_a_model_that_sleeps_is_in_order(api: Api, keda: Running) -> None:
@@ -193,7 +305,7 @@ def test_a_model_that_sleeps_is_in_order(api: Api, keda: Running) -> None:
     wait_for_condition(api, "Active", "False", keda)
     wait_for_condition(api, "Ready", "True", keda)
     assert "no endpoints" not in keda.log
-    scaler = api.get(f"{collection('autoscaling/v2', 'horizontalpodautoscalers', 'genai')}/keda-hpa-{NAME}")
+    scaler = api.get(f"{SCALERS}/keda-hpa-{NAME}")
     assert scaler["spec"]["scaleTargetRef"]["name"] == NAME
     assert (scaler["spec"]["minReplicas"], scaler["spec"]["maxReplicas"]) == (1, 2)
     (metric,) = scaler["spec"]["metrics"]

@@ -1,8 +1,10 @@
 // Command keda-operator runs KEDA's controller of ScaledObjects and its scalers, unmodified, behind a main package of
-// ours: its own also wants certificates for its metrics adapter, and CRDs of kinds that the suite does not use.
+// ours: its own also wants CRDs of kinds that the suite does not use, and a metrics adapter beside it, to which it speaks
+// gRPC under certificates. Here one process serves the external metrics API too; its flags are those of that server.
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"time"
@@ -16,21 +18,43 @@ import (
 	"github.com/kedacore/keda/v2/pkg/scaling"
 	"github.com/kedacore/keda/v2/pkg/scaling/resolver"
 	"github.com/kedacore/keda/v2/pkg/util"
+	"golang.org/x/sync/errgroup"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/metrics/pkg/apis/external_metrics"
 	control "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
+	adapter "sigs.k8s.io/custom-metrics-apiserver/pkg/cmd"
+	"sigs.k8s.io/custom-metrics-apiserver/pkg/cmd/options"
+	"sigs.k8s.io/custom-metrics-apiserver/pkg/provider"
+	"sigs.k8s.io/custom-metrics-apiserver/pkg/provider/defaults"
 )
 
 const (
 	requestTimeout = 3 * time.Second // its own default
 	resync         = time.Hour
 )
+
+// triggers answers the HorizontalPodAutoscalers that the controller makes, as KEDA's own adapter does.
+type triggers struct {
+	defaults.DefaultExternalMetricsProvider
+
+	scaling.ScaleHandler
+}
+
+func (t *triggers) GetExternalMetric(ctx context.Context, namespace string, selector labels.Selector, info provider.ExternalMetricInfo) (*external_metrics.ExternalMetricValueList, error) {
+	wanted, err := labels.ConvertSelectorToLabelsMap(selector.String())
+	if err != nil {
+		return nil, err
+	}
+	return t.GetScaledObjectMetrics(ctx, wanted.Get(v1alpha1.ScaledObjectOwnerAnnotation), namespace, info.Metric)
+}
 
 func main() {
 	control.SetLogger(zap.New())
@@ -83,11 +107,12 @@ func run() error {
 	}
 	access := &authentication.AuthClientSet{CoreV1Interface: client.CoreV1(), SecretLister: secrets}
 	recorder := manager.GetEventRecorder("keda-operator")
+	handler := scaling.NewScaleHandler(manager.GetClient(), scales, known, requestTimeout, recorder, access)
 	reconciler := &keda.ScaledObjectReconciler{
 		Client:       manager.GetClient(),
 		Scheme:       known,
 		ScaleClient:  scales,
-		ScaleHandler: scaling.NewScaleHandler(manager.GetClient(), scales, known, requestTimeout, recorder, access),
+		ScaleHandler: handler,
 		EventEmitter: eventemitter.NewEventEmitter(manager.GetClient(), recorder, "kubernetes-default", access),
 	}
 	if err := reconciler.SetupWithManager(manager, controller.Options{}); err != nil {
@@ -95,5 +120,15 @@ func run() error {
 	}
 	shared.Start(ctx.Done())
 	shared.WaitForCacheSync(ctx.Done())
-	return manager.Start(ctx)
+	unguarded := options.NewCustomMetricsAdapterServerOptions()
+	unguarded.Authentication, unguarded.Authorization = nil, nil // on a loopback address, behind an API server that has checked
+	metrics := &adapter.AdapterBase{CustomMetricsAdapterServerOptions: unguarded, Name: "keda-operator"}
+	if err := metrics.Flags().Parse(os.Args); err != nil {
+		return err
+	}
+	metrics.WithExternalMetrics(&triggers{ScaleHandler: handler})
+	together, ctx := errgroup.WithContext(ctx)
+	together.Go(func() error { return manager.Start(ctx) })
+	together.Go(func() error { return metrics.Run(ctx) })
+	return together.Wait()
 }
