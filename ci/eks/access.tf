@@ -50,6 +50,18 @@ data "aws_iam_policy_document" "artifacts" {
   }
 }
 
+data "aws_iam_policy_document" "read_artifacts" {
+  statement {
+    actions   = ["s3:ListBucket"]
+    resources = [aws_s3_bucket.this["artifacts"].arn]
+  }
+
+  statement {
+    actions   = ["s3:GetObject"]
+    resources = ["${aws_s3_bucket.this["artifacts"].arn}/*"]
+  }
+}
+
 data "aws_iam_policy_document" "audit_log" {
   statement {
     actions   = ["s3:PutObject"]
@@ -88,6 +100,7 @@ locals {
   rights = {
     models             = { accounts = var.service_accounts.models, policy = data.aws_iam_policy_document.read_models.json }
     artifacts          = { accounts = var.service_accounts.artifacts, policy = data.aws_iam_policy_document.artifacts.json }
+    read-artifacts     = { accounts = var.service_accounts.read_artifacts, policy = data.aws_iam_policy_document.read_artifacts.json }
     audit-log          = { accounts = var.service_accounts.audit_log, policy = data.aws_iam_policy_document.audit_log.json }
     container-insights = { accounts = var.service_accounts.container_insights, policy = data.aws_iam_policy_document.container_insights.json }
   }

@@ -123,6 +123,7 @@ variable "service_accounts" {
   type = object({
     models             = optional(list(string), [])
     artifacts          = optional(list(string), [])
+    read_artifacts     = optional(list(string), [])
     audit_log          = optional(list(string), [])
     container_insights = optional(list(string), [])
   })

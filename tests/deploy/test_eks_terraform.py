@@ -30,7 +30,11 @@ VARIABLES: Mapping[str, Any] = {
     "owner": "tests",
     "expires_at": "2030-01-01T00:00:00Z",
     "admin_role_arns": [f"arn:aws:iam::{ACCOUNT}:role/admin"],
-    "service_accounts": {"models": ["genai-vllm"], "container_insights": ["kube-system/agent"]},
+    "service_accounts": {
+        "models": ["genai-vllm"],
+        "read_artifacts": ["genai-argo-server"],
+        "container_insights": ["kube-system/agent"],
+    },
     "make_spot_role": True,
 }
 
@@ -65,10 +69,18 @@ def assert_pods_of_other_clusters_get_no_role_of_this_one() -> None:
     roles = boto3.client("iam", region_name=REGION).list_roles()["Roles"]
     trusts = [each["AssumeRolePolicyDocument"]["Statement"][0] for each in roles if CLUSTER in each["RoleName"]]
     of_pods = [each for each in trusts if each["Principal"] == {"Service": "pods.eks.amazonaws.com"}]
-    assert len(of_pods) == 7, "four rights, two add-ons and Karpenter"
+    assert len(of_pods) == 8, "five rights, two add-ons and Karpenter"
     for each in of_pods:
         assert set(each["Action"]) == {"sts:AssumeRole", "sts:TagSession"}
         assert each["Condition"] == {"StringEquals": {"aws:RequestTag/eks-cluster-arn": arn}}
+
+
+def assert_who_reads_artifacts_may_not_write() -> None:
+    bucket = f"arn:aws:s3:::{CLUSTER}-artifacts-{ACCOUNT}"
+    iam, right = boto3.client("iam", region_name=REGION), "read-artifacts"
+    policy = iam.get_role_policy(RoleName=f"{CLUSTER}-{right}", PolicyName=right)["PolicyDocument"]
+    allowed = {each["Action"]: each["Resource"] for each in policy["Statement"]}
+    assert allowed == {"s3:ListBucket": bucket, "s3:GetObject": f"{bucket}/*"}
 
 
 def assert_karpenter_may_no_more_than_upstream_documents(statements: Mapping[str, Any]) -> None:
@@ -135,7 +147,9 @@ def test_a_failure_in_the_middle_is_told_and_the_next_run_goes_on_and_destroy_le
     assert config["endpointPublicAccess"] is False
     associations = eks.list_pod_identity_associations(clusterName=CLUSTER)["associations"]
     accounts = {(each["namespace"], each["serviceAccount"]) for each in associations if "namespace" in each}
-    assert accounts >= {("genai", "genai-vllm"), ("kube-system", "agent"), ("kube-system", "karpenter")}
+    assert accounts >= {("genai", name) for name in ("genai-vllm", "genai-argo-server")}
+    assert accounts >= {("kube-system", name) for name in ("agent", "karpenter")}
+    assert_who_reads_artifacts_may_not_write()
     assert has_spot_role(REGION)
     assert_pods_of_other_clusters_get_no_role_of_this_one()
     admins = {
