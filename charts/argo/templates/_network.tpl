@@ -5,11 +5,7 @@ Who reaches what. Declared helpers:
 */ -}}
 
 {{- define "argo.egressRules" -}}
-- ports:
-    - port: 53
-      protocol: UDP
-    - port: 53
-      protocol: TCP
+{{ include "common.dnsRule" . }}
 # The Kubernetes API; S3 and the provider of logins for the server.
 {{ include "common.apiRule" . }}
 {{- if .Values.archive.enabled }}
@@ -20,11 +16,7 @@ Who reaches what. Declared helpers:
 {{- end -}}
 
 {{- define "argo.stageEgressRules" -}}
-- ports:
-    - port: 53
-      protocol: UDP
-    - port: 53
-      protocol: TCP
+{{ include "common.dnsRule" . }}
 # The Kubernetes API, S3, STS and the Hugging Face Hub.
 {{ include "common.apiRule" . }}
 {{ include "common.podIdentityRule" . }}

@@ -1,8 +1,17 @@
 {{- /*
 What pods connect to. Declared helpers:
-  common.apiRule          rule of a NetworkPolicy's egress for the Kubernetes API, and for HTTPS to anywhere else
+  common.dnsRule          rule of a NetworkPolicy's egress for DNS, to anywhere: a `to` may follow it
+  common.apiRule          the same for the Kubernetes API, and for HTTPS to anywhere else
   common.podIdentityRule  the same for the agent of EKS Pod Identity, which listens on the node
 */ -}}
+
+{{- define "common.dnsRule" -}}
+- ports:
+    - port: 53
+      protocol: UDP
+    - port: 53
+      protocol: TCP
+{{- end -}}
 
 {{- /* Policies see the port behind the API's Service: 443 on EKS, 6443 on kind and most other clusters. */ -}}
 {{- define "common.apiRule" -}}

@@ -25,11 +25,7 @@ Rules that several NetworkPolicies have. Declared helpers:
 
 {{- /* 169.254.20.10 is NodeLocal DNSCache. */ -}}
 {{- define "jupyterhub.dnsRule" -}}
-- ports:
-    - port: 53
-      protocol: UDP
-    - port: 53
-      protocol: TCP
+{{ include "common.dnsRule" . }}
   to:
     - namespaceSelector:
         matchLabels:

@@ -14,11 +14,7 @@ Who reaches what. Declared helpers:
 {{- end -}}
 
 {{- define "model-gateway.egressRules" -}}
-- ports:
-    - port: 53
-      protocol: UDP
-    - port: 53
-      protocol: TCP
+{{ include "common.dnsRule" . }}
 - ports:
     - port: 8000
       protocol: TCP

@@ -60,11 +60,7 @@ Who reaches a model, each for a model's context. Declared helpers:
 {{- end -}}
 
 {{- define "vllm.egressRules" -}}
-- ports:
-    - port: 53
-      protocol: UDP
-    - port: 53
-      protocol: TCP
+{{ include "common.dnsRule" . }}
 {{- if or (has (include "vllm.source" .) (list "huggingFace" "ngc")) .model.neuron.compileCacheUrl }}
 - ports:
     - port: 443
