@@ -18,15 +18,17 @@ data "aws_iam_policy_document" "pod_identity_trust" {
   }
 }
 
-data "aws_iam_policy_document" "read_models" {
+data "aws_iam_policy_document" "read" {
+  for_each = aws_s3_bucket.this
+
   statement {
     actions   = ["s3:ListBucket"]
-    resources = [aws_s3_bucket.this["models"].arn]
+    resources = [each.value.arn]
   }
 
   statement {
     actions   = ["s3:GetObject"]
-    resources = ["${aws_s3_bucket.this["models"].arn}/*"]
+    resources = ["${each.value.arn}/*"]
   }
 }
 
@@ -47,18 +49,6 @@ data "aws_iam_policy_document" "artifacts" {
       "${aws_s3_bucket.this["artifacts"].arn}/*",
       "${aws_s3_bucket.this["models"].arn}/tuned/*",
     ]
-  }
-}
-
-data "aws_iam_policy_document" "read_artifacts" {
-  statement {
-    actions   = ["s3:ListBucket"]
-    resources = [aws_s3_bucket.this["artifacts"].arn]
-  }
-
-  statement {
-    actions   = ["s3:GetObject"]
-    resources = ["${aws_s3_bucket.this["artifacts"].arn}/*"]
   }
 }
 
@@ -98,9 +88,9 @@ data "aws_iam_policy_document" "container_insights" {
 
 locals {
   rights = {
-    models             = { accounts = var.service_accounts.models, policy = data.aws_iam_policy_document.read_models.json }
+    models             = { accounts = var.service_accounts.models, policy = data.aws_iam_policy_document.read["models"].json }
     artifacts          = { accounts = var.service_accounts.artifacts, policy = data.aws_iam_policy_document.artifacts.json }
-    read-artifacts     = { accounts = var.service_accounts.read_artifacts, policy = data.aws_iam_policy_document.read_artifacts.json }
+    read-artifacts     = { accounts = var.service_accounts.read_artifacts, policy = data.aws_iam_policy_document.read["artifacts"].json }
     audit-log          = { accounts = var.service_accounts.audit_log, policy = data.aws_iam_policy_document.audit_log.json }
     container-insights = { accounts = var.service_accounts.container_insights, policy = data.aws_iam_policy_document.container_insights.json }
   }

@@ -76,5 +76,5 @@ resource "aws_iam_role_policy_attachment" "ebs" {
 resource "aws_iam_role_policy" "mountpoint" {
   name   = "models"
   role   = aws_iam_role.addon["aws-mountpoint-s3-csi-driver"].id
-  policy = data.aws_iam_policy_document.read_models.json
+  policy = data.aws_iam_policy_document.read["models"].json
 }
