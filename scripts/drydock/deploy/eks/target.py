@@ -102,12 +102,10 @@ class EksTarget:
         """
         check_account(self._account, self._region)
         check_ours(self.deployment.name, self._region)
-        terraform = self._terraform(progress)
-        made = terraform.managed()
-        if made:
-            terraform.check_unlocked(made[0])  # nobody's instances end while somebody deploys
         stop_karpenter(self.deployment.name, self._region)
         self._sweep(find_caused, progress)
+        terraform = self._terraform(progress)
+        made = terraform.managed()
         if not made and is_there(self.deployment.name, self._region):
             raise ClusterError(
                 f"the cluster {self.deployment.name} is there, and its Terraform state is not",

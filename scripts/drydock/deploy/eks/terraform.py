@@ -173,16 +173,6 @@ class Terraform:
         lines = listed.stdout.splitlines()
         return tuple(each for each in lines if not re.match(r"(module\..+\.)?data\.", each))
 
-    def check_unlocked(self, address: str) -> None:
-        """Stop when somebody else works on the state, which holds this address.
-
-        Raises:
-            TerraformError: the state is locked.
-        """
-        done = self._state("rm", "-dry-run", address)  # the quickest that takes the lock, and it changes nothing
-        if done.returncode != 0:
-            raise self._failure("state rm", [done.stderr])
-
     def forget(self, address: str) -> None:
         """Take a resource out of the state, and leave it where it is.
 
