@@ -150,7 +150,11 @@ def proxy(activator: Running, awake_port: int) -> Proxy:
 
 @pytest.fixture(scope="module")
 def keda(
-    api: Api, shared_cluster: RehearsalCluster, drydock_tool: Callable[[str], Path], proxy: Proxy, tmp_path_factory: Any
+    api: Api,
+    shared_cluster: RehearsalCluster,
+    drydock_tool: Callable[[str], Path],
+    proxy: Proxy,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Running]:
     """KEDA's controller, with the administrator's rights; what it asks of pods goes through the proxy.
 
@@ -257,6 +261,21 @@ def test_one_that_is_asked_in_vain_falls_asleep_too(
     wait_for_replicas(api, 0, keda)
 
 
+def test_keda_asks_every_pod_of_the_activator_and_of_engines_that_never_sleep_and_nothing_else(
+    api: Api, keda: Running, proxy: Proxy, activator: Running
+) -> None:
+    wait_for_replicas(api, 0, keda)
+    pods = api.get(collection("v1", "pods", "genai"))["items"]
+    addresses = [(labels_of(pod).get(COMPONENT), pod["status"]["podIP"]) for pod in pods]
+    activators = [address for component, address in addresses if component == "activator"]
+    (engine,) = [address for component, address in addresses if component == AWAKE]
+    assert len(activators) == 2
+    assert proxy.asked == {
+        (engine, ENGINE_PORT, "/metrics"),
+        *((address, ACTIVATOR_PORT, f"/models/{MODEL}") for address in activators),
+    }
+
+
 def test_more_requests_than_a_pod_should_have_bring_a_second_pod_and_all_go_when_none_is_left(
     api: Api, keda: Running, activator: Running
 ) -> None:
@@ -286,18 +305,6 @@ def test_a_queue_in_the_engine_brings_a_second_pod_and_goes_with_it(api: Api, ke
         wait_for_replicas(api, 1, keda, name)
     finally:
         engine.end()
-
-
-def test_keda_asks_every_pod_of_the_activator_and_nothing_else(
-    api: Api, keda: Running, proxy: Proxy, activator: Running
-) -> None:
-    wait_for_replicas(api, 0, keda)
-    pods = api.get(collection("v1", "pods", "genai"))["items"]
-    addresses = [pod["status"]["podIP"] for pod in pods if labels_of(pod).get(COMPONENT) == "activator"]
-    assert len(addresses) == 2
-    assert {each for each in proxy.asked if each[1] != ENGINE_PORT} == {
-        (address, ACTIVATOR_PORT, f"/models/{MODEL}") for address in addresses
-    }
 
 
 def test_a_model_that_sleeps_is_in_order(api: Api, keda: Running) -> None:
