@@ -21,7 +21,7 @@ KEY is where MAP stands in the values; LIST holds the variables that the chart s
 {{- if regexMatch "(TOKEN|SECRET|PASSWORD|API_KEY|ACCESS_KEY)$" $name -}}
 {{- fail (printf "%s.%s: a credential in values can be read by everybody: put it into a Secret and set {secret: NAME, key: KEY}" $.key $name) -}}
 {{- end -}}
-{{- $environment = append $environment (dict "name" $name "value" (toString $value)) -}}
+{{- $environment = append $environment (dict "name" $name "value" (include "common.scalar" $value)) -}}
 {{- end -}}
 {{- end -}}
 {{- with $environment }}{{ toYaml . }}{{ end -}}

@@ -3,6 +3,7 @@ Services that a Network Load Balancer serves. SERVICE is a map of values: type, 
 scheme, sourceRanges and certificateArn. Declared helpers:
   common.loadBalancer.annotations  annotations of the Service, a user's own among them, as JSON
   common.loadBalancer.ranges       address ranges that may reach it, as a JSON list; takes SERVICE
+  common.loadBalancer.class        controller of the load balancer; takes the root
   common.loadBalancer.check        fails when the internet could reach it without a list of addresses
 */ -}}
 
@@ -27,6 +28,10 @@ scheme, sourceRanges and certificateArn. Declared helpers:
 {{- with $tags }}{{ $_ := set $annotations (printf "%s-additional-resource-tags" $prefix) (join "," .) }}{{ end -}}
 {{- end -}}
 {{- include "common.merge" (tuple .service.annotations $annotations) -}}
+{{- end -}}
+
+{{- define "common.loadBalancer.class" -}}
+{{- empty (include "common.autoMode" .) | ternary "service.k8s.aws/nlb" "eks.amazonaws.com/nlb" -}}
 {{- end -}}
 
 {{- define "common.loadBalancer.ranges" -}}

@@ -3,6 +3,7 @@ Values. Declared helpers:
   common.merge         one map over another, every type of value taken as it is
   common.entries       entries of a map that are not null, as JSON; takes the map
   common.entryList     the same as a list, in the order of their names
+  common.scalar        a value as text, whole numbers without an exponent
   common.enabledNames  names of a map whose value is true, in their order, as a JSON list; takes the map
 */ -}}
 
@@ -20,6 +21,15 @@ Values. Declared helpers:
 {{- if not (kindIs "invalid" $entry) }}{{ $entries = append $entries $entry }}{{ end -}}
 {{- end -}}
 {{- toJson $entries -}}
+{{- end -}}
+
+{{- /* Helm hands numbers over as floating point, which would print 1000000 as 1e+06. */ -}}
+{{- define "common.scalar" -}}
+{{- if kindIs "float64" . -}}
+{{- if eq (floor .) . }}{{ int64 . }}{{ else }}{{ . }}{{ end -}}
+{{- else -}}
+{{- . -}}
+{{- end -}}
 {{- end -}}
 
 {{- define "common.enabledNames" -}}
