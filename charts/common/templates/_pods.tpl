@@ -1,7 +1,33 @@
 {{- /*
-Pods that are no model's and no user's. Declared helpers:
-  common.corePod  what pods of controllers and servers have in common, up to their containers
+Pods of controllers and servers. Declared helpers:
+  common.corePod              what they have in common, up to their containers
+  common.podDisruptionBudget  a budget that keeps all pods but one, where there are several
 */ -}}
+
+{{- /*
+Usage: include "common.podDisruptionBudget" (dict "root" . "name" NAME "component" COMPONENT "replicas" N ["namespace" NAMESPACE]
+         ["labels" LABELS])
+LABELS are YAML; they are those of the component when absent.
+*/ -}}
+{{- define "common.podDisruptionBudget" -}}
+{{- include "common.checkCall" (tuple "common.podDisruptionBudget" . (list "root" "name" "component" "replicas")) -}}
+{{- $component := dict "root" .root "component" .component -}}
+{{- if gt (int .replicas) 1 -}}
+apiVersion: policy/v1
+kind: PodDisruptionBudget
+metadata:
+  name: {{ .name }}
+  namespace: {{ .namespace | default .root.Release.Namespace }}
+  labels:
+    {{- .labels | default (include "common.labels" $component) | nindent 4 }}
+spec:
+  maxUnavailable: 1
+  unhealthyPodEvictionPolicy: AlwaysAllow
+  selector:
+    matchLabels:
+      {{- include "common.selectorLabels" $component | nindent 6 }}
+{{- end -}}
+{{- end -}}
 
 {{- /*
 Usage: include "common.corePod" (dict "root" . "scheduling" SCHEDULING ["zone" ZONE])

@@ -35,7 +35,7 @@ Values. Declared helpers:
 {{- define "common.enabledNames" -}}
 {{- $names := list -}}
 {{- range $name, $enabled := . -}}
-{{- if eq true $enabled }}{{ $names = append $names $name }}{{ end -}}
+{{- if and (kindIs "bool" $enabled) $enabled }}{{ $names = append $names $name }}{{ end -}}
 {{- end -}}
 {{- toJson $names -}}
 {{- end -}}
