@@ -24,6 +24,7 @@ _ROUND = "computing scheduling decision"
 _UNPLACED = "could not schedule pod"
 _IGNORED = "ignoring pod"
 _SKIPPED = "skipping, nodepool requirements filtered out all instance types"
+NOT_READY = "ignoring nodepool, not ready"
 AWAITING = "skipping, awaiting nodeoverlay evaluation"
 FEATURE_GATES = {
     "ReservedCapacity": True,
@@ -110,7 +111,7 @@ class LogReader:
 
     def read(self, line: str) -> Decided | PoolSkipped | None:
         """What a line tells about a pod or a pool that Karpenter cannot use; None for any other line."""
-        if not any(sign in line for sign in (_ROUND, _UNPLACED, _IGNORED, _SKIPPED, AWAITING)):
+        if not any(sign in line for sign in (_ROUND, _UNPLACED, _IGNORED, _SKIPPED, NOT_READY, AWAITING)):
             return None
         try:
             entry: dict[str, Any] = json.loads(line)
@@ -122,7 +123,7 @@ class LogReader:
         message = entry["message"]
         if message.startswith(_ROUND):
             self._began = when
-        if message.startswith((_SKIPPED, AWAITING)):
+        if message.startswith((_SKIPPED, AWAITING, NOT_READY)):
             reason = str(entry.get("minValuesIncompatibleErr", message))
             return PoolSkipped(entry["NodePool"]["name"], reason, self._began)
         if message not in (_UNPLACED, _IGNORED):

@@ -1,7 +1,8 @@
 """Installs an environment on a rehearsal cluster and finds out what becomes of it."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,15 +11,15 @@ from drydock.environments import Environment
 from drydock.errors import ClusterError
 from drydock.manifests import Manifest
 from drydock.progress import Step
+from drydock.rehearsal import marker
 from drydock.rehearsal.api import Api
 from drydock.rehearsal.aws.account import Account, expected_account
 from drydock.rehearsal.cluster import RehearsalCluster
 from drydock.rehearsal.helm import Helm
 from drydock.rehearsal.kubelet.images import Program, find_runnable, programs
-from drydock.rehearsal.nudge import Nudge
+from drydock.rehearsal.made import unmade
 from drydock.rehearsal.objects import full_name
 from drydock.rehearsal.observe import COLLECTIONS, RAY, WORKLOADS, Observer, Scene
-from drydock.rehearsal.obstacles import pending_pods
 from drydock.rehearsal.prerequisites import Prerequisites, create_prerequisites, find_prerequisites
 from drydock.rehearsal.ray import OPERATOR as RAY_OPERATOR
 from drydock.rehearsal.seeding import Seed
@@ -28,6 +29,8 @@ from drydock.render import RenderedEnvironment, render
 DEFAULT_TIMEOUT = 600.0
 _LOOK_SECONDS = 0.1
 _SIBLING_SECONDS = 0.5
+_MADE_SECONDS = 60
+_HOOK = "helm.sh/hook"
 _TRANSIENT = (*WORKLOADS, "ReplicaSet", "Pod", "NodePool", "NodeClaim", "Node", "EC2NodeClass")
 AUTO_MODE_OFF = "global.autoMode.enabled=false"
 
@@ -52,13 +55,18 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Wanted:
-    """An environment as it is rehearsed, and what it expects."""
+    """An environment as it is rehearsed, and what it expects.
+
+    Attributes:
+        held: nothing is bought before all is installed; not so where Helm waits for hooks, whose pods need nodes.
+    """
 
     environment: Environment
     account: Account
     prerequisites: Prerequisites
     auto_mode: bool
     programs: tuple[Program, ...]
+    held: bool
 
 
 class Release:
@@ -131,6 +139,7 @@ class Release:
             prerequisites=find_prerequisites(rendered.environment, rendered.manifests),
             auto_mode=auto_mode,
             programs=self._programs(rendered.manifests),
+            held=not any(_HOOK in (each.content["metadata"].get("annotations") or {}) for each in rendered.manifests),
         )
         self._cluster.seed(Seed(self._wanted.account, self._wanted.programs, _has_overlays(rendered)))
 
@@ -152,7 +161,8 @@ class Release:
 
     def uninstall(self) -> None:
         """`helm uninstall`."""
-        self._change(lambda helm: helm.uninstall(self.environment.namespace))
+        self._cluster.helm(self._program).uninstall(self.environment.namespace)
+        self._expected = Expected(_generations(self._cluster.await_api()), time.time())
 
     def helm_version(self) -> str:
         """Of the Helm that installs."""
@@ -170,20 +180,13 @@ class Release:
         """
         if self._expected is None:
             raise ClusterError("nothing was installed yet")
-        began = time.time()
-        nudge = Nudge(self._cluster)
-        try:
-            while True:
-                verdict = self._verdict(self._expected)
-                if verdict.final or time.time() - began > timeout:
-                    return Outcome(verdict, time.time() - self._expected.since)
-                if self.scene.pools_settled is not None and pending_pods(self.scene):
-                    nudge.give()
-                nudge.take_back()
-                if step:
-                    step.detail(", ".join(verdict.waiting[:3]))
-        finally:
-            nudge.take_back(at_once=True)
+        began = time.monotonic()
+        while True:
+            verdict = self._verdict(self._expected)
+            if verdict.final or time.monotonic() - began > timeout:
+                return Outcome(verdict, time.time() - self._expected.since)
+            if step:
+                step.detail(", ".join(verdict.waiting[:3]))
 
     def wait_gone(self, timeout: float = DEFAULT_TIMEOUT) -> None:
         """Watch until an uninstall is complete: nothing that runs and no node is left.
@@ -194,11 +197,16 @@ class Release:
             ClusterError: something is left when time is over, and what.
         """
         end = time.monotonic() + timeout
-        while left := [f"{kind}/{full_name(each)}" for kind in _TRANSIENT for each in self.scene.of(kind)]:
+        while left := list(self._left()):
             if time.monotonic() > end:
                 raise ClusterError(f"still there {timeout:.0f} s after the uninstall: {', '.join(left)}")
             self._watching().look(_LOOK_SECONDS)
             self._cluster.check()
+
+    def _left(self) -> Iterator[str]:
+        for kind in _TRANSIENT:
+            names = (full_name(each) for each in self.scene.of(kind))
+            yield from (f"{kind}/{name}" for name in names if name != marker.NAME)
 
     def _verdict(self, expected: Expected) -> Verdict:
         self._watching().look(_LOOK_SECONDS)
@@ -234,10 +242,20 @@ class Release:
         self._watching()
         create_prerequisites(api, self.prerequisites)
         self.install_began = self.install_began or time.time()
-        change(self._cluster.helm(self._program))
-        ray = any(program.image == RAY_OPERATOR for program in self._seeded.programs)
-        self._watching().watch(RAY if ray else {})
-        self._expected = Expected(_generations(api), time.time(), ray)
+        with self._cluster.purchases_held() if self._seeded.held else nullcontext():
+            change(self._cluster.helm(self._program))
+            ray = any(program.image == RAY_OPERATOR for program in self._seeded.programs)
+            self._watching().watch(RAY if ray else {})
+            self._expected = Expected(_generations(api), time.time(), ray)
+            if self._seeded.held:
+                self._await_pods(self._expected)
+
+    def _await_pods(self, expected: Expected) -> None:
+        """Until what Karpenter is to buy for is there, or the controllers that make it took long."""
+        end = time.monotonic() + _MADE_SECONDS
+        while any(unmade(self.scene, expected.generations)) and time.monotonic() < end:
+            self._watching().look(_LOOK_SECONDS)
+            self._cluster.check()
 
 
 def is_auto_mode(rendered: RenderedEnvironment) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 from drydock.checks.scheduling.pods import container_requests, pod_requests
 from drydock.cold_start import cold_start
 from drydock.instance_types.quantity import GIB, add, amounts
-from drydock.rehearsal.aws.prices import Offerings
+from drydock.plan.prices import CapacityType, Prices
 from drydock.rehearsal.fleet import CAPACITY_TYPE, INSTANCE_TYPE, ZONE
 from drydock.rehearsal.objects import condition, full_name, is_true, labels_of
 from drydock.rehearsal.observe import PodTimes, Scene
@@ -20,6 +20,7 @@ from drydock.report.model import ColdStartReport, NodeReport, PodReport, Rehears
 
 _POOL = "karpenter.sh/nodepool"
 _ARCHITECTURE = "kubernetes.io/arch"
+_PRICED_AS: Mapping[str, CapacityType] = {"spot": "spot", "reserved": "reserved"}
 _ACCELERATORS = ("nvidia.com/", "aws.amazon.com/neuron", "amd.com/gpu", "habana.ai/", "vpc.amazonaws.com/efa")
 
 
@@ -34,7 +35,7 @@ class Circumstances:
         seconds: from the command to the verdict.
         versions: of `kubernetes`, `karpenter` and `helm`.
         steps: of the main job.
-        offerings: Karpenter's price of every offering.
+        prices: of the region.
         assumptions, limits: see `RehearsalReport`.
         assumptions_with: assumptions that matter only with nodes of a capacity type, by that type.
     """
@@ -45,7 +46,7 @@ class Circumstances:
     seconds: float
     versions: Mapping[str, str]
     steps: Sequence[StepReport]
-    offerings: Offerings
+    prices: Prices
     assumptions: Sequence[str]
     limits: Sequence[str]
     assumptions_with: Mapping[str, str] = field(default_factory=dict)
@@ -53,7 +54,7 @@ class Circumstances:
 
 def build_report(scene: Scene, verdict: Verdict, circumstances: Circumstances) -> RehearsalReport:
     """The report on a cluster as it stands."""
-    nodes = _nodes(scene, circumstances.offerings)
+    nodes = _nodes(scene, circumstances.prices)
     return RehearsalReport(
         environment=circumstances.environment,
         started=datetime.datetime.fromtimestamp(circumstances.started, datetime.UTC).isoformat(timespec="seconds"),
@@ -166,17 +167,17 @@ def _accelerators(resources: Mapping[str, int]) -> dict[str, int]:
     return {name: value for name, value in sorted(resources.items()) if name.startswith(_ACCELERATORS) and value}
 
 
-def _nodes(scene: Scene, offerings: Offerings) -> tuple[NodeReport, ...]:
+def _nodes(scene: Scene, prices: Prices) -> tuple[NodeReport, ...]:
     nodes = scene.named("Node")
     reports = []
     for claim in scene.of("NodeClaim"):
         node = nodes.get((claim.get("status") or {}).get("nodeName", ""))
         if node:
-            reports.append(_node(scene, claim, node, offerings))
+            reports.append(_node(scene, claim, node, prices))
     return tuple(sorted(reports, key=lambda each: (each.pool, each.instance_type, each.zone, each.name)))
 
 
-def _node(scene: Scene, claim: Mapping[str, Any], node: Mapping[str, Any], offerings: Offerings) -> NodeReport:
+def _node(scene: Scene, claim: Mapping[str, Any], node: Mapping[str, Any], prices: Prices) -> NodeReport:
     labels = {**labels_of(node), **labels_of(claim)}
     name = node["metadata"]["name"]
     held = [pod for pod in scene.of("Pod") if pod["spec"].get("nodeName") == name and _occupies(pod)]
@@ -193,7 +194,7 @@ def _node(scene: Scene, claim: Mapping[str, Any], node: Mapping[str, Any], offer
         accelerators={device: (used.get(device, 0), count) for device, count in devices.items()},
         cpu=(round(used.get("cpu", 0) / 1000, 3), round(available.get("cpu", 0) / 1000, 3)),
         memory=(round(used.get("memory", 0) / GIB, 2), round(available.get("memory", 0) / GIB, 2)),
-        dollars_per_hour=price(offerings, labels),
+        dollars_per_hour=price(prices, labels),
         pods=tuple(sorted(pod["metadata"]["name"] for pod in held)),
     )
 
@@ -202,12 +203,11 @@ def _occupies(pod: Mapping[str, Any]) -> bool:
     return pod["status"].get("phase") not in ("Succeeded", "Failed")
 
 
-def price(offerings: Offerings, labels: Mapping[str, str]) -> float:
-    """Karpenter's price of a node's offering in dollars an hour; 0 when it knows none.
+def price(prices: Prices, labels: Mapping[str, str]) -> float:
+    """Price of a node in dollars an hour; 0 when the list has none.
 
     Reserved capacity is all but free to Karpenter, so that it is used first, but the account pays for it whether used
-    or not: it counts at the on-demand price.
+    or not.
     """
-    capacity = labels.get(CAPACITY_TYPE, "on-demand")
-    asked = "on-demand" if capacity == "reserved" else capacity
-    return round(offerings.get((labels.get(INSTANCE_TYPE, ""), labels.get(ZONE, ""), asked), 0.0), 6)
+    capacity: CapacityType = _PRICED_AS.get(labels.get(CAPACITY_TYPE, ""), "on-demand")
+    return round(prices.hourly(labels.get(INSTANCE_TYPE, ""), capacity) or 0.0, 6)

@@ -83,7 +83,7 @@ class KindTarget:
         account = expected_account(environment, manifests)
         prices = load_prices(self.project, progress, account.region)
         with progress.step("Stand-ins for AWS and for nodes"):
-            order = order_for(account, prices.on_demand, prices.spot_share, self._version(reached.kubeconfig))
+            order = order_for(account, prices, self._version(reached.kubeconfig))
             manifests_file = self.project.root / "ci" / "kind" / "stand-ins.yaml"
             apply_stand_ins(reached.kubeconfig, manifests_file, IMAGE, docker.identity(IMAGE), order)
         create_prerequisites(reached.kubeconfig, find_prerequisites(environment, manifests))
