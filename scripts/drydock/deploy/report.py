@@ -77,6 +77,7 @@ def build_deployment_report(
             },
             steps=steps,
             prices=prices,
+            whole=False,
             assumptions=prices.assumptions,
             limits=_LIMITS.get(deployment.target, ()),
         ),

@@ -21,7 +21,7 @@ from drydock.rehearsal.api import Api, ApiError
 from drydock.rehearsal.children import Child, Children, describe_end, last_lines
 from drydock.rehearsal.crd_objects import create_crds, read_crds
 from drydock.rehearsal.credentials import Credentials, create_credentials, write_kubeconfigs
-from drydock.rehearsal.events import ApiReady, KarpenterStarted, Outlet, PoolSkipped, PurchasesHeld, StepDone
+from drydock.rehearsal.events import ApiReady, KarpenterStarted, Outlet, PoolSkipped, PurchasesHeld, Said, StepDone
 from drydock.rehearsal.gate import Gate
 from drydock.rehearsal.kubelet.addresses import Addresses
 from drydock.rehearsal.kubelet.agent import Kubelet
@@ -255,7 +255,7 @@ class BringUp:
             event = reader.read(line)
             if event is None:
                 return
-            if self._gate.heard(event, marker.NAME):
+            if not isinstance(event, Said) and self._gate.heard(event, marker.NAME):
                 in_background(self._remove_marker)
             if not isinstance(event, PoolSkipped) or event.reason != karpenter.NOT_READY:
                 self.outlet.tell(event)

@@ -24,6 +24,7 @@ from drydock.rehearsal.events import (
     Kept,
     PoolSkipped,
     PurchasesHeld,
+    Said,
     StepDone,
     read_event,
 )
@@ -76,6 +77,7 @@ class RehearsalCluster:
         self._order = runs.Order(programs, tuple(map(str, crds)), str(cache), str(price_list), spot_price_share, port)
         self._changed = threading.Condition()
         self._events: list[Event] = []
+        self._said: dict[str, str] = {}
         self._listening = False
         self._kept = False
         self._holds = 0
@@ -219,6 +221,11 @@ class RehearsalCluster:
         with self._changed:
             return tuple(each for each in self._events if isinstance(each, PoolSkipped))
 
+    def said(self) -> Mapping[str, str]:
+        """Karpenter's last words on each claim, and on what fails, by `NodeClaim/name` or `Karpenter/controller`."""
+        with self._changed:
+            return dict(self._said)
+
     def prices(self, region: str) -> Prices:
         """What everything costs here: to Karpenter, to the stand-in for EC2, and in reports."""
         return read_prices(self._price_list, region, spot_share=self.spot_price_share)
@@ -269,7 +276,10 @@ class RehearsalCluster:
             for line in source:
                 event = read_event(line)
                 with self._changed:
-                    self._events.append(event)
+                    if isinstance(event, Said):
+                        self._said[event.subject] = event.words
+                    else:
+                        self._events.append(event)
                     self._changed.notify_all()
         with self._changed:
             self._listening = False

@@ -63,6 +63,14 @@ class PoolSkipped:
 
 
 @dataclass(frozen=True)
+class Said:
+    """Karpenter said something of an object: `NodeClaim/name`, or `Karpenter/controller` of no object."""
+
+    subject: str
+    words: str
+
+
+@dataclass(frozen=True)
 class PurchasesHeld:
     """Nothing is bought until purchases are released; `number` is that of the request."""
 
@@ -82,10 +90,10 @@ class Failed:
     remedy: str
 
 
-Event = StepDone | ApiReady | KarpenterStarted | Decided | PoolSkipped | PurchasesHeld | Kept | Failed
+Event = StepDone | ApiReady | KarpenterStarted | Decided | PoolSkipped | Said | PurchasesHeld | Kept | Failed
 _KINDS: dict[str, type[Any]] = {
     kind.__name__: kind
-    for kind in (StepDone, ApiReady, KarpenterStarted, Decided, PoolSkipped, PurchasesHeld, Kept, Failed)
+    for kind in (StepDone, ApiReady, KarpenterStarted, Decided, PoolSkipped, Said, PurchasesHeld, Kept, Failed)
 }
 
 

@@ -127,8 +127,7 @@ def rehearse(
         project, tools, folder, spot_price_share=spot_price_share, port=port, progress=progress
     ) as cluster:
         release = Release(cluster, tools[helm], assemble_charts(project), serve_models=serve_models)
-        with clock.step("Render the environment"):
-            release.seed(environment)
+        release.seed(environment, clock.step)
         with clock.step("Start the control plane"):
             cluster.await_api()
         with clock.step("Install with Helm"):
@@ -161,6 +160,7 @@ def _report(
         prices=prices,
         assumptions=(_priced(prices), *_ASSUMPTIONS, *_in_place(release.programs), *release.prerequisites.told()),
         assumptions_with=_assumptions_with(cluster.spot_price_share),
+        said=cluster.said(),
         limits=(*LIMITS, _AUTO_MODE_LIMIT) if release.auto_mode else LIMITS,
     )
     return build_report(release.scene, outcome.verdict, circumstances)

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from drydock.rehearsal.observe import COLLECTIONS, RAY, WORKLOADS, Observer, Sce
 from drydock.rehearsal.prerequisites import Prerequisites, create_prerequisites, find_prerequisites
 from drydock.rehearsal.ray import OPERATOR as RAY_OPERATOR
 from drydock.rehearsal.seeding import Seed
+from drydock.rehearsal.unfinished import explain
 from drydock.rehearsal.verdict import Expected, Verdict, judge
 from drydock.render import RenderedEnvironment, render
 
@@ -30,9 +31,13 @@ DEFAULT_TIMEOUT = 600.0
 _LOOK_SECONDS = 0.1
 _SIBLING_SECONDS = 0.5
 _MADE_SECONDS = 60
+_DETAIL_WIDTH = 150
 _HOOK = "helm.sh/hook"
 _TRANSIENT = (*WORKLOADS, "ReplicaSet", "Pod", "NodePool", "NodeClaim", "Node", "EC2NodeClass")
 AUTO_MODE_OFF = "global.autoMode.enabled=false"
+
+Opener = Callable[[str], AbstractContextManager[object]]
+"""Opens a step of a name."""
 
 
 @dataclass(frozen=True)
@@ -121,24 +126,30 @@ class Release:
         """Whether it is for EKS Auto Mode, and rehearsed with Karpenter in the cluster."""
         return self._seeded.auto_mode
 
-    def seed(self, environment: Environment) -> None:
-        """Render an environment as it can be rehearsed, and have AWS hold what it expects.
+    def seed(self, environment: Environment, step: Opener = lambda _: nullcontext()) -> None:
+        """Render an environment as it can be rehearsed, build what it runs, and have AWS hold what it expects.
 
         One for EKS Auto Mode is rendered for Karpenter in the cluster instead, with the same pools.
 
+        Args:
+            environment: the new one.
+            step: opens a step of that name around each part.
+
         Raises:
             RenderError: it does not render.
+            ToolchainError: a program that it runs cannot be built.
         """
-        rendered = render(self._program, self._charts, environment)
-        auto_mode = is_auto_mode(rendered)
-        if auto_mode:
-            rendered = render(self._program, self._charts, environment.stacked((), (AUTO_MODE_OFF,)))
+        with step("Render the environment"):
+            rendered = render(self._program, self._charts, environment)
+            auto_mode = is_auto_mode(rendered)
+            if auto_mode:
+                rendered = render(self._program, self._charts, environment.stacked((), (AUTO_MODE_OFF,)))
         self._wanted = Wanted(
             environment=rendered.environment,
             account=expected_account(rendered.environment, rendered.manifests),
             prerequisites=find_prerequisites(rendered.environment, rendered.manifests),
             auto_mode=auto_mode,
-            programs=self._programs(rendered.manifests),
+            programs=self._programs(rendered.manifests, step),
             held=not any(_HOOK in (each.content["metadata"].get("annotations") or {}) for each in rendered.manifests),
         )
         self._cluster.seed(Seed(self._wanted.account, self._wanted.programs, _has_overlays(rendered)))
@@ -186,7 +197,14 @@ class Release:
             if verdict.final or time.monotonic() - began > timeout:
                 return Outcome(verdict, time.time() - self._expected.since)
             if step:
-                step.detail(", ".join(verdict.waiting[:3]))
+                step.detail(self._told(verdict.waiting))
+
+    def _told(self, waiting: Sequence[str]) -> str:
+        if not waiting:
+            return ""
+        more = f" and {len(waiting) - 1} more" if len(waiting) > 1 else ""
+        why = explain(self.scene, self._cluster.said(), waiting[0])
+        return f"{waiting[0]}{more}: {why}"[:_DETAIL_WIDTH]
 
     def wait_gone(self, timeout: float = DEFAULT_TIMEOUT) -> None:
         """Watch until an uninstall is complete: nothing that runs and no node is left.
@@ -219,9 +237,14 @@ class Release:
             verdict = self._judge(expected)
         return verdict
 
-    def _programs(self, manifests: Sequence[Manifest]) -> tuple[Program, ...]:
+    def _programs(self, manifests: Sequence[Manifest], step: Opener) -> tuple[Program, ...]:
         build = self._cluster.build
-        return programs(find_runnable(manifests, models=self._serve_models), build) if build else ()
+        if not build:
+            return ()
+        runnable = find_runnable(manifests, models=self._serve_models)
+        tools = [each.tool for each in runnable if each.tool]
+        with step(f"Build {', '.join(tools)}") if tools else nullcontext():
+            return programs(runnable, build)
 
     def _judge(self, expected: Expected) -> Verdict:
         return judge(self.scene, expected, self._cluster.decisions(), self._cluster.skipped_pools())

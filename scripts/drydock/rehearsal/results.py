@@ -1,7 +1,7 @@
 """The report of a rehearsal, filled from what was seen."""
 
 import datetime
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,11 +10,13 @@ from drydock.cold_start import cold_start
 from drydock.instance_types.quantity import GIB, add, amounts
 from drydock.plan.prices import CapacityType, Prices
 from drydock.rehearsal.fleet import CAPACITY_TYPE, INSTANCE_TYPE, ZONE
-from drydock.rehearsal.objects import condition, full_name, is_true, labels_of
+from drydock.rehearsal.idle import idle_nodes
+from drydock.rehearsal.objects import full_name, is_true, labels_of
 from drydock.rehearsal.observe import PodTimes, Scene
 from drydock.rehearsal.obstacles import NUDGE, Obstacle
 from drydock.rehearsal.owners import workload_of
 from drydock.rehearsal.troubles import actionable_warnings
+from drydock.rehearsal.unfinished import explain
 from drydock.rehearsal.verdict import Verdict
 from drydock.report.model import ColdStartReport, NodeReport, PodReport, RehearsalReport, StepReport, WarningReport
 
@@ -36,6 +38,8 @@ class Circumstances:
         versions: of `kubernetes`, `karpenter` and `helm`.
         steps: of the main job.
         prices: of the region.
+        said: Karpenter's last words by object, see `RehearsalCluster.said`.
+        whole: the scene holds the pods of every namespace, so that a node without any is idle.
         assumptions, limits: see `RehearsalReport`.
         assumptions_with: assumptions that matter only with nodes of a capacity type, by that type.
     """
@@ -50,11 +54,15 @@ class Circumstances:
     assumptions: Sequence[str]
     limits: Sequence[str]
     assumptions_with: Mapping[str, str] = field(default_factory=dict)
+    said: Mapping[str, str] = field(default_factory=dict)
+    whole: bool = True
 
 
 def build_report(scene: Scene, verdict: Verdict, circumstances: Circumstances) -> RehearsalReport:
     """The report on a cluster as it stands."""
     nodes = _nodes(scene, circumstances.prices)
+    said = circumstances.said
+    idle = _idle(scene, nodes) if circumstances.whole else ()
     return RehearsalReport(
         environment=circumstances.environment,
         started=datetime.datetime.fromtimestamp(circumstances.started, datetime.UTC).isoformat(timespec="seconds"),
@@ -64,9 +72,13 @@ def build_report(scene: Scene, verdict: Verdict, circumstances: Circumstances) -
         karpenter_version=circumstances.versions["karpenter"],
         helm_version=circumstances.versions["helm"],
         steps=tuple(circumstances.steps),
-        pods=_pods(scene, verdict, circumstances.install_began or circumstances.started),
+        pods=_pods(scene, verdict, circumstances.install_began or circumstances.started, said),
         nodes=nodes,
-        warnings=(*_told(verdict), *actionable_warnings(scene)),
+        warnings=(
+            *_told(scene, verdict, said),
+            *idle,
+            *actionable_warnings(scene),
+        ),
         dollars_per_hour=round(sum(node.dollars_per_hour for node in nodes), 6),
         assumptions=(*circumstances.assumptions, *_more_assumptions(nodes, circumstances.assumptions_with)),
         limits=tuple(circumstances.limits),
@@ -87,27 +99,40 @@ def _since(moment: float | None, start: float) -> float | None:
     return None if moment is None else round(max(0.0, moment - start), 2)
 
 
-def _told(verdict: Verdict) -> tuple[WarningReport, ...]:
-    """Obstacles that no pod of the report shows, and what was missing when time was over."""
+def _told(scene: Scene, verdict: Verdict, said: Mapping[str, str]) -> tuple[WarningReport, ...]:
+    """Obstacles that no pod of the report shows, and what was missing when time was over, and why."""
     missing = () if verdict.final else verdict.waiting
     return (
         *(WarningReport(each.subject, "NeverReady", each.reason, 1) for each in verdict.obstacles if not each.pod),
-        *(WarningReport(each, "NotReady", "still not ready when time was over", 1) for each in missing),
+        *(WarningReport(each, "NotReady", explain(scene, said, each), 1) for each in missing),
     )
 
 
-def _pods(scene: Scene, verdict: Verdict, start: float) -> tuple[PodReport, ...]:
+def _idle(scene: Scene, nodes: Iterable[NodeReport]) -> Iterator[WarningReport]:
+    """Nodes that hold nothing but daemons: they cost as much as the others."""
+    idle = {full_name(each) for each in idle_nodes(scene)}
+    for node in nodes:
+        if node.name in idle:
+            cost = f"${node.dollars_per_hour:,.3f} an hour"
+            yield WarningReport(
+                f"Node/{node.name}", "OnlyDaemons", f"{node.instance_type} holds nothing but daemons, for {cost}", 1
+            )
+
+
+def _pods(scene: Scene, verdict: Verdict, start: float, said: Mapping[str, str]) -> tuple[PodReport, ...]:
     obstacles = {each.pod: each for each in verdict.obstacles if each.pod}
     alive = (pod for pod in scene.of("Pod") if pod["metadata"]["name"] != NUDGE)
     reports = [
-        _pod(scene, pod, obstacles.get(full_name(pod)), start)
+        _pod(scene, pod, obstacles.get(full_name(pod)), start, said)
         for pod in alive
         if "deletionTimestamp" not in pod["metadata"]
     ]
     return tuple(sorted(reports, key=lambda each: (each.namespace, each.workload, each.created_seconds, each.name)))
 
 
-def _pod(scene: Scene, pod: Mapping[str, Any], obstacle: Obstacle | None, start: float) -> PodReport:
+def _pod(
+    scene: Scene, pod: Mapping[str, Any], obstacle: Obstacle | None, start: float, said: Mapping[str, str]
+) -> PodReport:
     times = scene.times.get(pod["metadata"]["uid"], PodTimes(start))
     node = pod["spec"].get("nodeName", "")
     found = next((each for each in scene.of("Node") if each["metadata"]["name"] == node), None)
@@ -123,7 +148,7 @@ def _pod(scene: Scene, pod: Mapping[str, Any], obstacle: Obstacle | None, start:
         scheduled_seconds=_since(times.scheduled, start),
         ready_seconds=_since(times.ready, start) if phase == "Ready" else None,
         phase=phase,
-        reason=_reason(pod, obstacle, phase),
+        reason=_reason(scene, pod, obstacle, phase, said),
         exclusions=dict(obstacle.exclusions) if obstacle else {},
     )
 
@@ -157,10 +182,12 @@ def _phase(pod: Mapping[str, Any], obstacle: Obstacle | None) -> str:
     return "Unschedulable" if obstacle and obstacle.unschedulable else "Pending"
 
 
-def _reason(pod: Mapping[str, Any], obstacle: Obstacle | None, phase: str) -> str:
+def _reason(
+    scene: Scene, pod: Mapping[str, Any], obstacle: Obstacle | None, phase: str, said: Mapping[str, str]
+) -> str:
     if obstacle:
         return obstacle.reason
-    return "" if phase == "Ready" else str(condition(pod, "PodScheduled").get("message", ""))
+    return "" if phase == "Ready" else explain(scene, said, f"Pod/{full_name(pod)}")
 
 
 def _accelerators(resources: Mapping[str, int]) -> dict[str, int]:
