@@ -27,7 +27,7 @@ RESERVATIONS = (
 CHEAP = {"karpenter.k8s.aws/instance-category": ["c"], "kubernetes.io/arch": ["amd64"]}
 OFFERING = re.compile(
     r"^karpenter_cloudprovider_instance_type_offering_price_estimate"
-    r'\{capacity_type="(?P<capacity>[^"]*)",instance_type="(?P<type>[^"]*)",zone="[^"]*"\} (?P<price>\S+)$',
+    r'\{capacity_type="(?P<capacity>[^"]*)",instance_type="(?P<type>[^"]*)",zone="(?P<zone>[^"]*)"\} (?P<price>\S+)$',
     re.MULTILINE,
 )
 DISK = [{"deviceName": "/dev/xvda", "ebs": {"volumeSize": "200Gi", "volumeType": "gp3"}}]
@@ -210,13 +210,15 @@ def test_a_static_pool_has_its_node_before_any_pod_asks(rehearsed: Rehearsed) ->
 def test_prices_are_those_that_karpenter_decides_by(rehearsed: Rehearsed) -> None:
     prices = rehearsed.cluster.prices(rehearsed.release.account.region)
     page = metrics(rehearsed.cluster.karpenter_pid)
-    found = {match["type"] + match["capacity"]: float(match["price"]) for match in OFFERING.finditer(page)}
+    found = {
+        (match["type"], match["zone"], match["capacity"]): float(match["price"]) for match in OFFERING.finditer(page)
+    }
     told: dict[str, CapacityType] = {"on-demand": "on-demand", "spot": "spot"}
     for node in rehearsed.report.nodes:
         hourly = prices.hourly(node.instance_type, told.get(node.capacity_type, "on-demand"))
         assert node.dollars_per_hour == pytest.approx(hourly)
         for capacity in told.values():
-            known = found[node.instance_type + capacity]
+            known = found[node.instance_type, node.zone, capacity]
             assert known == pytest.approx(prices.hourly(node.instance_type, capacity), rel=1e-4)
     assert rehearsed.report.dollars_per_hour == pytest.approx(sum(n.dollars_per_hour for n in rehearsed.report.nodes))
 
