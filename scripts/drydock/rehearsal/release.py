@@ -1,12 +1,13 @@
 """Installs an environment on a rehearsal cluster and finds out what becomes of it."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 from drydock.charts import AssembledCharts
+from drydock.clusters.description import describe, described
 from drydock.environments import Environment
 from drydock.errors import ClusterError
 from drydock.manifests import Manifest
@@ -71,6 +72,7 @@ class Wanted:
     prerequisites: Prerequisites
     auto_mode: bool
     programs: tuple[Program, ...]
+    gates: Mapping[str, bool]
     held: bool
 
 
@@ -144,15 +146,20 @@ class Release:
             auto_mode = is_auto_mode(rendered)
             if auto_mode:
                 rendered = render(self._program, self._charts, environment.stacked((), (AUTO_MODE_OFF,)))
+        target = describe(environment)
         self._wanted = Wanted(
             environment=rendered.environment,
             account=expected_account(rendered.environment, rendered.manifests),
-            prerequisites=find_prerequisites(rendered.environment, rendered.manifests),
+            prerequisites=find_prerequisites(rendered.environment, rendered.manifests, target),
             auto_mode=auto_mode,
             programs=self._programs(rendered.manifests, step),
             held=not any(_HOOK in (each.content["metadata"].get("annotations") or {}) for each in rendered.manifests),
+            gates=target.gates_for(rendered.manifests),
         )
-        self._cluster.seed(Seed(self._wanted.account, self._wanted.programs, _has_overlays(rendered)))
+        # One for Auto Mode is rendered for Karpenter in the cluster, and so are the classes of its load balancers.
+        classes = described("eks").load_balancer_classes if auto_mode else target.load_balancer_classes
+        wanted = self._wanted
+        self._cluster.seed(Seed(wanted.account, wanted.programs, wanted.gates, classes, target.ingress_classes))
 
     def install(self) -> None:
         """Make what the seeded environment takes for granted, then `helm install` it.
@@ -262,7 +269,7 @@ class Release:
 
     def _change(self, change: Callable[[Helm], None]) -> None:
         api = self._cluster.await_api()
-        self._watching()
+        self._watching().scene.gates = self._seeded.gates
         create_prerequisites(api, self.prerequisites)
         self.install_began = self.install_began or time.time()
         with self._cluster.purchases_held() if self._seeded.held else nullcontext():
@@ -284,10 +291,6 @@ class Release:
 def is_auto_mode(rendered: RenderedEnvironment) -> bool:
     """Whether EKS Auto Mode is to run the nodes, which nothing outside AWS can stand in for."""
     return any(each.api_version.startswith("eks.amazonaws.com/") for each in rendered.manifests)
-
-
-def _has_overlays(rendered: RenderedEnvironment) -> bool:
-    return any(each.kind == "NodeOverlay" for each in rendered.manifests)
 
 
 def _generations(api: Api) -> dict[str, int]:
