@@ -2,8 +2,8 @@
 
 What is written behind the language of a fence says how it is held to that:
 
-    environment=NAME  values on top of that environment, with which `drydock validate` finds nothing wrong; the chart's own
-                      keys turn the chart on
+    environment=NAME  values on top of that environment, with which `drydock validate` finds nothing wrong; keys of the chart
+                      itself turn the chart on
     chart             values with which the chart alone renders, beside those that it needs in any case
     not-run="WHY"     nothing
 """
@@ -13,7 +13,7 @@ import re
 import shlex
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,8 @@ import pytest
 import yaml
 
 from drydock.charts import AssembledCharts, assemble_charts, chart_names
-from drydock.environments import Environment, load_environment
-from drydock.findings import Finding, Severity
+from drydock.environments import load_environment
+from drydock.findings import Severity
 from drydock.progress import SilentProgress
 from drydock.project import UMBRELLA, Project
 from drydock.render import render_chart
@@ -31,6 +31,7 @@ from drydock.toolchain import ensure_schemas
 from drydock.validate import TOOLS, validate
 
 from ..conftest import ROOT
+from .documented_values import merged
 
 SAMPLES = Path(__file__).parent / "value_samples"
 PAGES = sorted((ROOT / "charts").glob("*/README.md"))
@@ -93,25 +94,56 @@ def test_every_block_says_how_it_is_held_to_what_it_shows() -> None:
     assert len(_in_environments()) > 10
 
 
-@pytest.fixture(scope="module")
-def findings(
-    tmp_path_factory: pytest.TempPathFactory, drydock_project: Project, drydock_tool: Callable[[str], Path]
-) -> Mapping[str, tuple[Finding, ...]]:
-    """What `validate` finds with each example, and with each environment that one is put on."""
-    folder, charts = tmp_path_factory.mktemp("examples"), chart_names(drydock_project)
+@dataclass
+class Stack:
+    """Examples that fit together on one environment, which are validated at once.
 
-    def with_example(example: Example) -> Environment:
-        file = folder / f"{example.page}-{example.line}.yaml"
-        file.write_text(json.dumps(example.values(charts)))
-        environment = load_environment(drydock_project, example.how["environment"])
-        return replace(environment.stacked([file], []), name=example.name)
+    Attributes:
+        environment: name of the environment.
+        examples: on top of it.
+        values: of all of them.
+    """
 
-    plain = sorted({example.how["environment"] for example in _in_environments()})
-    environments = [
-        *map(with_example, _in_environments()),
-        *(load_environment(drydock_project, name) for name in plain),
-    ]
-    found = validate(
+    environment: str
+    examples: list[Example] = field(default_factory=list)
+    values: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return f"{self.environment} with {', '.join(example.name for example in self.examples) or 'nothing'}"
+
+
+def stacks(charts: tuple[str, ...]) -> list[Stack]:
+    """Each environment bare, and each example in the first stack with whose values its own agree."""
+    bare = [Stack(name) for name in sorted({example.how["environment"] for example in _in_environments()})]
+    found: list[Stack] = []
+    for example in _in_environments():
+        name, values = example.how["environment"], example.values(charts)
+        stack = next((each for each in found if each.environment == name and _agree(each.values, values)), None)
+        if stack is None:
+            stack = Stack(name)
+            found.append(stack)
+        stack.examples.append(example)
+        stack.values = merged(stack.values, values)
+    return [*bare, *found]
+
+
+def _agree(one: Any, other: Any) -> bool:
+    if isinstance(one, dict) and isinstance(other, dict):
+        return all(_agree(value, other[key]) for key, value in one.items() if key in other)
+    return bool(one == other)
+
+
+def test_nothing_is_wrong_with_the_examples_on_their_environments(
+    tmp_path: Path, drydock_project: Project, drydock_tool: Callable[[str], Path]
+) -> None:
+    environments = []
+    for number, stack in enumerate(stacks(chart_names(drydock_project))):
+        file = tmp_path / f"{number}.yaml"
+        file.write_text(json.dumps(stack.values))
+        environment = load_environment(drydock_project, stack.environment).stacked([file], [])
+        environments.append(replace(environment, name=stack.name))
+    findings = validate(
         drydock_project,
         {name: drydock_tool(name) for name in TOOLS},
         environments,
@@ -119,20 +151,10 @@ def findings(
         progress=SilentProgress(),
         schemas=ensure_schemas(drydock_project, SilentProgress()),
     )
-    return {
-        environment.name: tuple(finding for finding in found if finding.environment == environment.name)
-        for environment in environments
-    }
-
-
-@pytest.mark.parametrize("example", _in_environments(), ids=lambda example: example.name)
-def test_nothing_is_wrong_with_an_example_on_its_environment(
-    findings: Mapping[str, tuple[Finding, ...]], example: Example
-) -> None:
-    known = {(finding.check, finding.reason) for finding in findings[example.how["environment"]]}
+    known = {(finding.check, finding.reason) for finding in findings if finding.environment.endswith("with nothing")}
     wrong = [
-        f"{finding.severity}: {finding.check}: {finding.reason} {finding.remedy}"
-        for finding in findings[example.name]
+        f"{finding.environment}: {finding.severity}: {finding.check}: {finding.reason} {finding.remedy}"
+        for finding in findings
         if finding.severity != Severity.NOTE and (finding.check, finding.reason) not in known
     ]
     assert not wrong, "\n".join(wrong)
