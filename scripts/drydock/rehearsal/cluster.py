@@ -15,14 +15,13 @@ from drydock.rehearsal import runs
 from drydock.rehearsal.api import Api
 from drydock.rehearsal.children import last_lines, remedy
 from drydock.rehearsal.credentials import Credentials
+from drydock.rehearsal.decisions import Decided, PoolSkipped
 from drydock.rehearsal.events import (
     ApiReady,
-    Decided,
     Event,
     Failed,
     KarpenterStarted,
     Kept,
-    PoolSkipped,
     PurchasesHeld,
     Said,
     StepDone,
