@@ -2,8 +2,8 @@
 
 What is written behind the language of a fence says how it is held to that:
 
-    environment=NAME  values on top of that environment, with which `drydock validate` finds nothing wrong; keys of the chart
-                      itself turn the chart on
+    environment=NAME  values on top of that environment, with which `drydock validate` finds nothing wrong; keys of the
+                      chart itself turn the chart on
     chart             values with which the chart alone renders, beside those that it needs in any case
     not-run="WHY"     nothing
 """
@@ -20,18 +20,17 @@ from typing import Any
 import pytest
 import yaml
 
-from drydock.charts import AssembledCharts, assemble_charts, chart_names
-from drydock.environments import load_environment
-from drydock.findings import Severity
+from drydock.checks.findings import Severity
+from drydock.checks.validate import TOOLS, validate
 from drydock.progress import SilentProgress
 from drydock.project import UMBRELLA, Project
-from drydock.render import render_chart
 from drydock.suite.annotations.readme import MARKER
-from drydock.toolchain import ensure_schemas
-from drydock.validate import TOOLS, validate
-
-from ..conftest import ROOT
-from .documented_values import merged
+from drydock.suite.charts import AssembledCharts, assemble_charts, chart_names
+from drydock.suite.environments import load_environment
+from drydock.suite.render import render_chart
+from drydock.tools.schemas import ensure_schemas
+from tests.charts.documented_values import merged
+from tests.conftest import ROOT
 
 SAMPLES = Path(__file__).parent / "value_samples"
 PAGES = sorted((ROOT / "charts").glob("*/README.md"))
