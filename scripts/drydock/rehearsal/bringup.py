@@ -125,6 +125,7 @@ class BringUp:
             while (wanted := self._next(api, kubelet, credentials, launch, _minor(version))) == launch:
                 self.outlet.tell(KarpenterStarted(running.process.pid))
             launch = wanted
+            karpenter.await_saved(api)
             running.end()
 
     def _next(
