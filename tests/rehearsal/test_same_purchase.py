@@ -1,4 +1,4 @@
-"""Whatever the order in which things come to be known, and however slowly: the same is bought, and the verdict is the same.
+"""Whatever the order in which things come to be known, and however slowly: the same is bought, with the same verdict.
 
 One cluster that starts from an empty cache; each test installs pools and pods of its own names on it, and leaves them.
 """
