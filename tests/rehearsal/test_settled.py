@@ -14,7 +14,7 @@ from drydock.rehearsal.made import unmade
 from drydock.rehearsal.observe import Scene
 from drydock.rehearsal.results import Circumstances, build_report
 from drydock.rehearsal.unfinished import explain
-from drydock.rehearsal.verdict import Verdict
+from drydock.rehearsal.verdict import Expected, Verdict, judge
 
 from .small import Content, Pods, node_pool
 
@@ -142,6 +142,16 @@ def test_a_node_that_holds_nothing_but_daemons_is_waited_for_while_its_pool_take
     assert not list(going_nodes(idle_scene("0s", budgets=[{"nodes": "0"}]), BEGAN))
     assert list(going_nodes(idle_scene("0s", budgets=[{"nodes": "0", "reasons": ["Drifted"]}]), BEGAN))
     assert consolidate_after(node_pool("gpu", "x", {}, disruption={"consolidateAfter": "1h0m1.5s"})) == 3601.5
+
+
+@pytest.mark.parametrize("empty_nodes", [False, True])
+def test_the_verdict_waits_for_empty_nodes_to_go_if_it_is_to(empty_nodes: bool) -> None:
+    scene = idle_scene("100000h")
+    for each in [*scene.of("Pod")]:
+        scene.see("Pod", "MODIFIED", {**each, "status": {"conditions": [condition("Ready", "True")]}}, BEGAN)
+    verdict = judge(scene, Expected({}, BEGAN), (), (), empty_nodes=empty_nodes)
+    assert verdict.ready != empty_nodes
+    assert verdict.waiting == (("Node/first",) if empty_nodes else ())
 
 
 def report_of(scene: Scene, verdict: Verdict, **said: str) -> Any:

@@ -138,7 +138,7 @@ def rehearse(
         with clock.step("Install with Helm"):
             release.install()
         with clock.step("Wait until every workload is ready or can never be") as step:
-            outcome = release.wait(timeout, step)
+            outcome = release.wait(timeout, step, empty_nodes=True)
         seconds = time.time() - clock.begun
         report = _report(cluster, release, outcome, clock, seconds)
         if keep:
