@@ -146,7 +146,7 @@ def test_a_node_that_holds_nothing_but_daemons_is_waited_for_while_its_pool_take
 
 @pytest.mark.parametrize("empty_nodes", [False, True])
 def test_the_verdict_waits_for_empty_nodes_to_go_if_it_is_to(empty_nodes: bool) -> None:
-    scene = idle_scene("100000h")
+    scene = idle_scene("1000000h")
     for each in [*scene.of("Pod")]:
         scene.see("Pod", "MODIFIED", {**each, "status": {"conditions": [condition("Ready", "True")]}}, BEGAN)
     verdict = judge(scene, Expected({}, BEGAN), (), (), empty_nodes=empty_nodes)
