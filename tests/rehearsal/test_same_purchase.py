@@ -17,17 +17,16 @@ from pathlib import Path
 import pytest
 from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
 
-from drydock.environments import CapacityReservation
+from drydock.clusters.api import Api, collection
 from drydock.project import Project
-from drydock.rehearsal.api import Api, collection
 from drydock.rehearsal.children import read_records
 from drydock.rehearsal.cluster import RehearsalCluster
 from drydock.rehearsal.rehearse import suite_cluster
 from drydock.rehearsal.release import Release
 from drydock.rehearsal.runs import new_run_folder
 from drydock.rehearsal.seeding import Seed
-
-from .small import GPU, Content, Pods, device_plugin, node_class, node_pool, small_release, workload
+from drydock.suite.environments import CapacityReservation
+from tests.rehearsal.small import GPU, Content, Pods, device_plugin, node_class, node_pool, small_release, workload
 
 CLAIMS = collection("karpenter.sh/v1", "nodeclaims")
 POOLS = collection("karpenter.sh/v1", "nodepools")

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import click
 
-from drydock.benchmarks import Measure
+from drydock.loadtest.benchmark.benches import Measure
 
 USUAL = ("render", "validate", "rehearse")
 PARTS = (*USUAL, "scale", "first-run", "loadtest")
@@ -36,7 +36,7 @@ def command(
     PARTS are what to measure. By default render, validate and rehearse: loadtest installs other load generators to
     compare with; scale rehearses many replicas; first-run rehearses with an empty cache beside a busy machine.
     """
-    from drydock.benchmarks import (
+    from drydock.loadtest.benchmark.benches import (
         bench_first_run,
         bench_loadtest,
         bench_rehearse,
@@ -46,7 +46,7 @@ def command(
     )
     from drydock.progress import terminal_progress
     from drydock.project import Project
-    from drydock.setup import set_up
+    from drydock.tools.setup import set_up
 
     chosen = parts or USUAL
     project = Project.discover()
