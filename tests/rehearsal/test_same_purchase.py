@@ -94,13 +94,6 @@ def install(release: Release) -> None:
     assert outcome.ready, outcome.verdict
 
 
-def test_karpenter_starts_only_when_its_webhook_is_asked(cluster: RehearsalCluster) -> None:
-    cluster_steps = {each.name: each for each in cluster.steps()} if cluster.await_karpenter() else {}
-    webhook, start = cluster_steps["webhook for nodes"], cluster_steps["start of Karpenter"]
-    assert webhook.started + webhook.seconds <= start.started
-    assert "Karpenter's prices" not in cluster_steps
-
-
 def test_one_ten_and_thirty_pods_with_a_gpu_each_buy_as_many_nodes(make: Make, cluster: RehearsalCluster) -> None:
     release = make("scale", *gpus("scale-1", 1), *gpus("scale-10", 10), *gpus("scale-30", 30))
     install(release)
@@ -109,6 +102,13 @@ def test_one_ten_and_thirty_pods_with_a_gpu_each_buy_as_many_nodes(make: Make, c
     nodes = Counter(pod["spec"]["nodeName"] for pod in release.scene.of("Pod") if "app" in pod["metadata"]["labels"])
     plugins = [each["spec"]["nodeName"] for each in release.scene.of("Pod") if "plugin" in each["metadata"]["name"]]
     assert sorted(nodes) == sorted(plugins), "a node that holds nothing but its plugin"
+
+
+def test_karpenter_starts_only_when_its_webhook_is_asked(cluster: RehearsalCluster) -> None:
+    steps = {each.name: each for each in reversed(cluster.steps())}
+    webhook, start = steps["webhook for nodes"], steps["start of Karpenter"]
+    assert webhook.started + webhook.seconds <= start.started
+    assert "Karpenter's prices" not in steps
 
 
 def test_a_pool_that_comes_late_is_bought_from_all_the_same(make: Make, cluster: RehearsalCluster) -> None:
