@@ -68,11 +68,10 @@ def judge(
         empty_nodes: wait also for nodes to go that hold nothing but daemons.
     """
     waiting = tuple(_waiting(scene, expected))
-    if not waiting and empty_nodes:
-        waiting = tuple(f"Node/{each}" for each in going_nodes(scene, time.time()))
     if not waiting:
-        settled = time.time() - scene.changed >= SETTLE_SECONDS
-        return Verdict(settled, (), () if settled else ("the last changes",))
+        going = tuple(f"Node/{each}" for each in going_nodes(scene, time.time())) if empty_nodes else ()
+        settled = not going and time.time() - scene.changed >= SETTLE_SECONDS
+        return Verdict(settled, (), () if settled else going or ("the last changes",))
     found = tuple(obstacles(scene, expected.since, decisions, skipped))
     return Verdict(False, found, waiting)
 
