@@ -102,15 +102,13 @@ def test_a_round_without_the_pools_whose_overlays_are_not_known_yet_does_not_dec
 
 def unplugged(plugin: Content | None) -> Scene:
     """A node that was registered long ago, whose GPUs are not, and a pod that waits for one."""
-    waiting = node_claim({"type": "Registered", "status": "True"}, {"type": "Initialized", "status": "Unknown"})
-    waiting["status"]["conditions"][1] |= {
-        "reason": "ResourceNotRegistered",
-        "message": f'Resource "{GPU}" was requested',
-    }
+    lacking = {"reason": "ResourceNotRegistered", "message": f'Resource "{GPU}" was requested'}
+    registered = {"type": "Registered", "status": "True"}
+    waiting = node_claim(registered, {"type": "Initialized", "status": "Unknown", **lacking})
     waiting["status"]["nodeName"] = "node"
     taint = {"key": GPU, "effect": "NoSchedule"}
-    node = {
-        "metadata": {"name": "node", "uid": "n", "labels": {"karpenter.sh/nodepool": "gpu"}},
+    node: Content = {
+        "metadata": {"name": "node", "labels": {"karpenter.sh/nodepool": "gpu"}},
         "spec": {"taints": [taint]},
     }
     scene = seen(None, pod("model"), claims=(waiting,))

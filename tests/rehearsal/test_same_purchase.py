@@ -104,7 +104,9 @@ def test_one_ten_and_thirty_pods_with_a_gpu_each_buy_as_many_nodes(make: Make, c
     assert sorted(nodes) == sorted(plugins), "a node that holds nothing but its plugin"
 
 
-def test_karpenter_starts_only_when_its_webhook_is_asked(cluster: RehearsalCluster) -> None:
+def test_karpenter_starts_only_when_its_webhook_is_asked(make: Make, cluster: RehearsalCluster) -> None:
+    make("order", *gpus("order", 1))
+    cluster.await_karpenter()
     steps = {each.name: each for each in reversed(cluster.steps())}
     webhook, start = steps["webhook for nodes"], steps["start of Karpenter"]
     assert webhook.started + webhook.seconds <= start.started
