@@ -42,7 +42,7 @@ def check(subject: Subject) -> Iterator[Finding]:
             yield subject.finding(
                 CHECK,
                 pool.manifest,
-                reason,
+                f"{reason}.",
                 remedy,
                 path="spec.template.spec.requirements",
                 severity=severity,
