@@ -5,13 +5,12 @@ from typing import Any
 
 import pytest
 
+from drydock.checks.findings import Finding, Severity
 from drydock.checks.places import aws_regions, region_finding
-from drydock.environments import CapacityReservation, Environment
 from drydock.errors import DrydockError
-from drydock.findings import Finding, Severity
-
-from .builders import deployment, pod_spec, pool
-from .helpers import findings
+from drydock.suite.environments import CapacityReservation, Environment
+from tests.checks.helpers import findings
+from tests.scheduling.builders import deployment, pod_spec, pool
 
 RESERVED = CapacityReservation("cr-0a1b2c3d4e5f60718", "g6.xlarge", "us-west-2a", 2, "default", {"team": "search"})
 CAPACITY = "karpenter.sh/capacity-type"

@@ -10,19 +10,19 @@ import pytest
 import yaml
 from kubernetes import client, dynamic
 
-from drydock import process
+from drydock.clusters.description import described
+from drydock.clusters.kube import api_client
 from drydock.deploy.deployments import Deployment, keep, list_deployments, now
 from drydock.deploy.kind.docker import check_memory, check_ports
 from drydock.deploy.kind.image import IMAGE, requirements
 from drydock.deploy.kind.stand_ins import create_prerequisites
 from drydock.errors import ClusterError
-from drydock.kube import api_client
 from drydock.project import Project
-from drydock.pytest_plugin import RenderEnvironment
 from drydock.rehearsal.cluster import RehearsalCluster
 from drydock.rehearsal.prerequisites import Prerequisites
-
-from ..conftest import ROOT, Drydock
+from drydock.testing.pytest_plugin import RenderEnvironment
+from drydock.tools import process
+from tests.conftest import ROOT, Drydock
 
 KIND = ROOT / "ci" / "kind"
 
@@ -116,7 +116,8 @@ def test_an_api_server_takes_the_stand_ins_and_what_is_taken_for_granted(
         kind = resources.get(api_version=each["apiVersion"], kind=each["kind"])
         kind.create(body=each, query_params=[("dryRun", "All"), ("fieldValidation", "Strict")])
 
-    wanted = Prerequisites(("ours",), {"fast": False}, {"token": ("key",)}, "ours")
+    classes = {"fast": {"provisioner": "ebs.csi.aws.com"}}
+    wanted = Prerequisites(("ours",), described("eks", {"storageClasses": classes}), {"token": ("key",)}, "ours")
     create_prerequisites(kubeconfig, wanted)
     core = client.CoreV1Api(api_client(kubeconfig))
     first = core.read_namespaced_secret("token", "ours").data["key"]

@@ -19,8 +19,7 @@ from drydock.rehearsal.children import read_records
 from drydock.rehearsal.cluster import RehearsalCluster
 from drydock.rehearsal.rehearse import suite_cluster
 from drydock.rehearsal.runs import down, list_clusters, new_run_folder
-
-from .small import Pods, node_class, node_pool, to_yaml, workload
+from tests.rehearsal.small import Pods, node_class, node_pool, to_yaml, workload
 
 DRIVER = Path(__file__).with_name("driver.py")
 SECONDS = 240
@@ -229,9 +228,8 @@ def _await_run(project: Project) -> None:
 
 
 def _nodepools(kubeconfig: Path) -> list[str]:
-    """Without the one that prices are asked with, which may still be on its way out."""
     from kubernetes import client, config
 
     config.load_kube_config(config_file=str(kubeconfig))
     found = client.CustomObjectsApi().list_cluster_custom_object("karpenter.sh", "v1", "nodepools")
-    return [name for each in found["items"] if (name := each["metadata"]["name"]) != "drydock-prices"]
+    return [each["metadata"]["name"] for each in found["items"]]

@@ -4,10 +4,10 @@ import difflib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from drydock.checks.findings import Finding
 from drydock.checks.subject import Subject
 from drydock.documents import load_yaml_leniently
-from drydock.findings import Finding
-from drydock.manifests import Manifest
+from drydock.suite.manifests import Manifest
 
 CHECK = "gateway-model-unknown"
 

@@ -9,15 +9,15 @@ from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 
+from drydock.checks.findings import Finding, Severity
 from drydock.checks.origins import Origins, line_in
-from drydock.checks.scheduling.account import global_values
-from drydock.checks.scheduling.pools import Pool
 from drydock.checks.subject import Subject
 from drydock.checks.values_files import Place
-from drydock.environments import Environment
 from drydock.errors import DrydockError
-from drydock.findings import Finding, Severity
-from drydock.instance_types.labels import ZONE
+from drydock.scheduling.account import global_values
+from drydock.scheduling.instance_types.labels import ZONE
+from drydock.scheduling.pools import Pool
+from drydock.suite.environments import Environment
 
 CHECK = "zone"
 REGION = "region"

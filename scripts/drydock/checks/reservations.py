@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 
+from drydock.checks.findings import Finding, Severity
 from drydock.checks.origins import line_in
 from drydock.checks.places import known_zones
-from drydock.checks.scheduling.pools import Pool
 from drydock.checks.subject import Subject
-from drydock.environments import CapacityReservation
-from drydock.findings import Finding, Severity
-from drydock.instance_types.labels import CAPACITY_TYPE
+from drydock.scheduling.instance_types.labels import CAPACITY_TYPE
+from drydock.scheduling.pools import Pool
+from drydock.suite.environments import CapacityReservation
 
 UNUSED = "reservation-unused"
 

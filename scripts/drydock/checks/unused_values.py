@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from drydock.checks.findings import Finding, Severity
 from drydock.checks.origins import Origins
 from drydock.checks.values_files import Place
 from drydock.checks.values_schema import is_enabled
 from drydock.documents import load_yaml_file
-from drydock.environments import Environment
-from drydock.findings import Finding, Severity
+from drydock.suite.environments import Environment
 
 CHECK = "values-unused"
 _GLOBAL = 0.75

@@ -1,0 +1,78 @@
+"""Access to a cluster by any kubeconfig, and what it says when it does not work."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from drydock.errors import ClusterError, UsageError
+
+FIELD_MANAGER = "drydock"
+_OF_KUBECTL = "Give a file that kubectl takes to --kubeconfig, or set KUBECONFIG as for kubectl."
+
+
+def api_client(kubeconfig: Path | None, context: str | None = None) -> Any:
+    """A client that gives up at once when nothing answers; without a file, that of $KUBECONFIG or the default one.
+
+    Raises:
+        UsageError: there is no kubeconfig, or the file is none.
+    """
+    import yaml
+    from kubernetes import client, config
+
+    configuration = client.Configuration()
+    try:
+        file = str(kubeconfig) if kubeconfig else None
+        config.load_kube_config(file, context=context, client_configuration=configuration)
+    except config.ConfigException as error:
+        raise UsageError(
+            f"no access to a cluster: {error}",
+            remedy=_OF_KUBECTL,
+        ) from error
+    except (yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError) as error:  # the library checks no shapes
+        raise UsageError(
+            f"{kubeconfig or 'the kubeconfig'}: not a kubeconfig: {' '.join(str(error).split())}",
+            remedy=_OF_KUBECTL,
+        ) from error
+    configuration.retries = False
+    return client.ApiClient(configuration)
+
+
+@contextmanager
+def asking(remedy: str = "") -> Iterator[None]:
+    """Tell failures of calls in the block.
+
+    Args:
+        remedy: what to do when the API server refuses.
+
+    Raises:
+        ClusterError: the API server refused or does not answer.
+    """
+    from kubernetes.client.exceptions import ApiException
+    from urllib3.exceptions import HTTPError
+
+    try:
+        yield
+    except ApiException as error:
+        raise ClusterError(
+            f"the API server answered {error.status}: {error.body or error.reason}", remedy=remedy
+        ) from error
+    except HTTPError as error:
+        raise ClusterError(
+            f"the API server does not answer: {error}", remedy="Is the kubeconfig the right one?"
+        ) from error
+
+
+def apply_objects(kubeconfig: Path, objects: Iterable[Mapping[str, Any]]) -> None:
+    """Server-side apply objects, each field that they name for ourselves.
+
+    Raises:
+        ClusterError: the API server refused or does not answer.
+    """
+    from kubernetes import dynamic
+
+    with asking():
+        client = dynamic.DynamicClient(api_client(kubeconfig))
+        for content in objects:
+            kind = client.resources.get(api_version=content["apiVersion"], kind=content["kind"])
+            kind.server_side_apply(body=dict(content), field_manager=FIELD_MANAGER, force_conflicts=True)
