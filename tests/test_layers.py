@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from graphlib import TopologicalSorter
 
-from .conftest import ROOT
+from tests.conftest import ROOT
 
 SOURCES = ROOT / "scripts"
 LAYERS = (
