@@ -18,6 +18,7 @@ from drydock.checks import (
     rollouts,
     services,
     storage,
+    targets,
     termination,
     values_files,
     workflows,
@@ -44,6 +45,7 @@ CHECKS: tuple[Check, ...] = (
     metrics.check,
     workflows.check,
     quantities.documents,
+    targets.check,
 )
 """The checks of a rendered environment, in the order in which they run."""
 
@@ -110,6 +112,12 @@ RULES: tuple[Rule, ...] = (
     Rule(termination.GRACE, "Nodes live as long as their pods' grace period", 21),
     Rule(termination.CHURN, "Karpenter does not move running models about", 21),
     Rule(termination.DRAIN, "A preStop hook ends before the pod is killed", 21),
+    Rule(targets.STORAGE, "The target has the StorageClass and the driver of every volume"),
+    Rule(targets.BALANCERS, "The target gives every load balancer and Ingress an address"),
+    Rule(targets.GATES, "Karpenter's feature gates on the target are those that objects need"),
+    Rule(targets.AMI, "Pinned AMI releases exist for the cluster's Kubernetes"),
+    Rule(targets.AUTO_MODE, "EKS Auto Mode takes every NodePool and NodeClass"),
+    Rule(targets.SUPPORT, "EKS supports the target's Kubernetes without a surcharge"),
     Rule(workflows.ARTIFACTS, "Artifacts of workflows have a repository with bucket, region and credentials", 25),
     Rule(workflows.ACCOUNT, "Pods of workflows have a ServiceAccount that exists and may report results", 25),
 )

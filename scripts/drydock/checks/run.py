@@ -26,7 +26,7 @@ from drydock.manifests import Manifest, parse_manifests
 from drydock.process import Completed
 from drydock.progress import Progress
 from drydock.project import Project
-from drydock.render import RenderedEnvironment, template_command
+from drydock.render import RenderedEnvironment, kube_version, template_command
 from drydock.validate import HELMS
 
 DIFFERS = "render-differs"
@@ -113,7 +113,7 @@ class Run:
         return self._pool.submit(merged_values, self._tools[HELMS[0]], self._charts.umbrella, environment)
 
     def _render(self, environment: Environment) -> dict[str, "Future[Completed]"]:
-        arguments = environment.helm_arguments()
+        arguments = [*environment.helm_arguments(), "--kube-version", kube_version(environment)]
         umbrella, namespace = self._charts.umbrella, environment.namespace
         return {
             name: self._pool.submit(

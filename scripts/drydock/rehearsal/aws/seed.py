@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from drydock.clusters.facts import ami_release
 from drydock.errors import ClusterError
 from drydock.rehearsal.aws.account import Account
 from drydock.rehearsal.credentials import SERVICE_ADDRESSES
@@ -153,6 +154,8 @@ def _images(spec: Mapping[str, Any], kubernetes_version: str) -> Iterator[dict[s
 def _alias_images(alias: str, kubernetes_version: str) -> Iterator[dict[str, Any]]:
     """SSM paths of EKS's and Bottlerocket's images, as their user guides give them."""
     family, _, version = alias.partition("@")
+    if family == "al2023" and version != "latest" and ami_release(version, kubernetes_version).missing:
+        return
     for architecture in _ARCHITECTURES:
         if family == "al2023":
             for variant in ("standard", "nvidia", "neuron"):
