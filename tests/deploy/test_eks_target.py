@@ -20,10 +20,11 @@ from drydock.deploy.eks.account import AwsError, has_spot_role
 from drydock.deploy.eks.leftovers import EXPIRES_TAG, dated_clusters, expiry, find_leftovers, stop_karpenter
 from drydock.deploy.eks.ownership import state_key
 from drydock.deploy.eks.target import EksTarget
-from drydock.deploy.eks.terraform import TerraformError, find_terraform
+from drydock.deploy.eks.terraform import TerraformError
 from drydock.errors import ClusterError, ToolchainError, UsageError
 from drydock.progress import SilentProgress
 from drydock.project import Project
+from drydock.toolchain.on_path import find_terraform
 
 from ..conftest import ROOT, Drydock
 from .conftest import ACCOUNT, REGION, Fail

@@ -5,6 +5,8 @@ import threading
 from dataclasses import asdict, dataclass
 from typing import IO, Any
 
+from drydock.rehearsal.decisions import Decided, PoolSkipped
+
 
 @dataclass(frozen=True)
 class StepDone:
@@ -31,29 +33,18 @@ class KarpenterStarted:
 
 
 @dataclass(frozen=True)
-class Decided:
-    """Karpenter could not place a pod.
+class Said:
+    """Karpenter said something of an object: `NodeClaim/name`, or `Karpenter/controller` of no object."""
 
-    Attributes:
-        pod: `namespace/name`.
-        reason: its words.
-        causes: the same, one for each pool where it has one for each.
-        began: when it began the round of decisions, and so what it knew, as Unix time.
-    """
-
-    pod: str
-    reason: str
-    causes: tuple[str, ...]
-    began: float
+    subject: str
+    words: str
 
 
 @dataclass(frozen=True)
-class PoolSkipped:
-    """Karpenter left a pool out of the round of decisions that it began at `began`; `reason` has its words."""
+class PurchasesHeld:
+    """Nothing is bought until purchases are released; `number` is that of the request."""
 
-    pool: str
-    reason: str
-    began: float
+    number: int
 
 
 @dataclass(frozen=True)
@@ -69,9 +60,10 @@ class Failed:
     remedy: str
 
 
-Event = StepDone | ApiReady | KarpenterStarted | Decided | PoolSkipped | Kept | Failed
+Event = StepDone | ApiReady | KarpenterStarted | Decided | PoolSkipped | Said | PurchasesHeld | Kept | Failed
 _KINDS: dict[str, type[Any]] = {
-    kind.__name__: kind for kind in (StepDone, ApiReady, KarpenterStarted, Decided, PoolSkipped, Kept, Failed)
+    kind.__name__: kind
+    for kind in (StepDone, ApiReady, KarpenterStarted, Decided, PoolSkipped, Said, PurchasesHeld, Kept, Failed)
 }
 
 

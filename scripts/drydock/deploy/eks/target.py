@@ -28,7 +28,7 @@ from drydock.deploy.eks.ownership import (
     check_versions,
     state_key,
 )
-from drydock.deploy.eks.terraform import Backend, Plan, Terraform, TerraformError, find_terraform
+from drydock.deploy.eks.terraform import Backend, Plan, Terraform, TerraformError
 from drydock.deploy.eks.variables import check_variables
 from drydock.deploy.target import Reached
 from drydock.environments import Environment, environment_names, load_environment
@@ -36,6 +36,7 @@ from drydock.errors import ClusterError
 from drydock.kube import apply_objects
 from drydock.progress import Progress
 from drydock.project import Project
+from drydock.toolchain.on_path import find_terraform
 
 _KARPENTER_RIGHTS = "aws_iam_role_policy.karpenter[0]"
 _SPOT_ROLE = "aws_iam_service_linked_role.spot[0]"
