@@ -6,15 +6,14 @@ from typing import Any
 
 import pytest
 
-from drydock.charts import AssembledCharts
 from drydock.documents import load_yaml
 from drydock.errors import RenderError
-from drydock.manifests import Manifest
 from drydock.project import UMBRELLA
-from drydock.pytest_plugin import RenderChart
-from drydock.render import render_chart as render_alone
-
-from .objects import by_name
+from drydock.suite.charts import AssembledCharts
+from drydock.suite.manifests import Manifest
+from drydock.suite.render import render_chart as render_alone
+from drydock.testing.pytest_plugin import RenderChart
+from tests.charts.objects import by_name
 
 POOLS = "karpenter-nodepools"
 NEURON = "neuron-device-plugin"

@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
+from drydock.checks.findings import Severity
 from drydock.clusters.facts import ami_release, kubernetes_support, supported_versions
-from drydock.findings import Severity
-
-from .helpers import findings
+from tests.checks.helpers import findings
 
 EKS: Mapping[str, Any] = {"target": "eks"}
 AUTO_MODE: Mapping[str, Any] = {"target": "eks-auto-mode"}

@@ -15,9 +15,8 @@ from drydock.deploy.eks.leftovers import find_caused, find_leftovers
 from drydock.deploy.expired import find_expired
 from drydock.errors import ClusterError, UsageError
 from drydock.project import Project
-
-from ..conftest import ROOT, Drydock
-from .conftest import ACCOUNT, REGION
+from tests.conftest import ROOT, Drydock
+from tests.deploy.conftest import ACCOUNT, REGION
 
 pytestmark = pytest.mark.usefixtures("credentials")
 NAME = "dev-eks"

@@ -4,12 +4,12 @@ import datetime
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from drydock.checks.findings import Finding, Severity
 from drydock.checks.subject import Subject
 from drydock.checks.termination import seconds_of
 from drydock.clusters.description import ClusterDescription, describe
 from drydock.clusters.facts import ami_release, kubernetes_support
-from drydock.findings import Finding, Severity
-from drydock.manifests import Manifest
+from drydock.suite.manifests import Manifest
 
 STORAGE = "target-storage"
 BALANCERS = "target-load-balancer"

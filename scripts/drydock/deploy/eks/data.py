@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from drydock.deploy.eks.account import AwsError, call, client
+from drydock.deploy.eks.caller import AwsError, call, client
 from drydock.deploy.eks.leftovers import CLUSTER_TAG
 
 _BUCKETS = ("models", "artifacts", "audit")

@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import Any
 
 from drydock.deploy.deployments import is_name
-from drydock.deploy.eks.account import AwsError, call, client
+from drydock.deploy.eks.caller import AwsError, call, client
 from drydock.errors import UsageError
 
 CLUSTER_TAG = "drydock.dev/cluster"

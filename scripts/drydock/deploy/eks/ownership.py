@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from drydock.deploy.eks.account import AwsError, call, client
+from drydock.deploy.eks.caller import AwsError, call, client
 from drydock.deploy.eks.leftovers import cluster_of, is_there
 from drydock.errors import ClusterError, UsageError
 

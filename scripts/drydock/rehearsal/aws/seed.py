@@ -11,7 +11,7 @@ from typing import Any
 
 from drydock.clusters.facts import ami_release
 from drydock.errors import ClusterError
-from drydock.rehearsal.aws.account import Account
+from drydock.rehearsal.aws.expected_account import Account
 from drydock.rehearsal.credentials import SERVICE_ADDRESSES
 
 ACCOUNT_ID = "123456789012"
