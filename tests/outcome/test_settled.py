@@ -11,7 +11,7 @@ from drydock.outcome.made import unmade
 from drydock.outcome.observe import Scene
 from drydock.outcome.results import Circumstances, build_report
 from drydock.outcome.unfinished import explain
-from drydock.outcome.verdict import Verdict
+from drydock.outcome.verdict import Expected, Verdict, judge
 from drydock.rehearsal.events import Said
 from drydock.rehearsal.karpenter import LogReader
 from drydock.scheduling.prices import Prices
@@ -141,6 +141,16 @@ def test_a_node_that_holds_nothing_but_daemons_is_waited_for_while_its_pool_take
     assert not list(going_nodes(idle_scene("0s", budgets=[{"nodes": "0"}]), BEGAN))
     assert list(going_nodes(idle_scene("0s", budgets=[{"nodes": "0", "reasons": ["Drifted"]}]), BEGAN))
     assert consolidate_after(node_pool("gpu", "x", {}, disruption={"consolidateAfter": "1h0m1.5s"})) == 3601.5
+
+
+@pytest.mark.parametrize("empty_nodes", [False, True])
+def test_the_verdict_waits_for_empty_nodes_to_go_if_it_is_to(empty_nodes: bool) -> None:
+    scene = idle_scene("1000000h")
+    for each in [*scene.of("Pod")]:
+        scene.see("Pod", "MODIFIED", {**each, "status": {"conditions": [condition("Ready", "True")]}}, BEGAN)
+    verdict = judge(scene, Expected({}, BEGAN), (), (), empty_nodes=empty_nodes)
+    assert verdict.ready != empty_nodes
+    assert verdict.waiting == (("Node/first",) if empty_nodes else ())
 
 
 def report_of(scene: Scene, verdict: Verdict, **said: str) -> Any:

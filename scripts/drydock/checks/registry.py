@@ -7,12 +7,15 @@ from drydock.checks import (
     devices,
     downloads,
     engine_memory,
+    gateways,
     image_tags,
     metric_names,
     missing_objects,
     node_pools,
+    places,
     pod_feasibility,
     quantities,
+    reservations,
     rollouts,
     services,
     shared_memory,
@@ -20,6 +23,7 @@ from drydock.checks import (
     storage,
     targets,
     termination,
+    unused_values,
     values_files,
     workflows,
 )
@@ -29,6 +33,8 @@ from drydock.checks.subject import Subject
 Check = Callable[[Subject], Iterable[Finding]]
 
 CHECKS: tuple[Check, ...] = (
+    places.check,
+    reservations.check,
     pod_feasibility.check,
     node_pools.check,
     devices.check,
@@ -44,6 +50,7 @@ CHECKS: tuple[Check, ...] = (
     termination.check,
     metric_names.check,
     workflows.check,
+    gateways.check,
     quantities.documents,
     targets.check,
 )
@@ -74,7 +81,10 @@ RULES: tuple[Rule, ...] = (
     Rule(values_files.SHAPE, "A values file holds a map of keys"),
     Rule(quantities.DOCUMENT, "Files of ConfigMaps that are called YAML or JSON can be read as such"),
     Rule(quantities.CHECK, "Amounts of resources are Kubernetes quantities"),
-    Rule("region", "The region is one that EC2 has"),
+    Rule(places.REGION, "The region is one that AWS has, and the catalogue of instance types knows it"),
+    Rule(places.CHECK, "The zones that values, node pools and reservations name are the region's"),
+    Rule(reservations.UNUSED, "Some node pool uses every capacity reservation of the account"),
+    Rule(unused_values.CHECK, "Values are of charts that are on, and globals are spelt as charts read them"),
     Rule("render-differs", "Helm 3, Helm 4 and a second render give the same objects", 8),
     Rule("server-dry-run", "A real API server accepts every object: CEL rules, defaulting, pod security"),
     Rule(pod_feasibility.POD, "Every pod has a node pool that can host it", 1),
@@ -119,6 +129,7 @@ RULES: tuple[Rule, ...] = (
     Rule(targets.AUTO_MODE, "EKS Auto Mode takes every NodePool and NodeClass"),
     Rule(targets.SUPPORT, "EKS supports the target's Kubernetes without a surcharge"),
     Rule(workflows.ARTIFACTS, "Artifacts of workflows have a repository with bucket, region and credentials", 25),
+    Rule(gateways.CHECK, "Models that a gateway falls back to are there"),
     Rule(workflows.ACCOUNT, "Pods of workflows have a ServiceAccount that exists and may report results", 25),
 )
 

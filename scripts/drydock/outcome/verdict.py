@@ -50,7 +50,14 @@ class Verdict:
         return self.ready or bool(self.obstacles)
 
 
-def judge(scene: Scene, expected: Expected, decisions: Sequence[Decided], skipped: Sequence[PoolSkipped]) -> Verdict:
+def judge(
+    scene: Scene,
+    expected: Expected,
+    decisions: Sequence[Decided],
+    skipped: Sequence[PoolSkipped],
+    *,
+    empty_nodes: bool = False,
+) -> Verdict:
     """The verdict on what was seen so far.
 
     Args:
@@ -58,11 +65,13 @@ def judge(scene: Scene, expected: Expected, decisions: Sequence[Decided], skippe
         expected: what the install left.
         decisions: what Karpenter could not place, in the order it told.
         skipped: pools that Karpenter left out of rounds of decisions.
+        empty_nodes: wait also for nodes to go that hold nothing but daemons.
     """
-    waiting = tuple(_waiting(scene, expected)) or tuple(f"Node/{each}" for each in going_nodes(scene, time.time()))
+    waiting = tuple(_waiting(scene, expected))
     if not waiting:
-        settled = time.time() - scene.changed >= SETTLE_SECONDS
-        return Verdict(settled, (), () if settled else ("the last changes",))
+        going = tuple(f"Node/{each}" for each in going_nodes(scene, time.time())) if empty_nodes else ()
+        settled = not going and time.time() - scene.changed >= SETTLE_SECONDS
+        return Verdict(settled, (), () if settled else going or ("the last changes",))
     found = tuple(obstacles(scene, expected.since, decisions, skipped))
     return Verdict(False, found, waiting)
 

@@ -86,13 +86,13 @@ class BringUp:
 
     def release(self) -> None:
         """Have Karpenter buy, once it knows what every pool can give, for every pod that there is by then."""
-        in_background(self._release)
+        in_background(self._release, self._gate.turn)
 
-    def _release(self) -> None:
+    def _release(self, turn: int) -> None:
         if self._api:
             marker.remove(self._api)
-            self._gate.mark(await_settled(self._api))
-            marker.create(self._api)
+            if self._gate.mark(turn, await_settled(self._api)):
+                marker.create(self._api)
 
     def _remove_marker(self) -> None:
         if self._api:
@@ -127,6 +127,7 @@ class BringUp:
             while (wanted := self._next(api, kubelet, credentials, launch, _minor(version))) == launch:
                 self.outlet.tell(KarpenterStarted(running.process.pid))
             launch = wanted
+            karpenter.await_saved(api)
             running.end()
 
     def _next(

@@ -3,6 +3,7 @@
 import datetime
 import json
 import re
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from drydock.clusters.api import Api, collection
 from drydock.clusters.gates import environment_variable
 from drydock.outcome.decisions import AWAITING, NOT_READY, Decided, PoolSkipped
 from drydock.rehearsal.aws.expected_account import Account
@@ -22,6 +24,10 @@ if TYPE_CHECKING:
 
 SYSTEM_NAMESPACE = "kube-system"
 _OK = 200
+_SAVED_SECONDS = 30.0
+_SAVED_PAUSE_SECONDS = 0.2
+_CONFIG_MAPS = collection("v1", "configmaps", SYSTEM_NAMESPACE)
+_CLAIMS = collection("karpenter.sh/v1", "nodeclaims")
 _ROUND = "computing scheduling decision"
 _UNPLACED = "could not schedule pod"
 _IGNORED = "ignoring pod"
@@ -68,6 +74,25 @@ class Launch:
             "FEATURE_GATES": environment_variable(self.gates),
             "LOG_LEVEL": "debug",  # info does not tell why it ignores a pod
         }
+
+
+def await_saved(api: Api) -> None:
+    """Wait until another Karpenter would know of every machine that this one launched.
+
+    Its KWOK build writes them down every second, and those of a Karpenter that ends before never become nodes.
+    """
+    end = time.monotonic() + _SAVED_SECONDS
+    while time.monotonic() < end:
+        saved = "".join(map(str, (each.get("data") for each in api.get(_CONFIG_MAPS)["items"] if _is_backup(each))))
+        claims = api.get(_CLAIMS)["items"]
+        machines = [(each.get("status") or {}).get("providerID", "").rpartition("/")[2] for each in claims]
+        if all(machine and machine in saved for machine in machines):
+            return
+        time.sleep(_SAVED_PAUSE_SECONDS)
+
+
+def _is_backup(config_map: Mapping[str, Any]) -> bool:
+    return str(config_map["metadata"]["name"]).startswith("kwok-aws-instances-")
 
 
 def metrics(pid: int) -> str:

@@ -186,12 +186,14 @@ class Release:
         """Of the Helm that installs."""
         return self._cluster.helm(self._program).version()
 
-    def wait(self, timeout: float = DEFAULT_TIMEOUT, step: Step | None = None) -> Outcome:
+    def wait(self, timeout: float = DEFAULT_TIMEOUT, step: Step | None = None, *, empty_nodes: bool = False) -> Outcome:
         """Watch until every workload is ready, or one can never be, or time is over.
 
         Args:
             timeout: seconds.
             step: told what is missing.
+            empty_nodes: wait also until Karpenter has taken away the nodes that hold nothing but daemons, as far as
+                their pools allow.
 
         Raises:
             ClusterError: nothing was installed, or the cluster failed.
@@ -200,7 +202,7 @@ class Release:
             raise ClusterError("nothing was installed yet")
         began = time.monotonic()
         while True:
-            verdict = self._verdict(self._expected)
+            verdict = self._verdict(self._expected, empty_nodes=empty_nodes)
             if verdict.final or time.monotonic() - began > timeout:
                 return Outcome(verdict, time.time() - self._expected.since)
             if step:
@@ -233,15 +235,15 @@ class Release:
             names = (full_name(each) for each in self.scene.of(kind))
             yield from (f"{kind}/{name}" for name in names if name != marker.NAME)
 
-    def _verdict(self, expected: Expected) -> Verdict:
+    def _verdict(self, expected: Expected, *, empty_nodes: bool) -> Verdict:
         self._watching().look(_LOOK_SECONDS)
         self._cluster.check()
-        verdict = self._judge(expected)
+        verdict = self._judge(expected, empty_nodes=empty_nodes)
         if verdict.obstacles:  # Karpenter tells of one pod after the other
             end = time.monotonic() + _SIBLING_SECONDS
             while time.monotonic() < end:
                 self._watching().look(_LOOK_SECONDS)
-            verdict = self._judge(expected)
+            verdict = self._judge(expected, empty_nodes=empty_nodes)
         return verdict
 
     def _programs(self, manifests: Sequence[Manifest], step: Opener) -> tuple[Program, ...]:
@@ -253,8 +255,9 @@ class Release:
         with step(f"Build {', '.join(tools)}") if tools else nullcontext():
             return programs(runnable, build)
 
-    def _judge(self, expected: Expected) -> Verdict:
-        return judge(self.scene, expected, self._cluster.decisions(), self._cluster.skipped_pools())
+    def _judge(self, expected: Expected, *, empty_nodes: bool) -> Verdict:
+        decisions, skipped = self._cluster.decisions(), self._cluster.skipped_pools()
+        return judge(self.scene, expected, decisions, skipped, empty_nodes=empty_nodes)
 
     def _watching(self) -> Observer:
         if self._observer is None:
