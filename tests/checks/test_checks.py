@@ -325,7 +325,7 @@ ELSEWHERE = {
     "auto-mode",
     "kubernetes-support",
 }
-"""Rules that need Helm, kubeconform, an API server or a certain target (test_targets.py)."""
+"""Rules that need Helm, kubeconform, an API server or a certain target (test_cluster_contents.py)."""
 
 
 def test_every_rule_has_a_case() -> None:

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from drydock.clusters.description import describe, described
 from drydock.deploy.eks import contents
 from drydock.progress import SilentProgress
 from drydock.project import Project
+from drydock.suite.cluster_description import describe, described
 from drydock.suite.environments import environment_names, load_environment
 from drydock.testing.pytest_plugin import RenderEnvironment
 from drydock.tools.modules import fetch

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from drydock.clusters.facts import supported_versions
 from drydock.errors import RenderError
 from drydock.project import UMBRELLA, Project
+from drydock.suite.aws_facts import supported_versions
 from drydock.suite.charts import AssembledCharts
 from drydock.suite.environments import environment_names, load_environment
 from drydock.suite.manifests import Manifest, parse_manifests

@@ -127,7 +127,6 @@ def _deploy(
     timeout: int,
     yes: bool,
 ) -> None:
-    from drydock.clusters.description import lacks
     from drydock.deploy.deployment_report import build_deployment_report
     from drydock.deploy.install import Helm, install, with_target
     from drydock.progress import terminal_progress
@@ -135,6 +134,7 @@ def _deploy(
     from drydock.report.model import StepReport
     from drydock.report.terminal import print_report
     from drydock.suite.charts import assemble_charts
+    from drydock.suite.cluster_description import lacks
     from drydock.tools.build import ensure
     from drydock.tools.crd_files import ensure_crds
 

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from drydock.clusters.api import Api, collection
-from drydock.clusters.gates import environment_variable
 from drydock.outcome.decisions import AWAITING, NOT_READY, Decided, PoolSkipped
 from drydock.rehearsal.aws.expected_account import Account
 from drydock.rehearsal.children import Child, Children
 from drydock.rehearsal.credentials import Credentials
 from drydock.rehearsal.events import Said
+from drydock.suite.feature_gates import environment_variable
 
 if TYPE_CHECKING:
     from drydock.rehearsal.aws.stand_in import AwsStandIn

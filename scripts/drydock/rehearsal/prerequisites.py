@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from drydock.clusters.api import Api, collection
-from drydock.clusters.description import ClusterDescription, admission_policies
 from drydock.rehearsal.volume_drivers import CSI_DRIVERS, STORAGE_CLASSES, csi_driver
+from drydock.suite.cluster_description import ClusterDescription, admission_policies
 from drydock.suite.environments import Environment
 from drydock.suite.manifests import Manifest
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from drydock.clusters.api import Api
-from drydock.clusters.description import describe, described
 from drydock.clusters.objects import full_name
 from drydock.errors import ClusterError
 from drydock.outcome.made import unmade
@@ -24,6 +23,7 @@ from drydock.rehearsal.kubelet.programs import Program, find_runnable, programs
 from drydock.rehearsal.prerequisites import Prerequisites, create_prerequisites, find_prerequisites
 from drydock.rehearsal.seeding import Seed
 from drydock.suite.charts import AssembledCharts
+from drydock.suite.cluster_description import describe, described
 from drydock.suite.environments import Environment
 from drydock.suite.manifests import Manifest
 from drydock.suite.render import RenderedEnvironment, render

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from drydock.clusters.description import describe
 from drydock.errors import RenderError, ToolError, UsageError
 from drydock.project import UMBRELLA, Project
 from drydock.suite.charts import AssembledCharts, chart_names
+from drydock.suite.cluster_description import describe
 from drydock.suite.environments import Environment
 from drydock.suite.manifests import Manifest, parse_manifests
 from drydock.tools import process

@@ -6,7 +6,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from drydock.clusters.description import describe
 from drydock.clusters.kube import apply_objects
 from drydock.deploy.deployments import Deployment
 from drydock.deploy.eks import contents
@@ -35,6 +34,7 @@ from drydock.deploy.target import Reached
 from drydock.errors import ClusterError
 from drydock.progress import Progress
 from drydock.project import Project
+from drydock.suite.cluster_description import describe
 from drydock.suite.environments import Environment, environment_names, load_environment
 from drydock.tools.on_path import find_terraform
 

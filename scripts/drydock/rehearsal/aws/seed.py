@@ -9,10 +9,10 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from drydock.clusters.facts import ami_release
 from drydock.errors import ClusterError
 from drydock.rehearsal.aws.expected_account import Account
 from drydock.rehearsal.credentials import SERVICE_ADDRESSES
+from drydock.suite.aws_facts import ami_release
 
 ACCOUNT_ID = "123456789012"
 _IMAGES_MADE = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)

@@ -7,8 +7,8 @@ from typing import Any
 from drydock.checks.findings import Finding, Severity
 from drydock.checks.subject import Subject
 from drydock.checks.termination import seconds_of
-from drydock.clusters.description import ClusterDescription, describe
-from drydock.clusters.facts import ami_release, kubernetes_support
+from drydock.suite.aws_facts import ami_release, kubernetes_support
+from drydock.suite.cluster_description import ClusterDescription, describe
 from drydock.suite.manifests import Manifest
 
 STORAGE = "target-storage"

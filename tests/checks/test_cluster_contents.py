@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from drydock.checks.findings import Severity
-from drydock.clusters.facts import ami_release, kubernetes_support, supported_versions
+from drydock.suite.aws_facts import ami_release, kubernetes_support, supported_versions
 from tests.checks.helpers import findings
 
 EKS: Mapping[str, Any] = {"target": "eks"}
