@@ -174,9 +174,9 @@ def test_a_failure_in_the_middle_is_told_and_the_next_run_goes_on_and_destroy_le
         f"arn:aws:iam::{ACCOUNT}:role/admin",
         boto3.client("sts", region_name=REGION).get_caller_identity()["Arn"],
     }
-    nodes = f"arn:aws:iam::{ACCOUNT}:role/KarpenterNodeRole-{CLUSTER}"
+    entry = f"arn:aws:iam::{ACCOUNT}:role/KarpenterNodeRole-{CLUSTER}"
     entries = set(eks.list_access_entries(clusterName=CLUSTER)["accessEntries"])
-    assert entries == {*admins, nodes}, "whoever deploys gets in, and so do nodes"
+    assert entries == {*admins, entry}, "whoever deploys gets in, and so do nodes"
     network = eks.describe_addon(clusterName=CLUSTER, addonName="vpc-cni")["addon"]
     assert json.loads(network["configurationValues"]) == {"enableNetworkPolicy": "true"}
     assert_the_ebs_driver_tags_its_volumes_and_makes_a_default_class()
