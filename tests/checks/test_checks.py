@@ -318,8 +318,14 @@ ELSEWHERE = {
     "object-schema",
     "render-differs",
     "server-dry-run",
+    "target-storage",
+    "target-load-balancer",
+    "target-karpenter-gate",
+    "ami-release",
+    "auto-mode",
+    "kubernetes-support",
 }
-"""Rules that need Helm, kubeconform or an API server."""
+"""Rules that need Helm, kubeconform, an API server or a certain target (test_cluster_contents.py)."""
 
 
 def test_every_rule_has_a_case() -> None:

@@ -249,3 +249,16 @@ def test_every_other_object_is_told_with_what_it_says_of_itself() -> None:
     assert explain(scene, {}, "Deployment/here/gone") == "it is not there"
     failed = {"Karpenter/provisioner": "Reconciler error: creating node claim, refused"}
     assert explain(scene_of(Pod=[pod("new")]), failed, "Pod/here/new").endswith(failed["Karpenter/provisioner"])
+
+
+def test_a_pool_of_which_nothing_is_known_yet_is_told_before_what_waits_for_it() -> None:
+    pool = node_pool("slow", "its-class", {})
+    unready = {"status": {"conditions": [condition("Ready", "Unknown", "Waiting", "images")]}}
+    node_class = {"metadata": {"name": "its-class"}, **unready}
+    scene = scene_of(NodePool=[pool | unready], EC2NodeClass=[node_class], Pod=[unplaced("model")])
+    verdict = judge(scene, Expected({}, BEGAN), (), ())
+    assert verdict.waiting == ("NodePool/slow", "Pod/here/model")
+    assert (
+        explain(scene, {}, "NodePool/slow")
+        == "Ready: Waiting (images); EC2NodeClass/its-class: Ready: Waiting (images)"
+    )

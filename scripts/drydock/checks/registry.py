@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from drydock.checks import (
+    cluster_contents,
     devices,
     downloads,
     engine_memory,
@@ -51,6 +52,7 @@ CHECKS: tuple[Check, ...] = (
     workflows.check,
     gateways.check,
     quantities.documents,
+    cluster_contents.check,
 )
 """The checks of a rendered environment, in the order in which they run."""
 
@@ -120,6 +122,12 @@ RULES: tuple[Rule, ...] = (
     Rule(termination.GRACE, "Nodes live as long as their pods' grace period", 21),
     Rule(termination.CHURN, "Karpenter does not move running models about", 21),
     Rule(termination.DRAIN, "A preStop hook ends before the pod is killed", 21),
+    Rule(cluster_contents.STORAGE, "The target has the StorageClass and the driver of every volume"),
+    Rule(cluster_contents.BALANCERS, "The target gives every load balancer and Ingress an address"),
+    Rule(cluster_contents.GATES, "Karpenter's feature gates on the target are those that objects need"),
+    Rule(cluster_contents.AMI, "Pinned AMI releases exist for the cluster's Kubernetes"),
+    Rule(cluster_contents.AUTO_MODE, "EKS Auto Mode takes every NodePool and NodeClass"),
+    Rule(cluster_contents.SUPPORT, "EKS supports the target's Kubernetes without a surcharge"),
     Rule(workflows.ARTIFACTS, "Artifacts of workflows have a repository with bucket, region and credentials", 25),
     Rule(gateways.CHECK, "Models that a gateway falls back to are there"),
     Rule(workflows.ACCOUNT, "Pods of workflows have a ServiceAccount that exists and may report results", 25),

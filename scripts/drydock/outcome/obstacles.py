@@ -198,8 +198,10 @@ def _unplugged(scene: Scene) -> Iterator[Obstacle]:
 
 def _lacks_plugin(scene: Scene, claim: Mapping[str, Any], name: str) -> bool:
     """Whether a node has all that it will ever have, and no plugin for its devices among it."""
+    if not _is_quiet(scene, since(condition(claim, "Registered"))):
+        return False
     node = scene.named("Node").get(name)
-    if node is None or not _is_quiet(scene, since(condition(claim, "Registered"))):
+    if node is None:
         return False
     templates = [each["spec"]["template"] for each in scene.of("DaemonSet")]
     if any(registers_gpus(each) and _runs_on(each["spec"], node) for each in templates):

@@ -8,6 +8,7 @@ from typing import Any
 from drydock.clusters.objects import full_name, is_served, is_true, labels_of
 from drydock.outcome.decisions import Decided, PoolSkipped
 from drydock.outcome.idle import going_nodes
+from drydock.outcome.karpenter_pools import undecided
 from drydock.outcome.observe import WORKLOADS, Scene
 from drydock.outcome.obstacles import NUDGE, Obstacle, lives, obstacles
 from drydock.outcome.ray import unfinished_ray
@@ -72,6 +73,8 @@ def judge(
         going = tuple(f"Node/{each}" for each in going_nodes(scene, time.time())) if empty_nodes else ()
         settled = not going and time.time() - scene.changed >= SETTLE_SECONDS
         return Verdict(settled, (), () if settled else going or ("the last changes",))
+    pools = undecided(scene.of("NodePool"), scene.named("EC2NodeClass"))  # nothing is bought before they are decided
+    waiting = (*(f"NodePool/{each}" for each in pools), *waiting)
     found = tuple(obstacles(scene, expected.since, decisions, skipped))
     return Verdict(False, found, waiting)
 

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from drydock.clusters.api import Api, collection
-from drydock.clusters.gates import environment_variable
 from drydock.outcome.decisions import AWAITING, NOT_READY, Decided, PoolSkipped
 from drydock.rehearsal.aws.expected_account import Account
 from drydock.rehearsal.children import Child, Children
 from drydock.rehearsal.credentials import Credentials
 from drydock.rehearsal.events import Said
+from drydock.suite.feature_gates import environment_variable
 
 if TYPE_CHECKING:
     from drydock.rehearsal.aws.stand_in import AwsStandIn
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 SYSTEM_NAMESPACE = "kube-system"
 _OK = 200
 _SAVED_SECONDS = 30.0
+_METRICS_SECONDS = 60
 _SAVED_PAUSE_SECONDS = 0.2
 _CONFIG_MAPS = collection("v1", "configmaps", SYSTEM_NAMESPACE)
 _CLAIMS = collection("karpenter.sh/v1", "nodeclaims")
@@ -103,7 +104,7 @@ def metrics(pid: int) -> str:
         connections = psutil.Process(pid).net_connections(kind="tcp")
     except psutil.Error:
         return ""
-    with urllib3.PoolManager(retries=False, timeout=10) as pool:
+    with urllib3.PoolManager(retries=False, timeout=_METRICS_SECONDS) as pool:
         for port in sorted({each.laddr.port for each in connections if each.status == psutil.CONN_LISTEN}):
             try:
                 answer = pool.request("GET", f"http://127.0.0.1:{port}/metrics")
