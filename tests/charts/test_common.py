@@ -307,7 +307,7 @@ def test_a_policy_lets_in_only_those_who_are_named(evaluate: Evaluate) -> None:
     assert policy["spec"]["policyTypes"] == ["Ingress", "Egress"]
     assert policy["spec"]["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "server"
     rules = '(list (dict "ports" (list 80 81) "from" .Values.peers) (dict "ports" (list 82) "from" list))'
-    peers = [{"podSelector": {}}]
+    peers: list[dict[str, Any]] = [{"podSelector": {}}]
     assert evaluate(f'include "common.ingress" {rules}', {"peers": peers})["ingress"] == [
         {"ports": [{"port": 80, "protocol": "TCP"}, {"port": 81, "protocol": "TCP"}], "from": peers}
     ]
