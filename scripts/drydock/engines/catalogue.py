@@ -21,21 +21,7 @@ DTYPE_BYTES = {
 }
 """Bytes a weight; four-bit formats with one 8-bit or 16-bit scale for 32 or 128 weights."""
 
-_QUANTIZATION_DTYPES = {
-    "fp8": "fp8",
-    "fbgemm_fp8": "fp8",
-    "ptpc_fp8": "fp8",
-    "modelopt": "fp8",
-    "experts_int8": "int8",
-    "awq": "int4",
-    "awq_marlin": "int4",
-    "gptq": "int4",
-    "gptq_marlin": "int4",
-    "bitsandbytes": "int4",
-    "modelopt_fp4": "int4",
-    "mxfp4": "mxfp4",
-}
-
+_PARAMETERS = re.compile(r"(?<![a-z\d.])(?:(\d+)x)?(\d+(?:\.\d+)?)b(?![a-z\d])")
 _QUANTIZED_NAME = re.compile(r"[-.](fp8|w8a8|quantized\.w8a8|awq|gptq|w4a16|quantized\.w4a16|bnb-4bit)(?![a-z]).*$")
 
 
@@ -51,8 +37,13 @@ class Gpu:
     watts: float
     instances: tuple[str, ...]
     source: str
+    capability: float
     fp8_tflops: float | None = None
-    bf16: bool = True
+
+    @property
+    def bf16(self) -> bool:
+        """Whether it computes in bfloat16; vLLM refuses it on others."""
+        return self.capability >= 8.0  # noqa: PLR2004 (see start_rules.py)
 
     @property
     def nvidia(self) -> bool:
@@ -84,6 +75,7 @@ class Model:
     dense_layers: int = 0
     latent: int = 0
     q_latent: int = 0
+    fp8_block: int = 0
 
     @property
     def attention_parameters(self) -> float:
@@ -144,21 +136,47 @@ class Model:
         """Elements of KV cache a token, all layers."""
         return self.layers * (self.latent or 2 * self.kv_heads * self.head_dim)
 
-    def kv_bytes(self, kv_cache_dtype: str = "auto") -> float:
-        """Bytes of KV cache a token, all layers."""
+    def kv_bytes(self, kv_cache_dtype: str = "auto", dtype: str = "auto") -> float:
+        """Bytes of KV cache a token, all layers; `auto` is the type that the model computes in."""
+        if kv_cache_dtype == "auto":
+            return self.kv_elements() * (4.0 if dtype in ("float32", "float") else 2.0)
         return self.kv_elements() * (1.0 if kv_cache_dtype.startswith(("fp8", "int8")) else 2.0)
 
 
+@dataclass(frozen=True, slots=True)
+class QuantizationMethod:
+    """One of vLLM's methods; units as in the data file."""
+
+    weights: str
+    capability: float
+    dtypes: tuple[str, ...]
+    source: str
+    config: str = ""
+
+
+@cache
+def quantization_methods() -> dict[str, QuantizationMethod]:
+    """Every method by name."""
+    return {
+        name: QuantizationMethod(**{**facts, "dtypes": tuple(facts["dtypes"])})
+        for name, facts in _read("vllm/quantization.yaml").items()
+    }
+
+
 def quantized_dtype(quantization: str | None) -> str | None:
-    """What weights are stored in under vLLM's `--quantization`."""
+    """What weights are stored in under vLLM's `--quantization`.
+
+    Raises:
+        UsageError: there is no such method.
+    """
     if quantization is None:
         return None
-    if quantization not in _QUANTIZATION_DTYPES:
+    if quantization not in quantization_methods():
         raise UsageError(
             f"quantization {quantization!r} is not known",
-            remedy=f"known are {', '.join(sorted(_QUANTIZATION_DTYPES))}",
+            remedy=f"known are {', '.join(sorted(quantization_methods()))}",
         )
-    return _QUANTIZATION_DTYPES[quantization]
+    return quantization_methods()[quantization].weights
 
 
 def _read(name: str) -> dict[str, dict[str, Any]]:
@@ -224,6 +242,33 @@ def recognized(name: str) -> tuple[Model, str | None] | None:
     if not marked:
         return model, None
     return model, "fp8" if re.search("fp8|w8a8|int8", last[marked.start() :]) else "awq"
+
+
+def weights_by_name(name: str, quantization: str | None = None) -> float | None:
+    """GiB of weights by the parameters that a model's name tells, as `acme/dock-70b`; None where it tells none.
+
+    A guess: `8x7b` counts as 56 billion, and names of mixtures tell all parameters, or those of one expert.
+    """
+    last = name.rstrip("/").rpartition("/")[2].lower()
+    found = _PARAMETERS.search(last)
+    if not found:
+        return None
+    method = quantization or checkpoint_of(name)
+    stored = quantized_dtype(method) if method in quantization_methods() else None
+    billions = int(found[1] or 1) * float(found[2])
+    return billions * 1e9 * DTYPE_BYTES[stored or "bfloat16"] / 2**30
+
+
+def checkpoint_of(name: str) -> str | None:
+    """The method by which weights were quantized, as the name of their repository says; None where it says nothing."""
+    owner, _, last = name.rstrip("/").lower().rpartition("/")
+    marked = _QUANTIZED_NAME.search(last)
+    if not marked:
+        return None
+    if owner in ("redhatai", "neuralmagic") or "dynamic" in last:
+        return "compressed-tensors"
+    methods = {"awq": "awq", "gptq": "gptq", "bnb-4bit": "bitsandbytes", "fp8": "fp8"}
+    return methods.get(marked[1], "compressed-tensors")
 
 
 def _unknown(kind: str, name: str, known: list[str]) -> UsageError:
