@@ -88,8 +88,10 @@ def _of_run(run: "Run", folder: Path) -> Estimate:
     good = records.select(records.ok)
     found = measure(run)
     # what is not known is no measure, and requests that failed are slower than all others
-    told = {**found.worst, "error_rate": found.values["error_rate"]}
-    measures = {name: value for name, value in told.items() if value is not None}
+    measures = {"error_rate": found.values["error_rate"] or 0.0}
+    for name, value in found.worst.items():
+        if found.values[name] is not None:
+            measures[name] = math.inf if value is None else value
     output = float(np.maximum(good.output_tokens, 0).sum())
     prompts = good.prompt_tokens[good.prompt_tokens > 0]
     return Estimate(
