@@ -1,12 +1,13 @@
 """What is known of GPUs and models: `data/gpus.yaml` and `data/models.yaml`."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
+from drydock.engines.model_config import read_shape
 from drydock.errors import UsageError
 
 DTYPE_BYTES = {
@@ -76,6 +77,24 @@ class Model:
     latent: int = 0
     q_latent: int = 0
     fp8_block: int = 0
+    window: int = 0
+    full_layers: int = 0
+    linear_layers: int = 0
+    linear_mixer: float = 0.0
+    state_elements: int = 0
+    encoder: float = 0.0
+    guessed: str = ""
+
+    @property
+    def window_layers(self) -> int:
+        """Layers that look back only so many tokens as `window` says."""
+        return self.layers - self.full_layers - self.linear_layers if self.window else 0
+
+    @property
+    def mixer_parameters(self) -> float:
+        """Of all layers' attention, and of what stands in its place in layers of linear attention."""
+        attending = self.layers - self.linear_layers
+        return self.attention_parameters * attending + 1e6 * self.linear_mixer * self.linear_layers
 
     @property
     def attention_parameters(self) -> float:
@@ -104,11 +123,11 @@ class Model:
     @property
     def linear_parameters(self) -> float:
         """Of all layers' matrices, without embeddings."""
-        return self.attention_parameters * self.layers + self._mlp_parameters(self.experts)
+        return self.mixer_parameters + self._mlp_parameters(self.experts)
 
     def active_parameters(self) -> float:
         """Matrix parameters that one token goes through, without embeddings."""
-        return self.attention_parameters * self.layers + self._mlp_parameters(self.active_experts)
+        return self.mixer_parameters + self._mlp_parameters(self.active_experts)
 
     def touched_parameters(self, tokens: float) -> float:
         """Matrix parameters read for a batch of independent tokens: of a mixture, the experts that anyone chose."""
@@ -116,7 +135,7 @@ class Model:
             return self.linear_parameters
         missed = float((1 - self.active_experts / self.experts) ** tokens)
         return (
-            self.attention_parameters * self.layers
+            self.mixer_parameters
             + self._mlp_parameters(1)
             + (self._mlp_parameters(self.experts) - self._mlp_parameters(1)) * (1 - missed)
         )
@@ -133,8 +152,21 @@ class Model:
         return linear * DTYPE_BYTES[target] + (self.parameters * 1e9 - linear) * 2.0
 
     def kv_elements(self) -> int:
-        """Elements of KV cache a token, all layers."""
-        return self.layers * (self.latent or 2 * self.kv_heads * self.head_dim)
+        """Elements of KV cache a token, all layers that have one."""
+        return (self.layers - self.linear_layers) * (self.latent or 2 * self.kv_heads * self.head_dim)
+
+    def kv_share(self, length: int, batched: int) -> float:
+        """Of a token in every layer, what each token of a request of that length holds on average.
+
+        A layer with a window holds the window and the tokens of a step (vllm/v1/kv_cache_interface.py,
+        SlidingWindowSpec.max_memory_usage_bytes); one of linear attention a state that does not grow.
+        """
+        attending = self.layers - self.linear_layers
+        held = min(1.0, (self.window + batched) / max(length, 1)) if self.window else 1.0
+        full = attending - self.window_layers
+        state = self.linear_layers * self.state_elements / max(length, 1)
+        grown = (full + self.window_layers * held) * (self.latent or 2 * self.kv_heads * self.head_dim)
+        return (grown + state) / max(self.kv_elements(), 1)
 
     def kv_bytes(self, kv_cache_dtype: str = "auto", dtype: str = "auto") -> float:
         """Bytes of KV cache a token, all layers; `auto` is the type that the model computes in."""
@@ -215,7 +247,13 @@ def find_gpu(name: str) -> Gpu:
 
 
 def find_model(name: str) -> Model:
-    """A model by its name here, by a Hugging Face repository, or by that repository's last part."""
+    """A model by its name here, a Hugging Face repository or its last part, or by its own config.json.
+
+    Raises:
+        UsageError: it is not known, or the file is not that of a model.
+    """
+    if (own := read_shape(name)) is not None:
+        return _own_model(own)
     key = name.rstrip("/").lower()
     for model in models().values():
         for known in (model.name, *model.ids):
@@ -225,6 +263,17 @@ def find_model(name: str) -> Model:
     if last in models():
         return models()[last]
     raise _unknown("model", name, list(models()))
+
+
+def _own_model(shape: dict[str, Any]) -> Model:
+    """A model of which only its shape is known: parameters by the bytes of its weights, else by its matrices."""
+    stored = int(shape.pop("index_bytes"))
+    model = Model(**shape, parameters=0.0)
+    counted = model.linear_parameters + model.embedding_parameters * (1 if model.tied else 2)
+    parameters = counted / 1e9 + model.encoder
+    if stored and model.dtype in ("bfloat16", "float16", "float32"):
+        parameters = stored / DTYPE_BYTES[model.dtype] / 1e9
+    return replace(model, parameters=parameters)
 
 
 def recognized(name: str) -> tuple[Model, str | None] | None:
@@ -274,4 +323,5 @@ def checkpoint_of(name: str) -> str | None:
 def _unknown(kind: str, name: str, known: list[str]) -> UsageError:
     close = get_close_matches(name.lower(), known, n=1)
     guess = f"did you mean {close[0]}? " if close else ""
-    return UsageError(f"{kind} {name!r} is not in the catalogue", remedy=f"{guess}known are {', '.join(known)}")
+    own = "; or name a folder with its config.json, or put that into the Hugging Face cache" if kind == "model" else ""
+    return UsageError(f"{kind} {name!r} is not in the catalogue", remedy=f"{guess}known are {', '.join(known)}{own}")

@@ -116,7 +116,7 @@ def memory_fit(gpu: Gpu, model: Model, args: EngineArgs, *, free_gib: float | No
     available = requested - weights - activation - non_torch
     if args.kv_cache_memory_bytes:
         available = args.kv_cache_memory_bytes / GIB
-    per_token = _kv_bytes(model, args)
+    per_token = _kv_bytes(model, args) * model.kv_share(max_model_len, tokens)
     block_bytes = per_token * args.block_size
     blocks = max(0, int(available * GIB // block_bytes))
     if args.num_gpu_blocks_override:
