@@ -99,6 +99,7 @@ def test_what_starts_is_not_refused(model: str, line: str, gpu: str | None) -> N
 def test_an_allowed_context_and_unknown_weights_are_not_refused() -> None:
     assert words("llama-3-8b", "--max-model-len 32768", long_allowed=True) == []
     assert words("llama-3-8b", "--quantization awq", known_weights=False) == []
+    assert words("llama-3-8b", "--max-model-len 32768", known_weights=False) == []
 
 
 def test_every_remedy_is_legal_itself() -> None:

@@ -60,7 +60,9 @@ def refusals(
     """
     checkpoint = checkpoint or _CHECKPOINTS.get(model.dtype)
     yield from _parallelism(model, args, checkpoint)
-    yield from _context(model, args, long_allowed)
+    if known_weights:
+        # a folder's name says which family its weights are of, and not how long their context is
+        yield from _context(model, args, long_allowed)
     yield from _quantization(args, checkpoint, known_weights)
     yield from _names(args)
     yield from _adapters(args)
