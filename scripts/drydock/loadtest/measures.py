@@ -251,6 +251,7 @@ def _rates(run: Run) -> dict[str, float | None]:
     end = min(run.stage.sending_seconds, float(ends.max())) if ends.size else begin
     if end <= begin:
         return dict.fromkeys(names)
+    sending_end = end
     if outlast_the_sending(run):
         end = float(ends.max())
     inside = (rows.finished >= begin) & (rows.finished <= end)
@@ -260,6 +261,8 @@ def _rates(run: Run) -> dict[str, float | None]:
     share = np.where(sizes > 0, events / np.maximum(sizes, 1), inside)
     output = float((share * np.maximum(rows.output_tokens, 0)).sum())
     prompts = float((inside * np.maximum(rows.prompt_tokens, 0)).sum())
-    sent = np.count_nonzero((run.records.sent >= begin) & (run.records.sent <= end))
-    rates = (int(inside.sum()), output, output + prompts, int(sent))
-    return dict(zip(names, (rate / (end - begin) for rate in rates), strict=True))
+    sent = np.count_nonzero((run.records.sent >= begin) & (run.records.sent <= sending_end))
+    ended = dict(
+        zip(names, (rate / (end - begin) for rate in (int(inside.sum()), output, output + prompts)), strict=False)
+    )
+    return {**ended, "sent_rps": int(sent) / (sending_end - begin)}
