@@ -47,7 +47,7 @@ def get(address: str, folder: Path) -> Path:
     found = list(_keys(client, bucket, key))
     if not found:
         raise NotThereError(address)
-    targets = {name: below(folder, name.removeprefix(key).lstrip("/") or Path(key).name) for name in found}
+    targets = {name: below(folder, name.removeprefix(key).removeprefix("/") or Path(key).name) for name in found}
     for name, target in targets.items():
         target.parent.mkdir(parents=True, exist_ok=True)
         client.download_file(bucket, name, str(target))
