@@ -1,15 +1,17 @@
 """Pure parts of the rehearsal: what is read from Karpenter's words, and the choice that stands in for EC2 Fleet's."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from drydock.clusters.description import described
 from drydock.environments import CapacityReservation, Environment
+from drydock.errors import ClusterError
 from drydock.manifests import parse_manifests
 from drydock.rehearsal.aws.account import Account
-from drydock.rehearsal.aws.prices import on_demand_prices, read_offerings
 from drydock.rehearsal.events import Decided
 from drydock.rehearsal.exclusions import read_exclusions, shorten
 from drydock.rehearsal.fleet import CAPACITY_TYPE, INSTANCE_TYPE, RESERVATION, ZONE, Offers, narrow
@@ -55,6 +57,16 @@ def test_a_reservation_is_chosen_by_what_it_holds() -> None:
 def test_what_nothing_offers_is_left_to_karpenter() -> None:
     assert narrow([*ANY_GPU, one(ZONE, "us-west-2c")], BOTH, OFFERS) is None
     assert narrow([one(ZONE, "us-west-2a")], BOTH, OFFERS) is None
+
+
+def test_an_offering_without_a_known_price_is_never_chosen_by_its_name() -> None:
+    unpriced = replace(OFFERS, on_demand={"g6.2xlarge": 0.9776})
+    with pytest.raises(ClusterError, match=r"no price of g5\.xlarge is known"):
+        narrow(ANY_GPU, BOTH, unpriced)
+    with pytest.raises(ClusterError, match="what is the cheapest"):
+        narrow(ANY_GPU, BOTH, replace(OFFERS, on_demand={}))
+    only = [one(INSTANCE_TYPE, "g5.xlarge")]
+    assert narrow(only, BOTH, unpriced) == [one(INSTANCE_TYPE, "g5.xlarge"), one(ZONE, "us-west-2a")]
 
 
 def test_reasons_without_a_pools_name_are_told_in_the_order_of_weight_and_name_backwards() -> None:
@@ -133,19 +145,6 @@ def test_what_a_controller_made_already_is_no_warning() -> None:
     ]
 
 
-def test_prices_are_read_from_the_metrics_page() -> None:
-    name = "karpenter_cloudprovider_instance_type_offering_price_estimate"
-    labels = 'capacity_type="{}",instance_type="g6.xlarge",zone="us-west-2a"'
-    page = "\n".join(
-        f"{name}{{{labels.format(kind)}}} {price}"
-        for kind, price in [("on-demand", 0.8048), ("reserved", 0), ("spot", 0.4)]
-    )
-    offerings = read_offerings(page)
-    assert offerings["g6.xlarge", "us-west-2a", "spot"] == pytest.approx(0.4)
-    assert ("g6.xlarge", "us-west-2a", "reserved") not in offerings
-    assert on_demand_prices(offerings) == {"g6.xlarge": 0.8048}
-
-
 def test_an_account_survives_the_way_to_the_supervisor_and_holds_what_both_hold() -> None:
     one_class, other_class = {"role": "a", "amiSelectorTerms": [{"alias": "al2023@latest"}]}, {"role": "b"}
     account = Account("x", "us-west-2", ("us-west-2a",), (one_class,), tuple(OFFERS.reservations))
@@ -157,7 +156,7 @@ def test_an_account_survives_the_way_to_the_supervisor_and_holds_what_both_hold(
     assert both.with_also(account) == both
 
 
-def test_storage_classes_and_namespaces_that_nothing_makes_are_prerequisites(tmp_path: Path) -> None:
+def test_namespaces_that_nothing_makes_and_classes_of_the_target_are_prerequisites(tmp_path: Path) -> None:
     made = {"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": "made"}, "provisioner": "x"}
     template = {"volumeClaimTemplates": [{"metadata": {"name": "data"}, **{"spec": claim("x", "fast")["spec"]}}]}
     objects = [
@@ -173,9 +172,9 @@ def test_storage_classes_and_namespaces_that_nothing_makes_are_prerequisites(tmp
     ]
     rendered = "---\n".join(f"# Source: a/templates/b.yaml\n{to_yaml([each])}" for each in objects)
     environment = Environment("e", tmp_path, "", (), namespace="here", secrets={"token": ("key",)})
-    found = find_prerequisites(environment, parse_manifests("---\n" + rendered))
+    found = find_prerequisites(environment, parse_manifests("---\n" + rendered), described("existing", {"efs": True}))
     assert found.namespaces == ("here", "other")
-    assert found.storage_classes == {"fast": False, "shared": True}
+    assert found.told()[0] == "StorageClass efs exists, as on existing"
     assert found.told()[-1].startswith("Secret token with key exists in namespace here")
 
 
@@ -193,6 +192,6 @@ def test_an_operator_that_only_the_cluster_has_is_told(kind: str, expected: str,
     made = {"apiVersion": "example.com/v1", "kind": kind, "metadata": {"name": "s"}, "spec": {}}
     rendered = f"---\n# Source: a/templates/b.yaml\n{to_yaml([made])}"
     environment = Environment("e", tmp_path, "", ())
-    (told,) = find_prerequisites(environment, parse_manifests(rendered)).told()
+    (told,) = find_prerequisites(environment, parse_manifests(rendered), described("existing")).told()
     assert told == expected
-    assert find_prerequisites(environment, ()).told() == ()
+    assert find_prerequisites(environment, (), described("existing")).told() == ()

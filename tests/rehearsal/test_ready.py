@@ -1,5 +1,6 @@
 """A release of everything that the rehearsal stands in for, on one cluster; each test looks at one part of it."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 
 from drydock.environments import CapacityReservation
-from drydock.rehearsal.aws.prices import DEFAULT_SPOT_PRICE_SHARE
+from drydock.plan.prices import CapacityType
 from drydock.rehearsal.cluster import RehearsalCluster
 from drydock.rehearsal.karpenter import metrics
 from drydock.rehearsal.objects import full_name
@@ -16,7 +17,20 @@ from drydock.rehearsal.release import Outcome, Release
 from drydock.rehearsal.results import Circumstances, build_report
 from drydock.report.model import NodeReport, RehearsalReport
 
-from .small import GPU, Content, Pods, claim, claimed, device_plugin, node_class, node_pool, small_release, workload
+from .small import (
+    GPU,
+    Content,
+    Pods,
+    balanced,
+    claim,
+    claimed,
+    device_plugin,
+    ingress,
+    node_class,
+    node_pool,
+    small_release,
+    workload,
+)
 
 ZONES = ("us-west-2a", "us-west-2b")
 RESERVATIONS = (
@@ -24,13 +38,18 @@ RESERVATIONS = (
     CapacityReservation("cr-0000000000000000b", "p5.48xlarge", "us-west-2a", 1, "capacity-block", {"for": "training"}),
 )
 CHEAP = {"karpenter.k8s.aws/instance-category": ["c"], "kubernetes.io/arch": ["amd64"]}
+OFFERING = re.compile(
+    r"^karpenter_cloudprovider_instance_type_offering_price_estimate"
+    r'\{capacity_type="(?P<capacity>[^"]*)",instance_type="(?P<type>[^"]*)",zone="(?P<zone>[^"]*)"\} (?P<price>\S+)$',
+    re.MULTILINE,
+)
 DISK = [{"deviceName": "/dev/xvda", "ebs": {"volumeSize": "200Gi", "volumeType": "gp3"}}]
 
 
 def objects() -> list[Content]:
     static = {"accessModes": ["ReadWriteMany"], "capacity": {"storage": "1Gi"}, "storageClassName": ""}
     bucket = {**static, "csi": {"driver": "s3.csi.aws.com", "volumeHandle": "bucket"}}
-    data = {"metadata": {"name": "data"}, "spec": claim("data", "gp3")["spec"]}
+    data = {"metadata": {"name": "data"}, "spec": claim("data", None)["spec"]}
     return [
         node_class("plain"),
         node_class("gpu", blockDeviceMappings=DISK),
@@ -56,8 +75,10 @@ def objects() -> list[Content]:
         workload(
             "StatefulSet", "store", Pods({"cpu": "1"}, pool="cpu"), serviceName="store", volumeClaimTemplates=[data]
         ),
-        claim("cache", "shared", "ReadWriteMany"),
+        claim("cache", "efs", "ReadWriteMany"),
         claim("weights", "", "ReadWriteMany", volumeName="bucket"),
+        balanced("front", "service.k8s.aws/nlb"),
+        ingress("pages", "alb"),
         {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "bucket"}, "spec": bucket},
         workload(
             "Deployment",
@@ -103,11 +124,10 @@ def rehearsed(
     shared_cluster: RehearsalCluster, rehearsal_tools: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Rehearsed]:
     folder = tmp_path_factory.mktemp("small") / "ready"
-    release = small_release(shared_cluster, rehearsal_tools["helm4"], folder, objects(), RESERVATIONS)
+    release = small_release(shared_cluster, rehearsal_tools["helm4"], folder, objects(), RESERVATIONS, {"efs": True})
     release.install()
     outcome = release.wait()
     assert outcome.ready, outcome.verdict
-    page = metrics(shared_cluster.karpenter_pid)
     circumstances = Circumstances(
         environment="ready",
         started=release.install_began or 0.0,
@@ -115,7 +135,7 @@ def rehearsed(
         seconds=outcome.seconds,
         versions={"kubernetes": shared_cluster.kubernetes_version, "karpenter": "", "helm": release.helm_version()},
         steps=(),
-        offerings=shared_cluster.offerings(release.account, page),
+        prices=shared_cluster.prices(release.account.region),
         assumptions=release.prerequisites.told(),
         limits=(),
     )
@@ -150,8 +170,15 @@ def test_a_volume_is_made_in_the_zone_of_its_pod(rehearsed: Rehearsed) -> None:
     assert claims["ready/weights"]["spec"]["volumeName"] == "bucket"
 
 
-def test_storage_classes_that_nothing_makes_are_told(rehearsed: Rehearsed) -> None:
-    assert any("StorageClass shared exists" in each for each in rehearsed.report.assumptions)
+def test_storage_classes_of_the_target_are_told(rehearsed: Rehearsed) -> None:
+    assert "StorageClass efs exists, as on eks" in rehearsed.report.assumptions
+
+
+def test_what_the_target_serves_gets_an_address(rehearsed: Rehearsed) -> None:
+    served = [*rehearsed.objects("Ingress").values(), *rehearsed.objects("Service").values()]
+    asked = [each for each in served if each["kind"] == "Ingress" or each["spec"].get("type") == "LoadBalancer"]
+    assert len(asked) == 2
+    assert all(each["status"]["loadBalancer"]["ingress"][0]["hostname"] for each in asked)
 
 
 def test_gpus_appear_when_the_device_plugin_runs(rehearsed: Rehearsed) -> None:
@@ -202,18 +229,24 @@ def test_a_static_pool_has_its_node_before_any_pod_asks(rehearsed: Rehearsed) ->
     assert [each.pods for each in rehearsed.report.nodes if each.pool == "always"] == [()]
 
 
-def test_prices_are_karpenters_own(rehearsed: Rehearsed) -> None:
-    offerings = rehearsed.cluster.offerings(rehearsed.release.account, metrics(rehearsed.cluster.karpenter_pid))
+def test_prices_are_those_that_karpenter_decides_by(rehearsed: Rehearsed) -> None:
+    prices = rehearsed.cluster.prices(rehearsed.release.account.region)
+    page = metrics(rehearsed.cluster.karpenter_pid)
+    found = {
+        (match["type"], match["zone"], match["capacity"]): float(match["price"]) for match in OFFERING.finditer(page)
+    }
+    told: dict[str, CapacityType] = {"on-demand": "on-demand", "spot": "spot"}
     for node in rehearsed.report.nodes:
-        on_demand = offerings[node.instance_type, node.zone, "on-demand"]
-        expected = on_demand * DEFAULT_SPOT_PRICE_SHARE if node.capacity_type == "spot" else on_demand
-        assert node.dollars_per_hour == pytest.approx(expected, rel=1e-4)
+        hourly = prices.hourly(node.instance_type, told.get(node.capacity_type, "on-demand"))
+        assert node.dollars_per_hour == pytest.approx(hourly)
+        for capacity in told.values():
+            known = found[node.instance_type, node.zone, capacity]
+            assert known == pytest.approx(prices.hourly(node.instance_type, capacity), rel=1e-4)
     assert rehearsed.report.dollars_per_hour == pytest.approx(sum(n.dollars_per_hour for n in rehearsed.report.nodes))
 
 
 def test_the_cheapest_offering_is_bought(rehearsed: Rehearsed) -> None:
     model = rehearsed.node_of("Deployment/model")
     assert (model.instance_type, model.capacity_type) == ("g6.xlarge", "spot")
-    offerings = rehearsed.cluster.offerings(rehearsed.release.account, "")
-    gpus = [price for (kind, _, capacity), price in offerings.items() if kind.startswith("g5.") and capacity == "spot"]
-    assert model.dollars_per_hour < min(gpus)
+    on_demand = rehearsed.cluster.prices(rehearsed.release.account.region).on_demand
+    assert model.dollars_per_hour < min(price for kind, price in on_demand.items() if kind.startswith("g5.")) / 2

@@ -116,6 +116,7 @@ def _deploy(
     yes: bool,
 ) -> None:
     from drydock.charts import assemble_charts
+    from drydock.clusters.description import lacks
     from drydock.deploy.install import Helm, install, with_target
     from drydock.deploy.report import build_deployment_report
     from drydock.progress import terminal_progress
@@ -139,7 +140,9 @@ def _deploy(
             target.prepare(reached, stack, progress)
             installed = Helm(helm, reached.kubeconfig, deployment.folder(project))
             install_began = time.time()
-            install(project, assemble_charts(project), installed, stack, reached, progress, timeout=timeout)
+            balanced = "load_balancer" not in lacks(deployment.target)
+            charts = assemble_charts(project)
+            install(project, charts, installed, stack, reached, progress, timeout=timeout, balancers=balanced)
         except BaseException:
             if first and target.give_up(progress):
                 forget(project, deployment)

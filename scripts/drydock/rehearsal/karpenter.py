@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from drydock.clusters.gates import environment_variable
 from drydock.rehearsal.aws.account import Account
 from drydock.rehearsal.children import Child, Children
 from drydock.rehearsal.credentials import Credentials
-from drydock.rehearsal.events import Decided, PoolSkipped
+from drydock.rehearsal.events import Decided, PoolSkipped, Said
 
 if TYPE_CHECKING:
     from drydock.rehearsal.aws.server import AwsStandIn
@@ -24,15 +25,9 @@ _ROUND = "computing scheduling decision"
 _UNPLACED = "could not schedule pod"
 _IGNORED = "ignoring pod"
 _SKIPPED = "skipping, nodepool requirements filtered out all instance types"
+NOT_READY = "ignoring nodepool, not ready"
 AWAITING = "skipping, awaiting nodeoverlay evaluation"
-FEATURE_GATES = {
-    "ReservedCapacity": True,
-    "NodeRepair": True,
-    "SpotToSpotConsolidation": True,
-    "StaticCapacity": True,
-    "NodeOverlay": False,
-    "CapacityBuffer": False,
-}
+_TELLING = (_ROUND, _UNPLACED, _IGNORED, _SKIPPED, NOT_READY, AWAITING, '"NodeClaim":{', '"level":"ERROR"')
 
 
 @dataclass(frozen=True)
@@ -46,7 +41,7 @@ class Launch:
         account: gives the cluster's name and region.
         server: address of the API server.
         aws: answers for AWS.
-        overlays: whether NodeOverlays count, which Karpenter leaves out by default.
+        gates: its feature gates, as the target has them.
     """
 
     children: Children
@@ -55,14 +50,13 @@ class Launch:
     account: Account
     server: str
     aws: "AwsStandIn"
-    overlays: bool = False
+    gates: Mapping[str, bool]
 
     def start(self, on_line: Callable[[str], None] | None = None) -> Child:
         """Start it; every line of its log goes to `on_line`."""
         return self.children.start("karpenter", [self.tools["karpenter"]], env=self._settings(), on_line=on_line)
 
     def _settings(self) -> dict[str, str]:
-        gates = {**FEATURE_GATES, "NodeOverlay": self.overlays}
         return {
             **self.aws.client_settings(self.account.region),
             "KUBECONFIG": str(self.credentials.kubeconfig("karpenter")),
@@ -72,7 +66,7 @@ class Launch:
             "DISABLE_LEADER_ELECTION": "true",
             "METRICS_PORT": "0",  # any free one; `metrics` finds it
             "HEALTH_PROBE_PORT": "0",
-            "FEATURE_GATES": ",".join(f"{gate}={str(on).lower()}" for gate, on in gates.items()),
+            "FEATURE_GATES": environment_variable(self.gates),
             "LOG_LEVEL": "debug",  # info does not tell why it ignores a pod
         }
 
@@ -102,15 +96,24 @@ def read_version(metrics_page: str) -> str:
     return found.group(1) if found else ""
 
 
+def _said(entry: Mapping[str, Any]) -> Said | None:
+    words = ": ".join(str(entry[part]) for part in ("message", "error") if entry.get(part))
+    if "NodeClaim" in entry:
+        return Said(f"NodeClaim/{entry['NodeClaim']['name']}", words)
+    if entry.get("level") == "ERROR" and entry.get("controller"):
+        return Said(f"Karpenter/{entry['controller']}", words)
+    return None
+
+
 @dataclass
 class LogReader:
     """Reads Karpenter's log, line by line."""
 
     _began: float = 0.0
 
-    def read(self, line: str) -> Decided | PoolSkipped | None:
-        """What a line tells about a pod or a pool that Karpenter cannot use; None for any other line."""
-        if not any(sign in line for sign in (_ROUND, _UNPLACED, _IGNORED, _SKIPPED, AWAITING)):
+    def read(self, line: str) -> Decided | PoolSkipped | Said | None:
+        """What a line tells about a pod or pool that Karpenter cannot use, a claim, or a fault; None for any other."""
+        if not any(sign in line for sign in _TELLING):
             return None
         try:
             entry: dict[str, Any] = json.loads(line)
@@ -118,15 +121,15 @@ class LogReader:
         except (ValueError, KeyError, TypeError):
             return None
 
-    def _event(self, entry: Mapping[str, Any], when: float) -> Decided | PoolSkipped | None:
+    def _event(self, entry: Mapping[str, Any], when: float) -> Decided | PoolSkipped | Said | None:
         message = entry["message"]
         if message.startswith(_ROUND):
             self._began = when
-        if message.startswith((_SKIPPED, AWAITING)):
+        if message.startswith((_SKIPPED, AWAITING, NOT_READY)):
             reason = str(entry.get("minValuesIncompatibleErr", message))
             return PoolSkipped(entry["NodePool"]["name"], reason, self._began)
         if message not in (_UNPLACED, _IGNORED):
-            return None
+            return _said(entry)
         pod = f"{entry['Pod']['namespace']}/{entry['Pod']['name']}"
         if message == _IGNORED:  # before the round begins
             return Decided(pod, str(entry["error"]), (), when)
