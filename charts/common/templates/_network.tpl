@@ -1,5 +1,7 @@
 {{- /*
-What pods connect to. Declared helpers:
+What pods connect to, and who connects to them. Declared helpers:
+  common.defaultDeny      closes every pod of the release's namespace that no other policy opens; takes the root
+  common.openPolicy       opens pods whose own policy is turned off, in a namespace that is closed
   common.dnsRule          rule of a NetworkPolicy's egress for the cluster's DNS
   common.privateBlocks    ipBlocks of private addresses, as peers
   common.apiRule          the same for the Kubernetes API, and for HTTPS to anywhere else
@@ -52,4 +54,50 @@ What pods connect to. Declared helpers:
         cidr: 169.254.170.23/32
     - ipBlock:
         cidr: fd00:ec2::23/128
+{{- end -}}
+
+{{- /*
+Policies of the charts name their pods by labels. Any other pod, of a person or made by an operator, would have none: all ways out,
+the node's credentials among them, and all ways in. Each chart brings this policy, since each may be alone in its namespace.
+*/ -}}
+{{- define "common.defaultDeny" -}}
+{{- if include "common.deniesByDefault" . -}}
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata:
+  name: {{ include "common.componentName" (tuple . "default-deny") }}
+  namespace: {{ .Release.Namespace }}
+  labels:
+    {{- include "common.labels" (dict "root" . "component" "default-deny") | nindent 4 }}
+spec:
+  podSelector: {}
+  policyTypes: [Ingress, Egress]
+  ingress: []
+  egress: []
+{{- end -}}
+{{- end -}}
+
+{{- /* Usage: include "common.openPolicy" (dict "root" . "name" NAME "component" COMPONENT ["selector" LABELS] ["namespace" NAMESPACE]) */ -}}
+{{- define "common.openPolicy" -}}
+{{- include "common.checkCall" (tuple "common.openPolicy" . (list "root" "name" "component")) -}}
+{{- if include "common.deniesByDefault" .root -}}
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata:
+  name: {{ .name }}
+  namespace: {{ .namespace | default .root.Release.Namespace }}
+  labels:
+    {{- include "common.labels" (dict "root" .root "component" .component) | nindent 4 }}
+spec:
+  podSelector:
+    matchLabels:
+      {{- .selector | default (include "common.selectorLabels" (dict "root" .root "component" .component)) | nindent 6 }}
+  policyTypes: [Ingress, Egress]
+  ingress: [{}]
+  egress: [{}]
+{{- end -}}
+{{- end -}}
+
+{{- define "common.deniesByDefault" -}}
+{{- if dig "defaultDeny" true (.Values.global | default dict) }}true{{ end -}}
 {{- end -}}
