@@ -4,7 +4,7 @@ from ipaddress import ip_network
 
 import pytest
 
-from drydock.pytest_plugin import RenderEnvironment
+from drydock.testing.pytest_plugin import RenderEnvironment
 
 
 def test_pods_with_a_token_reach_the_api_wherever_it_listens(render_environment: RenderEnvironment) -> None:

@@ -10,12 +10,11 @@ import pytest
 import yaml
 from kubernetes import client
 
+from drydock.clusters.kube import api_client
 from drydock.deploy.deployments import list_deployments
-from drydock.kube import api_client
 from drydock.project import Project
 from drydock.rehearsal.runs import list_clusters
-
-from ..conftest import Drydock
+from tests.conftest import Drydock
 
 
 @pytest.fixture

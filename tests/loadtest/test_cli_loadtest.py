@@ -16,12 +16,11 @@ from click.testing import CliRunner, Result
 import drydock
 from drydock.cli import drydock as program
 from drydock.errors import DrydockError, UsageError
+from drydock.loadtest.judgement import passed, verdict
 from drydock.loadtest.measures import measure, times
-from drydock.loadtest.objectives import objectives, read_objectives
-from drydock.loadtest.results import load_run
-from drydock.loadtest.verdict import passed, verdict
-
-from .servers import misbehaving_server, requests_seen, simulator
+from drydock.loadtest.run_files import load_run
+from drydock.suite.objectives import objectives, read_objectives
+from tests.loadtest.servers import misbehaving_server, requests_seen, simulator
 
 MODEL = "meta-llama/Llama-3.1-8B-Instruct"
 SCHEMA = json.loads((Path(drydock.__file__).parent / "data/loadtest.schema.json").read_text())
@@ -212,7 +211,7 @@ def test_a_wrong_file_of_objectives_is_told(tmp_path: Path, content: str, messag
 def test_what_was_not_measured_is_missed(bad: str, tmp_path: Path) -> None:
     loadtest(bad, "status-500", "--rate", "10", "--duration", "0.5", "-o", str(tmp_path))
     run = load_run(tmp_path / "run-1")
-    (miss,) = objectives({"e2e_p99_ms": 5}, "here").judged(measure(run))
+    (miss,) = objectives({"e2e_p99_ms": 5}, "here").judged(measure(run).values)
     assert not miss.met
     assert str(miss) == "e2e_p99_ms was not measured (objective 5)"
 

@@ -10,14 +10,14 @@ import pytest
 import yaml
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from drydock.charts import assemble_charts
-from drydock.crds import crd_files
+from drydock.clusters.api import Api, ApiError, collection
+from drydock.clusters.crds import crd_files
 from drydock.project import Project
-from drydock.rehearsal.api import Api, ApiError, collection
 from drydock.rehearsal.cluster import RehearsalCluster
 from drydock.rehearsal.rehearse import suite_cluster, suite_crds
 from drydock.rehearsal.runs import new_run_folder
-from drydock.render import render_chart
+from drydock.suite.charts import assemble_charts
+from drydock.suite.render import render_chart
 
 NAMESPACE = "admission"
 APPLIED = {

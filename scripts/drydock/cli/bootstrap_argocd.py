@@ -10,8 +10,8 @@ from drydock.cli.options import EnvironmentName
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from drydock.argo_cd import Fields
-    from drydock.manifests import Manifest
+    from drydock.deploy.argo_cd import Fields
+    from drydock.suite.manifests import Manifest
 
 
 @click.command("bootstrap-argocd")
@@ -49,12 +49,12 @@ def command(
       drydock bootstrap-argocd prod --repository https://git.example.com/platform.git | kubectl apply -f -
       drydock bootstrap-argocd prod --repository https://git.example.com/platform.git --revision v1.2.0 --list
     """
-    from drydock.argo_cd import Repository, applications, apply_root, root_application
-    from drydock.charts import assemble_charts
-    from drydock.environments import load_environment
+    from drydock.deploy.argo_cd import Repository, applications, apply_root, root_application
     from drydock.progress import terminal_progress
     from drydock.project import Project
-    from drydock.toolchain import ensure
+    from drydock.suite.charts import assemble_charts
+    from drydock.suite.environments import load_environment
+    from drydock.tools.build import ensure
 
     suite = Project.discover()
     chosen = load_environment(suite, environment)
@@ -75,7 +75,7 @@ def command(
 def _print(root: "Fields") -> None:
     import yaml
 
-    from drydock.argo_cd import health_customization
+    from drydock.deploy.argo_cd import health_customization
 
     click.echo("# Argo CD's ConfigMap argocd-cm must hold this, or no wave waits for the one before:")
     click.echo("#   data:")
@@ -89,7 +89,7 @@ def _list(brought: "Sequence[Manifest]") -> None:
     from rich.console import Console
     from rich.table import Column, Table
 
-    from drydock.argo_cd import sources, waves
+    from drydock.deploy.argo_cd import sources, waves
 
     table = Table("wave", "object", Column("from", overflow="fold"))
     for wave, manifest in waves(brought):

@@ -19,10 +19,10 @@ _owners = click.option(
 @_owners
 def print_(owners: tuple[str, ...]) -> None:
     """Print the CRDs, a YAML document each, for `kubectl apply --server-side -f -`."""
-    from drydock.crds import crd_files
+    from drydock.clusters.crds import crd_files
     from drydock.progress import terminal_progress
     from drydock.project import Project
-    from drydock.toolchain import ensure_crds
+    from drydock.tools.crd_files import ensure_crds
 
     project = Project.discover()
     with terminal_progress() as progress:
@@ -45,10 +45,10 @@ def upgrade(kubeconfig: Path | None, owners: tuple[str, ...]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from drydock.crds import read_crds, upgrade_crds
+    from drydock.clusters.crds import read_crds, upgrade_crds
     from drydock.progress import terminal_progress
     from drydock.project import Project
-    from drydock.toolchain import ensure_crds
+    from drydock.tools.crd_files import ensure_crds
 
     project = Project.discover()
     with terminal_progress() as progress:

@@ -107,7 +107,7 @@ def _destroy_all(project: "Project", chosen: Sequence[Deployment], timeout: int)
 
 def _destroy(project: "Project", deployment: Deployment, progress: "Progress", timeout: int) -> None:
     from drydock.deploy.install import Helm, uninstall
-    from drydock.toolchain import ensure
+    from drydock.tools.build import ensure
 
     target = TARGETS[deployment.target](project, deployment, lambda _cost: None)
     folder = deployment.folder(project)

@@ -14,7 +14,7 @@ def command(form: str) -> None:
     holds the Terraform states of clusters that are up.
     """
     from drydock.project import Project
-    from drydock.toolchain.doctor import doctor_report
+    from drydock.tools.doctor import doctor_report
 
     report = doctor_report(Project.discover())
     if form == "json":

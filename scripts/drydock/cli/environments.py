@@ -9,8 +9,8 @@ import click
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
 def command(form: str) -> None:
     """List the environments and the values files that each one stacks."""
-    from drydock.environments import load_environments
     from drydock.project import Project
+    from drydock.suite.environments import load_environments
 
     project = Project.discover()
     environments = load_environments(project, ())

@@ -18,14 +18,16 @@ def command(output: Path) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from drydock.charts import assemble_charts
-    from drydock.environments import load_environments
-    from drydock.images import used_images
-    from drydock.package import package_charts, write_checksums
+    from drydock.inventory.images import used_images
+    from drydock.inventory.sbom import write_sbom
     from drydock.progress import terminal_progress
     from drydock.project import Project
-    from drydock.sbom import write_sbom
-    from drydock.toolchain import Toolchain, ensure, ensure_crds
+    from drydock.suite.charts import assemble_charts
+    from drydock.suite.environments import load_environments
+    from drydock.suite.package import package_charts, write_checksums
+    from drydock.tools.build import ensure
+    from drydock.tools.crd_files import ensure_crds
+    from drydock.tools.pins import Toolchain
 
     project = Project.discover()
     with terminal_progress() as progress:

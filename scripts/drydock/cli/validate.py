@@ -9,7 +9,7 @@ import click
 from drydock.cli.options import EnvironmentName, some_environments, stack_options
 
 if TYPE_CHECKING:
-    from drydock.findings import Finding
+    from drydock.checks.findings import Finding
 
 
 @click.command("validate")
@@ -45,12 +45,12 @@ def command(
       drydock validate prod --set vllm.models.llama.accelerator.count=16
       drydock validate --format sarif > findings.sarif
     """
-    from drydock.charts import assemble_charts
     from drydock.checks import formats
+    from drydock.checks.validate import validate
     from drydock.progress import terminal_progress
     from drydock.project import Project
-    from drydock.setup import set_up
-    from drydock.validate import validate
+    from drydock.suite.charts import assemble_charts
+    from drydock.tools.setup import set_up
 
     project = Project.discover()
     stacks = some_environments(project, environments, files, set_values)
@@ -78,6 +78,6 @@ def command(
 
 
 def _failed(findings: Iterable["Finding"]) -> bool:
-    from drydock.findings import Severity
+    from drydock.checks.findings import Severity
 
     return any(each.severity is Severity.ERROR for each in findings)

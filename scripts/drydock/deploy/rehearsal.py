@@ -5,12 +5,12 @@ from pathlib import Path
 
 from drydock.deploy.deployments import Deployment
 from drydock.deploy.target import Reached
-from drydock.environments import Environment
 from drydock.errors import ClusterError, UsageError
 from drydock.progress import Progress
 from drydock.project import Project
 from drydock.rehearsal.cluster import RehearsalCluster
 from drydock.rehearsal.runs import RunFolder, down, list_clusters, new_run_folder
+from drydock.suite.environments import Environment
 
 
 @dataclass
@@ -33,7 +33,7 @@ class RehearsalTarget:
     def create(self, progress: Progress) -> Reached:
         """See Target; one that is up is taken again."""
         from drydock.rehearsal.rehearse import suite_cluster
-        from drydock.setup import set_up
+        from drydock.tools.setup import set_up
 
         folder = self._folder
         if folder is None or folder.name not in {each.name for each in list_clusters(self.project) if each.kept}:
@@ -55,10 +55,10 @@ class RehearsalTarget:
         Raises:
             UsageError: the environment is for EKS Auto Mode, whose nodes nothing outside AWS can stand in for.
         """
-        from drydock.charts import assemble_charts
         from drydock.rehearsal.prerequisites import create_prerequisites
         from drydock.rehearsal.release import Release
-        from drydock.toolchain import ensure
+        from drydock.suite.charts import assemble_charts
+        from drydock.tools.build import ensure
 
         if self._started is None:
             return

@@ -6,8 +6,8 @@ from math import ceil, floor, inf, isnan, log10
 from pathlib import Path
 
 from drydock.plan.choices import Choice
-from drydock.plan.report import Plan
-from drydock.plan.tables import memory_row, weights_gib
+from drydock.plan.plan_tables import memory_row, weights_gib
+from drydock.plan.planner import Plan
 from drydock.plan.what_if import WhatIf, thinned
 
 WIDTH, HEIGHT = 900.0, 360.0
@@ -137,6 +137,11 @@ def render_page(plans: Sequence[Plan]) -> str:
         for plan in plans
     ]
     return environment.get_template("plan.html.j2").render(entries=entries)
+
+
+def write_html(file: Path, plans: Sequence[Plan]) -> None:
+    """Write the page."""
+    file.write_text(render_page(plans), encoding="utf-8")
 
 
 def _ttft(choice: Choice) -> float:

@@ -3,8 +3,8 @@
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from drydock.rehearsal.api import Api, collection
-from drydock.rehearsal.watching import follow
+from drydock.clusters.api import Api, collection
+from drydock.clusters.watching import follow
 
 SERVICES = collection("v1", "services")
 INGRESSES = collection("networking.k8s.io/v1", "ingresses")
@@ -28,13 +28,6 @@ def serve_ingresses(api: Api, classes: Collection[str]) -> None:
     for kind, ingress in follow(api, INGRESSES):
         if ingress["spec"].get("ingressClassName", "") in classes:
             _give_address(api, kind, "ingresses", "networking.k8s.io/v1", ingress)
-
-
-def is_served(content: Mapping[str, Any]) -> bool:
-    """Whether a Service or Ingress has an address, or asks for none."""
-    if content["kind"] == "Service" and content["spec"].get("type") != "LoadBalancer":
-        return True
-    return bool(((content.get("status") or {}).get("loadBalancer") or {}).get("ingress"))
 
 
 def _give_address(api: Api, change: str, plural: str, version: str, content: Mapping[str, Any]) -> None:

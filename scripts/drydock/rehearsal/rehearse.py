@@ -5,31 +5,24 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from drydock.charts import assemble_charts
-from drydock.environments import Environment
-from drydock.plan.prices import DEFAULT_SPOT_SHARE, Prices, ensure_price_list
+from drydock.outcome.limits import LIMITS
+from drydock.outcome.results import Circumstances, build_report
 from drydock.progress import PlainProgress, Progress
 from drydock.project import Project
 from drydock.rehearsal.cluster import RehearsalCluster
 from drydock.rehearsal.karpenter import metrics, read_version
-from drydock.rehearsal.kubelet.images import Program
+from drydock.rehearsal.kubelet.programs import Program
 from drydock.rehearsal.release import DEFAULT_TIMEOUT, Outcome, Release
-from drydock.rehearsal.results import Circumstances, build_report
 from drydock.rehearsal.runs import RunFolder, end_leftovers, new_run_folder
 from drydock.rehearsal.steps import StepClock
 from drydock.report.model import RehearsalReport
-from drydock.toolchain import ensure
+from drydock.scheduling.prices import DEFAULT_SPOT_SHARE, Prices, ensure_price_list
+from drydock.suite.charts import assemble_charts
+from drydock.suite.environments import Environment
+from drydock.tools.build import ensure
 
 _DATA = Path(__file__).resolve().parents[1] / "data" / "crds"
 
-LIMITS = (
-    "Images were neither pulled nor run: whether one exists, starts and serves, and how long pulling it and loading a "
-    "model takes, is not in the seconds to ready.",
-    "There are no drivers, kernels or networks: GPUs, EFA and NCCL work, and NetworkPolicies hold, is not shown.",
-    "EC2 always had the capacity; spot interruptions and insufficient-capacity errors did not happen.",
-    "Nothing measures pods here, so autoscaling on metrics did not happen.",
-    "AWS answered from a stand-in that holds what the node classes select; that the real account does is not shown.",
-)
 _ASSUMPTIONS = ("EC2 takes the cheapest of the offerings that Karpenter asks for.",)
 _AUTO_MODE_LIMIT = (
     "EKS Auto Mode runs in AWS only: the same pools were rehearsed with Karpenter in the cluster "

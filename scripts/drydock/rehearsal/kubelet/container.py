@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from drydock.clusters.objects import BACK_OFF
 from drydock.errors import DrydockError
 from drydock.rehearsal.children import Child, last_lines
 from drydock.rehearsal.kubelet.probes import Probe
@@ -14,7 +15,6 @@ from drydock.rehearsal.kubelet.references import MissingReferenceError
 _FIRST_PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 30.0
 _TOLD_LINES = 5
-BACK_OFF = "CrashLoopBackOff"
 
 
 @dataclass(frozen=True)

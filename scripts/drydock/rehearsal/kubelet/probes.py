@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from drydock import process
 from drydock.errors import ToolError
-from drydock.rehearsal.kubelet.addresses import Address
+from drydock.rehearsal.kubelet.pod_addresses import Address
+from drydock.tools import process
 
 _OK = range(200, 400)
 _EAGER_SECONDS = 0.25

@@ -10,7 +10,7 @@ import socketserver
 from collections.abc import Callable
 from pathlib import Path
 
-from drydock.rehearsal.watching import in_background
+from drydock.clusters.watching import in_background
 
 Behind = Callable[[str, int], tuple[str, int] | None]
 _SOCKET = "egress.sock"  # relative: the length of a socket's path is limited
