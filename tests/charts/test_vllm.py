@@ -33,7 +33,7 @@ RICH: dict[str, Any] = {
 
 
 def test_no_model_is_served_by_default(render_chart: RenderChart) -> None:
-    assert [each.kind for each in render_chart("vllm")] == ["ServiceAccount"]
+    assert {each.kind for each in render_chart("vllm")} == {"NetworkPolicy", "ServiceAccount"}
 
 
 def test_a_model_is_a_deployment_behind_a_service_of_its_name(render_chart: RenderChart) -> None:

@@ -54,7 +54,7 @@ VALUES: Mapping[str, Mapping[str, Any]] = {
             "assistant": {
                 "data": "s3://data/assistant",
                 "baseModel": "org/model",
-                "models": "s3://models",
+                "models": "s3://models/assistant",
                 "deployment": {"name": "model"},
                 "ray": {"enabled": True},
             }
