@@ -13,8 +13,8 @@ What the hub may change. Declared helpers; each takes the root:
 
 {{- define "jupyterhub.hubValidations" -}}
 - expression: >-
-    (request.operation == 'CREATE' ? object : oldObject).metadata.?labels.orValue({}).
-    ?'app.kubernetes.io/component'.orValue('') == 'singleuser-server'
+    (request.operation == 'CREATE' ? object : oldObject).metadata.?labels.orValue({})[?'app.kubernetes.io/component']
+    .orValue('') == 'singleuser-server'
   message: the hub starts and ends no pods but users' servers
 - expression: >-
     request.operation != 'CREATE' || (
