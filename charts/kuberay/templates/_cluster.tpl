@@ -213,6 +213,7 @@ spec:
 {{- if hasKey $own $name -}}
 {{- fail (printf "env.%s is set by the chart: leave it out" $name) -}}
 {{- end -}}
+{{- include "common.checkNoCredential" (tuple (printf "%s: env.%s" $.name $name) $name (get $.cluster.env $name) "name its Secret in tokenSecret, or give the ServiceAccount a role") -}}
 {{- $_ := set $own $name (get $.cluster.env $name) -}}
 {{- end -}}
 {{- range $name := keys $own | sortAlpha }}

@@ -85,8 +85,9 @@ Environment of the server. Declared helpers:
       name: {{ $value.secret }}
       key: {{ $value.key }}
 {{- else if not (kindIs "invalid" $value) }}
-{{- if regexMatch "(TOKEN|SECRET|PASSWORD|API_KEY|ACCESS_KEY)$" $name }}
-{{- fail (printf "%s: a credential in values can be read by everybody: put it into a Secret and set {secret: NAME, key: KEY}" $key) }}
+{{- include "common.checkNoCredential" (tuple $key $name $value "put it into a Secret and set {secret: NAME, key: KEY}") }}
+{{- if and (has $name (list "VLLM_SERVER_DEV_MODE" "VLLM_ALLOW_RUNTIME_LORA_UPDATING")) (not (has (toString $value) (list "" "0"))) }}
+{{- fail (printf "%s: with it any client may change, pause or reload the engine: leave it out" $key) }}
 {{- end }}
 - name: {{ $name | quote }}
   value: {{ include "vllm.scalar" $value | quote }}
