@@ -9,8 +9,12 @@ from tests.conftest import ROOT
 
 PAGE = ROOT / "docs" / "security.md"
 ROW = re.compile(r"^\| `(?P<name>[\w-]+)` \| (?P<namespace>[\w-]+) \| [^|]*\| (?P<policies>[^|]*)\|$", re.MULTILINE)
-ON_CONDITION = {("genai-argo-deployment", "deployment"), ("genai-argo-training", "training")}
-"""Policies of accounts that `prod` has no pipeline for: tests/rehearsal/test_admission.py has one."""
+ON_CONDITION = {
+    ("genai-argo-deployment", "deployment"),
+    ("genai-argo-server", "server"),
+    ("genai-argo-training", "training"),
+}
+"""Policies that `prod` has neither pipelines nor single sign-on for: tests/rehearsal/test_admission.py has both."""
 
 
 def _bound(manifests: Iterable[Manifest]) -> set[tuple[str, str]]:
