@@ -1,14 +1,7 @@
 {{- /*
 Rules that several NetworkPolicies have. Declared helpers:
-  jupyterhub.pods             peer: the release's pods of a component; takes (tuple ROOT COMPONENT)
-  jupyterhub.internet         ipBlocks of everything that is neither private nor of the node; takes the root
+  jupyterhub.internet  ipBlocks of everything that is neither private nor of the node; takes the root
 */ -}}
-
-{{- define "jupyterhub.pods" -}}
-- podSelector:
-    matchLabels:
-      {{- include "common.selectorLabels" (dict "root" (index . 0) "component" (index . 1)) | nindent 6 }}
-{{- end -}}
 
 {{- /* Link-local addresses are of the node: the instance metadata service and the Pod Identity agent are among them. */ -}}
 {{- define "jupyterhub.internet" -}}

@@ -40,13 +40,7 @@ Declared helpers:
 {{- if not .model.service.loadBalancer.certificateArn -}}
 {{- fail (printf "%s.service.loadBalancer.scheme: internet-facing without a certificate sends keys and prompts unencrypted: set certificateArn, or scheme to internal" $key) -}}
 {{- end -}}
-{{- $ranges := include "vllm.sourceRanges" . | fromJsonArray -}}
-{{- if not $ranges -}}
-{{- fail (printf "%s.service.loadBalancer.sourceRanges: internet-facing needs the address ranges that may reach the model: set them, or scheme to internal" $key) -}}
-{{- end -}}
-{{- range $ranges -}}
-{{- include "common.checkNotTheWorld" (tuple (printf "%s.service.loadBalancer.sourceRanges" $key) . "set the ranges of those who use the model, or scheme to internal") -}}
-{{- end -}}
+{{- include "common.loadBalancer.check" (dict "key" (printf "%s.service" $key) "service" .model.service "reaches" "model") -}}
 {{- end -}}
 {{- end -}}
 

@@ -72,25 +72,12 @@ Environment of the server. Declared helpers:
 {{- define "vllm.environment" -}}
 {{- include (empty (include "vllm.isNim" .) | ternary "vllm.serverEnvironment" "vllm.nim.environment") . }}
 {{- $own := include "vllm.ownNames" . | fromJsonArray }}
-{{- range $name := keys .model.extraEnv | sortAlpha }}
-{{- $value := get $.model.extraEnv $name }}
-{{- $key := printf "models.%s.extraEnv.%s" $.name $name }}
-{{- if has $name $own }}
-{{- fail (printf "%s: the chart sets this variable itself" $key) }}
+{{- range $name := list "VLLM_SERVER_DEV_MODE" "VLLM_ALLOW_RUNTIME_LORA_UPDATING" }}
+{{- if not (has (get $.model.extraEnv $name | toString) (list "" "0")) }}
+{{- fail (printf "models.%s.extraEnv.%s: with it any client may change, pause or reload the engine: leave it out" $.name $name) }}
 {{- end }}
-{{- if kindIs "map" $value }}
-- name: {{ $name | quote }}
-  valueFrom:
-    secretKeyRef:
-      name: {{ $value.secret }}
-      key: {{ $value.key }}
-{{- else if not (kindIs "invalid" $value) }}
-{{- include "common.checkNoCredential" (tuple $key $name $value "put it into a Secret and set {secret: NAME, key: KEY}") }}
-{{- if and (has $name (list "VLLM_SERVER_DEV_MODE" "VLLM_ALLOW_RUNTIME_LORA_UPDATING")) (not (has (toString $value) (list "" "0"))) }}
-{{- fail (printf "%s: with it any client may change, pause or reload the engine: leave it out" $key) }}
 {{- end }}
-- name: {{ $name | quote }}
-  value: {{ include "vllm.scalar" $value | quote }}
-{{- end }}
+{{- with include "common.environment" (dict "key" (printf "models.%s.extraEnv" .name) "variables" .model.extraEnv "own" $own) }}
+{{ . }}
 {{- end }}
 {{- end -}}

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from drydock.clusters.crds import read_crds, upgrade_crds
+from drydock.clusters.crds import owners_of, read_crds, upgrade_crds
 from drydock.clusters.kube import api_client, asking
 from drydock.deploy.balancer_addresses import await_addresses
 from drydock.deploy.target import Reached
@@ -88,7 +88,8 @@ def install(
     manifests = render(helm.program, charts, environment).manifests
     _check_secrets(reached.kubeconfig, environment)
     _restrict(reached.kubeconfig, environment.namespace)
-    upgrade_crds(reached.kubeconfig, read_crds(project), progress)
+    if owners := owners_of(project, manifests):
+        upgrade_crds(reached.kubeconfig, read_crds(project, owners), progress, careful=True)
     more = ["--namespace", environment.namespace, "--create-namespace", "--rollback-on-failure"]
     limits = [f"--timeout={timeout}s", "--wait=watcher"]
     command = ["upgrade", "--install", RELEASE, str(charts.umbrella), *environment.helm_arguments(), *more, *limits]
