@@ -256,6 +256,7 @@ CASES: dict[str, tuple[str, str]] = {
         + objects({"kind": "RuntimeClass", "metadata": {"name": "nvidia"}}),
     ),
     "engine-memory": (G6 + engine("--max-model-len=65536"), G6 + engine("--max-model-len=8192")),
+    "engine-refuses": (G6 + engine("--max-model-len=4096", "--block-size=24"), G6 + engine("--max-model-len=4096")),
     "engine-concurrency": (G6 + engine("--max-model-len=16384"), G6 + engine("--max-model-len=8192")),
     "engine-unknown-model": (G6 + engine("--max-model-len=8192", model="org/own"), G6 + engine("--max-model-len=8192")),
     "shared-memory": (
@@ -319,8 +320,14 @@ ELSEWHERE = {
     "object-schema",
     "render-differs",
     "server-dry-run",
+    "target-storage",
+    "target-load-balancer",
+    "target-karpenter-gate",
+    "ami-release",
+    "auto-mode",
+    "kubernetes-support",
 }
-"""Rules that need Helm, kubeconform or an API server."""
+"""Rules that need Helm, kubeconform, an API server or a certain target (test_cluster_contents.py)."""
 
 
 def test_every_rule_has_a_case() -> None:
@@ -351,8 +358,11 @@ def test_a_rule_is_broken_and_kept(check: str) -> None:
         ("zonal-volume", pool() + objects(storage_class(), claim()) + deployment(MOUNTED, replicas=2)),
         ("engine-memory", G6 + engine("--max-num-seqs=512", "--max-num-batched-tokens=256")),
         ("engine-memory", G6 + engine("--max-model-len=many")),
+        ("engine-refuses", G6 + engine("--max-model-len=16384", model="meta-llama/Meta-Llama-3-8B-Instruct")),
+        ("engine-refuses", G6 + engine("--quantization=awq", "--max-model-len=4096")),
+        ("engine-memory", G6 + engine(model="acme/mystery-70b")),
         (
-            "engine-memory",
+            "engine-refuses",
             pool(requirements=[(FAMILY, "In", ["g4dn"])])
             + engine("--dtype=bfloat16", "--max-model-len=4096", model="meta-llama/Llama-3.2-1B-Instruct"),
         ),

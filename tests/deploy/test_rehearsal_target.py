@@ -16,6 +16,8 @@ from drydock.project import Project
 from drydock.rehearsal.runs import list_clusters
 from tests.conftest import Drydock
 
+pytestmark = [pytest.mark.cluster, pytest.mark.independent]
+
 
 @pytest.fixture
 def name(drydock: Drydock, drydock_project: Project) -> Iterator[str]:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from drydock.checks import (
+    cluster_contents,
     devices,
     downloads,
     engine_memory,
@@ -53,6 +54,7 @@ CHECKS: tuple[Check, ...] = (
     workflows.check,
     gateways.check,
     quantities.documents,
+    cluster_contents.check,
 )
 """The checks of a rendered environment, in the order in which they run."""
 
@@ -94,6 +96,7 @@ RULES: tuple[Rule, ...] = (
     Rule(node_pools.NARROW, "No pool depends on one instance type in one zone", 22),
     Rule(node_pools.ARCHITECTURES, "Images exist for every architecture that a pool may buy for their pod", 24),
     Rule(engine_memory.FITS, "Every engine starts on each GPU that it may get: weights and the longest context fit", 3),
+    Rule(engine_memory.REFUSED, "No engine is refused by vLLM for another reason than memory", 3),
     Rule(engine_memory.ROOM, "An engine has room for three requests of its longest context", 3),
     Rule(engine_memory.UNKNOWN, "The model of every engine is one whose memory is known", 3),
     Rule(reachable_objectives.CHECK, "One request alone meets the objectives on every GPU that an engine may get"),
@@ -123,6 +126,12 @@ RULES: tuple[Rule, ...] = (
     Rule(termination.GRACE, "Nodes live as long as their pods' grace period", 21),
     Rule(termination.CHURN, "Karpenter does not move running models about", 21),
     Rule(termination.DRAIN, "A preStop hook ends before the pod is killed", 21),
+    Rule(cluster_contents.STORAGE, "The target has the StorageClass and the driver of every volume"),
+    Rule(cluster_contents.BALANCERS, "The target gives every load balancer and Ingress an address"),
+    Rule(cluster_contents.GATES, "Karpenter's feature gates on the target are those that objects need"),
+    Rule(cluster_contents.AMI, "Pinned AMI releases exist for the cluster's Kubernetes"),
+    Rule(cluster_contents.AUTO_MODE, "EKS Auto Mode takes every NodePool and NodeClass"),
+    Rule(cluster_contents.SUPPORT, "EKS supports the target's Kubernetes without a surcharge"),
     Rule(workflows.ARTIFACTS, "Artifacts of workflows have a repository with bucket, region and credentials", 25),
     Rule(gateways.CHECK, "Models that a gateway falls back to are there"),
     Rule(workflows.ACCOUNT, "Pods of workflows have a ServiceAccount that exists and may report results", 25),

@@ -26,7 +26,7 @@ from drydock.scheduling.instance_types.region import Catalogue, load_catalogue
 from drydock.suite.charts import AssembledCharts
 from drydock.suite.environments import Environment
 from drydock.suite.manifests import Manifest, parse_manifests
-from drydock.suite.render import HELMS, RenderedEnvironment, template_command
+from drydock.suite.render import HELMS, RenderedEnvironment, kube_version, template_command
 from drydock.tools import process
 from drydock.tools.process import Completed
 
@@ -113,7 +113,7 @@ class Run:
         return self._pool.submit(merged_values, self._tools[HELMS[0]], self._charts.umbrella, environment)
 
     def _render(self, environment: Environment) -> dict[str, "Future[Completed]"]:
-        arguments = environment.helm_arguments()
+        arguments = [*environment.helm_arguments(), "--kube-version", kube_version(environment)]
         umbrella, namespace = self._charts.umbrella, environment.namespace
         return {
             name: self._pool.submit(

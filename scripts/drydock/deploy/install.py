@@ -9,9 +9,9 @@ from typing import Any
 
 import yaml
 
-from drydock.clusters.crds import read_crds, upgrade_crds
+from drydock.clusters.crds import owners_of, read_crds, upgrade_crds
 from drydock.clusters.kube import api_client, asking
-from drydock.deploy.addresses import await_addresses
+from drydock.deploy.balancer_addresses import await_addresses
 from drydock.deploy.target import Reached
 from drydock.errors import ClusterError
 from drydock.progress import Progress
@@ -87,7 +87,8 @@ def install(
     """
     manifests = render(helm.program, charts, environment).manifests
     _check_secrets(reached.kubeconfig, environment)
-    upgrade_crds(reached.kubeconfig, read_crds(project), progress)
+    if owners := owners_of(project, manifests):
+        upgrade_crds(reached.kubeconfig, read_crds(project, owners), progress, careful=True)
     more = ["--namespace", environment.namespace, "--create-namespace", "--rollback-on-failure"]
     limits = [f"--timeout={timeout}s", "--wait=watcher"]
     command = ["upgrade", "--install", RELEASE, str(charts.umbrella), *environment.helm_arguments(), *more, *limits]

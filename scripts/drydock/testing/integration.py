@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from drydock.clusters.description import lacks, target_names
 from drydock.errors import ClusterError, UsageError
 from drydock.progress import PlainProgress
 from drydock.project import Project
+from drydock.suite.cluster_description import lacks, target_names
 from drydock.suite.environments import Environment, load_environment
 
 REHEARSAL = "rehearsal"

@@ -38,6 +38,8 @@ Fluent Bit's files. Each takes the root.
     Match                     kube.*
     multiline.key_content     log
     multiline.parser          python
+    emitter_storage.type      filesystem
+    emitter_mem_buf_limit     50M
 
 # Lines of JSON, such as the audit log of the gateway, become fields.
 [FILTER]
@@ -95,8 +97,8 @@ Fluent Bit's files. Each takes the root.
 {{- end -}}
 
 {{- define "container-insights.excludedPaths" -}}
-{{- $paths := list (printf "/var/log/containers/%s-*.log" (include "container-insights.componentName" (tuple . "fluent-bit"))) -}}
-{{- range include "container-insights.entries" (tuple .Values.logs.excludedNamespaces) | fromJson | keys | sortAlpha -}}
+{{- $paths := list (printf "/var/log/containers/%s-*.log" (include "common.componentName" (tuple . "fluent-bit"))) -}}
+{{- range include "common.enabledNames" .Values.logs.excludedNamespaces | fromJsonArray -}}
 {{- $paths = append $paths (printf "/var/log/containers/*_%s_*.log" .) -}}
 {{- end -}}
 {{- join "," $paths -}}
