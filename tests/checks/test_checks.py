@@ -308,6 +308,7 @@ CASES: dict[str, tuple[str, str]] = {
 """By rule: wrong, and put right."""
 
 ELSEWHERE = {
+    "objective-unreachable",
     "reservation-unused",
     "values-unused",
     "values-file",

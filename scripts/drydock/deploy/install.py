@@ -159,7 +159,9 @@ def _warnings(kubeconfig: Path, namespace: str, since: float) -> tuple[str, ...]
     from kubernetes import client
 
     with asking():
-        events = client.CoreV1Api(api_client(kubeconfig)).list_namespaced_event(namespace).items
+        api = client.CoreV1Api(api_client(kubeconfig))
+        # Those of node claims, such as a quota that is used up, lie in the namespace `default`.
+        events = [each for where in {namespace, "default"} for each in api.list_namespaced_event(where).items]
     start = datetime.fromtimestamp(since - 1, UTC)
     recent = [each for each in events if each.type == "Warning" and _when(each) >= start]
     by_subject: dict[str, str] = {}
