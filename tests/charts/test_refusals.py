@@ -12,7 +12,7 @@ MODEL = {
     "accelerator": {"kind": "nvidia", "pool": "gpu"},
 }
 PUBLIC_INGRESS = {"alb.ingress.kubernetes.io/scheme": "internet-facing"}
-EVERYBODY = {"namespaceSelector": {}}
+EVERYBODY: dict[str, Any] = {"namespaceSelector": {}}
 
 
 def vllm(**fields: Any) -> dict[str, Any]:
