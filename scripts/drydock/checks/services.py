@@ -48,18 +48,16 @@ def is_internet_facing(service: Mapping[str, Any]) -> bool:
 
 def covers_everything(ranges: Sequence[str]) -> bool:
     """Whether address ranges together are all of IPv4 or IPv6, also as two halves."""
-    for family in (4, 6):
-        networks = []
-        for text in ranges:
-            try:
-                network = ipaddress.ip_network(text, strict=False)
-            except ValueError:
-                continue
-            if network.version == family:
-                networks.append(network)
-        if any(each.prefixlen == 0 for each in ipaddress.collapse_addresses(networks)):
-            return True
-    return False
+    networks = []
+    for text in ranges:
+        try:
+            networks.append(ipaddress.ip_network(text, strict=False))
+        except ValueError:  # the load balancer's controller refuses it
+            continue
+    narrow = [each for each in networks if isinstance(each, ipaddress.IPv4Network)]
+    wide = [each for each in networks if isinstance(each, ipaddress.IPv6Network)]
+    collapsed = [*ipaddress.collapse_addresses(narrow), *ipaddress.collapse_addresses(wide)]
+    return any(each.prefixlen == 0 for each in collapsed)
 
 
 def _service(subject: Subject, manifest: Manifest) -> Iterator[Finding]:
