@@ -56,8 +56,9 @@ def covers_everything(ranges: Sequence[str]) -> bool:
             continue
     narrow = [each for each in networks if isinstance(each, ipaddress.IPv4Network)]
     wide = [each for each in networks if isinstance(each, ipaddress.IPv6Network)]
-    collapsed = [*ipaddress.collapse_addresses(narrow), *ipaddress.collapse_addresses(wide)]
-    return any(each.prefixlen == 0 for each in collapsed)
+    return any(each.prefixlen == 0 for each in ipaddress.collapse_addresses(narrow)) or any(
+        each.prefixlen == 0 for each in ipaddress.collapse_addresses(wide)
+    )
 
 
 def _service(subject: Subject, manifest: Manifest) -> Iterator[Finding]:
