@@ -121,7 +121,7 @@ def _rehearsed(project: Project, environment: Environment) -> Iterator[Deployed]
     from drydock.setup import set_up
 
     tools = set_up(project, "rehearse", PlainProgress()).tools
-    with suite_cluster(project, tools, new_run_folder(project, "integration")) as cluster:
+    with suite_cluster(project, tools, new_run_folder(project, "integration", kind="test")) as cluster:
         release = Release(cluster, tools["helm4"], assemble_charts(project))
         release.seed(environment)
         release.install()

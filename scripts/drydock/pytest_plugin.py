@@ -129,7 +129,7 @@ def rehearsal_cluster(drydock_project: Project) -> Iterator["RehearsalCluster"]:
     from drydock.setup import set_up
 
     equipment = set_up(drydock_project, "rehearse", PlainProgress())
-    folder = new_run_folder(drydock_project, "test")
+    folder = new_run_folder(drydock_project, "test", kind="test")
     with suite_cluster(drydock_project, equipment.tools, folder) as cluster:
         yield cluster
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 import click
 
 from drydock.benchmarks import Measure
+from drydock.cli.output import format_option
 
 USUAL = ("render", "validate", "rehearse")
 PARTS = (*USUAL, "loadtest")
@@ -17,7 +18,7 @@ PARTS = (*USUAL, "loadtest")
     "--rounds", type=click.IntRange(1, 50), default=5, show_default=True, help="Runs of which the median counts."
 )
 @click.option("--environment", default="dev", show_default=True, help="What the rehearsal benchmark rehearses.")
-@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@format_option()
 def command(parts: tuple[str, ...], rounds: int, environment: str, form: str) -> int:
     """Measure Drydock itself, against the bare programs in the same run; exit 1 when a bound is missed.
 

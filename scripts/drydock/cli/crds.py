@@ -48,12 +48,14 @@ def upgrade(kubeconfig: Path | None, owners: tuple[str, ...]) -> None:
     from drydock.crds import read_crds, upgrade_crds
     from drydock.progress import terminal_progress
     from drydock.project import Project
+    from drydock.rehearsal.runs import in_use
     from drydock.toolchain import ensure_crds
 
     project = Project.discover()
     with terminal_progress() as progress:
         ensure_crds(project, progress)
-        results = upgrade_crds(kubeconfig, read_crds(project, owners), progress)
+        with in_use(project, kubeconfig):
+            results = upgrade_crds(kubeconfig, read_crds(project, owners), progress)
     table = Table("CRD", "action", "storage version", "objects rewritten")
     for each in results:
         table.add_row(each.name, each.action, each.storage_version, str(each.migrated_objects))

@@ -1,5 +1,6 @@
 """drydock deploy."""
 
+import json
 import sys
 import time
 from contextlib import ExitStack
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from drydock.cli.options import EnvironmentName, check_account_id, one_environment, stack_options
+from drydock.cli.output import columns, format_option
 from drydock.deploy.deployments import Deployment, alone, check_name, forget, keep, list_deployments, now, rfc3339
 from drydock.deploy.targets import TARGETS
 from drydock.errors import UsageError
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
 
 _HOURS = {"h": 1, "d": 24}
 _LONGEST = 366 * 24
-_WIDE = 200
 _SETTINGS = {
     "kind": ("node_image", "base_image"),
     "eks": ("account_id", "region", "owner", "backend_bucket", "backend_region"),
@@ -63,6 +64,7 @@ _SETTINGS = {
 @click.option("--yes", is_flag=True, help="Do not ask before something that costs money.")
 @click.option("--timeout", type=click.IntRange(1), default=1800, show_default=True, help="Seconds to become ready.")
 @click.option("--list", "show", is_flag=True, help="Only list the deployments that were made from this machine.")
+@format_option()
 def command(
     environment: str | None,
     files: tuple[Path, ...],
@@ -74,6 +76,7 @@ def command(
     timeout: int,
     yes: bool,
     show: bool,
+    form: str,
     **options: str,
 ) -> None:
     r"""Install ENVIRONMENT on a real cluster: one that is there (--kubeconfig), or one that is made (--target).
@@ -92,7 +95,7 @@ def command(
 
     project = Project.discover()
     if show:
-        _list(project)
+        _list(project, form)
         return
     if not environment or bool(target) == bool(kubeconfig):
         raise UsageError("give ENVIRONMENT and either --target or --kubeconfig FILE", remedy="See `deploy --help`.")
@@ -116,6 +119,7 @@ def _deploy(
     yes: bool,
 ) -> None:
     from drydock.charts import assemble_charts
+    from drydock.deploy.in_use import deploying
     from drydock.deploy.install import Helm, install, with_target
     from drydock.deploy.report import build_deployment_report
     from drydock.progress import terminal_progress
@@ -136,10 +140,11 @@ def _deploy(
             helm = ensure(project, ["helm4"], progress)["helm4"]
             reached = target.create(progress)
             stack = with_target(stack, reached, deployment.folder(project))
-            target.prepare(reached, stack, progress)
-            installed = Helm(helm, reached.kubeconfig, deployment.folder(project))
-            install_began = time.time()
-            install(project, assemble_charts(project), installed, stack, reached, progress, timeout=timeout)
+            with deploying(project, deployment, reached.kubeconfig):
+                target.prepare(reached, stack, progress)
+                installed = Helm(helm, reached.kubeconfig, deployment.folder(project))
+                install_began = time.time()
+                install(project, assemble_charts(project), installed, stack, reached, progress, timeout=timeout)
         except BaseException:
             if first and target.give_up(progress):
                 forget(project, deployment)
@@ -189,14 +194,18 @@ def _expiry(ttl: str) -> str:
     return rfc3339(datetime.now(UTC) + timedelta(hours=hours))
 
 
-def _list(project: "Project") -> None:
-    from rich.console import Console
-    from rich.table import Column, Table
+def _list(project: "Project", form: str) -> None:
+    from dataclasses import asdict
 
-    expires = Column("expires", no_wrap=True)
-    table = Table(
-        Column("deployment", overflow="fold"), "environment", "target", Column("made", overflow="fold"), expires
-    )
-    for each in list_deployments(project):
-        table.add_row(each.name, each.environment, each.target, each.created, each.expires or "never")
-    Console(width=None if sys.stdout.isatty() else _WIDE).print(table)
+    from drydock.deploy.in_use import state_of
+
+    deployments = [(each, state_of(project, each)) for each in list_deployments(project)]
+    if form == "json":
+        click.echo(json.dumps([{**asdict(each), "state": state} for each, state in deployments], indent=2))
+        return
+    rows = [
+        (each.name, each.environment, each.target, state, each.created, each.updated, each.expires or "never")
+        for each, state in deployments
+    ]
+    headers = ("deployment", "environment", "target", "state", "made", "updated", "expires")
+    click.echo(columns(headers, rows) or "no deployment was made from this machine")

@@ -100,6 +100,7 @@ def _destroy_all(project: "Project", chosen: Sequence[Deployment], timeout: int)
 
 
 def _destroy(project: "Project", deployment: Deployment, progress: "Progress", timeout: int) -> None:
+    from drydock.deploy.in_use import uninstalling
     from drydock.deploy.install import Helm, uninstall
     from drydock.toolchain import ensure
 
@@ -111,7 +112,8 @@ def _destroy(project: "Project", deployment: Deployment, progress: "Progress", t
         if own or kubeconfig.exists():
             helm = Helm(ensure(project, ["helm4"], progress)["helm4"], kubeconfig, folder)
             try:
-                uninstall(helm, deployment.namespace, progress, timeout=timeout)
+                with uninstalling(project, kubeconfig):
+                    uninstall(helm, deployment.namespace, progress, timeout=timeout)
             except ClusterError as error:
                 if own:
                     raise

@@ -4,9 +4,11 @@ import json
 
 import click
 
+from drydock.cli.output import format_option
+
 
 @click.command("doctor")
-@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@format_option()
 def command(form: str) -> None:
     """Tell which pinned tools are there or missing, from where those would come, and how large the caches are.
 

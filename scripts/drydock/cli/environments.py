@@ -4,9 +4,11 @@ import json
 
 import click
 
+from drydock.cli.output import format_option
+
 
 @click.command("environments")
-@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@format_option()
 def command(form: str) -> None:
     """List the environments and the values files that each one stacks."""
     from drydock.environments import load_environments

@@ -1,6 +1,7 @@
 """drydock loadtest."""
 
 import json
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,11 +11,13 @@ from drydock.cli.options import EnvironmentName, NumberRange
 from drydock.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from contextlib import AbstractContextManager
 
-    from drydock.loadtest.cluster.sites import Endpoint
+    from drydock.loadtest.cluster.sites import Cluster, Endpoint
     from drydock.loadtest.objectives import Objectives
     from drydock.loadtest.settings import Arrival, LoadPlan, Secret
+    from drydock.project import Project
 
 _OF_A_CLUSTER = ("kubeconfig", "context", "namespace", "in_cluster", "in_cluster_values")
 _NOT_YET = "http://not-known-yet"
@@ -251,12 +254,24 @@ def _endpoint(target: str, asked: dict[str, Any], *, own_key: bool) -> "Abstract
     namespace = asked["namespace"] or load_environment(project, target).namespace
     cluster = Cluster(asked["kubeconfig"], asked["context"], namespace)
     if asked["in_cluster"]:
-        return from_inside(
+        inside = from_inside(
             project, cluster, asked["model"], asked["in_cluster_values"], lambda line: click.echo(line, err=True)
         )
+        return _using(project, cluster, inside)
     if asked["in_cluster_values"]:
         raise UsageError("--in-cluster-values without --in-cluster", remedy="give both, or neither")
-    return from_here(cluster, asked["model"], own_key=own_key)
+    return _using(project, cluster, from_here(cluster, asked["model"], own_key=own_key))
+
+
+@contextmanager
+def _using(
+    project: "Project", cluster: "Cluster", endpoint: "AbstractContextManager[Endpoint]"
+) -> "Iterator[Endpoint]":
+    """A rehearsal's cluster stays while it is loaded, and the load ends with it."""
+    from drydock.rehearsal.runs import in_use
+
+    with in_use(project, cluster.kubeconfig), endpoint as found:
+        yield found
 
 
 def _plan(asked: dict[str, Any]) -> "LoadPlan":

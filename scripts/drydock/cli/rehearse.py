@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from drydock.cli.options import EnvironmentName, one_environment, stack_options
+from drydock.cli.output import format_option
 from drydock.rehearsal.aws.prices import DEFAULT_SPOT_PRICE_SHARE
 from drydock.rehearsal.release import DEFAULT_TIMEOUT
 
@@ -40,7 +41,7 @@ from drydock.rehearsal.release import DEFAULT_TIMEOUT
     show_default=True,
     help="Seconds to wait for a verdict after the install; a pod that can never schedule is told at once.",
 )
-@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@format_option()
 def command(
     environment: str,
     files: tuple[Path, ...],

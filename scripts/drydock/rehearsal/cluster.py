@@ -14,7 +14,6 @@ from drydock.rehearsal import runs
 from drydock.rehearsal.api import Api
 from drydock.rehearsal.aws.account import Account
 from drydock.rehearsal.aws.prices import Offerings, load_prices, offerings_from, price_file, read_offerings
-from drydock.rehearsal.children import last_lines, remedy
 from drydock.rehearsal.credentials import Credentials
 from drydock.rehearsal.events import (
     ApiReady,
@@ -105,7 +104,7 @@ class RehearsalCluster:
             raise
 
     def _spawn(self) -> None:
-        with (self.folder.logs / "supervisor.log").open("wb") as log:
+        with self.folder.supervisor_log.open("wb") as log:
             self._supervisor = subprocess.Popen(
                 [sys.executable, "-m", "drydock.rehearsal.supervisor", str(self.folder.path)],
                 stdin=subprocess.PIPE,
@@ -248,14 +247,21 @@ class RehearsalCluster:
                         remedy=f"Its logs: {self.folder.logs}",
                     )
 
+    def failure(self) -> ClusterError | None:
+        """Why the cluster is lost; None while it is well."""
+        with self._changed:
+            return self._failure()
+
     def _raise_failure(self) -> None:
+        if failure := self._failure():
+            raise failure
+
+    def _failure(self) -> ClusterError | None:
         for event in self._events:
             if isinstance(event, Failed):
-                raise ClusterError(event.message, remedy=event.remedy)
-        if not self._listening:
-            log = self.folder.logs / "supervisor.log"
-            text = last_lines(log)
-            raise ClusterError(f"the cluster's supervisor ended; its last lines ({log}):\n{text}", remedy=remedy(text))
+                way = "\n  ".join(filter(None, (event.remedy, f"Its logs: {self.folder.logs}")))
+                return ClusterError(event.message, remedy=way)
+        return None if self._listening else runs.describe_end(self.folder)
 
     def _listen(self, source: IO[str]) -> None:
         with source:

@@ -13,9 +13,11 @@ from drydock.rehearsal.aws.prices import DEFAULT_SPOT_PRICE_SHARE
 from drydock.rehearsal.cluster import RehearsalCluster
 from drydock.rehearsal.karpenter import metrics, read_version
 from drydock.rehearsal.kubelet.images import Program
+from drydock.rehearsal.lifeline import while_alive
 from drydock.rehearsal.release import DEFAULT_TIMEOUT, Outcome, Release
 from drydock.rehearsal.results import Circumstances, build_report
 from drydock.rehearsal.runs import RunFolder, end_leftovers, new_run_folder
+from drydock.rehearsal.state import change
 from drydock.rehearsal.steps import StepClock
 from drydock.report.model import RehearsalReport
 from drydock.toolchain import ensure
@@ -125,15 +127,19 @@ def rehearse(
     clock = StepClock(progress, started or time.time())
     end_leftovers(project)
     folder = folder or new_run_folder(project, environment.name)
-    with suite_cluster(
-        project, tools, folder, spot_price_share=spot_price_share, port=port, progress=progress
-    ) as cluster:
+    with (
+        suite_cluster(
+            project, tools, folder, spot_price_share=spot_price_share, port=port, progress=progress
+        ) as cluster,
+        while_alive(cluster.failure),
+    ):
         release = Release(cluster, tools[helm], assemble_charts(project), serve_models=serve_models)
         with clock.step("Render the environment"):
             release.seed(environment)
         with clock.step("Start the control plane"):
             cluster.await_api()
         with clock.step("Install with Helm"):
+            change(folder.path, doing="installing")
             release.install()
         with clock.step("Wait until every workload is ready or can never be") as step:
             outcome = release.wait(timeout, step)

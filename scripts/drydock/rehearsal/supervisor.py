@@ -23,6 +23,7 @@ from drydock.rehearsal.bringup import BringUp
 from drydock.rehearsal.children import Child, Children, describe_end, own_record, write_records
 from drydock.rehearsal.runs import Order, RunFolder
 from drydock.rehearsal.seeding import Seed
+from drydock.rehearsal.state import RunState, change
 
 _OPEN_FILES = 8192
 
@@ -41,7 +42,7 @@ class Supervisor:
     def run(self) -> None:
         """Live until the command, `down` or a failure ends it."""
         for number in (signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, lambda *_: self._inbox.put(self._end))
+            signal.signal(number, lambda received, _: self._inbox.put(lambda: self._end_asked(received)))
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         threading.excepthook = self._on_crash
         write_records(self._folder.processes, [own_record("supervisor")])
@@ -55,6 +56,17 @@ class Supervisor:
     def _end(self) -> None:
         self._ended = True
 
+    def _end_asked(self, number: int) -> None:
+        """By a signal: say who sent it, for commands that use the cluster."""
+        state = RunState.read(self._folder.path)
+        by = f"removed by {state.ended_by}" if state and state.ended_by else f"ended by {signal.Signals(number).name}"
+        print(by, file=sys.stderr, flush=True)
+        self._end()
+
+    def _end_unwatched(self) -> None:
+        print("ended with the command that started it", file=sys.stderr, flush=True)
+        self._end()
+
     def _listen(self) -> None:
         """Take the command's lines; the end of them means that it is gone."""
         for line in sys.stdin:
@@ -66,10 +78,13 @@ class Supervisor:
             else:
                 break
         if not self._folder.kept.exists():
-            self._inbox.put(self._end)
+            self._inbox.put(self._end_unwatched)
 
     def _keep(self) -> None:
         self._folder.kept.touch()
+        state = RunState.read(self._folder.path)
+        if state and state.kind != "deployment":  # that says itself what it does
+            change(self._folder.path, doing="kept")
         self._outlet.tell(events.Kept())
 
     def _work(self) -> None:
@@ -92,6 +107,7 @@ class Supervisor:
 
     def _fail(self, message: str, remedy: str) -> None:
         print(message, file=sys.stderr, flush=True)
+        change(self._folder.path, doing="failed", failure=message, remedy=remedy)
         self._outlet.tell(events.Failed(message, remedy))
         if not self._folder.kept.exists():
             self._inbox.put(self._end)
