@@ -22,6 +22,7 @@ from drydock.rehearsal.credentials import Credentials, create_credentials, write
 from drydock.rehearsal.events import ApiReady, KarpenterStarted, Outlet, StepDone
 from drydock.rehearsal.kubelet.addresses import Addresses
 from drydock.rehearsal.kubelet.agent import Kubelet
+from drydock.rehearsal.kubelet.endpoint import serve_kubelet
 from drydock.rehearsal.kubelet.executor import CONTROLLER, finish_workflow_pods
 from drydock.rehearsal.kubelet.images import Program
 from drydock.rehearsal.kubelet.tunnel import serve_tunnel, write_configuration
@@ -87,6 +88,7 @@ class BringUp:
         self.outlet.tell(ApiReady(server, version))
         aws, seed = first.result()
         kubelet = Kubelet(api, self.children, server, self.folder.cluster, self._addresses)
+        serve_kubelet(credentials, kubelet.find)
         self._run_pods(kubelet, credentials, seed.programs)
         self._start_nodes(api, credentials, aws)
         launch = karpenter.Launch(self.children, self._tools, credentials, seed.account, server, aws, seed.overlays)

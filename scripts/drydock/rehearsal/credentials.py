@@ -47,6 +47,16 @@ class Credentials:
         return self.folder / "apiserver.key"
 
     @property
+    def caller_certificate(self) -> Path:
+        """What the API server shows to webhooks and kubelets."""
+        return self.folder / "caller.crt"
+
+    @property
+    def caller_key(self) -> Path:
+        """Its key."""
+        return self.folder / "caller.key"
+
+    @property
     def service_account_key(self) -> Path:
         """Signs and verifies tokens of service accounts."""
         return self.folder / "service-account.key"
@@ -75,6 +85,7 @@ def create_credentials(folder: Path) -> Credentials:
     addresses = (ipaddress.ip_address("127.0.0.1"), _FIRST_SERVICE)
     names = [x509.DNSName(name) for name in _SERVER_NAMES] + [x509.IPAddress(address) for address in addresses]
     issued = {"apiserver": ("kube-apiserver", "", ExtendedKeyUsageOID.SERVER_AUTH, names)}
+    issued["caller"] = ("kube-apiserver", "", ExtendedKeyUsageOID.CLIENT_AUTH, [])
     for name, (user, group) in _CLIENTS.items():
         issued[name] = (user, group, ExtendedKeyUsageOID.CLIENT_AUTH, [])
     for name, (user, group, usage, subjects) in issued.items():

@@ -131,6 +131,7 @@ def _raise_open_files() -> None:
 def main() -> None:
     """Supervise the cluster of the folder named on the command line, then end without waiting for any thread."""
     _raise_open_files()
+    os.umask(0o077)  # its programs' sockets and files are this user's alone
     folder = RunFolder(Path(sys.argv[1]).resolve())
     os.chdir(folder.cluster)  # its programs' sockets have relative names there
     Supervisor(folder).run()
