@@ -12,6 +12,8 @@ locals {
       "eks-node-monitoring-agent" = null
       "aws-ebs-csi-driver"        = "ebs-csi-controller-sa"
     },
+    var.efs ? { "aws-efs-csi-driver" = "efs-csi-controller-sa" } : {},
+    var.fsx ? { "aws-fsx-csi-driver" = "fsx-csi-controller-sa" } : {},
   )
 
   # What a node needs before it is Ready; the others run on nodes.
@@ -21,7 +23,10 @@ locals {
     # Without it the NetworkPolicies of the charts are kept, and nothing enforces them. A string, as its schema wants it.
     "vpc-cni" = { enableNetworkPolicy = "true" }
     # Volumes of claims are made by the driver, not by Terraform, and outlive the cluster.
-    "aws-ebs-csi-driver" = { controller = { extraVolumeTags = local.tags } }
+    "aws-ebs-csi-driver" = {
+      controller          = { extraVolumeTags = local.tags }
+      defaultStorageClass = { enabled = var.default_storage_class }
+    }
   }
 
   addon_roles = {
@@ -29,11 +34,20 @@ locals {
   }
 }
 
+# EKS keeps an add-on at the version of the day it was installed, also after an upgrade of Kubernetes.
+data "aws_eks_addon_version" "this" {
+  for_each = local.addons
+
+  addon_name         = each.key
+  kubernetes_version = aws_eks_cluster.this.version
+}
+
 resource "aws_eks_addon" "before_nodes" {
   for_each = { for name, role in local.addons : name => role if contains(local.before_nodes, name) }
 
   cluster_name                = aws_eks_cluster.this.name
   addon_name                  = each.key
+  addon_version               = data.aws_eks_addon_version.this[each.key].version
   configuration_values        = contains(keys(local.addon_values), each.key) ? jsonencode(local.addon_values[each.key]) : null
   resolve_conflicts_on_update = "PRESERVE"
 }
@@ -43,6 +57,7 @@ resource "aws_eks_addon" "on_nodes" {
 
   cluster_name                = aws_eks_cluster.this.name
   addon_name                  = each.key
+  addon_version               = data.aws_eks_addon_version.this[each.key].version
   configuration_values        = contains(keys(local.addon_values), each.key) ? jsonencode(local.addon_values[each.key]) : null
   resolve_conflicts_on_update = "PRESERVE"
 

@@ -12,14 +12,6 @@ resource "aws_ec2_capacity_reservation" "gpu" {
   tags = { Name = "${local.name}-gpu" }
 }
 
-data "aws_ec2_capacity_block_offering" "gpu" {
-  count = var.capacity_block == null ? 0 : 1
-
-  instance_type           = var.capacity_block.instance_type
-  instance_count          = var.capacity_block.count
-  capacity_duration_hours = var.capacity_block.hours
-}
-
 resource "aws_budgets_budget" "this" {
   count = var.budget == null ? 0 : 1
 

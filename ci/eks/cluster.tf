@@ -44,7 +44,8 @@ resource "aws_iam_role_policy_attachment" "cluster" {
   policy_arn = "arn:${local.partition}:iam::aws:policy/${each.value}"
 }
 
-# Auto Mode's own policies do not let it give its nodes the tags of a NodeClass, which tell when they expire.
+# Auto Mode's own policies do not let it tag what it makes with our tags: nodes, volumes, load balancers (EKS User Guide, "Custom
+# AWS tags for EKS Auto resources").
 data "aws_iam_policy_document" "auto_mode_tags" {
   count = var.auto_mode ? 1 : 0
 
@@ -89,6 +90,35 @@ data "aws_iam_policy_document" "auto_mode_tags" {
       values   = ["*"]
     }
   }
+
+  statement {
+    actions   = ["ec2:CreateVolume", "ec2:CreateSnapshot"]
+    resources = [for kind in ["volume", "snapshot"] : "arn:${local.partition}:ec2:*:*:${kind}/*"]
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:RequestTag/eks:eks-cluster-name"
+      values   = ["$${aws:PrincipalTag/eks:eks-cluster-name}"]
+    }
+  }
+
+  # Their resources have names only once they are made.
+  statement {
+    actions = [
+      "ec2:CreateSecurityGroup",
+      "elasticloadbalancing:CreateListener",
+      "elasticloadbalancing:CreateLoadBalancer",
+      "elasticloadbalancing:CreateRule",
+      "elasticloadbalancing:CreateTargetGroup",
+    ]
+    resources = ["*"]
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:RequestTag/eks:eks-cluster-name"
+      values   = ["$${aws:PrincipalTag/eks:eks-cluster-name}"]
+    }
+  }
 }
 
 resource "aws_iam_role_policy" "auto_mode_tags" {
@@ -105,6 +135,15 @@ resource "aws_eks_cluster" "this" {
   role_arn                      = aws_iam_role.cluster.arn
   enabled_cluster_log_types     = ["api", "audit", "authenticator", "controllerManager", "scheduler"]
   bootstrap_self_managed_addons = false
+
+  # The time changes with each deployment. Only the cluster and the VPC carry it: on a launch template, a node class or an add-on
+  # a changed tag would replace every node.
+  tags = local.expiry
+
+  # AWS's default is EXTENDED: six times the price once the version has left standard support.
+  upgrade_policy {
+    support_type = var.extended_support ? "EXTENDED" : "STANDARD"
+  }
 
   access_config {
     authentication_mode                         = "API"
@@ -170,13 +209,14 @@ resource "aws_ec2_tag" "cluster_security_group" {
   value       = local.name
 }
 
-# EFA traffic is taken only between members of one security group, in both directions.
-resource "aws_vpc_security_group_egress_rule" "between_nodes" {
-  # checkov:skip=CKV_AWS_23: Moto keeps no description of a rule, and a second plan would show a change
+# EKS gives the group these rules itself since Kubernetes 1.33 (all traffic from and to itself, all traffic out), and EC2 refuses
+# a rule twice. An earlier state may hold the one that Drydock made: it stays, as EKS's own.
+removed {
+  from = aws_vpc_security_group_egress_rule.between_nodes
 
-  security_group_id            = aws_eks_cluster.this.vpc_config[0].cluster_security_group_id
-  referenced_security_group_id = aws_eks_cluster.this.vpc_config[0].cluster_security_group_id
-  ip_protocol                  = "-1"
+  lifecycle {
+    destroy = false
+  }
 }
 
 # Whoever deploys gets in, whoever made the cluster: the charts are installed next.
@@ -197,4 +237,19 @@ resource "aws_eks_access_policy_association" "admin" {
   access_scope {
     type = "cluster"
   }
+}
+
+# Nodes of Karpenter join by it. EKS makes one for the role of a managed node group, and may take it away with the group.
+import {
+  for_each = toset(var.adopt_node_entry ? [local.name] : [])
+  to       = aws_eks_access_entry.nodes[0]
+  id       = "${each.value}:${aws_iam_role.node.arn}"
+}
+
+resource "aws_eks_access_entry" "nodes" {
+  count = var.auto_mode ? 0 : 1
+
+  cluster_name  = aws_eks_cluster.this.name
+  principal_arn = aws_iam_role.node.arn
+  type          = "EC2_LINUX"
 }

@@ -5,15 +5,16 @@ data "aws_iam_policy_document" "karpenter" {
   count = var.auto_mode ? 0 : 1
 
   statement {
+    # Those of other accounts too: subnets and reservations can be shared.
     sid     = "StartInstancesFromAccountResources"
     actions = ["ec2:RunInstances", "ec2:CreateFleet"]
     resources = [
       "arn:${local.partition}:ec2:${var.region}::image/*",
       "arn:${local.partition}:ec2:${var.region}::snapshot/*",
-      "arn:${local.partition}:ec2:${var.region}:${local.account}:security-group/*",
-      "arn:${local.partition}:ec2:${var.region}:${local.account}:subnet/*",
-      "arn:${local.partition}:ec2:${var.region}:${local.account}:capacity-reservation/*",
-      "arn:${local.partition}:ec2:${var.region}:${local.account}:placement-group/*",
+      "arn:${local.partition}:ec2:${var.region}:*:security-group/*",
+      "arn:${local.partition}:ec2:${var.region}:*:subnet/*",
+      "arn:${local.partition}:ec2:${var.region}:*:capacity-reservation/*",
+      "arn:${local.partition}:ec2:${var.region}:*:placement-group/*",
     ]
   }
 
@@ -363,7 +364,6 @@ resource "aws_eks_pod_identity_association" "karpenter" {
   role_arn        = aws_iam_role.karpenter[0].arn
 }
 
-# Nodes join by the access entry that EKS makes for the role of the managed node group, which is Karpenter's as well.
 resource "aws_sqs_queue" "interruptions" {
   count = var.auto_mode ? 0 : 1
 

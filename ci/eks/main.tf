@@ -28,8 +28,8 @@ locals {
     "drydock.dev/cluster"     = var.cluster_name
     "drydock.dev/environment" = var.environment
     "drydock.dev/owner"       = var.owner
-    "drydock.dev/expires-at"  = var.expires_at
   }
+  expiry = { "drydock.dev/expires-at" = var.expires_at }
 
   vpc_id     = var.vpc == null ? aws_vpc.this[0].id : var.vpc.id
   subnet_ids = var.vpc == null ? [for zone in local.zones : aws_subnet.private[zone].id] : var.vpc.private_subnet_ids

@@ -6,7 +6,7 @@ resource "aws_vpc" "this" {
   cidr_block           = var.vpc_cidr
   enable_dns_hostnames = true
 
-  tags = { Name = local.name }
+  tags = merge(local.expiry, { Name = local.name })
 }
 
 resource "aws_default_security_group" "closed" {
@@ -102,7 +102,7 @@ resource "aws_route_table_association" "private" {
   route_table_id = aws_route_table.private[0].id
 }
 
-# Weights and images do not pay for the NAT gateway.
+# What comes from S3, the layers of images in ECR among it, does not pay for the NAT gateway. Docker Hub and Hugging Face do.
 resource "aws_vpc_endpoint" "s3" {
   count = var.vpc == null ? 1 : 0
 

@@ -88,10 +88,15 @@ resource "aws_eks_node_group" "system" {
     max_unavailable = 1
   }
 
+  node_repair_config {
+    enabled = true
+  }
+
   launch_template {
     id      = aws_launch_template.system[0].id
     version = aws_launch_template.system[0].latest_version
   }
 
-  depends_on = [aws_iam_role_policy_attachment.node]
+  # The CNI goes after the nodes, or it leaves their network interfaces behind.
+  depends_on = [aws_iam_role_policy_attachment.node, aws_eks_access_entry.nodes, aws_eks_addon.before_nodes]
 }

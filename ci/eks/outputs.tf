@@ -43,12 +43,12 @@ output "capacity_reservation" {
   value       = one(aws_ec2_capacity_reservation.gpu[*].id)
 }
 
-output "capacity_block_offering" {
-  description = "The Capacity Block that could be bought now: offering, fee and start."
-  value = one([for offering in data.aws_ec2_capacity_block_offering.gpu : {
-    id    = offering.capacity_block_offering_id
-    fee   = offering.upfront_fee
-    zone  = offering.availability_zone
-    start = offering.start_date
-  }])
+output "vpc_id" {
+  description = "The VPC of the cluster."
+  value       = local.vpc_id
+}
+
+output "file_system" {
+  description = "EFS file system of the StorageClass `efs`; empty without `efs`."
+  value       = var.efs ? aws_efs_file_system.this[0].id : ""
 }

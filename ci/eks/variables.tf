@@ -39,7 +39,7 @@ variable "owner" {
 }
 
 variable "expires_at" {
-  description = "When everything may be removed, RFC 3339 in UTC; a tag on everything, which `drydock destroy --expired` reads."
+  description = "When everything may be removed, RFC 3339 in UTC; a tag of the cluster and of its VPC."
   type        = string
 
   validation {
@@ -49,9 +49,38 @@ variable "expires_at" {
 }
 
 variable "kubernetes_version" {
-  description = "Kubernetes version of the cluster, as EKS has it."
+  description = "Kubernetes version of the cluster, as EKS has it. `drydock deploy` takes it from the environment's target."
   type        = string
-  default     = "1.34"
+  default     = "1.36"
+
+  validation {
+    condition     = can(regex("^1\\.[0-9]+$", var.kubernetes_version))
+    error_message = "kubernetes_version: give a minor version such as 1.36."
+  }
+}
+
+variable "extended_support" {
+  description = "Keep a version that has left standard support, at six times the price; otherwise EKS upgrades the cluster then."
+  type        = bool
+  default     = false
+}
+
+variable "default_storage_class" {
+  description = "Let the EBS driver make a default StorageClass: EKS itself has none since Kubernetes 1.30."
+  type        = bool
+  default     = true
+}
+
+variable "efs" {
+  description = "The EFS driver, and a file system for the StorageClass `efs`."
+  type        = bool
+  default     = false
+}
+
+variable "fsx" {
+  description = "The driver of FSx for Lustre."
+  type        = bool
+  default     = false
 }
 
 variable "auto_mode" {
@@ -110,6 +139,16 @@ variable "system_nodes" {
     count          = optional(number, 2)
   })
   default = {}
+
+  validation {
+    condition     = var.system_nodes.count >= 2
+    error_message = "system_nodes.count: Karpenter runs twice, on two nodes; give 2 or more."
+  }
+
+  validation {
+    condition     = !anytrue([for type in var.system_nodes.instance_types : can(regex("^([a-z]+[0-9]+g[a-z]*|a1|g5g)\\.", type))])
+    error_message = "system_nodes.instance_types: the nodes' image is for x86-64; name no Graviton type."
+  }
 }
 
 variable "namespace" {
@@ -128,6 +167,11 @@ variable "service_accounts" {
     container_insights = optional(list(string), [])
   })
   default = {}
+
+  validation {
+    condition     = length(flatten(values(var.service_accounts))) == length(distinct(flatten(values(var.service_accounts))))
+    error_message = "service_accounts: EKS gives an account one role, so name each once; `artifacts` may read models too."
+  }
 }
 
 variable "log_retention_days" {
@@ -158,16 +202,6 @@ variable "capacity_reservation" {
   default = null
 }
 
-variable "capacity_block" {
-  description = "A Capacity Block to look for and show as an output; buying one is left to people."
-  type = object({
-    instance_type = string
-    count         = number
-    hours         = number
-  })
-  default = null
-}
-
 variable "budget" {
   description = "Monthly budget in US dollars for what carries this cluster's tag, and who is told at 80 % of it. Counts nothing until drydock.dev/cluster is a cost allocation tag of the account."
   type = object({
@@ -190,6 +224,12 @@ variable "make_spot_role" {
 
 variable "adopt_log_group" {
   description = "Take over the log group of an earlier cluster of this name, which EKS left in the account."
+  type        = bool
+  default     = false
+}
+
+variable "adopt_node_entry" {
+  description = "Take over the access entry that EKS made for the nodes' role, in clusters that were made before it was Terraform's."
   type        = bool
   default     = false
 }

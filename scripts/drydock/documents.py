@@ -29,6 +29,14 @@ def load_yaml(text: str) -> Any:
     return yaml.load(text, Loader=LOADER)  # noqa: S506 (a safe loader)
 
 
+def load_yaml_leniently(text: str) -> Any:
+    """A document inside an object, which its templates may have spoilt; None for text that is not YAML."""
+    try:
+        return load_yaml(text)
+    except (yaml.YAMLError, ValueError):  # ValueError: a timestamp or number that YAML's own types refuse
+        return None
+
+
 def load_yaml_file(file: Path) -> Any:
     """The one YAML document in a file."""
     return load_yaml(file.read_text())

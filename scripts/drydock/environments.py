@@ -52,6 +52,8 @@ class Environment:
         objectives: what `drydock loadtest` must find, by name.
         eks: variables of ci/eks, for `drydock deploy --target eks`.
         kind: what `drydock deploy --target kind` does differently.
+        target: the cluster that it is made for, a key of data/targets.yaml.
+        cluster: in what that cluster differs from its target.
     """
 
     name: str
@@ -65,6 +67,8 @@ class Environment:
     objectives: Mapping[str, Any] = field(default_factory=dict)
     eks: Mapping[str, Any] = field(default_factory=dict)
     kind: Mapping[str, Any] = field(default_factory=dict)
+    target: str = "eks"
+    cluster: Mapping[str, Any] = field(default_factory=dict)
 
     def stacked(self, files: Sequence[Path], set_values: Sequence[str]) -> "Environment":
         """The environment with more values files and `--set` values on top.
@@ -118,6 +122,8 @@ def load_environment(project: Project, name: str) -> Environment:
         objectives=content.get("objectives", {}),
         eks=content.get("eks", {}),
         kind=content.get("kind", {}),
+        target=content.get("target", "eks"),
+        cluster=content.get("cluster", {}),
         secrets={secret: tuple(keys) for secret, keys in content.get("secrets", {}).items()},
         capacity_reservations=tuple(
             CapacityReservation(

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from drydock.clusters.description import lacks, target_names
 from drydock.environments import Environment, load_environment
 from drydock.errors import ClusterError, UsageError
 from drydock.progress import PlainProgress
 from drydock.project import Project
 
 REHEARSAL = "rehearsal"
-_LACKS = Path(__file__).parent / "data" / "targets.yaml"
 MARKS = {
     "accelerator": "needs nodes whose accelerators compute",
     "load_balancer": "needs a cluster in which Services get a load balancer",
@@ -48,7 +48,7 @@ def target_of(config: pytest.Config) -> str:
     """
     given = config.getoption("cluster_type", None)
     target = given or ("existing" if config.getoption("kubeconfig", None) else REHEARSAL)
-    known = _read()
+    known = target_names()
     if target not in known:
         raise pytest.UsageError(f"--cluster-type {target}: known are {', '.join(known)}")
     return str(target)
@@ -60,13 +60,13 @@ def lacking(config: pytest.Config) -> Mapping[str, str]:
     unknown = sorted(set(told) - set(MARKS))
     if unknown:
         raise pytest.UsageError(f"--target-lacks {', '.join(unknown)}: known are {', '.join(MARKS)}")
-    return {**_read()[target_of(config)], **told}
+    return {**lacks(target_of(config)), **told}
 
 
 def deselect(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Take out the tests that need what the target lacks."""
-    lacks = lacking(config)
-    out = [each for each in items if any(each.get_closest_marker(mark) for mark in lacks)]
+    marks = lacking(config)
+    out = [each for each in items if any(each.get_closest_marker(mark) for mark in marks)]
     if out:
         config.hook.pytest_deselected(items=out)
         items[:] = [each for each in items if each not in out]
@@ -130,10 +130,3 @@ def _rehearsed(project: Project, environment: Environment) -> Iterator[Deployed]
             missing = ", ".join((*outcome.verdict.waiting, *map(str, outcome.verdict.obstacles)))
             raise ClusterError(f"the rehearsal of {environment.name} did not become ready: {missing}")
         yield Deployed(environment, REHEARSAL, cluster.kubeconfig)
-
-
-def _read() -> Mapping[str, Mapping[str, str]]:
-    from drydock.documents import load_yaml_file
-
-    content: Mapping[str, Mapping[str, str]] = load_yaml_file(_LACKS)
-    return content

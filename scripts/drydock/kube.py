@@ -1,12 +1,13 @@
 """Access to a cluster by any kubeconfig, and what it says when it does not work."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from drydock.errors import ClusterError, UsageError
 
+FIELD_MANAGER = "drydock"
 _OF_KUBECTL = "Give a file that kubectl takes to --kubeconfig, or set KUBECONFIG as for kubectl."
 
 
@@ -60,3 +61,18 @@ def asking(remedy: str = "") -> Iterator[None]:
         raise ClusterError(
             f"the API server does not answer: {error}", remedy="Is the kubeconfig the right one?"
         ) from error
+
+
+def apply_objects(kubeconfig: Path, objects: Iterable[Mapping[str, Any]]) -> None:
+    """Server-side apply objects, each field that they name for ourselves.
+
+    Raises:
+        ClusterError: the API server refused or does not answer.
+    """
+    from kubernetes import dynamic
+
+    with asking():
+        client = dynamic.DynamicClient(api_client(kubeconfig))
+        for content in objects:
+            kind = client.resources.get(api_version=content["apiVersion"], kind=content["kind"])
+            kind.server_side_apply(body=dict(content), field_manager=FIELD_MANAGER, force_conflicts=True)

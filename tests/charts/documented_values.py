@@ -230,6 +230,8 @@ def branches(schema: Schema, root: Schema) -> Iterator[Schema]:
     for key in ("anyOf", "oneOf", "allOf"):
         for branch in schema.get(key, ()):
             yield from branches(branch, root)
+    if "then" in schema:
+        yield from branches(schema["then"], root)
 
 
 def steps(root: Schema, path: KeyPath) -> Iterator[tuple[Schema, str | int, Schema]]:

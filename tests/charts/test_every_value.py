@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -145,7 +144,7 @@ def test_schemas_are_closed_and_say_what_each_value_is(drydock_project: Project,
         path
         for around, key, path in properties(schema)
         if not any(
-            "description" in each for each in (around["properties"][key], *branches(around["properties"][key], schema))
+            "description" in branch or "properties" in branch for branch in branches(around["properties"][key], schema)
         )
     ]
     assert not untold
@@ -154,75 +153,6 @@ def test_schemas_are_closed_and_say_what_each_value_is(drydock_project: Project,
 def _may_be_open(path: str, chart: str) -> bool:
     """Globals may hold those of other charts; a chart within the umbrella has a schema of its own."""
     return path == "global" or (chart == UMBRELLA and "." not in path)
-
-
-@pytest.mark.parametrize("chart", CHARTS)
-def test_the_charts_agree_about_the_globals(drydock_project: Project, chart: str) -> None:
-    def globals_of(name: str) -> Any:
-        return json.loads((drydock_project.charts_dir / name / "values.schema.json").read_text())["properties"][
-            "global"
-        ]
-
-    theirs, all_of_them = globals_of(chart), globals_of(UMBRELLA)
-    own = theirs.get("properties", {})
-    assert {key: all_of_them["properties"].get(key) for key in own} == own
-
-
-@pytest.mark.parametrize("chart", CHARTS)
-def test_every_key_of_values_yaml_has_a_comment(drydock_project: Project, chart: str) -> None:
-    text = (drydock_project.charts_dir / chart / "values.yaml").read_text()
-    described = _described_keys(text)
-    tree = yaml.load(text, yaml.CSafeLoader)
-    bare = [
-        ".".join(path)
-        for path in _scalar_paths(tree)
-        if not any(path[:length] in described for length in range(1, len(path) + 1))
-    ]
-    assert not bare
-
-
-def _described_keys(text: str) -> set[tuple[str, ...]]:
-    """Paths of the keys right beneath a `# --` comment."""
-    lines = text.splitlines()
-    found = set()
-
-    def walk(node: yaml.Node, path: tuple[str, ...]) -> None:
-        if isinstance(node, yaml.MappingNode):
-            for key, value in node.value:
-                line = key.start_mark.line - 1
-                while line >= 0 and lines[line].strip().startswith("#"):
-                    if lines[line].strip().startswith("# -- "):
-                        found.add((*path, key.value))
-                    line -= 1
-                walk(value, (*path, key.value))
-
-    tree = yaml.compose(text, yaml.CSafeLoader)
-    assert tree
-    walk(tree, ())
-    return found
-
-
-def _scalar_paths(tree: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    if isinstance(tree, dict) and tree:
-        for key, value in tree.items():
-            yield from _scalar_paths(value, (*path, str(key)))
-    else:
-        yield path
-
-
-def test_readmes_are_what_helm_docs_makes_of_the_comments(
-    tmp_path: Path, drydock_project: Project, drydock_tool: Callable[[str], Path]
-) -> None:
-    copy = tmp_path / "charts"
-    for source in drydock_project.charts_dir.glob("*/*"):
-        if source.name in ("Chart.yaml", "values.yaml", "README.md.gotmpl"):
-            target = copy / source.relative_to(drydock_project.charts_dir)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(source, target)
-    process.run([str(drydock_tool("helm-docs")), "--chart-search-root", str(copy)])
-    for chart in ("common", *CHARTS):
-        made = (copy / chart / "README.md").read_text()
-        assert (drydock_project.charts_dir / chart / "README.md").read_text() == made, f"run helm-docs for {chart}"
 
 
 def test_every_sample_belongs_to_a_chart(drydock_project: Project) -> None:

@@ -1,9 +1,11 @@
 """Checks on objects by hand, which need no chart and no Helm."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from drydock.checks.registry import run_checks
 from drydock.checks.scheduling.account import Account
@@ -46,13 +48,18 @@ def subject(
     zones: Sequence[str] = ZONES,
     reservations: Sequence[CapacityReservation] = (),
     secrets: Mapping[str, tuple[str, ...]] | None = None,
+    values: Mapping[str, Any] | None = None,
+    environment: Mapping[str, Any] | None = None,
 ) -> Subject:
     """The objects of a YAML stream, and an EC2NodeClass `default`, as an environment `test`."""
-    environment = Environment(
-        "test", Path("test.yaml"), "", (), capacity_reservations=tuple(reservations), secrets=secrets or {}
+    own = replace(
+        Environment(
+            "test", Path("test.yaml"), "", (), capacity_reservations=tuple(reservations), secrets=secrets or {}
+        ),
+        **(environment or {}),
     )
-    rendered = RenderedEnvironment(environment, manifests_of(f"{NODE_CLASS}---\n{text}"))
-    return Subject(rendered, Account(REGION, tuple(zones), tuple(reservations)), catalogue())
+    rendered = RenderedEnvironment(own, manifests_of(f"{NODE_CLASS}---\n{text}"))
+    return Subject(rendered, Account(REGION, tuple(zones), own.capacity_reservations), catalogue(), values or {})
 
 
 def judge(
@@ -62,6 +69,6 @@ def judge(
     return subject(text, zones=zones, reservations=reservations).scheduling.verdicts()
 
 
-def findings(text: str, check: str = "", secrets: Mapping[str, tuple[str, ...]] | None = None) -> list[Finding]:
-    """What the checks (or the one with this id) find in the objects of a YAML stream."""
-    return [each for each in run_checks(subject(text, secrets=secrets)) if check in ("", each.check)]
+def findings(text: str, check: str = "", **options: Any) -> list[Finding]:
+    """What the checks (or the one with this id) find in the objects of a YAML stream, with options of `subject`."""
+    return [each for each in run_checks(subject(text, **options)) if check in ("", each.check)]

@@ -54,6 +54,11 @@ def node_class(name: str = "own", **spec: Any) -> dict[str, Any]:
     }
 
 
+def config_map(text: str) -> str:
+    content = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "own"}, "data": {"settings.yaml": text}}
+    return objects(content)
+
+
 def claim(name: str = "cache", mode: str = "ReadWriteOnce", storage_class: str = "gp3") -> dict[str, Any]:
     return {
         "apiVersion": "v1",
@@ -288,12 +293,14 @@ CASES: dict[str, tuple[str, str]] = {
             container(pod_spec(terminationGracePeriodSeconds=90), lifecycle={"preStop": {"sleep": {"seconds": 30}}})
         ),
     ),
+    "embedded-document": (config_map("a: [1"), config_map("a: [1]")),
     "metric-unknown": (scaler("vllm:gpu_cache_usage_perc"), scaler("vllm:kv_cache_usage_perc")),
     "wake-up-signal": (scaler("vllm:num_requests_waiting"), scaler("activator_requests")),
 }
 """By rule: wrong, and put right."""
 
 ELSEWHERE = {
+    "values-file",
     "region",
     "values-schema",
     "values-duplicate-key",

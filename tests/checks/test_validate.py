@@ -277,7 +277,13 @@ def test_the_unchanged_path_imports_nothing_heavy() -> None:
 SAMPLE = (
     Finding("dev", "values-schema", "a: unknown key.", "Did you mean b?", path="a", file="values/dev.yaml", line=3),
     Finding(
-        "dev", "pod-feasibility", "No pool, 100%.", object="Deployment/m", file="charts/vllm/templates/x.yaml", pain=1
+        "dev",
+        "pod-feasibility",
+        "No pool, 100%.",
+        "Add one.",
+        object="Deployment/m",
+        file="charts/vllm/templates/x.yaml",
+        pain=1,
     ),
 )
 
@@ -297,7 +303,7 @@ def test_the_text_says_what_where_why_and_the_way_out() -> None:
 def test_github_gets_one_escaped_command_a_finding() -> None:
     first, second = github(SAMPLE).splitlines()
     assert first == "::error file=values/dev.yaml,line=3,title=values-schema::dev a: a: unknown key. Did you mean b?"
-    assert second.endswith("::dev Deployment/m: No pool, 100%25.")
+    assert second.endswith("::dev Deployment/m: No pool, 100%25. Add one.")
 
 
 def test_sarif_names_the_rules_and_the_places() -> None:

@@ -11,6 +11,7 @@ import yaml
 from kubernetes import client, dynamic
 
 from drydock import process
+from drydock.clusters.description import described
 from drydock.deploy.deployments import Deployment, keep, list_deployments, now
 from drydock.deploy.kind.docker import check_memory, check_ports
 from drydock.deploy.kind.image import IMAGE, requirements
@@ -116,7 +117,8 @@ def test_an_api_server_takes_the_stand_ins_and_what_is_taken_for_granted(
         kind = resources.get(api_version=each["apiVersion"], kind=each["kind"])
         kind.create(body=each, query_params=[("dryRun", "All"), ("fieldValidation", "Strict")])
 
-    wanted = Prerequisites(("ours",), {"fast": False}, {"token": ("key",)}, "ours")
+    classes = {"fast": {"provisioner": "ebs.csi.aws.com"}}
+    wanted = Prerequisites(("ours",), described("eks", {"storageClasses": classes}), {"token": ("key",)}, "ours")
     create_prerequisites(kubeconfig, wanted)
     core = client.CoreV1Api(api_client(kubeconfig))
     first = core.read_namespaced_secret("token", "ours").data["key"]

@@ -68,8 +68,9 @@ def make_release(
     """Makes a release of the given objects on the shared cluster, and takes it away afterwards."""
     made: list[Release] = []
 
-    def make(name: str, *objects: Content) -> Release:
-        made.append(small_release(shared_cluster, rehearsal_tools["helm4"], tmp_path / name, objects))
+    def make(name: str, *objects: Content, target: str = "eks") -> Release:
+        folder = tmp_path / name
+        made.append(small_release(shared_cluster, rehearsal_tools["helm4"], folder, objects, target=target))
         return made[-1]
 
     yield make

@@ -24,13 +24,22 @@ def small_release(
     folder: Path,
     objects: Sequence[Content],
     reservations: Sequence[CapacityReservation] = (),
+    contents: Mapping[str, Any] | None = None,
+    target: str = "eks",
 ) -> Release:
-    """A release of the objects, seeded; its chart lies in the folder."""
+    """A release of the objects, seeded; its chart lies in the folder; `contents` is `cluster` of its environment."""
     write_chart(folder, objects)
     release = Release(cluster, helm, AssembledCharts(folder, "small"))
     name = folder.name.replace("_", "-")
     environment = Environment(
-        name, folder / "none.yaml", "", (), namespace=name, capacity_reservations=tuple(reservations)
+        name,
+        folder / "none.yaml",
+        "",
+        (),
+        namespace=name,
+        capacity_reservations=tuple(reservations),
+        target=target,
+        cluster=contents or {},
     )
     release.seed(environment)
     return release
@@ -140,6 +149,18 @@ def claim(name: str, storage_class: str | None, mode: str = "ReadWriteOnce", **s
 def claimed(name: str) -> Content:
     """A pod's volume from the claim of the same name."""
     return {"name": name, "persistentVolumeClaim": {"claimName": name}}
+
+
+def balanced(name: str, load_balancer_class: str) -> Content:
+    """A Service of type LoadBalancer."""
+    spec = {"type": "LoadBalancer", "loadBalancerClass": load_balancer_class, "ports": [{"port": 80}]}
+    return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": spec}
+
+
+def ingress(name: str, ingress_class: str) -> Content:
+    backend = {"service": {"name": name, "port": {"number": 80}}}
+    spec = {"ingressClassName": ingress_class, "defaultBackend": backend}
+    return {"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": {"name": name}, "spec": spec}
 
 
 def device_plugin(name: str, pool: str) -> Content:

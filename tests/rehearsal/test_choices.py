@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from drydock.clusters.description import described
 from drydock.environments import CapacityReservation, Environment
 from drydock.manifests import parse_manifests
 from drydock.rehearsal.aws.account import Account
@@ -157,7 +158,7 @@ def test_an_account_survives_the_way_to_the_supervisor_and_holds_what_both_hold(
     assert both.with_also(account) == both
 
 
-def test_storage_classes_and_namespaces_that_nothing_makes_are_prerequisites(tmp_path: Path) -> None:
+def test_namespaces_that_nothing_makes_and_classes_of_the_target_are_prerequisites(tmp_path: Path) -> None:
     made = {"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": "made"}, "provisioner": "x"}
     template = {"volumeClaimTemplates": [{"metadata": {"name": "data"}, **{"spec": claim("x", "fast")["spec"]}}]}
     objects = [
@@ -173,9 +174,9 @@ def test_storage_classes_and_namespaces_that_nothing_makes_are_prerequisites(tmp
     ]
     rendered = "---\n".join(f"# Source: a/templates/b.yaml\n{to_yaml([each])}" for each in objects)
     environment = Environment("e", tmp_path, "", (), namespace="here", secrets={"token": ("key",)})
-    found = find_prerequisites(environment, parse_manifests("---\n" + rendered))
+    found = find_prerequisites(environment, parse_manifests("---\n" + rendered), described("existing", {"efs": True}))
     assert found.namespaces == ("here", "other")
-    assert found.storage_classes == {"fast": False, "shared": True}
+    assert found.told()[0] == "StorageClass efs exists, as on existing"
     assert found.told()[-1].startswith("Secret token with key exists in namespace here")
 
 
@@ -193,6 +194,6 @@ def test_an_operator_that_only_the_cluster_has_is_told(kind: str, expected: str,
     made = {"apiVersion": "example.com/v1", "kind": kind, "metadata": {"name": "s"}, "spec": {}}
     rendered = f"---\n# Source: a/templates/b.yaml\n{to_yaml([made])}"
     environment = Environment("e", tmp_path, "", ())
-    (told,) = find_prerequisites(environment, parse_manifests(rendered)).told()
+    (told,) = find_prerequisites(environment, parse_manifests(rendered), described("existing")).told()
     assert told == expected
-    assert find_prerequisites(environment, ()).told() == ()
+    assert find_prerequisites(environment, (), described("existing")).told() == ()

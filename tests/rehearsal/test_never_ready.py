@@ -1,14 +1,24 @@
 """What can never be ready is told as soon as it is known, with the reason; nobody waits for a time-out."""
 
+from functools import partial
+
+import pytest
+
 from drydock.rehearsal.obstacles import Obstacle
 from drydock.rehearsal.release import Outcome
 
 from .conftest import MakeRelease
-from .small import GPU, Content, Pods, claim, claimed, node_class, node_pool, workload
+from .small import GPU, Content, Pods, balanced, claim, claimed, ingress, node_class, node_pool, workload
 
 NEVER = 100_000
 """Seconds: a verdict that waited for this would end the test run first."""
 CPU = {"karpenter.k8s.aws/instance-category": ["c", "m"], "kubernetes.io/arch": ["amd64"]}
+
+
+@pytest.fixture
+def make_release(make_release: MakeRelease) -> MakeRelease:
+    """On a cluster that has nothing but Karpenter."""
+    return partial(make_release, target="existing")
 
 
 def obstacles(outcome: Outcome) -> dict[str, Obstacle]:
@@ -91,6 +101,30 @@ def test_volumes_that_nothing_makes_are_told(make_release: MakeRelease) -> None:
     release.install()
     found = obstacles(release.wait(NEVER))
     assert "no static volume of StorageClass static-only" in _reason(found, "PersistentVolumeClaim/volumes/orphan")
+
+
+def test_what_the_target_lacks_is_lacking(make_release: MakeRelease) -> None:
+    """No default class, no driver, no controller of load balancers, none of Karpenter's alpha gates."""
+    driverless = {"metadata": {"name": "driverless"}, "provisioner": "efs.csi.example.com"}
+    release = make_release(
+        "lacking",
+        {"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", **driverless},
+        claim("unnamed", None),
+        claim("unknown", "gp3"),
+        claim("driverless", "driverless"),
+        balanced("front", "service.k8s.aws/nlb"),
+        ingress("pages", "alb"),
+        node_class("fixed"),
+        node_pool("fixed", "fixed", CPU, replicas=1),
+    )
+    release.install()
+    found = obstacles(release.wait(NEVER))
+    assert "no default StorageClass" in _reason(found, "PersistentVolumeClaim/lacking/unnamed")
+    assert "no StorageClass gp3" in _reason(found, "PersistentVolumeClaim/lacking/unknown")
+    assert "lacks the driver efs.csi.example.com" in _reason(found, "PersistentVolumeClaim/lacking/driverless")
+    assert "nothing that serves loadBalancerClass service.k8s.aws/nlb" in _reason(found, "Service/lacking/front")
+    assert "nothing that serves ingressClassName alb" in _reason(found, "Ingress/lacking/pages")
+    assert "StaticCapacity is off" in _reason(found, "NodePool/fixed")
 
 
 def test_pools_that_never_become_ready_are_told_with_the_reason(make_release: MakeRelease) -> None:

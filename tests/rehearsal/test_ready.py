@@ -16,7 +16,20 @@ from drydock.rehearsal.release import Outcome, Release
 from drydock.rehearsal.results import Circumstances, build_report
 from drydock.report.model import NodeReport, RehearsalReport
 
-from .small import GPU, Content, Pods, claim, claimed, device_plugin, node_class, node_pool, small_release, workload
+from .small import (
+    GPU,
+    Content,
+    Pods,
+    balanced,
+    claim,
+    claimed,
+    device_plugin,
+    ingress,
+    node_class,
+    node_pool,
+    small_release,
+    workload,
+)
 
 ZONES = ("us-west-2a", "us-west-2b")
 RESERVATIONS = (
@@ -30,7 +43,7 @@ DISK = [{"deviceName": "/dev/xvda", "ebs": {"volumeSize": "200Gi", "volumeType":
 def objects() -> list[Content]:
     static = {"accessModes": ["ReadWriteMany"], "capacity": {"storage": "1Gi"}, "storageClassName": ""}
     bucket = {**static, "csi": {"driver": "s3.csi.aws.com", "volumeHandle": "bucket"}}
-    data = {"metadata": {"name": "data"}, "spec": claim("data", "gp3")["spec"]}
+    data = {"metadata": {"name": "data"}, "spec": claim("data", None)["spec"]}
     return [
         node_class("plain"),
         node_class("gpu", blockDeviceMappings=DISK),
@@ -56,8 +69,10 @@ def objects() -> list[Content]:
         workload(
             "StatefulSet", "store", Pods({"cpu": "1"}, pool="cpu"), serviceName="store", volumeClaimTemplates=[data]
         ),
-        claim("cache", "shared", "ReadWriteMany"),
+        claim("cache", "efs", "ReadWriteMany"),
         claim("weights", "", "ReadWriteMany", volumeName="bucket"),
+        balanced("front", "service.k8s.aws/nlb"),
+        ingress("pages", "alb"),
         {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "bucket"}, "spec": bucket},
         workload(
             "Deployment",
@@ -103,7 +118,7 @@ def rehearsed(
     shared_cluster: RehearsalCluster, rehearsal_tools: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Rehearsed]:
     folder = tmp_path_factory.mktemp("small") / "ready"
-    release = small_release(shared_cluster, rehearsal_tools["helm4"], folder, objects(), RESERVATIONS)
+    release = small_release(shared_cluster, rehearsal_tools["helm4"], folder, objects(), RESERVATIONS, {"efs": True})
     release.install()
     outcome = release.wait()
     assert outcome.ready, outcome.verdict
@@ -150,8 +165,15 @@ def test_a_volume_is_made_in_the_zone_of_its_pod(rehearsed: Rehearsed) -> None:
     assert claims["ready/weights"]["spec"]["volumeName"] == "bucket"
 
 
-def test_storage_classes_that_nothing_makes_are_told(rehearsed: Rehearsed) -> None:
-    assert any("StorageClass shared exists" in each for each in rehearsed.report.assumptions)
+def test_storage_classes_of_the_target_are_told(rehearsed: Rehearsed) -> None:
+    assert "StorageClass efs exists, as on eks" in rehearsed.report.assumptions
+
+
+def test_what_the_target_serves_gets_an_address(rehearsed: Rehearsed) -> None:
+    served = [*rehearsed.objects("Ingress").values(), *rehearsed.objects("Service").values()]
+    asked = [each for each in served if each["kind"] == "Ingress" or each["spec"].get("type") == "LoadBalancer"]
+    assert len(asked) == 2
+    assert all(each["status"]["loadBalancer"]["ingress"][0]["hostname"] for each in asked)
 
 
 def test_gpus_appear_when_the_device_plugin_runs(rehearsed: Rehearsed) -> None:

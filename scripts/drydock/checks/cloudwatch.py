@@ -1,11 +1,10 @@
 """The metrics that go to Amazon CloudWatch, and those that its alarms and dashboards name."""
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from drydock.documents import load_yaml
+from drydock.documents import load_yaml_leniently
 
 _LITERAL = re.compile(r"\^([a-zA-Z_:][\w:]*)\$\$?")
 _SEARCHED = re.compile(r"\{([^,}]+)[^}]*\}[^']*?MetricName=\"([^\"]+)\"")
@@ -19,9 +18,9 @@ def metrics_of_file(key: str, text: str) -> Iterator[str]:
     A histogram has its name without an ending there.
     """
     if key.endswith(".json") and '"AWSTemplateFormatVersion"' in text:
-        yield from dict.fromkeys(_of_template(json.loads(text)))
+        yield from dict.fromkeys(_of_template(load_yaml_leniently(text)))
     elif key.endswith((".yaml", ".yml")) and "metric_declarations:" in text:
-        yield from dict.fromkeys(_of_collector(load_yaml(text)))
+        yield from dict.fromkeys(_of_collector(load_yaml_leniently(text) or {}))
 
 
 def _of_collector(configuration: Mapping[str, Any]) -> Iterator[str]:
@@ -37,7 +36,7 @@ def _of_template(node: Any) -> Iterator[str]:
         if isinstance(node.get("MetricName"), str) and not str(node.get("Namespace", "")).startswith(_OF_AWS):
             yield node["MetricName"]
         if isinstance(node.get("DashboardBody"), str):
-            yield from _of_dashboard(json.loads(node["DashboardBody"]))
+            yield from _of_dashboard(load_yaml_leniently(node["DashboardBody"]) or {})
         for value in node.values():
             yield from _of_template(value)
     elif isinstance(node, list):

@@ -71,6 +71,11 @@ def check(subject: Subject) -> Iterator[Finding]:
             yield from _idle(subject, kind, plugin)
 
 
+def kind_of_plugin(pod: PodUse) -> DeviceKind | None:
+    """The devices that a pod announces; None where it is not a device plugin."""
+    return next((kind for kind in KINDS if _is_plugin(pod, kind)), None)
+
+
 def _is_plugin(pod: PodUse, kind: DeviceKind) -> bool:
     for container in pod.spec.get("containers") or ():
         command = [str(each) for each in container.get("command") or ()]

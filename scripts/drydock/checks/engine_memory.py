@@ -7,6 +7,7 @@ from drydock.checks.subject import Subject
 from drydock.findings import Finding, Severity
 
 if TYPE_CHECKING:
+    from drydock.errors import UsageError
     from drydock.plan.engines import ServedModel
     from drydock.vllm_sim.catalogue import Gpu, Model
 
@@ -34,7 +35,12 @@ def check(subject: Subject) -> Iterator[Finding]:
                 yield from _judged(subject, engine, types)
         except UsageError as error:
             yield subject.finding(
-                FITS, pod.manifest, f"The engine refuses its arguments: {error.message}.", "", path=pod.path, pain=PAIN
+                FITS,
+                pod.manifest,
+                f"The engine refuses its arguments: {error.message}.",
+                _remedy(error),
+                path=pod.path,
+                pain=PAIN,
             )
 
 
@@ -57,6 +63,11 @@ def _judged(subject: Subject, engine: "ServedModel", types: set[str]) -> Iterato
     worst.sort(key=lambda each: (each[1].severity is not Severity.ERROR, each[0].memory_gib))
     if worst:
         yield worst[0][1]
+
+
+def _remedy(error: "UsageError") -> str:
+    text = (error.remedy or "correct the engine's arguments").rstrip(".")
+    return f"{text[:1].upper()}{text[1:]}."
 
 
 def _by_gpu(subject: Subject, types: set[str]) -> Mapping["Gpu", list[str]]:
@@ -85,7 +96,7 @@ def _on_gpu(subject: Subject, engine: "ServedModel", model: "Model", gpu: "Gpu",
             FITS,
             engine.pod.manifest,
             f"{what} does not start on {where}: {error.message.rstrip('.')}.",
-            f"{(error.remedy or '')[:1].upper()}{(error.remedy or '')[1:]}.",
+            _remedy(error),
             path=engine.path,
             pain=PAIN,
         )

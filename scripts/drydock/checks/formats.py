@@ -75,6 +75,7 @@ def _text_lines(findings: Sequence[Finding]) -> Iterator[str]:
             yield f"      {each.reason}"
             if each.remedy:
                 yield f"      → {each.remedy}"
+            yield from (f"      ↳ {consequence}" for consequence in each.consequences)
         yield ""
 
 

@@ -3,7 +3,9 @@
 import re
 from collections.abc import Iterator, Sequence
 
+from drydock.checks.origins import Origins
 from drydock.checks.subject import template_file
+from drydock.environments import Environment
 from drydock.findings import Finding, Severity
 
 RENDER = "render"
@@ -12,6 +14,8 @@ SCHEMA_REFUSAL = "values don't meet the specifications of the schema(s)"
 
 _PLACE = r"\(?(?P<template>[\w.-]+/(?:charts/[\w.-]+/)*templates/[^\s:()]+):(?P<line>\d+):\d+\)?:?\s*(?P<reason>.*)"
 _RAISED = re.compile(r"(?:execution error at |template: )?" + _PLACE, re.DOTALL)
+_VALUE = re.compile(r"((?:global|[a-zA-Z][\w-]*)(?:\.[\w-]+)*): ")
+"""How charts of the suite begin a refusal: with the path of the value in the chart."""
 _NOT_YAML = re.compile(
     r"YAML parse error on (?P<template>\S+): (?:error converting YAML to JSON: )?(?P<reason>.*)", re.DOTALL
 )
@@ -22,11 +26,11 @@ _LINT_MESSAGE = re.compile(r"^\[(INFO|WARNING|ERROR)\] (.*)$")
 _LINT_SEVERITIES = {"WARNING": Severity.WARNING, "ERROR": Severity.ERROR}
 
 
-def refusal(environment: str, stderr: str, *, versions: str = "") -> Finding:
-    """The one finding that a failed `helm template` amounts to.
+def refusal(environment: Environment, stderr: str, *, versions: str = "") -> Finding:
+    """The one finding that a failed `helm template` amounts to, at the value that a chart refuses where it names one.
 
     Args:
-        environment: its name.
+        environment: that does not render.
         stderr: what Helm wrote.
         versions: which Helm refuses, when not all do.
     """
@@ -34,31 +38,56 @@ def refusal(environment: str, stderr: str, *, versions: str = "") -> Finding:
     only = f" ({versions} only)" if versions else ""
     raised = _RAISED.search(said)
     if raised:
-        template = raised["template"]
-        return Finding(
-            environment,
-            RENDER,
-            _one_line(raised["reason"]) + only,
-            _remedy(raised["reason"]),
-            chart=_chart(template),
-            template=template,
-            file=template_file(template),
-            line=int(raised["line"]),
-        )
+        return _raised(environment, raised, only)
     not_yaml = _NOT_YAML.search(said)
     if not_yaml:
         template = not_yaml["template"]
         reason = f"The template renders what is not YAML: {_one_line(not_yaml['reason'])}{only}"
         remedy = "Look at the lines that `helm template --debug` prints for it."
         return Finding(
-            environment, RENDER, reason, remedy, chart=_chart(template), template=template, file=template_file(template)
+            environment.name,
+            RENDER,
+            reason,
+            remedy,
+            chart=_chart(template),
+            template=template,
+            file=template_file(template),
         )
     bad_file = _BAD_FILE.search(said)
     if bad_file:
         reason = f"The values file is not YAML: {_one_line(bad_file['reason'])}{only}"
         line = int(bad_file["line"] or 0)
-        return Finding(environment, RENDER, reason, "Correct the file.", file=bad_file["file"], line=line)
-    return Finding(environment, RENDER, _one_line(said) + only)
+        return Finding(environment.name, RENDER, reason, "Correct the file.", file=bad_file["file"], line=line)
+    remedy = "Correct the values or the chart, as Helm says."
+    if "--set" in said:
+        remedy = "Write it as Helm takes it: --set KEY=VALUE, with KEY dotted."
+    return Finding(environment.name, RENDER, _one_line(said) + only, remedy)
+
+
+def _raised(environment: Environment, raised: re.Match[str], only: str) -> Finding:
+    """What a template refuses; charts begin the reason with the path of the value."""
+    template = raised["template"]
+    reason = _one_line(raised["reason"])
+    scope = tuple(template.partition("/templates/")[0].split("/charts/")[1:])
+    named = _VALUE.match(reason)
+    path = (*scope, *named[1].split(".")) if named else ()
+    if named and named[1].startswith("global."):
+        path = tuple(named[1].split("."))
+    place = Origins.of(environment).value(path) if path else None
+    remedy = "Correct the template, or the value that it reads."
+    if "executing " not in raised["reason"]:
+        remedy = f"Set {'.'.join(path)} as the chart asks." if path else "Set the values as the chart asks."
+    return Finding(
+        environment.name,
+        RENDER,
+        reason + only + (place.suffix if place else ""),
+        remedy,
+        chart=_chart(template),
+        template=template,
+        path=".".join(path),
+        file=place.file if place and place.file else template_file(template),
+        line=place.line if place and place.file else int(raised["line"]),
+    )
 
 
 def lint_findings(output: str) -> Iterator[Finding]:
@@ -88,6 +117,7 @@ def _lint_finding(chart: str, severity: Severity, message: str) -> Finding:
         environment="",
         check=LINT,
         reason=_one_line(reason if separator else message),
+        remedy="Correct the chart, or the default values that it is linted with.",
         severity=severity,
         chart=chart,
         template=raised["template"] if raised else "",
@@ -102,11 +132,6 @@ def _chart(template: str) -> str:
 
 def _one_line(text: str) -> str:
     return " ".join(text.split())
-
-
-def _remedy(reason: str) -> str:
-    """Charts of the suite say in their own words what to set; Go's template errors do not."""
-    return "" if "executing " not in reason else "Correct the template, or the value that it reads."
 
 
 def versions_of(names: Sequence[str]) -> str:

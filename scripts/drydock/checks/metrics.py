@@ -1,7 +1,6 @@
 """Scalers, alarms and dashboards name metrics that exist, and what wakes a model outlives its pods."""
 
 import difflib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -12,7 +11,7 @@ from urllib.parse import urlsplit
 from drydock.checks.cloudwatch import metrics_of_file
 from drydock.checks.promql import metric_names
 from drydock.checks.subject import Subject
-from drydock.documents import load_yaml
+from drydock.documents import load_yaml, load_yaml_leniently
 from drydock.findings import Finding, Severity
 from drydock.manifests import Manifest
 
@@ -169,7 +168,7 @@ def _of_autoscaler(manifest: Manifest) -> Iterator[Use]:
 def _of_dashboards(manifest: Manifest) -> Iterator[Use]:
     for key, text in (manifest.content.get("data") or {}).items():
         if key.endswith(".json") and '"panels"' in text:
-            for expression in _expressions(json.loads(text)):
+            for expression in _expressions(load_yaml_leniently(text)):
                 for name in metric_names(expression):
                     yield Use(manifest, f"data.{key}", name)
 

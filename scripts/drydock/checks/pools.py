@@ -1,6 +1,6 @@
 """Node pools that can buy nothing, or next to nothing (pain 22), and pools of unclear architecture (pain 24)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from drydock.checks.images import load_image_facts
 from drydock.checks.scheduling.feasibility import unusable_because
@@ -14,6 +14,7 @@ NARROW = "pool-without-fallback"
 ARCHITECTURES = "pool-architecture"
 LIMITS = "pool-limits"
 
+_EMPTY_KEYS = ("capacityTypes", "requirements", "nodeClass")
 _REQUIREMENTS = "spec.template.spec.requirements"
 
 
@@ -24,7 +25,7 @@ def check(subject: Subject) -> Iterator[Finding]:
         if unusable:
             if pool.replicas != 0:
                 reason = f"Node pool {pool.name} can never have a node: {unusable.reason}."
-                yield _finding(subject, pool, EMPTY, reason, unusable.remedy, 22)
+                yield _finding(subject, pool, EMPTY, reason, unusable.remedy, 22, keys=_EMPTY_KEYS)
         elif not pool.types_within_limits:
             yield _finding(
                 subject,
@@ -98,5 +99,6 @@ def _finding(
     *,
     path: str = _REQUIREMENTS,
     severity: Severity = Severity.ERROR,
+    keys: Sequence[str] = (),
 ) -> Finding:
-    return subject.finding(check_id, pool.manifest, reason, remedy, path=path, pain=pain, severity=severity)
+    return subject.finding(check_id, pool.manifest, reason, remedy, path=path, pain=pain, severity=severity, keys=keys)

@@ -19,10 +19,11 @@ from drydock.checks import (
     services,
     storage,
     termination,
+    values_files,
     workflows,
 )
 from drydock.checks.subject import Subject
-from drydock.findings import Finding
+from drydock.findings import Finding, folded
 
 Check = Callable[[Subject], Iterable[Finding]]
 
@@ -42,6 +43,7 @@ CHECKS: tuple[Check, ...] = (
     termination.check,
     metrics.check,
     workflows.check,
+    quantities.documents,
 )
 """The checks of a rendered environment, in the order in which they run."""
 
@@ -67,6 +69,8 @@ RULES: tuple[Rule, ...] = (
     Rule("render", "Helm renders the environment"),
     Rule("helm-lint", "helm lint has nothing to say of the charts"),
     Rule("object-schema", "Every object is what its API (or its CRD) defines, without unknown fields"),
+    Rule(values_files.SHAPE, "A values file holds a map of keys"),
+    Rule(quantities.DOCUMENT, "Files of ConfigMaps that are called YAML or JSON can be read as such"),
     Rule(quantities.CHECK, "Amounts of resources are Kubernetes quantities"),
     Rule("region", "The region is one that EC2 has"),
     Rule("render-differs", "Helm 3, Helm 4 and a second render give the same objects", 8),
@@ -112,10 +116,10 @@ RULES: tuple[Rule, ...] = (
 
 
 def run_checks(subject: Subject) -> tuple[Finding, ...]:
-    """What the checks find in one environment, each finding once, in a stable order.
+    """What the checks find in one environment, one finding for each cause, in a stable order.
 
     Objects are taken to be what their APIs define (kubeconform tells otherwise); with amounts that are none, nothing
     else is looked at.
     """
-    unreadable = tuple(sorted(set(quantities.check(subject))))
-    return unreadable or tuple(sorted({finding for check in CHECKS for finding in check(subject)}))
+    unreadable = folded(quantities.check(subject))
+    return unreadable or folded(finding for check in CHECKS for finding in check(subject))

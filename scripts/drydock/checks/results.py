@@ -94,5 +94,8 @@ def _age(entry: "os.DirEntry[str]") -> int:
 
 
 def _revived(row: Mapping[str, object]) -> Finding:
-    values = {"environment": "", **row, "severity": Severity(str(row["severity"]))}
+    values: dict[str, object] = {"environment": "", "remedy": "", **row, "severity": Severity(str(row["severity"]))}
+    consequences = values.get("consequences")
+    if isinstance(consequences, list):
+        values["consequences"] = tuple(consequences)
     return Finding(**values)  # type: ignore[arg-type]

@@ -128,8 +128,8 @@ def _keeps_cluster(spec: Mapping[str, Any]) -> bool:
 
 
 def _share(value: object, replicas: int, rounding: Any) -> int:
-    text = str(value)
-    return int(rounding(replicas * float(text[:-1]) / 100)) if text.endswith("%") else int(text)
+    text = str(value)  # a number or a percentage, of which the check of quantities is certain
+    return int(rounding(replicas * int(text[:-1]) / 100)) if text.endswith("%") else int(text)
 
 
 def _overfull(

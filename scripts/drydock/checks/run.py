@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from os import cpu_count
 from pathlib import Path
+from typing import Any
 
 from drydock import process
 from drydock.charts import AssembledCharts
@@ -14,12 +15,12 @@ from drydock.checks.helm_output import SCHEMA_REFUSAL, lint_findings, refusal, v
 from drydock.checks.registry import run_checks
 from drydock.checks.scheduling.account import account_of
 from drydock.checks.subject import Subject, template_file
-from drydock.checks.values_files import duplicate_keys
+from drydock.checks.values_files import misshapen
 from drydock.checks.values_schema import CHECK as VALUES
-from drydock.checks.values_schema import refused_values
+from drydock.checks.values_schema import merged_values, refused_values
 from drydock.environments import Environment
 from drydock.errors import DrydockError
-from drydock.findings import Finding
+from drydock.findings import Finding, folded
 from drydock.instance_types.catalogue import Catalogue, load_catalogue
 from drydock.manifests import Manifest, parse_manifests
 from drydock.process import Completed
@@ -48,11 +49,13 @@ class _Rendering:
         environment: what was rendered.
         manifests: objects of the first Helm, empty when it refused.
         findings: what is wrong already.
+        values: of the umbrella and its charts, as Helm merges them; None when it cannot.
     """
 
     environment: Environment
     manifests: tuple[Manifest, ...]
     findings: tuple[Finding, ...]
+    values: "Future[Any]"
 
 
 class Run:
@@ -85,8 +88,9 @@ class Run:
         names = ", ".join(each.name for each in environments)
         with self._progress.step(f"Render {names or 'nothing'} with Helm 3 and Helm 4"):
             started = {each.name: self._render(each) for each in environments}
+            values = {each.name: self._merge(each) for each in environments}
             linted = self._pool.submit(self._lint) if lint else None
-            renderings = [self._rendering(each, started[each.name]) for each in environments]
+            renderings = [self._rendering(each, started[each.name], values[each.name]) for each in environments]
         with self._progress.step("Check the objects"):
             nonconforming = self._pool.submit(self._nonconforming, renderings)
             rendered = [each for each in renderings if each.manifests]
@@ -99,7 +103,14 @@ class Run:
                 for each in renderings
             }
             of_charts = _of_charts(linted.result().stdout, found) if linted else None
-        return Outcome({name: tuple(sorted(set(findings))) for name, findings in found.items()}, of_charts)
+        return Outcome({name: folded(map(self._shown, findings)) for name, findings in found.items()}, of_charts)
+
+    def _shown(self, finding: Finding) -> Finding:
+        """The finding with its file as it is called in the project."""
+        return replace(finding, file=finding.file.removeprefix(f"{self._project.root}/"))
+
+    def _merge(self, environment: Environment) -> "Future[Any]":
+        return self._pool.submit(merged_values, self._tools[HELMS[0]], self._charts.umbrella, environment)
 
     def _render(self, environment: Environment) -> dict[str, "Future[Completed]"]:
         arguments = environment.helm_arguments()
@@ -117,23 +128,26 @@ class Run:
         folders = sorted(path for path in self._charts.folder.iterdir() if (path / "Chart.yaml").is_file())
         return process.run([self._tools[HELMS[0]], "lint", *folders], check=False)
 
-    def _rendering(self, environment: Environment, started: Mapping[str, "Future[Completed]"]) -> _Rendering:
+    def _rendering(
+        self, environment: Environment, started: Mapping[str, "Future[Completed]"], values: "Future[Any]"
+    ) -> _Rendering:
         done = {name: future.result() for name, future in started.items()}
         failed = [name for name, completed in done.items() if completed.returncode != 0]
-        files = list(self._duplicate_keys(environment))
+        files = list(self._misshapen(environment))
         if failed:
-            return _Rendering(environment, (), (*files, *self._refused(environment, done, failed)))
+            refused = self._refused(environment, done, failed, values.result())
+            return _Rendering(environment, (), tuple(files) or tuple(refused), values)
         first, second = (done[name].stdout for name in HELMS)
         manifests = parse_manifests(first)
         differing = () if first == second else _differences(environment, manifests, parse_manifests(second))
-        return _Rendering(environment, manifests, (*files, *differing))
+        return _Rendering(environment, manifests, (*files, *differing), values)
 
     def _refused(
-        self, environment: Environment, done: Mapping[str, Completed], failed: Sequence[str]
+        self, environment: Environment, done: Mapping[str, Completed], failed: Sequence[str], values: Any
     ) -> Iterator[Finding]:
         stderr = done[failed[0]].stderr
         refused = (
-            refused_values(self._tools[HELMS[0]], self._project, self._charts.umbrella, environment)
+            refused_values(values, self._project, self._charts.umbrella, environment)
             if SCHEMA_REFUSAL in stderr
             else []
         )
@@ -141,12 +155,12 @@ class Run:
             yield from refused
             return
         versions = versions_of(failed) if len(failed) < len(done) else ""
-        finding = refusal(environment.name, stderr, versions=versions)
-        yield replace(finding, file=finding.file.removeprefix(f"{self._project.root}/"))
+        yield refusal(environment, stderr, versions=versions)
 
-    def _duplicate_keys(self, environment: Environment) -> Iterator[Finding]:
+    def _misshapen(self, environment: Environment) -> Iterator[Finding]:
+        """What is wrong with the files themselves."""
         for file in environment.values_files:
-            yield from duplicate_keys(environment.name, file, str(file).removeprefix(f"{self._project.root}/"))
+            yield from misshapen(environment.name, file)
 
     def _nonconforming(self, renderings: Sequence[_Rendering]) -> Mapping[str, tuple[tuple[str, str], ...]]:
         """What kubeconform says, by document; one that several environments share is looked at once."""
@@ -172,7 +186,8 @@ class Run:
             catalogue = self._catalogue(account.region)
         except DrydockError as error:
             return (Finding(environment.name, REGION, f"{error.message}.", error.remedy, path="global.region"),)
-        return run_checks(Subject(RenderedEnvironment(environment, manifests), account, catalogue))
+        values = rendering.values.result() or {}
+        return run_checks(Subject(RenderedEnvironment(environment, manifests), account, catalogue, values))
 
     def _catalogue(self, region: str) -> Catalogue:
         if region not in self._catalogues:

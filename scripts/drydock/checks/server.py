@@ -163,7 +163,7 @@ def _once(manifests: Sequence[Manifest]) -> list[Manifest]:
 
 
 def _finding(rendered: RenderedEnvironment, manifest: Manifest, path: str, reason: str, severity: Severity) -> Finding:
-    remedy = "Correct the template, or the value that sets it." if severity is Severity.ERROR else ""
+    remedy = "Correct the template, or the value that sets it."
     return Finding(
         rendered.environment.name,
         CHECK,

@@ -1,14 +1,17 @@
 """What a check looks at: one environment as it renders, beside what its account can buy."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
+from drydock.checks.origins import Origins, telling_keys
 from drydock.checks.scheduling.account import Account, account_of
 from drydock.checks.scheduling.feasibility import PodVerdict, Scheduling, avoids_karpenter
 from drydock.checks.scheduling.pods import PodUse
 from drydock.checks.scheduling.pools import Pool, find_pools
+from drydock.checks.values_files import Place
 from drydock.findings import Finding, Severity
 from drydock.instance_types.catalogue import Catalogue, load_catalogue
 from drydock.manifests import Manifest
@@ -23,16 +26,23 @@ class Subject:
         rendered: the environment and its objects.
         account: where its nodes can be bought.
         catalogue: instance types of the region.
+        values: of the umbrella and its charts, as Helm merges them; empty where nobody asked Helm.
     """
 
     rendered: RenderedEnvironment
     account: Account
     catalogue: Catalogue
+    values: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def manifests(self) -> Sequence[Manifest]:
         """Every object of the environment."""
         return self.rendered.manifests
+
+    @cached_property
+    def origins(self) -> Origins:
+        """Where the environment's files set what its objects say."""
+        return Origins.of(self.rendered.environment)
 
     @cached_property
     def pools(self) -> tuple[Pool, ...]:
@@ -68,8 +78,18 @@ class Subject:
         path: str = "",
         pain: int = 0,
         severity: Severity = Severity.ERROR,
+        keys: Sequence[str] = (),
+        value: object = None,
+        cause: str = "",
     ) -> Finding:
-        """A finding about one object."""
+        """A finding about one object, with the line of the environment's values that it comes from.
+
+        `keys` are those of values that may be at fault, the most telling first (those of the path come after them), and
+        `value` is what is wrong, as the object has it. The other arguments are as `Finding` has them.
+        """
+        place = self.origins.locate(manifest, (*keys, *telling_keys(path)), value) or Place("", 0)
+        if place.suffix and reason.endswith("."):
+            reason = f"{reason[:-1]}{place.suffix}."
         return Finding(
             environment=self.rendered.environment.name,
             check=check,
@@ -80,8 +100,10 @@ class Subject:
             template=manifest.template,
             object=manifest.identity,
             path=path,
-            file=template_file(manifest.template),
+            file=place.file or template_file(manifest.template),
+            line=place.line,
             pain=pain,
+            cause=cause,
         )
 
 

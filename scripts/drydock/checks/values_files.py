@@ -10,6 +10,7 @@ from drydock.documents import LOADER
 from drydock.findings import Finding, Severity
 
 DUPLICATE = "values-duplicate-key"
+SHAPE = "values-file"
 
 
 @dataclass(frozen=True)
@@ -66,9 +67,31 @@ def locate(files: Iterable[ValuesFile], path: Sequence[str]) -> Place | None:
     return Place(str(best[2]), best[1]) if best else None
 
 
-def duplicate_keys(environment: str, file: Path, shown: str) -> Iterator[Finding]:
-    """Keys that a values file sets twice in one map; Helm takes the last without a word."""
-    for key, path, line, first in _repeated(ValuesFile.read(file).root, ()):
+def keys_of(file: ValuesFile, *, depth: int) -> frozenset[str]:
+    """Keys of maps that stand below the top level of a file, down to a depth."""
+    level = [file.root]
+    found: set[str] = set()
+    for below in range(depth):
+        pairs = [pair for node in level if isinstance(node, yaml.MappingNode) for pair in node.value]
+        found |= {str(key.value) for key, value in pairs if below and isinstance(value, yaml.MappingNode)}
+        level = [value for _, value in pairs]
+    return frozenset(found)
+
+
+def misshapen(environment: str, file: Path) -> Iterator[Finding]:
+    """A file that holds no map, and keys that it sets twice in one map, of which Helm takes the last silently."""
+    root = ValuesFile.read(file).root
+    if root is not None and not isinstance(root, yaml.MappingNode) and root.tag != "tag:yaml.org,2002:null":
+        kind = "a list" if isinstance(root, yaml.SequenceNode) else "one value"
+        yield Finding(
+            environment,
+            SHAPE,
+            f"The file holds {kind}, and a values file is a map of keys.",
+            "Write KEY: VALUE at its top level, such as `vllm:`.",
+            file=str(file),
+            line=root.start_mark.line + 1,
+        )
+    for key, path, line, first in _repeated(root, ()):
         yield Finding(
             environment,
             DUPLICATE,
@@ -76,7 +99,7 @@ def duplicate_keys(environment: str, file: Path, shown: str) -> Iterator[Finding
             "Keep one of them.",
             severity=Severity.ERROR,
             path=".".join((*path, key)),
-            file=shown,
+            file=str(file),
             line=line,
         )
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from drydock import process
+from drydock.checks.origins import Origins
 from drydock.checks.values_files import Place, ValuesFile, locate
 from drydock.documents import load_yaml_file
 from drydock.environments import Environment
@@ -50,25 +51,24 @@ class _Chart:
         return self.folder.name
 
 
-def refused_values(helm: Path, project: Project, umbrella: Path, environment: Environment) -> list[Finding]:
+def refused_values(merged: Any, project: Project, umbrella: Path, environment: Environment) -> list[Finding]:
     """Every value of an environment that a schema refuses.
 
     Args:
-        helm: the program that merges the stack.
+        merged: the values as `merged_values` has them.
         project: whose files are named relative to its root.
         umbrella: the chart with its dependencies inside.
         environment: whose stack is looked at.
     """
-    merged = merged_values(helm, umbrella, environment)
     if merged is None:
         return []
-    files = [ValuesFile.read(file) for file in reversed(environment.values_files)]
+    origins = Origins.of(environment)
     found: dict[tuple[tuple[str, ...], str], Finding] = {}
     for chart in _charts(umbrella, (), merged):
         for path, reason, remedy in _refusals(chart):
             if (path, reason) in found:
                 continue  # globals are in the values of every chart
-            place = _place(project, chart, path, files, environment.set_values)
+            place = _place(project, chart, path, origins)
             found[path, reason] = Finding(
                 environment.name,
                 CHECK,
@@ -76,7 +76,7 @@ def refused_values(helm: Path, project: Project, umbrella: Path, environment: En
                 remedy,
                 chart=chart.name,
                 path=".".join(path),
-                file=place.file,
+                file=place.file.removeprefix(f"{project.root}/"),
                 line=place.line,
             )
     return list(found.values())
@@ -162,28 +162,23 @@ def _explained(error: "ValidationError") -> Iterator[tuple[tuple[str, ...], str,
     elif "propertyNames" in error.absolute_schema_path:
         yield (*path, str(given)), f"the name {given} does not match {allowed}", "Choose another name."
     elif error.validator == "pattern":
-        remedy = str(schema.get("description") or "Give it a value of that form.")
+        described = str(schema.get("description") or "").rstrip(".")
+        remedy = f"Give it a value of that form{f' ({described})' if described else ''}."
         yield path, f"{_shown(given)} does not match {allowed}", remedy
     else:
-        yield path, error.message, str(schema.get("description") or "")
+        yield path, error.message, str(schema.get("description") or "Give it a value that the chart's schema allows.")
 
 
-def _place(
-    project: Project, chart: _Chart, path: tuple[str, ...], files: Sequence[ValuesFile], set_values: Sequence[str]
-) -> Place:
+def _place(project: Project, chart: _Chart, path: tuple[str, ...], origins: Origins) -> Place:
     """Where a value is set: by --set, in the stack's last file that has it, or among a chart's defaults."""
-    dotted = ".".join(path)
-    for pair in reversed(set_values):
-        key = pair.partition("=")[0]
-        if dotted == key or dotted.startswith(f"{key}.") or key.startswith(f"{dotted}."):
-            return Place("", 0, f" (set by --set {pair})")
-    place = locate(files, path)
+    place = origins.value(path)
     if place is None:
         source = project.charts_dir / chart.name / "values.yaml"
         defaults = [ValuesFile.read(source)] if source.is_file() else []
-        place = locate(defaults, path[len(chart.path) :]) or Place(str(files[0].file) if files else "", 0)
-    root = f"{project.root}/"
-    return Place(place.file.removeprefix(root), place.line, place.suffix)
+        place = locate(defaults, path[len(chart.path) :]) or Place(
+            str(origins.files[0].file) if origins.files else "", 0
+        )
+    return place
 
 
 def _nearest(given: str, known: Sequence[str]) -> str:
@@ -203,4 +198,5 @@ def _shown(value: Any) -> str:
 
 
 def _described(schema: Mapping[str, Any], key: str) -> str:
-    return str((schema.get("properties", {}).get(key) or {}).get("description") or "")
+    described = (schema.get("properties", {}).get(key) or {}).get("description")
+    return str(described or f"Set {key}.")

@@ -6,7 +6,7 @@ from typing import Any
 
 from drydock.checks.scheduling.pods import ARGO_KINDS
 from drydock.checks.subject import Subject
-from drydock.documents import load_yaml
+from drydock.documents import load_yaml_leniently
 from drydock.findings import Finding
 from drydock.manifests import Manifest
 
@@ -101,14 +101,15 @@ def _repository(reference: Fields, place: _Place) -> Fields | None:
             key = str(reference.get("key") or annotations.get(_DEFAULT_KEY) or "")
             text = (manifest.content.get("data") or {}).get(key)
             if text:
-                return _fields(load_yaml(text))
+                return _fields(load_yaml_leniently(text))
     if reference:
         return None
     for manifest in place.subject.manifests:
         if manifest.kind == "ConfigMap" and manifest.name == _CONTROLLER:
             data = manifest.content.get("data") or {}
             text = data.get("artifactRepository")
-            whole = load_yaml(text) if text else _fields(load_yaml(data.get("config") or "")).get("artifactRepository")
+            configured = _fields(load_yaml_leniently(text or data.get("config") or ""))
+            whole = configured if text else configured.get("artifactRepository")
             return _fields(whole) or None
     return None
 

@@ -20,6 +20,7 @@ VERBS = (
     "environments",
     "images",
     "diagram",
+    "docs",
     "setup",
     "doctor",
     "bootstrap-argocd",

@@ -119,6 +119,7 @@ def _deploy(
     yes: bool,
 ) -> None:
     from drydock.charts import assemble_charts
+    from drydock.clusters.description import lacks
     from drydock.deploy.in_use import deploying
     from drydock.deploy.install import Helm, install, with_target
     from drydock.deploy.report import build_deployment_report
@@ -140,11 +141,13 @@ def _deploy(
             helm = ensure(project, ["helm4"], progress)["helm4"]
             reached = target.create(progress)
             stack = with_target(stack, reached, deployment.folder(project))
+            balanced = "load_balancer" not in lacks(deployment.target)
+            charts = assemble_charts(project)
             with deploying(project, deployment, reached.kubeconfig):
                 target.prepare(reached, stack, progress)
                 installed = Helm(helm, reached.kubeconfig, deployment.folder(project))
                 install_began = time.time()
-                install(project, assemble_charts(project), installed, stack, reached, progress, timeout=timeout)
+                install(project, charts, installed, stack, reached, progress, timeout=timeout, balancers=balanced)
         except BaseException:
             if first and target.give_up(progress):
                 forget(project, deployment)

@@ -78,9 +78,15 @@ def command(
         click.echo("nothing is expired")
     elif not yes:
         click.echo("Nothing was removed: --yes removes them.", err=True)
-    failed |= {each: f"its tag drydock.dev/expires-at is no time: {text}" for each, text in undated.items()}
+    failed |= {each: _without_time(text) for each, text in undated.items()}
     if failed:
         raise ClusterError("\n".join(("not removed:", *(f"  {each}: {why}" for each, why in failed.items()))))
+
+
+def _without_time(text: str) -> str:
+    if text:
+        return f"its tag drydock.dev/expires-at is no time: {text}"
+    return "neither its cluster nor its VPC is there to say when it expires: `drydock destroy` it by its name"
 
 
 def _destroy_all(project: "Project", chosen: Sequence[Deployment], timeout: int) -> dict[str, str]:

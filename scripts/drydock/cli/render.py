@@ -40,7 +40,7 @@ def command(
     """
     from drydock.charts import assemble_charts
     from drydock.checks import formats
-    from drydock.checks.values_schema import refused_values
+    from drydock.checks.values_schema import merged_values, refused_values
     from drydock.errors import RenderError
     from drydock.progress import terminal_progress
     from drydock.project import Project
@@ -58,7 +58,7 @@ def command(
         try:
             manifests = render(tool, charts, stack).manifests
         except RenderError:
-            refused = refused_values(tool, project, charts.umbrella, stack)
+            refused = refused_values(merged_values(tool, charts.umbrella, stack), project, charts.umbrella, stack)
             if not refused:
                 raise
             click.echo(formats.text(refused), err=True)

@@ -12,6 +12,7 @@ import yaml
 from drydock import process
 from drydock.charts import AssembledCharts
 from drydock.crds import read_crds, upgrade_crds
+from drydock.deploy.addresses import await_addresses
 from drydock.deploy.target import Reached
 from drydock.environments import Environment
 from drydock.errors import ClusterError
@@ -72,17 +73,19 @@ def install(
     progress: Progress,
     *,
     timeout: int = DEFAULT_TIMEOUT,
+    balancers: bool = True,
 ) -> None:
     """Bring CRDs to the pinned versions, then install or upgrade the release and wait until all of it is ready.
 
-    A release that does not become ready in time is rolled back (a first install is removed) by Helm itself.
+    A release that does not become ready in time is rolled back (a first install is removed) by Helm itself. Helm does
+    not wait for load balancers: with `balancers` the Services and Ingresses that ask for one are waited for afterwards.
 
     Raises:
         RenderError: Helm refused the values; nothing was changed.
         ClusterError: Secrets are missing, or something was refused or did not become ready, with what the cluster
             said about it.
     """
-    render(helm.program, charts, environment)
+    manifests = render(helm.program, charts, environment).manifests
     _check_secrets(reached.kubeconfig, environment)
     upgrade_crds(reached.kubeconfig, read_crds(project), progress)
     more = ["--namespace", environment.namespace, "--create-namespace", "--rollback-on-failure"]
@@ -96,6 +99,8 @@ def install(
         raise ClusterError(
             "\n  ".join((error.message, *told)), remedy="It was rolled back; correct the cause and repeat the command."
         ) from error
+    if balancers:
+        await_addresses(reached.kubeconfig, manifests, environment.namespace, progress)
 
 
 def uninstall(helm: Helm, namespace: str, progress: Progress, *, timeout: int = DEFAULT_TIMEOUT) -> None:

@@ -18,12 +18,14 @@ class Reached:
         files: Helm values files on top of the environment's stack.
         values: values on top of those that only the target knows, as a tree.
         note: one line for people, such as what it costs.
+        outputs: what made the cluster reports of it, by name.
     """
 
     kubeconfig: Path
     files: tuple[Path, ...] = ()
     values: Mapping[str, Any] = field(default_factory=dict)
     note: str = ""
+    outputs: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Target(Protocol):

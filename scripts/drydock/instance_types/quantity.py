@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from decimal import Decimal
 from functools import lru_cache
 
-_QUANTITY = re.compile(r"^([+-]?[0-9.]+)(?:([eE][+-]?[0-9]+)|(Ki|Mi|Gi|Ti|Pi|Ei|n|u|m|k|M|G|T|P|E|))$")
+_QUANTITY = re.compile(
+    r"([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+))(?:[eE]([+-]?[0-9]+)|(Ki|Mi|Gi|Ti|Pi|Ei|n|u|m|k|M|G|T|P|E|))"
+)
 _SUFFIXES = {"": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18, "m": -3, "u": -6, "n": -9}
 _BINARY = {"Ki": 1, "Mi": 2, "Gi": 3, "Ti": 4, "Pi": 5, "Ei": 6}
 
@@ -18,23 +20,40 @@ Resources = Mapping[str, int]
 
 GIB = 1024**3
 
+_LARGEST = Decimal(2**63 - 1)
+_TELLING_EXPONENT = 60
+"""A number with a larger exponent is beyond the largest quantity, or too small to count."""
+
 
 @lru_cache(maxsize=4096)
 def parse_quantity(text: str) -> Decimal:
-    """The value of a quantity such as `1500m`, `16Gi` or `2e3`.
+    """The value of a quantity such as `1500m`, `16Gi` or `2e3`, at most 2^63 - 1 as the API server keeps it.
+
+    Source: k8s.io/apimachinery v0.36, pkg/api/resource/quantity.go, ParseQuantity.
 
     Raises:
-        ValueError: the text is no quantity.
+        ValueError: the text is not a quantity.
     """
-    match = _QUANTITY.match(text)
+    match = _QUANTITY.fullmatch(text)
     if match is None:
         raise ValueError(f"not a Kubernetes quantity: {text!r}")
-    number, exponent, suffix = match.groups()
+    digits, exponent, suffix = match.groups()
+    number = Decimal(digits)
     if exponent:
-        return Decimal(number + exponent)
-    if suffix in _BINARY:
-        return Decimal(number) * Decimal(1024 ** _BINARY[suffix])
-    return Decimal(number).scaleb(_SUFFIXES[suffix])
+        tens = _clamped(exponent)
+        value = number.scaleb(tens) if number else number
+    elif suffix in _BINARY:
+        value = number * Decimal(1024 ** _BINARY[suffix])
+    else:
+        value = number.scaleb(_SUFFIXES[suffix])
+    return min(max(value, -_LARGEST), _LARGEST)
+
+
+def _clamped(exponent: str) -> int:
+    """An exponent as a number; more than a few digits of it say no more than that it is large."""
+    magnitude = exponent.lstrip("+-").lstrip("0")[:4] or "0"
+    number = min(int(magnitude), _TELLING_EXPONENT)
+    return -number if exponent.startswith("-") else number
 
 
 def amount(resource: str, quantity: object) -> int:

@@ -27,6 +27,7 @@ from drydock.rehearsal.kubelet.executor import CONTROLLER, finish_workflow_pods
 from drydock.rehearsal.kubelet.images import Program
 from drydock.rehearsal.kubelet.tunnel import serve_tunnel, write_configuration
 from drydock.rehearsal.kwok import kwok, write_stages
+from drydock.rehearsal.load_balancers import serve_ingresses, serve_services
 from drydock.rehearsal.nodes import NodeStandIn
 from drydock.rehearsal.runs import Order, RunFolder
 from drydock.rehearsal.seeding import Seed
@@ -63,6 +64,8 @@ class BringUp:
     _starting: Child | None = None
     _addresses: Addresses = field(default_factory=Addresses)
     _kwok: Child | None = None
+    _balanced: set[str] = field(default_factory=set)
+    _routed: set[str] = field(default_factory=set)
 
     def seed(self, seed: Seed) -> None:
         """Ask for what an environment expects to be there; Karpenter starts with the first."""
@@ -91,22 +94,35 @@ class BringUp:
         serve_kubelet(credentials, kubelet.find)
         self._run_pods(kubelet, credentials, seed.programs)
         self._start_nodes(api, credentials, aws)
-        launch = karpenter.Launch(self.children, self._tools, credentials, seed.account, server, aws, seed.overlays)
+        self._serve_addresses(api, seed)
+        launch = karpenter.Launch(self.children, self._tools, credentials, seed.account, server, aws, seed.gates)
         while True:
             running = self._start_karpenter(api, launch)
-            while (wanted := self._next(kubelet, credentials, launch, _minor(version))) == launch:
+            while (wanted := self._next(api, kubelet, credentials, launch, _minor(version))) == launch:
                 self.outlet.tell(KarpenterStarted(running.process.pid))
             launch = wanted
             running.end()
 
     def _next(
-        self, kubelet: Kubelet, credentials: Credentials, launch: karpenter.Launch, version: str
+        self, api: Api, kubelet: Kubelet, credentials: Credentials, launch: karpenter.Launch, version: str
     ) -> karpenter.Launch:
         """How Karpenter is to run with the next seed; its programs run at once."""
         seed = self._seeds.get()
         self._run_pods(kubelet, credentials, seed.programs)
+        self._serve_addresses(api, seed)
         account = launch.aws.add(seed.account, version)
-        return replace(launch, account=account, overlays=launch.overlays or seed.overlays)
+        gates = {gate: on or launch.gates.get(gate, False) for gate, on in seed.gates.items()}
+        return replace(launch, account=account, gates={**launch.gates, **gates})
+
+    def _serve_addresses(self, api: Api, seed: Seed) -> None:
+        """Load balancers of the classes that the seed names and no earlier one did."""
+        services, ingresses = ({*seed.load_balancer_classes} - self._balanced, {*seed.ingress_classes} - self._routed)
+        if services:
+            self._balanced |= services
+            in_background(serve_services, api, services)
+        if ingresses:
+            self._routed |= ingresses
+            in_background(serve_ingresses, api, ingresses)
 
     @contextmanager
     def _step(self, name: str) -> Iterator[None]:

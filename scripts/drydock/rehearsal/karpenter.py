@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from drydock.clusters.gates import environment_variable
 from drydock.rehearsal.aws.account import Account
 from drydock.rehearsal.children import Child, Children
 from drydock.rehearsal.credentials import Credentials
@@ -25,14 +26,6 @@ _UNPLACED = "could not schedule pod"
 _IGNORED = "ignoring pod"
 _SKIPPED = "skipping, nodepool requirements filtered out all instance types"
 AWAITING = "skipping, awaiting nodeoverlay evaluation"
-FEATURE_GATES = {
-    "ReservedCapacity": True,
-    "NodeRepair": True,
-    "SpotToSpotConsolidation": True,
-    "StaticCapacity": True,
-    "NodeOverlay": False,
-    "CapacityBuffer": False,
-}
 
 
 @dataclass(frozen=True)
@@ -46,7 +39,7 @@ class Launch:
         account: gives the cluster's name and region.
         server: address of the API server.
         aws: answers for AWS.
-        overlays: whether NodeOverlays count, which Karpenter leaves out by default.
+        gates: its feature gates, as the target has them.
     """
 
     children: Children
@@ -55,14 +48,13 @@ class Launch:
     account: Account
     server: str
     aws: "AwsStandIn"
-    overlays: bool = False
+    gates: Mapping[str, bool]
 
     def start(self, on_line: Callable[[str], None] | None = None) -> Child:
         """Start it; every line of its log goes to `on_line`."""
         return self.children.start("karpenter", [self.tools["karpenter"]], env=self._settings(), on_line=on_line)
 
     def _settings(self) -> dict[str, str]:
-        gates = {**FEATURE_GATES, "NodeOverlay": self.overlays}
         return {
             **self.aws.client_settings(self.account.region),
             "KUBECONFIG": str(self.credentials.kubeconfig("karpenter")),
@@ -72,7 +64,7 @@ class Launch:
             "DISABLE_LEADER_ELECTION": "true",
             "METRICS_PORT": "0",  # any free one; `metrics` finds it
             "HEALTH_PROBE_PORT": "0",
-            "FEATURE_GATES": ",".join(f"{gate}={str(on).lower()}" for gate, on in gates.items()),
+            "FEATURE_GATES": environment_variable(self.gates),
             "LOG_LEVEL": "debug",  # info does not tell why it ignores a pod
         }
 

@@ -17,6 +17,9 @@ COLLECTIONS = {
     "Event": collection("v1", "events"),
     "PersistentVolumeClaim": collection("v1", "persistentvolumeclaims"),
     "StorageClass": collection("storage.k8s.io/v1", "storageclasses"),
+    "CSIDriver": collection("storage.k8s.io/v1", "csidrivers"),
+    "Service": collection("v1", "services"),
+    "Ingress": collection("networking.k8s.io/v1", "ingresses"),
     "Deployment": collection("apps/v1", "deployments"),
     "ReplicaSet": collection("apps/v1", "replicasets"),
     "StatefulSet": collection("apps/v1", "statefulsets"),
@@ -52,12 +55,14 @@ class Scene:
         changed: when anything but an event changed last, as Unix time.
         pools_settled: since when it has been known of every node pool whether it is usable, as Unix time; None while
             it is not known of one.
+        gates: feature gates of Karpenter that the target has.
     """
 
     objects: dict[str, dict[str, Any]] = field(default_factory=lambda: {kind: {} for kind in {**COLLECTIONS, **RAY}})
     times: dict[str, PodTimes] = field(default_factory=dict)
     changed: float = 0.0
     pools_settled: float | None = 0.0
+    gates: Mapping[str, bool] = field(default_factory=dict)
 
     def of(self, kind: str) -> Iterator[Any]:
         """The objects of a kind."""

@@ -9,11 +9,13 @@ from drydock.rehearsal.events import Decided, PoolSkipped
 from drydock.rehearsal.exclusions import read_exclusions
 from drydock.rehearsal.karpenter import AWAITING
 from drydock.rehearsal.kubelet.container import BACK_OFF
+from drydock.rehearsal.load_balancers import is_served
 from drydock.rehearsal.nodes import registers_gpus
 from drydock.rehearsal.objects import condition, full_name, is_true
 from drydock.rehearsal.observe import Scene
 from drydock.rehearsal.pools import since
 from drydock.rehearsal.sharing import shares_to_come
+from drydock.rehearsal.volumes import driver_of
 
 REFUSED_SECONDS = 5.0
 """How long a controller may fail to make a pod before that counts: its service account may be made a moment later."""
@@ -21,6 +23,7 @@ NUDGE = "drydock-nudge"
 _RESTARTS = 5
 _SCHEDULER = "default-scheduler"
 _NO_PROVISIONER = "kubernetes.io/no-provisioner"
+_NO_DEFAULT = "the target has no default StorageClass, and no static volume matches it"
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,8 @@ def obstacles(
     yield from _crashing(scene)
     yield from _unplugged(scene)
     yield from _unbound(scene, installed)
+    yield from _unserved(scene, installed)
+    yield from _ungated(scene, installed)
     yield from _stuck_daemons(scene)
 
 
@@ -217,18 +222,41 @@ def _unbound(scene: Scene, installed: float) -> Iterator[Obstacle]:
     """Claims of volumes that nothing will ever make."""
     if time.time() - installed < REFUSED_SECONDS:
         return
-    classes = scene.named("StorageClass")
+    classes, drivers = scene.named("StorageClass"), scene.named("CSIDriver")
     for claim in scene.of("PersistentVolumeClaim"):
         wanted = claim["spec"].get("storageClassName")
         if (claim.get("status") or {}).get("phase") != "Pending" or claim["spec"].get("volumeName"):
             continue
         if wanted not in classes:
-            reason = f"there is no StorageClass {wanted}" if wanted else "no static volume matches it"
-        elif classes[wanted]["provisioner"] == _NO_PROVISIONER:
+            reason = f"the target has no StorageClass {wanted}" if wanted else _NO_DEFAULT
+        elif (provisioner := classes[wanted]["provisioner"]) == _NO_PROVISIONER:
             reason = f"no static volume of StorageClass {wanted} matches it"
+        elif driver_of(provisioner) not in drivers:
+            reason = f"the target lacks the driver {driver_of(provisioner)} of StorageClass {wanted}"
         else:
             continue
         yield Obstacle(f"PersistentVolumeClaim/{full_name(claim)}", "", reason, unschedulable=False)
+
+
+def _unserved(scene: Scene, installed: float) -> Iterator[Obstacle]:
+    """Services and Ingresses that no controller of the target gives an address."""
+    if time.time() - installed < REFUSED_SECONDS:
+        return
+    for kind, key in (("Service", "loadBalancerClass"), ("Ingress", "ingressClassName")):
+        for each in (one for one in scene.of(kind) if not is_served(one)):
+            named = each["spec"].get(key)
+            reason = f"the target has nothing that serves {key} {named}" if named else f"it names no {key}"
+            yield Obstacle(f"{kind}/{full_name(each)}", "", reason, unschedulable=False)
+
+
+def _ungated(scene: Scene, installed: float) -> Iterator[Obstacle]:
+    """Pools with a fixed number of nodes where Karpenter's gate StaticCapacity is off: it makes none."""
+    if time.time() - installed < REFUSED_SECONDS:
+        return
+    for pool in scene.of("NodePool"):
+        if "replicas" in pool["spec"] and not scene.gates.get("staticCapacity", True):
+            reason = "the target's Karpenter makes no nodes for replicas: its feature gate StaticCapacity is off"
+            yield Obstacle(f"NodePool/{full_name(pool)}", "", reason, unschedulable=False)
 
 
 def _stuck_daemons(scene: Scene) -> Iterator[Obstacle]:

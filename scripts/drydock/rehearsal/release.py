@@ -1,11 +1,12 @@
 """Installs an environment on a rehearsal cluster and finds out what becomes of it."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from drydock.charts import AssembledCharts
+from drydock.clusters.description import describe, described
 from drydock.environments import Environment
 from drydock.errors import ClusterError
 from drydock.manifests import Manifest
@@ -59,6 +60,7 @@ class Wanted:
     prerequisites: Prerequisites
     auto_mode: bool
     programs: tuple[Program, ...]
+    gates: Mapping[str, bool]
 
 
 class Release:
@@ -125,14 +127,19 @@ class Release:
         auto_mode = is_auto_mode(rendered)
         if auto_mode:
             rendered = render(self._program, self._charts, environment.stacked((), (AUTO_MODE_OFF,)))
+        target = describe(environment)
         self._wanted = Wanted(
             environment=rendered.environment,
             account=expected_account(rendered.environment, rendered.manifests),
-            prerequisites=find_prerequisites(rendered.environment, rendered.manifests),
+            prerequisites=find_prerequisites(rendered.environment, rendered.manifests, target),
             auto_mode=auto_mode,
             programs=self._programs(rendered.manifests),
+            gates=target.gates_for(rendered.manifests),
         )
-        self._cluster.seed(Seed(self._wanted.account, self._wanted.programs, _has_overlays(rendered)))
+        # One for Auto Mode is rendered for Karpenter in the cluster, and so are the classes of its load balancers.
+        classes = described("eks").load_balancer_classes if auto_mode else target.load_balancer_classes
+        wanted = self._wanted
+        self._cluster.seed(Seed(wanted.account, wanted.programs, wanted.gates, classes, target.ingress_classes))
 
     def install(self) -> None:
         """Make what the seeded environment takes for granted, then `helm install` it.
@@ -231,7 +238,7 @@ class Release:
 
     def _change(self, change: Callable[[Helm], None]) -> None:
         api = self._cluster.await_api()
-        self._watching()
+        self._watching().scene.gates = self._seeded.gates
         create_prerequisites(api, self.prerequisites)
         self.install_began = self.install_began or time.time()
         change(self._cluster.helm(self._program))
@@ -243,10 +250,6 @@ class Release:
 def is_auto_mode(rendered: RenderedEnvironment) -> bool:
     """Whether EKS Auto Mode is to run the nodes, which nothing outside AWS can stand in for."""
     return any(each.api_version.startswith("eks.amazonaws.com/") for each in rendered.manifests)
-
-
-def _has_overlays(rendered: RenderedEnvironment) -> bool:
-    return any(each.kind == "NodeOverlay" for each in rendered.manifests)
 
 
 def _generations(api: Api) -> dict[str, int]:

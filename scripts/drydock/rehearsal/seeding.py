@@ -1,7 +1,7 @@
 """What a cluster is made for, told to its supervisor before each environment."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from drydock.rehearsal.aws.account import Account
@@ -15,20 +15,35 @@ class Seed:
     Attributes:
         account: what AWS is to hold.
         programs: to run in place of images.
-        overlays: whether Karpenter is to take NodeOverlays, by its feature gate.
+        gates: feature gates of Karpenter on the target.
+        load_balancer_classes, ingress_classes: that get an address there.
     """
 
     account: Account
     programs: tuple[Program, ...] = ()
-    overlays: bool = False
+    gates: Mapping[str, bool] = field(default_factory=dict)
+    load_balancer_classes: tuple[str, ...] = ()
+    ingress_classes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """For the supervisor."""
         programs = [each.to_json() for each in self.programs]
-        return {"account": self.account.to_json(), "programs": programs, "overlays": self.overlays}
+        return {
+            "account": self.account.to_json(),
+            "programs": programs,
+            "gates": dict(self.gates),
+            "load_balancer_classes": self.load_balancer_classes,
+            "ingress_classes": self.ingress_classes,
+        }
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "Seed":
         """What `to_json` gave."""
         programs = tuple(Program.from_json(each) for each in content["programs"])
-        return cls(Account.from_json(content["account"]), programs, content["overlays"])
+        return cls(
+            Account.from_json(content["account"]),
+            programs,
+            content["gates"],
+            tuple(content["load_balancer_classes"]),
+            tuple(content["ingress_classes"]),
+        )

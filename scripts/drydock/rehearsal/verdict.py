@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from drydock.rehearsal.events import Decided, PoolSkipped
+from drydock.rehearsal.load_balancers import is_served
 from drydock.rehearsal.objects import full_name, is_true, labels_of
 from drydock.rehearsal.observe import WORKLOADS, Scene
 from drydock.rehearsal.obstacles import NUDGE, Obstacle, lives, obstacles
@@ -81,6 +82,8 @@ def _waiting(scene: Scene, expected: Expected) -> Iterator[str]:
         if not is_true(claim, "Initialized"):
             yield f"NodeClaim/{full_name(claim)}"
     yield from _missing_static_nodes(scene)
+    for kind in ("Service", "Ingress"):
+        yield from (f"{kind}/{full_name(each)}" for each in scene.of(kind) if not is_served(each))
     if expected.ray:
         yield from unfinished_ray(scene)
 

@@ -1,4 +1,4 @@
-"""Stands in for the drivers of EBS and EFS: makes a volume for each claim, where its pod goes."""
+"""Stands in for the CSI drivers that the target has: makes a volume for each of their claims, where its pod goes."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,14 +8,15 @@ from drydock.rehearsal.objects import labels_of
 from drydock.rehearsal.watching import follow
 
 STORAGE_CLASSES = collection("storage.k8s.io/v1", "storageclasses")
-EBS = "ebs.csi.aws.com"
+CSI_DRIVERS = collection("storage.k8s.io/v1", "csidrivers")
 EFS = "efs.csi.aws.com"
 _CLAIMS = collection("v1", "persistentvolumeclaims")
 _VOLUMES = collection("v1", "persistentvolumes")
 _NODES = collection("v1", "nodes")
 _SELECTED_NODE = "volume.kubernetes.io/selected-node"
 _ZONE = "topology.kubernetes.io/zone"
-_NO_PROVISIONER = "kubernetes.io/no-provisioner"
+_MIGRATED = {"kubernetes.io/aws-ebs": "ebs.csi.aws.com"}
+"""Provisioners that Kubernetes once had built in, with the driver that does their work."""
 
 
 def provision_volumes(api: Api) -> None:
@@ -43,7 +44,7 @@ def _provision(api: Api, claim: Mapping[str, Any]) -> bool:
     if spec.get("volumeName") or not spec.get("storageClassName"):
         return False
     storage_class = api.find(f"{STORAGE_CLASSES}/{spec['storageClassName']}")
-    if not storage_class or storage_class["provisioner"] == _NO_PROVISIONER:
+    if not storage_class or not has_driver(api, storage_class["provisioner"]):
         return False
     zone = None
     if storage_class.get("volumeBindingMode") == "WaitForFirstConsumer":
@@ -54,6 +55,16 @@ def _provision(api: Api, claim: Mapping[str, Any]) -> bool:
     return api.create(_VOLUMES, _volume(claim, storage_class, zone))
 
 
+def has_driver(api: Api, provisioner: str) -> bool:
+    """Whether the driver of a StorageClass is in the cluster."""
+    return api.find(f"{CSI_DRIVERS}/{driver_of(provisioner)}") is not None
+
+
+def driver_of(provisioner: str) -> str:
+    """The CSI driver that makes volumes for a provisioner."""
+    return _MIGRATED.get(provisioner, provisioner)
+
+
 def _zone(api: Api, node: str) -> str | None:
     found = api.find(f"{_NODES}/{node}")
     return labels_of(found).get(_ZONE) if found else None
@@ -61,7 +72,7 @@ def _zone(api: Api, node: str) -> str | None:
 
 def _volume(claim: Mapping[str, Any], storage_class: Mapping[str, Any], zone: str | None) -> dict[str, Any]:
     metadata, spec = claim["metadata"], claim["spec"]
-    driver = storage_class["provisioner"]
+    driver = driver_of(storage_class["provisioner"])
     terms = [{"matchExpressions": [{"key": _ZONE, "operator": "In", "values": [zone]}]}]
     return {
         "apiVersion": "v1",
@@ -89,17 +100,11 @@ def _volume(claim: Mapping[str, Any], storage_class: Mapping[str, Any], zone: st
     }
 
 
-def storage_class(name: str, *, default: bool = False, shared: bool = False) -> dict[str, Any]:
-    """A storage class as EKS's drivers bring it: EBS volumes made where the pod goes, or EFS for shared ones."""
+def csi_driver(name: str) -> dict[str, Any]:
+    """The object by which a driver says that it is there; nothing attaches volumes here."""
     return {
         "apiVersion": "storage.k8s.io/v1",
-        "kind": "StorageClass",
-        "metadata": {
-            "name": name,
-            "annotations": {"storageclass.kubernetes.io/is-default-class": str(default).lower()},
-        },
-        "provisioner": EFS if shared else EBS,
-        "parameters": {} if shared else {"type": "gp3"},
-        "volumeBindingMode": "Immediate" if shared else "WaitForFirstConsumer",
-        "allowVolumeExpansion": not shared,
+        "kind": "CSIDriver",
+        "metadata": {"name": name},
+        "spec": {"attachRequired": False},
     }

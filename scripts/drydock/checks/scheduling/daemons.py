@@ -43,6 +43,14 @@ def daemon_types(daemon: PodUse, pool: Pool) -> frozenset[str]:
     return frozenset[str]().union(*allowed)
 
 
+def admits(daemon: PodUse, pool: Pool) -> bool:
+    """Whether a DaemonSet would run on a pool's nodes, if it had any."""
+    terms = required_terms(daemon)
+    return not untolerated(daemon, pool) and any(
+        not conflicts(pool.requirements, term, pool.well_known) for term in terms
+    )
+
+
 @dataclass(frozen=True)
 class NodeGroup:
     """Instance types on whose nodes the same DaemonSets run, and what those request together."""

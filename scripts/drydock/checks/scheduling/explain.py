@@ -1,5 +1,6 @@
 """Why a node pool cannot host a pod, in words that name what to change."""
 
+import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -9,10 +10,13 @@ from drydock.checks.scheduling.daemons import NodeGroup
 from drydock.checks.scheduling.pods import PodUse, is_extended
 from drydock.checks.scheduling.pools import Pool
 from drydock.checks.scheduling.requirements import Conflict, Requirement, Requirements
-from drydock.instance_types.labels import ARCHITECTURE, CAPACITY_TYPE, NODE_POOL, ZONE
+from drydock.instance_types.labels import ARCHITECTURE, CAPACITY_TYPE, INSTANCE_TYPE, NODE_POOL, ZONE
 from drydock.instance_types.quantity import describe
 
 Fields = Mapping[str, Any]
+
+ADD_ONS = "CriticalAddonsOnly"
+"""Taint of nodes that are kept for what runs the cluster."""
 
 
 class Stage(IntEnum):
@@ -64,9 +68,85 @@ def explain_claims(pool: Pool) -> Exclusion:
 
 
 def explain_empty(pool: Pool) -> Exclusion:
-    """No instance type meets the pool's own requirements."""
-    reason = f"no instance type in {pool.account.region} meets its own requirements"
-    return Exclusion(Stage.POOL, reason, f"Widen the requirements of pool {pool.name}.")
+    """No instance type meets the pool's own requirements; the one that is at fault is named where there is one."""
+    region = pool.account.region
+    everything = frozenset(pool.catalogue.types)
+    named = pool.requirements.get(INSTANCE_TYPE)
+    unknown = sorted(named.values - everything) if named and named.operator == "In" else []
+    if named and unknown and named.values.isdisjoint(everything):
+        near = difflib.get_close_matches(unknown[0], sorted(everything), 1)
+        guess = f"Did you mean {near[0]}? " if near else ""
+        return Exclusion(
+            Stage.POOL,
+            f"{region} offers no {', '.join(unknown)}",
+            f"{guess}Name instance types that {region} offers in pool {pool.name}.",
+        )
+    if pool.account.zones and not pool.zones:
+        wanted, zones = pool.requirements[ZONE], ", ".join(pool.account.zones)
+        return Exclusion(
+            Stage.POOL,
+            f"it requires {wanted}, and the cluster has {zones}",
+            f"Let pool {pool.name} have one of {zones}.",
+        )
+    kind = pool.requirements.get(CAPACITY_TYPE)
+    if kind is not None and kind.operator == "In" and kind.values == {"reserved"}:
+        return _explain_reserved(pool)
+    for key in sorted(pool.requirements):
+        others = {name: each for name, each in pool.requirements.items() if name != key}
+        if any(pool.launchable(pool.narrowed(everything, others))):
+            return Exclusion(
+                Stage.POOL,
+                f"no instance type in {region} that meets its other requirements has {pool.requirements[key]}",
+                f"Widen {key} in the requirements of pool {pool.name}.",
+            )
+    if pool.node_class and (types := pool.narrowed(everything, pool.requirements)):
+        return Exclusion(
+            Stage.POOL,
+            f"{_names(types)} cannot be launched from its node class {pool.node_class.name}, or have nothing left for "
+            "pods on such a node",
+            f"Correct node class {pool.node_class.name}, or allow other instance types in pool {pool.name}.",
+        )
+    return Exclusion(
+        Stage.POOL,
+        f"no instance type in {region} meets its own requirements",
+        f"Widen the requirements of pool {pool.name}.",
+    )
+
+
+def _explain_reserved(pool: Pool) -> Exclusion:
+    """A pool on reserved capacity alone, and reservations that it cannot use."""
+    node_class = pool.node_class
+    terms = (node_class.spec.get("capacityReservationSelectorTerms") or ()) if node_class else ()
+    name = node_class.name if node_class else ""
+    held = node_class.reservations if node_class else ()
+    if held:
+        shown = ", ".join(f"{each.id} ({each.instance_type} in {each.zone})" for each in held)
+        reason = f"it buys reserved capacity alone, and of what its node class selects, {shown}, nothing meets its "
+        return Exclusion(
+            Stage.POOL,
+            f"{reason}requirements",
+            f"Allow the reservation's instance type and zone in pool {pool.name}, or allow on-demand as well.",
+        )
+    if not terms:
+        return Exclusion(
+            Stage.POOL,
+            f"it buys reserved capacity alone, and its node class {name} selects no reservation",
+            f"Set capacityReservationSelectorTerms of node class {name}, or allow on-demand as well.",
+        )
+    wanted = " or ".join(_term(term) for term in terms)
+    return Exclusion(
+        Stage.POOL,
+        f"it buys reserved capacity alone, and the environment lists no reservation with {wanted}",
+        "List the account's reservation under account.capacityReservations in the environment's file (with these tags "
+        "or this id), or allow on-demand as well.",
+    )
+
+
+def _term(term: Fields) -> str:
+    if term.get("id"):
+        return f"the id {term['id']}"
+    tags = ", ".join(f"{key}={value}" for key, value in sorted((term.get("tags") or {}).items()))
+    return f"the tag {tags}" if tags else "its owner or match criteria"
 
 
 def explain_taint(pool: Pool, taint: Fields) -> Exclusion:
@@ -74,6 +154,8 @@ def explain_taint(pool: Pool, taint: Fields) -> Exclusion:
     value = f"={taint['value']}" if taint.get("value") else ""
     shown = f"{taint.get('key')}{value}:{taint.get('effect')}"
     remedy = f"Tolerate {shown} in the pod, if it belongs on pool {pool.name}."
+    if taint.get("key") == ADD_ONS:
+        remedy = f"Add a node pool without that taint: pool {pool.name} is kept for the cluster's own add-ons."
     return Exclusion(Stage.TAINT, f"its nodes have the taint {shown}, which the pod does not tolerate", remedy)
 
 
@@ -109,7 +191,7 @@ def explain_matching(pool: Pool, wanted: Requirements) -> Exclusion:
     """No instance type of the pool is what the pod asks for."""
     culprit = next((each for each in wanted.values() if not pool.matching(pool.types, {each.key: each})), None)
     asked = str(culprit) if culprit else " and ".join(str(each) for each in wanted.values())
-    reason = f"none of its {len(pool.types)} instance types has {asked}"
+    reason = f"none of its {len(pool.types)} instance types meets {asked}"
     return Exclusion(Stage.TYPE, reason, f"Widen the requirements of pool {pool.name}, or ask for what it has.")
 
 
@@ -166,7 +248,10 @@ def explain_limits(pool: Pool, types: frozenset[str]) -> Exclusion:
         if pool.capacity(smallest).get(resource, 0) > limit
     ]
     reason = f"one {smallest} would exceed its limits ({', '.join(over)})"
-    return Exclusion(Stage.LIMITS, reason, f"Raise limits of pool {pool.name}.")
+    resources = ", ".join(
+        resource for resource, limit in pool.limits.items() if pool.capacity(smallest).get(resource, 0) > limit
+    )
+    return Exclusion(Stage.LIMITS, reason, f"Raise the limit of {resources} in pool {pool.name}.")
 
 
 def explain_min_values(pool: Pool, wanted: Requirement, covered: int) -> Exclusion:
@@ -178,6 +263,14 @@ def explain_min_values(pool: Pool, wanted: Requirement, covered: int) -> Exclusi
 def _too_small(pool: Pool, resource: str, wanted: int, largest: str, room: int, *, narrowed: bool) -> Exclusion:
     needed = describe(resource, wanted)
     offered = describe(resource, max(room, 0))
+    if resource == "pods":
+        total = pool.allocatable(largest)["pods"]
+        name = pool.node_class.name if pool.node_class else ""
+        return Exclusion(
+            Stage.RESOURCES,
+            f"its nodes take {total} pod{'s' * (total != 1)}, as many as its DaemonSets are",
+            f"Raise kubelet.maxPods of node class {name} above {total - room}, or allow larger types in {pool.name}.",
+        )
     if not narrowed and pool.allocatable(largest).get(resource, 0) == 0:
         remedy = f"Pin the pod to a pool that offers {resource}."
         if resource.startswith("nvidia.com/"):
@@ -188,7 +281,8 @@ def _too_small(pool: Pool, resource: str, wanted: int, largest: str, room: int, 
         return Exclusion(Stage.RESOURCES, f"the pod needs {needed}, and no instance type of it has any", remedy)
     which = "the roomiest instance type that has the rest" if narrowed else "its largest instance type"
     beside = "" if room == pool.allocatable(largest).get(resource, 0) else " beside the DaemonSets"
-    remedy = f"Ask for {offered} or less, or allow larger instance types in pool {pool.name}."
+    larger = f"llow larger instance types in pool {pool.name}."
+    remedy = f"Ask for {offered} or less, or a{larger}" if room > 0 else f"A{larger}"
     left = "" if is_extended(resource) else " for pods"
     return Exclusion(
         Stage.RESOURCES, f"the pod needs {needed}, and {which} ({largest}) has {offered}{left}{beside}", remedy

@@ -132,13 +132,13 @@ class Scheduling:
     def _attempt(
         self, pod: PodUse, pool: Pool, attempt: Attempt, daemons: Sequence[Daemon]
     ) -> frozenset[str] | Exclusion:
-        taint = untolerated(pod, pool, tolerates_soft=attempt.tolerates_soft)
-        if taint:
-            return explain_taint(pool, taint)
         outcomes = [
             _types_for(pod, pool, attempt.requirements, volume, daemons) for volume in self.storage.alternatives(pod)
         ]
         types = frozenset[str]().union(*(each for each in outcomes if not isinstance(each, Exclusion)))
+        taint = untolerated(pod, pool, tolerates_soft=attempt.tolerates_soft)
+        if types and taint:  # told only where nothing else keeps the pod out
+            return explain_taint(pool, taint)
         return types or max((each for each in outcomes if isinstance(each, Exclusion)), key=lambda each: each.stage)
 
     def _given_up(self, pod: PodUse, pool: Pool, daemons: Sequence[Daemon]) -> Exclusion | None:

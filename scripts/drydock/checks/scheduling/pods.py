@@ -5,9 +5,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-import yaml
-
-from drydock.documents import load_yaml
+from drydock.documents import load_yaml_leniently
 from drydock.instance_types.quantity import Resources, add, amounts
 from drydock.manifests import Manifest
 
@@ -157,10 +155,6 @@ def _is_pod_spec(node: Fields) -> bool:
     )
 
 
-def _runs(container: Fields) -> bool:
-    return "image" in container or "command" in container
-
-
 def _copies(node: Fields, key: str) -> int:
     """How many pods one part of an object stands for, as far as this level of it tells."""
     factor = 1
@@ -184,7 +178,9 @@ def _promised_pods(manifest: Manifest) -> Iterator[PodUse]:
     """Pods that a server, such as a notebook hub, makes from templates in its ConfigMap, each counted once."""
     key = (manifest.content["metadata"].get("annotations") or {}).get(POD_TEMPLATES)
     text = (manifest.content.get("data") or {}).get(key)
-    document = load_yaml(text) if text else {}
+    document = load_yaml_leniently(text) if text else None
+    if not isinstance(document, dict):
+        return
     claims = {each["metadata"]["name"]: each["spec"] for each in document.get("volumeClaimTemplates") or ()}
     for pod in _pods_below(manifest, document, ("data", str(key)), 1):
         yield replace(pod, claims=claims)
@@ -227,15 +223,12 @@ def _argo_containers(template: Fields) -> list[Fields]:
 def _argo_patch(node: Fields) -> Fields:
     """What a podSpecPatch sets of a pod beside its containers; one that Argo fills in when it runs is left out."""
     text = str(node.get("podSpecPatch") or "")
-    patch = load_yaml(text) if text and "{{" not in text else {}
-    return {key: value for key, value in patch.items() if key not in ("containers", "initContainers")}
+    patch = load_yaml_leniently(text) if text and "{{" not in text else {}
+    return {key: value for key, value in (patch or {}).items() if key not in ("containers", "initContainers")}
 
 
 def _submitted_pods(manifest: Manifest, template: Fields, path: tuple[str, ...]) -> Iterator[PodUse]:
     """Pods of an object that a template submits, such as a RayJob."""
     text = str((template.get("resource") or {}).get("manifest") or "")
-    try:
-        content = load_yaml(text)
-    except yaml.YAMLError:  # no YAML before Argo fills it in
-        return
+    content = load_yaml_leniently(text)  # which may be YAML only when Argo has filled it in
     yield from _pods_below(manifest, content, (*path, "resource", "manifest"), 1)

@@ -123,8 +123,7 @@ class Pool:
         """Instance types that the pool may buy, limits apart."""
         if self.node_class is None:
             return frozenset()
-        named = self.narrowed(frozenset(self.catalogue.types), self.requirements)
-        return frozenset(name for name in named if self.node_class.suits(self.catalogue.types[name]))
+        return self.launchable(self.narrowed(frozenset(self.catalogue.types), self.requirements))
 
     @cached_property
     def types_within_limits(self) -> frozenset[str]:
@@ -140,6 +139,11 @@ class Pool:
     def narrowed(self, types: frozenset[str], requirements: Requirements) -> frozenset[str]:
         """The types among `types` that meet the requirements and can be bought under them."""
         return self.buyable(self.matching(types, requirements), requirements)
+
+    def launchable(self, types: frozenset[str]) -> frozenset[str]:
+        """The types among `types` that the node class can launch."""
+        suits = self.node_class.suits if self.node_class else lambda _: False
+        return frozenset(name for name in types if suits(self.catalogue.types[name]))
 
     def matching(self, types: frozenset[str], requirements: Requirements) -> frozenset[str]:
         """The types among `types` whose labels meet the requirements."""

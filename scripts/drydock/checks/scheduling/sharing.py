@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from drydock.documents import load_yaml
+from drydock.documents import load_yaml_leniently
 from drydock.manifests import Manifest
 
 GPU = "nvidia.com/gpu"
@@ -75,7 +75,8 @@ def config_entry(plugin: Mapping[str, Any], labels: Mapping[str, str]) -> tuple[
 
 def parse_sharing(text: str) -> Sharing:
     """One file of the plugin's configuration."""
-    entries = list(_entries(load_yaml(text) or {}))
+    content = load_yaml_leniently(text)
+    entries = list(_entries(content)) if isinstance(content, dict) else []
     replicas = {name: count for name, count, _ in entries}
     return Sharing(replicas, frozenset(name for name, _, renamed in entries if renamed))
 
@@ -92,4 +93,9 @@ def _entries(config: Mapping[str, Any]) -> Iterator[tuple[str, int, bool]]:
     for way in ("timeSlicing", "mps"):
         shared = (config.get("sharing") or {}).get(way) or {}
         for each in shared.get("resources") or ():
-            yield each["name"], int(each["replicas"]), bool(shared.get("renameByDefault"))
+            replicas = each.get("replicas", 1)  # what is not a number the plugin itself refuses
+            yield (
+                str(each.get("name")),
+                replicas if isinstance(replicas, int) else 1,
+                bool(shared.get("renameByDefault")),
+            )

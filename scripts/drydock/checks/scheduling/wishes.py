@@ -55,6 +55,25 @@ def attempts(pod: PodUse) -> list[Attempt]:
     return [*(Attempt(state, tolerates_soft=False) for state in states), Attempt(states[-1], tolerates_soft=True)]
 
 
+def contradiction(pod: PodUse) -> str:
+    """The label on which what a pod requires excludes itself in every alternative; empty when some node could do."""
+    selector = from_labels(pod.spec.get("nodeSelector"))
+    found = ""
+    for term in _terms(pod) or [{}]:
+        parts = [*selector, *from_expressions(term.get("matchExpressions"))]
+        found = next(
+            (
+                f"{each.key} (" + " and ".join(str(one).partition(" ")[2] for one in parts if one.key == each.key) + ")"
+                for each in merged(parts).values()
+                if each.operator == "DoesNotExist" and not any(one == each for one in parts)
+            ),
+            "",
+        )
+        if not found:
+            return ""
+    return found
+
+
 def untolerated(pod: PodUse, pool: Pool, *, tolerates_soft: bool = True) -> Fields | None:
     """A taint of the pool's nodes that keeps the pod away."""
     tolerations = pod.spec.get("tolerations") or ()

@@ -42,6 +42,18 @@ def has_log_group(cluster: str, region: str) -> bool:
     return name in {each["logGroupName"] for each in found}
 
 
+def has_node_entry(cluster: str, region: str) -> bool:
+    """Whether a cluster has the access entry of its nodes' role already, which EKS makes for a managed node group."""
+    eks = client("eks", region)
+    try:
+        arns = call(lambda: eks.list_access_entries(clusterName=cluster))["accessEntries"]
+    except AwsError as error:
+        if "ResourceNotFoundException" in error.message:
+            return False
+        raise
+    return any(arn.endswith(f":role/KarpenterNodeRole-{cluster}") for arn in arns)
+
+
 def client(service: str, region: str) -> Any:
     """A client of an AWS API, with retries as AWS recommends them."""
     import boto3

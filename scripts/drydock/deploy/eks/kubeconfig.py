@@ -45,6 +45,8 @@ def write_kubeconfig(file: Path, outputs: Mapping[str, Any]) -> None:
         "command": _AWS,
         "args": ["eks", "get-token", "--cluster-name", name, "--region", outputs["region"], "--output", "json"],
         "interactiveMode": "Never",
+        # As `aws eks update-kubeconfig` has it: another shell may have another profile, or none.
+        **({"env": [{"name": "AWS_PROFILE", "value": profile}]} if (profile := os.environ.get("AWS_PROFILE")) else {}),
     }
     content = {
         "apiVersion": "v1",

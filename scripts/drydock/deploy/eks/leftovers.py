@@ -15,6 +15,7 @@ EXPIRES_TAG = "drydock.dev/expires-at"
 _NEVER = datetime.min.replace(tzinfo=UTC)
 _BALANCER = ":loadbalancer/"
 _EKS_OWN = "aws:eks:cluster-name"
+_AUTO_MODE_GROUPS = ["ingress.eks.amazonaws.com/resource", "service.eks.amazonaws.com/resource"]
 _ENDED = ("terminated", "shutting-down")
 
 
@@ -46,7 +47,8 @@ def find_leftovers(cluster: str, region: str) -> tuple[Leftover, ...]:
         found |= dict.fromkeys(
             _simple(ec2, "describe_network_interfaces", "NetworkInterfaces", "interface", "NetworkInterfaceId", filters)
         )
-    found |= dict.fromkeys((*_load_balancers(cluster, region), *_security_groups(ec2, cluster)))
+    found |= dict.fromkeys((*_load_balancers(cluster, region), *_interfaces(ec2, cluster)))
+    found |= dict.fromkeys(_security_groups(ec2, cluster))
     order = list(_REMOVERS)
     return tuple(sorted(found, key=lambda each: order.index(each.kind)))
 
@@ -74,14 +76,14 @@ def check_ours(cluster: str, region: str) -> None:
 
 
 def find_caused(cluster: str, region: str) -> tuple[Leftover, ...]:
-    """What keeps Terraform's resources from going: Karpenter's instances, load balancers and their security groups."""
+    """What keeps Terraform's resources from going: instances, load balancers, interfaces, security groups."""
     ec2 = client("ec2", region)
     filters = [
         {"Name": f"tag:kubernetes.io/cluster/{cluster}", "Values": ["owned"]},
         {"Name": "tag-key", "Values": ["karpenter.sh/nodepool"]},
     ]
     balancers = dict.fromkeys(_load_balancers(cluster, region))
-    return *_instances(ec2, filters), *balancers, *_security_groups(ec2, cluster)
+    return *_instances(ec2, filters), *balancers, *_interfaces(ec2, cluster), *_security_groups(ec2, cluster)
 
 
 def stop_karpenter(cluster: str, region: str) -> None:
@@ -124,20 +126,21 @@ def remove_leftovers(leftovers: Sequence[Leftover], region: str) -> tuple[str, .
 def dated_clusters(region: str) -> tuple[Mapping[str, str], ...]:
     """Tags of each cluster of which there is anything, with the latest time in the tags of its resources.
 
-    Nodes and volumes keep the time with which they were made; that of the rest is renewed by each deployment. AWS tells
-    tags of some resources for a while after those are gone.
+    The cluster and its VPC carry a time, which each deployment renews. Where both are gone what they left has none, and
+    the time is "". AWS shows tags of some resources for a while after those are gone.
 
     Raises:
         AwsError: AWS refused.
     """
     api = client("resourcegroupstaggingapi", region)
     clusters: dict[str, Mapping[str, str]] = {}
-    for each in _tagged(api, TagFilters=[{"Key": EXPIRES_TAG}, {"Key": CLUSTER_TAG}]):
+    for each in _tagged(api, TagFilters=[{"Key": CLUSTER_TAG}]):
         tags = {tag["Key"]: tag["Value"] for tag in each["Tags"]}
         known = clusters.get(tags[CLUSTER_TAG], {})
         if ":kms:" not in each["ResourceARN"]:  # keys are only ever scheduled
-            latest = max(tags[EXPIRES_TAG], known.get(EXPIRES_TAG, ""), key=lambda text: expiry(text) or _NEVER)
-            clusters[tags[CLUSTER_TAG]] = {**known, **tags, EXPIRES_TAG: latest}
+            times = (tags.get(EXPIRES_TAG, ""), known.get(EXPIRES_TAG, ""))
+            latest = max(times, key=lambda text: expiry(text) or _NEVER)
+            clusters[tags[CLUSTER_TAG]] = {**known, **tags, EXPIRES_TAG: latest or max(times)}
     return tuple(tags for name, tags in clusters.items() if is_there(name, region) or find_leftovers(name, region))
 
 
@@ -194,10 +197,25 @@ def _load_balancers(cluster: str, region: str) -> Iterator[Leftover]:
                 yield Leftover("load balancer", each["ResourceARN"])
 
 
+def _interfaces(ec2: Any, cluster: str) -> Iterator[Leftover]:
+    """Interfaces of pods whose node has ended before the VPC CNI could remove them, by the CNI's own tag."""
+    filters = [
+        {"Name": "tag:cluster.k8s.amazonaws.com/name", "Values": [cluster]},
+        {"Name": "status", "Values": ["available"]},
+    ]
+    yield from _simple(
+        ec2, "describe_network_interfaces", "NetworkInterfaces", "interface", "NetworkInterfaceId", filters
+    )
+
+
 def _security_groups(ec2: Any, cluster: str) -> Iterator[Leftover]:
-    """Those of load balancers; that of the cluster goes with it."""
-    for name, value in ((f"kubernetes.io/cluster/{cluster}", "owned"), ("elbv2.k8s.aws/cluster", cluster)):
-        filters = [{"Name": f"tag:{name}", "Values": [value]}]
+    """Those of load balancers, of Auto Mode's too; that of the cluster goes with it."""
+    owned = [
+        [{"Name": f"tag:kubernetes.io/cluster/{cluster}", "Values": ["owned"]}],
+        [{"Name": "tag:elbv2.k8s.aws/cluster", "Values": [cluster]}],
+        [{"Name": "tag:eks:eks-cluster-name", "Values": [cluster]}, {"Name": "tag-key", "Values": _AUTO_MODE_GROUPS}],
+    ]
+    for filters in owned:
         for page in _pages(ec2, "describe_security_groups", Filters=filters):
             for each in page["SecurityGroups"]:
                 if _EKS_OWN not in {tag["Key"] for tag in each["Tags"]}:

@@ -1,17 +1,18 @@
 """An EKS cluster in an account of your own: Terraform, then Karpenter."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from drydock.clusters.description import describe
 from drydock.deploy.deployments import Deployment
-from drydock.deploy.eks.account import check_account, has_log_group, has_spot_role
+from drydock.deploy.eks import contents
+from drydock.deploy.eks.account import check_account, has_log_group, has_node_entry, has_spot_role
 from drydock.deploy.eks.cost import hourly_cost
 from drydock.deploy.eks.kubeconfig import find_aws_cli, write_kubeconfig
 from drydock.deploy.eks.leftovers import (
     CLUSTER_TAG,
-    EXPIRES_TAG,
     Leftover,
     check_ours,
     find_caused,
@@ -25,11 +26,12 @@ from drydock.deploy.eks.variables import check_variables
 from drydock.deploy.target import Reached
 from drydock.environments import Environment, environment_names, load_environment
 from drydock.errors import ClusterError
+from drydock.kube import apply_objects
 from drydock.progress import Progress
 from drydock.project import Project
 
-_KARPENTER_CHART = "oci://public.ecr.aws/karpenter/karpenter"
 _SPOT_ROLE = "aws_iam_service_linked_role.spot[0]"
+_NODE_ENTRY = "aws_eks_access_entry.nodes[0]"
 _LOG_GROUP = "aws_cloudwatch_log_group.cluster"
 
 
@@ -51,7 +53,8 @@ class EksTarget:
     def check(self, progress: Progress) -> None:
         """See Target: Terraform and the AWS CLI are there, and the credentials are of the account that was named."""
         environment = load_environment(self.project, self.deployment.environment)
-        check_variables(environment, self.project.root / "ci" / "eks", self._given())
+        configuration, target = self.project.root / "ci" / "eks", describe(environment)
+        check_variables(environment, configuration, self._given(), target.terraform_variables())
         with progress.step("Account"):
             find_terraform()
             check_account(self._account, self._region)
@@ -76,20 +79,32 @@ class EksTarget:
         outputs = terraform.outputs()
         kubeconfig = self._folder / "kubeconfig"
         write_kubeconfig(kubeconfig, outputs)
-        return Reached(kubeconfig, values=self._values(outputs), note=cost)
+        values = contents.values_of(outputs, auto_mode=bool(self._variables().get("auto_mode")))
+        return Reached(kubeconfig, values=values, note=cost, outputs=outputs)
 
     def prepare(self, reached: Reached, environment: Environment, progress: Progress) -> None:
-        """See Target: Karpenter from its own chart, at the pinned version; its CRDs are ours."""
-        if self._variables().get("auto_mode"):
-            return
+        """See Target: what the target's description has and Terraform does not make (contents.py)."""
+        from drydock.charts import assemble_charts
         from drydock.crds import read_crds, upgrade_crds
         from drydock.deploy.install import Helm
-        from drydock.toolchain import Toolchain, ensure
+        from drydock.render import render
+        from drydock.toolchain import ensure
 
-        upgrade_crds(reached.kubeconfig, read_crds(self.project, ["karpenter"]), progress)
+        description = describe(environment)
         helm = Helm(ensure(self.project, ["helm4"], progress)["helm4"], reached.kubeconfig, self._folder)
-        version = Toolchain.load(self.project).tools["karpenter"].version
-        helm.run(self._karpenter(version), progress, f"Karpenter {version}")
+        manifests = render(helm.program, assemble_charts(self.project), environment).manifests
+        with progress.step("Contents of the target"):
+            apply_objects(reached.kubeconfig, contents.objects_of(description, reached.outputs))
+        if description.auto_mode:
+            return
+        name = self.deployment.name
+        upgrade_crds(reached.kubeconfig, read_crds(self.project, ["karpenter"]), progress)
+        command = contents.karpenter(name, description.karpenter, description.gates_for(manifests))
+        helm.run(command, progress, f"Karpenter {description.karpenter}")
+        if contents.needs_load_balancers(manifests, description):
+            vpc = str(reached.outputs["vpc_id"])
+            command = contents.load_balancer_controller(name, self._region, vpc, {CLUSTER_TAG: name})
+            helm.run(command, progress, "AWS Load Balancer Controller")
 
     def give_up(self, progress: Progress) -> bool:
         """See Target: Terraform goes on from what it made; when it was never let, there is nothing to remember."""
@@ -151,14 +166,17 @@ class EksTarget:
         found = {
             # The account has one such role: once made it stays this deployment's, or a second plan would remove it.
             "make_spot_role": _SPOT_ROLE in made or not has_spot_role(self._region),
+            "adopt_node_entry": _NODE_ENTRY not in made and has_node_entry(self.deployment.name, self._region),
             "adopt_log_group": _LOG_GROUP not in made and has_log_group(self.deployment.name, self._region),
         }
         return replace(terraform, variables={**found, **self._variables()})
 
     def _variables(self) -> dict[str, Any]:
         name = self.deployment.environment  # of what another checkout deployed it may be unknown here
-        own = load_environment(self.project, name).eks if name in environment_names(self.project) else {}
-        return {**own, **self._given()}
+        if name not in environment_names(self.project):
+            return self._given()
+        environment = load_environment(self.project, name)
+        return {**describe(environment).terraform_variables(), **environment.eks, **self._given()}
 
     def _reach(self) -> tuple[str, ...]:
         """What people have to know of the way to the API server, which is asked for once the cluster is there."""
@@ -179,23 +197,6 @@ class EksTarget:
             "expires_at": self.deployment.expires,
             "namespace": self.deployment.namespace,
         }
-
-    def _values(self, outputs: Mapping[str, Any]) -> dict[str, Any]:
-        tags = {CLUSTER_TAG: self.deployment.name, EXPIRES_TAG: self.deployment.expires}
-        auto_mode = {"enabled": bool(self._variables().get("auto_mode"))}
-        place = {
-            "clusterName": outputs["cluster_name"],
-            "region": outputs["region"],
-            "tags": tags,
-            "autoMode": auto_mode,
-        }
-        return {"global": {**place, **({"zones": outputs["zones"]} if outputs["zones"] else {})}}
-
-    def _karpenter(self, version: str) -> list[str]:
-        name = self.deployment.name
-        settings = f"settings.clusterName={name},settings.interruptionQueue={name}-interruptions"
-        where = ["--namespace", "kube-system", "--skip-crds", "--wait", "--rollback-on-failure"]
-        return ["upgrade", "--install", "karpenter", _KARPENTER_CHART, "--version", version, "--set", settings, *where]
 
     @property
     def _account(self) -> str:

@@ -10,13 +10,16 @@ from drydock.errors import UsageError
 _VARIABLE = re.compile(r'^variable "(\w+)"', re.MULTILINE)
 
 
-def check_variables(environment: Environment, configuration: Path, of_command: Collection[str]) -> None:
+def check_variables(
+    environment: Environment, configuration: Path, of_command: Collection[str], of_target: Collection[str] = ()
+) -> None:
     """Compare `eks` in the environment's file with the variables, since Terraform only warns of one that it lacks.
 
     Args:
         environment: with `eks`.
         configuration: folder ci/eks.
         of_command: variables that the command line and the environment's name give.
+        of_target: variables that follow from `target` and `cluster`.
 
     Raises:
         UsageError: a key is no variable, or is not the file's to set.
@@ -27,8 +30,13 @@ def check_variables(environment: Environment, configuration: Path, of_command: C
             raise UsageError(
                 f"{environment.file}: eks.{key}: the command line says that", remedy="See `drydock deploy --help`."
             )
+        if key in of_target:
+            raise UsageError(
+                f"{environment.file}: eks.{key}: the target says that",
+                remedy="Set `target` (eks-auto-mode runs the nodes by EKS) or `cluster` in the same file.",
+            )
         if key not in known:
             raise UsageError(
                 f"{environment.file}: eks.{key}: no variable of {configuration}",
-                remedy=f"Known: {', '.join(sorted(known - set(of_command)))}.",
+                remedy=f"Known: {', '.join(sorted(known - set(of_command) - set(of_target)))}.",
             )

@@ -14,10 +14,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from drydock.clusters.gates import environment_variable
 from drydock.rehearsal.aws.account import Account
 from drydock.rehearsal.aws.actions import Market
 from drydock.rehearsal.aws.server import AwsStandIn
-from drydock.rehearsal.karpenter import FEATURE_GATES, SYSTEM_NAMESPACE
+from drydock.rehearsal.karpenter import SYSTEM_NAMESPACE
 from drydock.rehearsal.kwok import NODE_IP, write_stages
 
 _NODES = "kwok.x-k8s.io/node=fake"
@@ -33,7 +34,7 @@ def main() -> int:
         account = aws.add(Account.from_json(order["account"]), order["kubernetes"])
         stages = Path(folder) / "stages.yaml"
         write_stages(stages, ())
-        settings = {**os.environ, **aws.client_settings(account.region), **_settings(account)}
+        settings = {**os.environ, **aws.client_settings(account.region), **_settings(account, order["gates"])}
         children = [subprocess.Popen(["karpenter"], env=settings), subprocess.Popen(_kwok(stages))]
         signal.signal(signal.SIGTERM, lambda *_: _end(children))
         os.wait()
@@ -48,25 +49,32 @@ def _end(children: Sequence[subprocess.Popen[bytes]]) -> None:
         each.terminate()
 
 
-def order_for(account: Account, on_demand: Mapping[str, float], spot_price_share: float, kubernetes: str) -> str:
-    """What `main` reads; `kubernetes` is the minor version, as 1.36."""
+def order_for(
+    account: Account,
+    on_demand: Mapping[str, float],
+    spot_price_share: float,
+    kubernetes: str,
+    gates: Mapping[str, bool],
+) -> str:
+    """What `main` reads; `kubernetes` is the minor version, as 1.36, and `gates` are Karpenter's."""
     content: dict[str, Any] = {
         "account": account.to_json(),
         "on_demand": dict(on_demand),
         "spot_price_share": spot_price_share,
         "kubernetes": kubernetes,
+        "gates": dict(gates),
     }
     return json.dumps(content, sort_keys=True)
 
 
-def _settings(account: Account) -> dict[str, str]:
+def _settings(account: Account, gates: Mapping[str, bool]) -> dict[str, str]:
     return {
         "CLUSTER_NAME": account.cluster_name,
         "CLUSTER_ENDPOINT": "https://kubernetes.default.svc",
         "SYSTEM_NAMESPACE": SYSTEM_NAMESPACE,
         "DISABLE_LEADER_ELECTION": "true",
         "HEALTH_PROBE_PORT": _HEALTH_PORT,
-        "FEATURE_GATES": ",".join(f"{gate}={str(on).lower()}" for gate, on in FEATURE_GATES.items()),
+        "FEATURE_GATES": environment_variable(gates),
     }
 
 

@@ -2,17 +2,18 @@
 
 import secrets
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from drydock.clusters.description import StorageClass
 from drydock.documents import load_yaml_all
 from drydock.errors import ClusterError
-from drydock.kube import api_client, asking
-from drydock.rehearsal.prerequisites import DEFAULT_STORAGE_CLASS, Prerequisites
+from drydock.kube import api_client, apply_objects, asking
+from drydock.rehearsal.prerequisites import Prerequisites
 
 NAME = "drydock-stand-ins"
 NAMESPACE = "kube-system"
-_FIELD_MANAGER = "drydock"
 _READY_SECONDS = 180
 _PROVISIONER = "rancher.io/local-path"
 _CONFLICT = 409
@@ -39,33 +40,29 @@ def apply_stand_ins(kubeconfig: Path, manifests: Path, image: str, identity: str
             template = each["spec"]["template"]
             template["spec"]["containers"][0]["image"] = image
             template["metadata"]["annotations"] = {"drydock.dev/content": _digest(identity + order)}
-    _apply(kubeconfig, objects)
+    apply_objects(kubeconfig, objects)
     _await_ready(kubeconfig)
 
 
 def create_prerequisites(kubeconfig: Path, wanted: Prerequisites) -> None:
-    """Namespaces, storage classes on the node's disk, and Secrets with random content; what is there stays as it is.
+    """Namespaces, the target's storage classes on the node's disk, and Secrets with random content.
+
+    What is there stays as it is.
 
     Raises:
         ClusterError: something was refused.
     """
-    classes = {DEFAULT_STORAGE_CLASS, *wanted.storage_classes}
     objects = [
         *({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in wanted.namespaces),
-        *(_storage_class(name) for name in sorted(classes)),
+        *(_on_disk(each) for each in wanted.target.storage_classes),
         *(_secret(wanted.namespace, name, keys) for name, keys in wanted.secrets.items()),
     ]
     _create(kubeconfig, objects)
 
 
-def _storage_class(name: str) -> dict[str, Any]:
-    return {
-        "apiVersion": "storage.k8s.io/v1",
-        "kind": "StorageClass",
-        "metadata": {"name": name},
-        "provisioner": _PROVISIONER,
-        "volumeBindingMode": "WaitForFirstConsumer",
-    }
+def _on_disk(storage_class: StorageClass) -> dict[str, Any]:
+    """A class of the environment's target, on the node's disk; kind's own default stays the only one."""
+    return replace(storage_class, provisioner=_PROVISIONER, default=False, binding="WaitForFirstConsumer").manifest()
 
 
 def _secret(namespace: str, name: str, keys: Iterable[str]) -> dict[str, Any]:
@@ -75,16 +72,6 @@ def _secret(namespace: str, name: str, keys: Iterable[str]) -> dict[str, Any]:
         "metadata": {"name": name, "namespace": namespace},
         "stringData": {key: secrets.token_hex(32) for key in keys},
     }
-
-
-def _apply(kubeconfig: Path, objects: Iterable[Mapping[str, Any]]) -> None:
-    from kubernetes import dynamic
-
-    with asking():
-        client = dynamic.DynamicClient(api_client(kubeconfig))
-        for each in objects:
-            kind = client.resources.get(api_version=each["apiVersion"], kind=each["kind"])
-            kind.server_side_apply(body=dict(each), field_manager=_FIELD_MANAGER, force_conflicts=True)
 
 
 def _create(kubeconfig: Path, objects: Iterable[Mapping[str, Any]]) -> None:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from drydock.clusters.description import describe
 from drydock.deploy.deployments import Deployment
 from drydock.deploy.kind.docker import Docker, Kind, check_memory, check_ports
 from drydock.deploy.kind.image import IMAGE, build_image
@@ -80,13 +81,14 @@ class KindTarget:
         command = ["load", "docker-image", *images, "--name", self.deployment.name]
         self._kind(progress).run(command, f"Load {', '.join(images)}", progress)
         upgrade_crds(reached.kubeconfig, read_crds(self.project, ["karpenter"]), progress)
-        account = expected_account(environment, manifests)
+        account, target = expected_account(environment, manifests), describe(environment)
         prices = load_prices(self.project, progress, account.region)
         with progress.step("Stand-ins for AWS and for nodes"):
-            order = order_for(account, prices.on_demand, prices.spot_share, self._version(reached.kubeconfig))
+            version, gates = self._version(reached.kubeconfig), target.gates_for(manifests)
+            order = order_for(account, prices.on_demand, prices.spot_share, version, gates)
             manifests_file = self.project.root / "ci" / "kind" / "stand-ins.yaml"
             apply_stand_ins(reached.kubeconfig, manifests_file, IMAGE, docker.identity(IMAGE), order)
-        create_prerequisites(reached.kubeconfig, find_prerequisites(environment, manifests))
+        create_prerequisites(reached.kubeconfig, find_prerequisites(environment, manifests, target))
 
     def give_up(self, progress: Progress) -> bool:
         """See Target: nothing of it is left."""

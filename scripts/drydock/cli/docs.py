@@ -1,0 +1,32 @@
+"""drydock docs."""
+
+import click
+
+
+@click.command("docs")
+@click.option("--check", is_flag=True, help="Write nothing; exit with 1 if a file is not what it should be.")
+def command(check: bool) -> None:
+    r"""Write values.schema.json and README.md of each chart from its annotated values.yaml.
+
+    Types, defaults, patterns and descriptions stand once: in values.yaml, and in values.types.yaml what values.yaml
+    leaves out (docs/values.md).
+
+    \b
+    Examples:
+      drydock docs
+      drydock docs --check
+    """
+    from drydock.project import Project
+    from drydock.suite.annotations.generate import generated_files
+
+    project = Project.discover()
+    stale = [file for file in generated_files(project) if not file.is_current]
+    for file in stale:
+        name = file.path.relative_to(project.root)
+        if check:
+            click.echo(f"{name} is not what its chart's values.yaml says: run `drydock docs`", err=True)
+        else:
+            file.path.write_text(file.content)
+            click.echo(f"wrote {name}")
+    if check and stale:
+        raise SystemExit(1)

@@ -1,0 +1,1 @@
+"""What the clusters have on which environments are installed."""

@@ -1,0 +1,1 @@
+"""The suite: its charts, their values, and the manifests that they render."""
