@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from drydock.cli.options import EnvironmentName, check_account_id, one_environment, stack_options
-from drydock.cli.output import columns, format_option
+from drydock.cli.options import EnvironmentName, check_account_id, check_writable, one_environment, stack_options
+from drydock.cli.output import columns, format_option, pasteable
 from drydock.deploy.deployments import Deployment, alone, check_name, forget, keep, list_deployments, now, rfc3339
 from drydock.deploy.targets import TARGETS
 from drydock.errors import UsageError
@@ -100,13 +100,15 @@ def command(
     if not environment or bool(target) == bool(kubeconfig):
         raise UsageError("give ENVIRONMENT and either --target or --kubeconfig FILE", remedy="See `deploy --help`.")
     stack = one_environment(project, environment, files, set_values)
+    if output:
+        check_writable("-o", output)
     chosen = target or "existing"
     settings = {"kubeconfig": str(kubeconfig)} if kubeconfig else _settings(chosen, options, yes=yes)
     expires = "" if kubeconfig else _expiry(options["ttl"])
     deployment = Deployment(
         check_name(name or f"{environment}-{chosen}"), environment, chosen, stack.namespace, now(), expires, settings
     )
-    _deploy(project, stack, deployment, output=output, timeout=timeout, yes=yes)
+    _deploy(project, stack, deployment, output=output, timeout=timeout, yes=yes, form=form)
 
 
 def _deploy(
@@ -117,6 +119,7 @@ def _deploy(
     output: Path | None,
     timeout: int,
     yes: bool,
+    form: str,
 ) -> None:
     from drydock.charts import assemble_charts
     from drydock.clusters.description import lacks
@@ -156,10 +159,13 @@ def _deploy(
         times = (began, install_began)
         report = build_deployment_report(project, deployment, stack, reached, steps, times, progress)
     written = write_report(report, output or deployment.folder(project))
-    print_report(report)
+    if form == "json":
+        click.echo(json.dumps(report.to_dict(), indent=2))
+    else:
+        print_report(report)
     click.echo(f"The report: {written.html}", err=True)
-    click.echo(f"{deployment.name} is up; `drydock destroy {deployment.name}` removes it.", err=True)
-    click.echo(f"export KUBECONFIG={reached.kubeconfig}")
+    click.echo(pasteable(f"{deployment.name} is up; `drydock destroy {deployment.name}` removes it."), err=True)
+    click.echo(f"export KUBECONFIG={reached.kubeconfig}", err=form == "json")
 
 
 def _agree(yes: bool) -> Any:

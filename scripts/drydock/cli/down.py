@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from drydock.cli.output import format_option
+from drydock.cli.output import format_option, pasteable
 from drydock.errors import UsageError
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def _conclude(project: "Project", removed: "tuple[str, ...]", form: str) -> None
         return
     click.echo("\n".join(f"removed: {name}" for name in removed) if removed else "nothing was removed")
     for cluster in left:
-        click.echo(f"still up: {cluster.name}: {_why_left(cluster)}", err=True)
+        click.echo(pasteable(f"still up: {cluster.name}: {_why_left(cluster)}"), err=True)
 
 
 def _why_left(cluster: "RunningCluster") -> str:

@@ -4,34 +4,30 @@ import json
 
 import click
 
-from drydock.cli.output import format_option
+from drydock.cli.output import columns, format_option
 
 
 @click.command("environments")
 @format_option()
-def command(form: str) -> None:
-    """List the environments and the values files that each one stacks."""
-    from drydock.environments import load_environments
+def command(form: str) -> int:
+    """List the environments and the values files that each one stacks; exit 1 when the file of one is wrong."""
+    from drydock.environments import readable_environments
     from drydock.project import Project
 
     project = Project.discover()
-    environments = load_environments(project, ())
+    environments, broken = readable_environments(project)
+    stacks = {
+        each.name: [str(file.relative_to(project.values_dir)) for file in each.values_files] for each in environments
+    }
     if form == "json":
         rows = [
-            {
-                "name": each.name,
-                "description": each.description,
-                "stack": [str(file.relative_to(project.values_dir)) for file in each.values_files],
-            }
-            for each in environments
+            {"name": each.name, "description": each.description, "stack": stacks[each.name]} for each in environments
         ]
-        click.echo(json.dumps(rows, indent=2))
-        return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("environment", "stack, lowest first", "what it is", show_lines=True)
-    for each in environments:
-        stack = "\n".join(str(file.relative_to(project.values_dir)) for file in each.values_files)
-        table.add_row(each.name, stack, each.description)
-    Console().print(table)
+        wrong = [{"name": name, "error": error.to_dict()} for name, error in broken.items()]
+        click.echo(json.dumps([*rows, *wrong], indent=2))
+    else:
+        cells = [(each.name, ", ".join(stacks[each.name]), each.description) for each in environments]
+        click.echo(columns(("environment", "stack, lowest first", "what it is"), cells))
+        for error in broken.values():
+            click.echo(f"error: {error}", err=True)
+    return int(bool(broken))
