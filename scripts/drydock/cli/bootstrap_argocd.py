@@ -1,11 +1,13 @@
 """drydock bootstrap-argocd."""
 
+import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from drydock.cli.options import EnvironmentName
+from drydock.cli.output import columns, format_option
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="With --apply: the cluster that Argo CD runs on ($KUBECONFIG or the default one when absent).",
 )
+@format_option(default="yaml")
 def command(
     environment: str,
     repository: str,
@@ -38,6 +41,7 @@ def command(
     listed: bool,
     applied: bool,
     kubeconfig: Path | None,
+    form: str,
 ) -> None:
     r"""Print the root Application of ENVIRONMENT, which brings one Application for each chart.
 
@@ -64,10 +68,12 @@ def command(
         brought = applications(helm, assemble_charts(suite), chosen, source)
     root = root_application(chosen, source, namespace=namespace, project=project)
     if listed:
-        _list(brought)
+        _list(brought, form)
     elif applied:
         apply_root(kubeconfig, root)
         click.echo(f"Application {namespace}/{environment} applied.", err=True)
+    elif form == "json":
+        click.echo(json.dumps(root, indent=2))
     else:
         _print(root)
 
@@ -85,13 +91,10 @@ def _print(root: "Fields") -> None:
     click.echo(yaml.safe_dump(root, sort_keys=False), nl=False)
 
 
-def _list(brought: "Sequence[Manifest]") -> None:
-    from rich.console import Console
-    from rich.table import Column, Table
-
+def _list(brought: "Sequence[Manifest]", form: str) -> None:
     from drydock.argo_cd import sources, waves
 
-    table = Table("wave", "object", Column("from", overflow="fold"))
+    rows: list[dict[str, Any]] = []
     for wave, manifest in waves(brought):
         spec = manifest.content["spec"]
         origin = [
@@ -99,5 +102,9 @@ def _list(brought: "Sequence[Manifest]") -> None:
             for each in (sources(spec) if manifest.kind == "Application" else ())
             if "ref" not in each
         ]
-        table.add_row(str(wave), f"{manifest.kind} {manifest.name}", "\n".join(origin))
-    Console().print(table)
+        rows.append({"wave": wave, "object": f"{manifest.kind} {manifest.name}", "from": origin})
+    if form == "json":
+        click.echo(json.dumps(rows, indent=2))
+        return
+    cells = [(str(row["wave"]), row["object"], ", ".join(row["from"])) for row in rows]
+    click.echo(columns(("wave", "object", "from"), cells))

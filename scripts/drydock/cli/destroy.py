@@ -1,12 +1,14 @@
 """drydock destroy."""
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from drydock.cli.options import check_account_id
+from drydock.cli.output import format_option
 from drydock.deploy.deployments import Deployment, alone, forget, load_deployment, past_their_time
 from drydock.deploy.targets import TARGETS
 from drydock.errors import ClusterError, DrydockError, UsageError
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 @click.option("--backend-region", default="", help="With --expired: of that bucket; --region when absent.")
 @click.option("--yes", is_flag=True, help="With --expired: remove them; without it they are only listed.")
 @click.option("--timeout", type=click.IntRange(1), default=1800, show_default=True, help="Seconds to wait for nodes.")
+@format_option(default="text")
 def command(
     name: str | None,
     expired: bool,
@@ -36,6 +39,7 @@ def command(
     backend_region: str,
     yes: bool,
     timeout: int,
+    form: str,
 ) -> None:
     r"""Remove the deployment NAME: the release, the nodes that were bought for it, and the cluster if it was made.
 
@@ -60,7 +64,7 @@ def command(
     if name:
         with terminal_progress() as progress:
             _destroy(project, load_deployment(project, name), progress, timeout)
-        click.echo(f"removed: {name}")
+        click.echo(json.dumps({"removed": [name]}, indent=2) if form == "json" else f"removed: {name}")
         return
     undated: Mapping[str, str] = {}
     if account_id:
@@ -71,11 +75,16 @@ def command(
         chosen, undated = found.expired, found.undated
     else:
         chosen = past_their_time(project)
+    say = (lambda _line: None) if form == "json" else click.echo
     for each in chosen:
-        click.echo(f"{each.name}: expired at {each.expires}")
-    failed = _destroy_all(project, chosen, timeout) if yes else {}
+        say(f"{each.name}: expired at {each.expires}")
+    failed = _destroy_all(project, chosen, timeout, say) if yes else {}
+    if form == "json" and not (failed or undated):  # else the error is what it prints
+        removed = [each.name for each in chosen if yes]
+        expired_at = {each.name: each.expires for each in chosen}
+        click.echo(json.dumps({"expired": expired_at, "removed": removed}, indent=2))
     if not chosen:
-        click.echo("nothing is expired")
+        say("nothing is expired")
     elif not yes:
         click.echo("Nothing was removed: --yes removes them.", err=True)
     failed |= {each: _without_time(text) for each, text in undated.items()}
@@ -89,7 +98,9 @@ def _without_time(text: str) -> str:
     return "neither its cluster nor its VPC is there to say when it expires: `drydock destroy` it by its name"
 
 
-def _destroy_all(project: "Project", chosen: Sequence[Deployment], timeout: int) -> dict[str, str]:
+def _destroy_all(
+    project: "Project", chosen: Sequence[Deployment], timeout: int, say: Callable[[str], None]
+) -> dict[str, str]:
     """One after the other; those that could not be removed, with the reason, keep no other from going."""
     from drydock.progress import terminal_progress
 
@@ -101,7 +112,7 @@ def _destroy_all(project: "Project", chosen: Sequence[Deployment], timeout: int)
         except DrydockError as error:
             failed[each.name] = str(error)
         else:
-            click.echo(f"removed: {each.name}")
+            say(f"removed: {each.name}")
     return failed
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from drydock.cli.options import EnvironmentName, NumberRange
+from drydock.cli.output import format_option
 from drydock.errors import UsageError
 
 if TYPE_CHECKING:
@@ -82,12 +83,12 @@ _ONLY_IN_URLS = frozenset(":/.")
 @click.option("--baseline", type=click.Path(path_type=Path), metavar="DIR", help="An earlier result to compare with.")
 @click.option("--fail-on-regression", is_flag=True, help="Exit with 1 when a measure is significantly worse.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="DIR", help="Folder of the results.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@format_option()
 def command(
     target: str,
     repetitions: int,
     output: Path | None,
-    as_json: bool,
+    form: str,
     environment: str | None,
     objectives_file: Path | None,
     objective_texts: tuple[str, ...],
@@ -161,7 +162,7 @@ def command(
     if output is not None:
         write_results(output, told, loads)
         click.echo(f"Report: {output / 'report.html'}", err=True)
-    if as_json:
+    if form == "json":
         click.echo(json.dumps(told, indent=2, allow_nan=False))
     else:
         print_result(told, loads)

@@ -1,11 +1,15 @@
 """How verbs print: tables whose cells can be copied, and JSON that is valid also when the verb fails."""
 
+import json
 import os
 import re
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import click
+
+from drydock.errors import DrydockError
+from drydock.findings import Finding
 
 _Command = TypeVar("_Command", bound=Callable[..., object])
 _HINT = re.compile(r"(?<=`)drydock(?= [a-z])")
@@ -48,7 +52,8 @@ def columns(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def called() -> str:
     """How this program was called, as people can type it again: `drydock` or `scripts/run`."""
-    return os.environ.get("DRYDOCK_CALLED_AS") or "drydock"
+    process, _, name = os.environ.get("DRYDOCK_CALLED_AS", "").partition(":")
+    return name if process == str(os.getpid()) else "drydock"  # else that of a process which started this one
 
 
 def pasteable(text: str) -> str:
@@ -60,3 +65,11 @@ def wants_json(arguments: Sequence[str]) -> bool:
     """Whether a command line asks for JSON; it need not be valid otherwise."""
     pairs = zip(arguments, [*arguments[1:], ""], strict=True)
     return any(one in ("--json", "--format=json") or (one == "--format" and other == "json") for one, other in pairs)
+
+
+def failure_json(error: DrydockError, findings: Sequence[Finding] = ()) -> str:
+    """What a verb prints that fails under `--format json`; with the findings that made it fail, where there are any."""
+    content: dict[str, Any] = {"error": {**error.to_dict(), "remedy": pasteable(error.remedy)}}
+    if findings:
+        content["findings"] = [finding.to_dict() for finding in findings]
+    return json.dumps(content, indent=2)

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from drydock.cli.options import EnvironmentName, NumberRange, check_writable, one_environment, stack_options
-from drydock.cli.output import format_option, pasteable
+from drydock.cli.output import failure_json, format_option, pasteable
 from drydock.rehearsal.aws.prices import DEFAULT_SPOT_PRICE_SHARE
 from drydock.rehearsal.release import DEFAULT_TIMEOUT
 
@@ -98,8 +98,7 @@ def command(
             )
             progress.note(f"{refused.message.capitalize()}. {refused.remedy}")
             if form == "json":
-                content = {"error": refused.to_dict(), "findings": [each.to_dict() for each in findings]}
-                click.echo(json.dumps(content, indent=2))
+                click.echo(failure_json(refused, findings))
             return 1
 
         from drydock.rehearsal.rehearse import rehearse
