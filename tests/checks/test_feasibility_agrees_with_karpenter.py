@@ -13,6 +13,7 @@ from drydock.checks.scheduling.feasibility import PodVerdict, PoolVerdict
 from drydock.checks.scheduling.wishes import required_terms
 from drydock.environments import CapacityReservation
 from drydock.instance_types.quantity import amounts
+from drydock.plan.prices import ensure_price_list
 from drydock.progress import PlainProgress
 from drydock.project import Project
 from drydock.rehearsal.api import Api, collection
@@ -54,7 +55,8 @@ def cluster(drydock_project: Project, drydock_tool: Callable[[str], Path]) -> It
     tools = {name: drydock_tool(name) for name in TOOLS}
     files = sorted(each for each in crds.iterdir() if each.is_file())
     cache = drydock_project.cache_dir / "rehearsal"
-    with RehearsalCluster(folder, tools, crds=files, cache=cache, spot_price_share=0.35) as running:
+    prices = ensure_price_list(drydock_project, PlainProgress())
+    with RehearsalCluster(folder, tools, crds=files, cache=cache, price_list=prices, spot_price_share=0.35) as running:
         classes = node_classes()
         specs = tuple(each["spec"] for each in classes)
         running.seed(Seed(Account("agreement", "us-west-2", ZONES, specs, RESERVATIONS)))

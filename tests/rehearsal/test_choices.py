@@ -1,6 +1,7 @@
 """Pure parts of the rehearsal: what is read from Karpenter's words, and the choice that stands in for EC2 Fleet's."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +9,9 @@ import pytest
 
 from drydock.clusters.description import described
 from drydock.environments import CapacityReservation, Environment
+from drydock.errors import ClusterError
 from drydock.manifests import parse_manifests
 from drydock.rehearsal.aws.account import Account
-from drydock.rehearsal.aws.prices import on_demand_prices, read_offerings
 from drydock.rehearsal.events import Decided
 from drydock.rehearsal.exclusions import read_exclusions, shorten
 from drydock.rehearsal.fleet import CAPACITY_TYPE, INSTANCE_TYPE, RESERVATION, ZONE, Offers, narrow
@@ -56,6 +57,16 @@ def test_a_reservation_is_chosen_by_what_it_holds() -> None:
 def test_what_nothing_offers_is_left_to_karpenter() -> None:
     assert narrow([*ANY_GPU, one(ZONE, "us-west-2c")], BOTH, OFFERS) is None
     assert narrow([one(ZONE, "us-west-2a")], BOTH, OFFERS) is None
+
+
+def test_an_offering_without_a_known_price_is_never_chosen_by_its_name() -> None:
+    unpriced = replace(OFFERS, on_demand={"g6.2xlarge": 0.9776})
+    with pytest.raises(ClusterError, match=r"no price of g5\.xlarge is known"):
+        narrow(ANY_GPU, BOTH, unpriced)
+    with pytest.raises(ClusterError, match="what is the cheapest"):
+        narrow(ANY_GPU, BOTH, replace(OFFERS, on_demand={}))
+    only = [one(INSTANCE_TYPE, "g5.xlarge")]
+    assert narrow(only, BOTH, unpriced) == [one(INSTANCE_TYPE, "g5.xlarge"), one(ZONE, "us-west-2a")]
 
 
 def test_reasons_without_a_pools_name_are_told_in_the_order_of_weight_and_name_backwards() -> None:
@@ -132,19 +143,6 @@ def test_what_a_controller_made_already_is_no_warning() -> None:
         'rayclusters.ray.io "theirs" already exists',
         "rayclusters.ray.io is forbidden",
     ]
-
-
-def test_prices_are_read_from_the_metrics_page() -> None:
-    name = "karpenter_cloudprovider_instance_type_offering_price_estimate"
-    labels = 'capacity_type="{}",instance_type="g6.xlarge",zone="us-west-2a"'
-    page = "\n".join(
-        f"{name}{{{labels.format(kind)}}} {price}"
-        for kind, price in [("on-demand", 0.8048), ("reserved", 0), ("spot", 0.4)]
-    )
-    offerings = read_offerings(page)
-    assert offerings["g6.xlarge", "us-west-2a", "spot"] == pytest.approx(0.4)
-    assert ("g6.xlarge", "us-west-2a", "reserved") not in offerings
-    assert on_demand_prices(offerings) == {"g6.xlarge": 0.8048}
 
 
 def test_an_account_survives_the_way_to_the_supervisor_and_holds_what_both_hold() -> None:

@@ -1,5 +1,6 @@
 """A release of everything that the rehearsal stands in for, on one cluster; each test looks at one part of it."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,9 +9,8 @@ from typing import Any
 import pytest
 
 from drydock.environments import CapacityReservation
-from drydock.rehearsal.aws.prices import DEFAULT_SPOT_PRICE_SHARE
+from drydock.plan.prices import CapacityType
 from drydock.rehearsal.cluster import RehearsalCluster
-from drydock.rehearsal.karpenter import metrics
 from drydock.rehearsal.objects import full_name
 from drydock.rehearsal.release import Outcome, Release
 from drydock.rehearsal.results import Circumstances, build_report
@@ -37,6 +37,11 @@ RESERVATIONS = (
     CapacityReservation("cr-0000000000000000b", "p5.48xlarge", "us-west-2a", 1, "capacity-block", {"for": "training"}),
 )
 CHEAP = {"karpenter.k8s.aws/instance-category": ["c"], "kubernetes.io/arch": ["amd64"]}
+OFFERING = re.compile(
+    r"^karpenter_cloudprovider_instance_type_offering_price_estimate"
+    r'\{capacity_type="(?P<capacity>[^"]*)",instance_type="(?P<type>[^"]*)",zone="(?P<zone>[^"]*)"\} (?P<price>\S+)$',
+    re.MULTILINE,
+)
 DISK = [{"deviceName": "/dev/xvda", "ebs": {"volumeSize": "200Gi", "volumeType": "gp3"}}]
 
 
@@ -122,7 +127,6 @@ def rehearsed(
     release.install()
     outcome = release.wait()
     assert outcome.ready, outcome.verdict
-    page = metrics(shared_cluster.karpenter_pid)
     circumstances = Circumstances(
         environment="ready",
         started=release.install_began or 0.0,
@@ -130,7 +134,7 @@ def rehearsed(
         seconds=outcome.seconds,
         versions={"kubernetes": shared_cluster.kubernetes_version, "karpenter": "", "helm": release.helm_version()},
         steps=(),
-        offerings=shared_cluster.offerings(release.account, page),
+        prices=shared_cluster.prices(release.account.region),
         assumptions=release.prerequisites.told(),
         limits=(),
     )
@@ -224,18 +228,24 @@ def test_a_static_pool_has_its_node_before_any_pod_asks(rehearsed: Rehearsed) ->
     assert [each.pods for each in rehearsed.report.nodes if each.pool == "always"] == [()]
 
 
-def test_prices_are_karpenters_own(rehearsed: Rehearsed) -> None:
-    offerings = rehearsed.cluster.offerings(rehearsed.release.account, metrics(rehearsed.cluster.karpenter_pid))
+def test_prices_are_those_that_karpenter_decides_by(rehearsed: Rehearsed) -> None:
+    prices = rehearsed.cluster.prices(rehearsed.release.account.region)
+    page = rehearsed.cluster.karpenter_metrics()
+    found = {
+        (match["type"], match["zone"], match["capacity"]): float(match["price"]) for match in OFFERING.finditer(page)
+    }
+    told: dict[str, CapacityType] = {"on-demand": "on-demand", "spot": "spot"}
     for node in rehearsed.report.nodes:
-        on_demand = offerings[node.instance_type, node.zone, "on-demand"]
-        expected = on_demand * DEFAULT_SPOT_PRICE_SHARE if node.capacity_type == "spot" else on_demand
-        assert node.dollars_per_hour == pytest.approx(expected, rel=1e-4)
+        hourly = prices.hourly(node.instance_type, told.get(node.capacity_type, "on-demand"))
+        assert node.dollars_per_hour == pytest.approx(hourly)
+        for capacity in told.values():
+            known = found[node.instance_type, node.zone, capacity]
+            assert known == pytest.approx(prices.hourly(node.instance_type, capacity), rel=1e-4)
     assert rehearsed.report.dollars_per_hour == pytest.approx(sum(n.dollars_per_hour for n in rehearsed.report.nodes))
 
 
 def test_the_cheapest_offering_is_bought(rehearsed: Rehearsed) -> None:
     model = rehearsed.node_of("Deployment/model")
     assert (model.instance_type, model.capacity_type) == ("g6.xlarge", "spot")
-    offerings = rehearsed.cluster.offerings(rehearsed.release.account, "")
-    gpus = [price for (kind, _, capacity), price in offerings.items() if kind.startswith("g5.") and capacity == "spot"]
-    assert model.dollars_per_hour < min(gpus)
+    on_demand = rehearsed.cluster.prices(rehearsed.release.account.region).on_demand
+    assert model.dollars_per_hour < min(price for kind, price in on_demand.items() if kind.startswith("g5.")) / 2

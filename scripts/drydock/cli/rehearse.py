@@ -8,7 +8,7 @@ import click
 
 from drydock.cli.options import EnvironmentName, NumberRange, check_writable, one_environment, stack_options
 from drydock.cli.output import failure_json, format_option, pasteable
-from drydock.rehearsal.aws.prices import DEFAULT_SPOT_PRICE_SHARE
+from drydock.plan.prices import DEFAULT_SPOT_SHARE
 from drydock.rehearsal.release import DEFAULT_TIMEOUT
 
 
@@ -30,7 +30,7 @@ from drydock.rehearsal.release import DEFAULT_TIMEOUT
 @click.option(
     "--spot-price-share",
     type=NumberRange(0, 1, min_open=True),
-    default=DEFAULT_SPOT_PRICE_SHARE,
+    default=DEFAULT_SPOT_SHARE,
     show_default=True,
     help="Price of spot capacity as a share of on-demand; nobody publishes tomorrow's.",
 )

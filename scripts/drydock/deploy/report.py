@@ -3,7 +3,7 @@
 import datetime
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,10 +11,9 @@ from drydock.deploy.deployments import Deployment
 from drydock.deploy.target import Reached
 from drydock.environments import Environment
 from drydock.kube import api_client, asking
-from drydock.plan.prices import Prices, load_prices
+from drydock.plan.prices import load_prices
 from drydock.progress import Progress
 from drydock.project import Project
-from drydock.rehearsal.fleet import CAPACITY_TYPE, INSTANCE_TYPE, ZONE
 from drydock.rehearsal.observe import COLLECTIONS, PodTimes, Scene
 from drydock.rehearsal.rehearse import LIMITS
 from drydock.rehearsal.results import Circumstances, build_report
@@ -77,7 +76,8 @@ def build_deployment_report(
                 "helm": tools["helm4"].version,
             },
             steps=steps,
-            offerings=dict(_offerings(scene, prices)),
+            prices=prices,
+            whole=False,
             assumptions=prices.assumptions,
             limits=_LIMITS.get(deployment.target, ()),
         ),
@@ -124,12 +124,3 @@ def _times(pod: Mapping[str, Any]) -> PodTimes:
 
 def _unix(moment: str) -> float:
     return datetime.datetime.fromisoformat(moment).timestamp()
-
-
-def _offerings(scene: Scene, prices: Prices) -> Iterator[tuple[tuple[str, str, str], float]]:
-    for node in scene.of("Node"):
-        labels = node["metadata"]["labels"]
-        capacity = "spot" if labels.get(CAPACITY_TYPE) == "spot" else "on-demand"
-        price = prices.hourly(labels.get(INSTANCE_TYPE, ""), "spot" if capacity == "spot" else "on-demand")
-        if price is not None:
-            yield (labels[INSTANCE_TYPE], labels.get(ZONE, ""), capacity), price

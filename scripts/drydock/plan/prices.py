@@ -1,8 +1,8 @@
 """Prices of instance types: the list of on-demand prices that the pinned Karpenter carries, and nothing invented.
 
-Karpenter's list has one region for each partition of AWS; Karpenter itself starts from it in every region of that
-partition, and so does this. Nobody here knows prices of spot capacity or of contracts: they are shares of the on-demand
-price, which the user sets and every output names.
+`plan`, `rehearse` and `deploy` all take them from here. The list has one or two regions for each partition of AWS,
+which stand in for the others. Nobody here knows prices of spot capacity or of contracts: they are shares of the
+on-demand price, which the user sets and every output names.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ CapacityType = Literal["on-demand", "spot", "reserved"]
 CAPACITY_TYPES: tuple[CapacityType, ...] = ("on-demand", "spot", "reserved")
 
 DEFAULT_SPOT_SHARE = 0.5
-"""Of the on-demand price; an assumption, the same as the rehearsal's."""
+"""Of the on-demand price; an assumption."""
 
 DEFAULT_RESERVED_SHARE = 1.0
 """Of the on-demand price: what an On-Demand Capacity Reservation costs, used or not. Savings Plans lower it."""
@@ -36,6 +36,8 @@ _GENERATED = re.compile(r"^// generated at (\d{4}-\d{2}-\d{2})", re.MULTILINE)
 _PARTITIONS = {"cn-": "cn-north-1", "us-gov-": "us-gov-west-1"}
 _COMMERCIAL = "us-east-1"
 _KEY_LENGTH = 12
+_FORMAT = 2
+"""Of the file in the cache."""
 
 
 @dataclass(frozen=True)
@@ -87,11 +89,46 @@ def load_prices(
         ToolchainError: the module cannot be had.
         DrydockError: it has no prices where they are looked for.
     """
-    tables, source = _tables(project, progress)
+    file = ensure_price_list(project, progress)
+    return read_prices(file, region, spot_share=spot_share, reserved_share=reserved_share)
+
+
+def read_prices(
+    file: Path,
+    region: str,
+    *,
+    spot_share: float = DEFAULT_SPOT_SHARE,
+    reserved_share: float = DEFAULT_RESERVED_SHARE,
+) -> Prices:
+    """Prices for a region from the file that `ensure_price_list` made."""
+    content = json.loads(file.read_bytes())
+    tables = content["regions"]
     prefix = next((each for each in _PARTITIONS if region.startswith(each)), "")
     name = region if region in tables else _PARTITIONS.get(prefix, _COMMERCIAL)
     table = tables[name]
-    return Prices(table["prices"], name, table["generated"], source, spot_share, reserved_share)
+    return Prices(table["prices"], name, table["generated"], content["source"], spot_share, reserved_share)
+
+
+def ensure_price_list(project: "Project", progress: "Progress") -> Path:
+    """The list of every region as a file in the cache, one for each version of Karpenter's module.
+
+    Raises:
+        ToolchainError: the module cannot be had.
+        DrydockError: it has no prices where they are looked for.
+    """
+    from drydock.toolchain.modules import fetch
+    from drydock.toolchain.pins import Toolchain
+
+    toolchain = Toolchain.load(project)
+    source = toolchain.data["karpenter-prices"]
+    name = f"{source.go_module.rpartition('/')[2]} {source.version}"
+    key = hashlib.sha256(f"{source.checksum}\0{source.path}\0{_FORMAT}".encode()).hexdigest()[:_KEY_LENGTH]
+    file = project.cache_dir / "karpenter-prices" / f"{source.version}-{key}.json"
+    if not file.is_file():
+        with progress.step(f"Prices of {name}"):
+            folder = fetch(project, toolchain, source, progress)
+            _keep(file, {"source": name, "regions": _converted(folder)})
+    return file
 
 
 def read_tables(go_source: str) -> "dict[str, dict[str, float]]":
@@ -100,24 +137,6 @@ def read_tables(go_source: str) -> "dict[str, dict[str, float]]":
         region: {name: float(price) for name, price in _PRICE.findall(body)}
         for region, body in _REGION.findall(go_source)
     }
-
-
-def _tables(project: "Project", progress: "Progress") -> tuple[dict[str, Any], str]:
-    """Every region's table, kept in the cache for each version of the module."""
-    from drydock.toolchain.modules import fetch
-    from drydock.toolchain.pins import Toolchain
-
-    toolchain = Toolchain.load(project)
-    source = toolchain.data["karpenter-prices"]
-    key = hashlib.sha256(f"{source.checksum}\0{source.path}".encode()).hexdigest()[:_KEY_LENGTH]
-    file = project.cache_dir / "karpenter-prices" / f"{source.version}-{key}.json"
-    name = f"{source.go_module.rpartition('/')[2]} {source.version}"
-    if not file.is_file():
-        with progress.step(f"Prices of {name}"):
-            folder = fetch(project, toolchain, source, progress)
-            _keep(file, _converted(folder))
-    tables: dict[str, Any] = json.loads(file.read_bytes())
-    return tables, name
 
 
 def _converted(folder: Path) -> dict[str, Any]:
@@ -132,8 +151,8 @@ def _converted(folder: Path) -> dict[str, Any]:
     return found
 
 
-def _keep(file: Path, tables: dict[str, Any]) -> None:
+def _keep(file: Path, content: dict[str, Any]) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_name(f"{file.name}.{os.getpid()}.partial")
-    partial.write_text(json.dumps(tables))
+    partial.write_text(json.dumps(content))
     partial.replace(file)

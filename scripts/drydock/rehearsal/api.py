@@ -102,10 +102,11 @@ class Api:
                 return None
             raise
 
-    def create(self, path: str, content: Mapping[str, Any]) -> bool:
-        """Create an object in the collection at a path; False when it exists already."""
+    def create(self, path: str, content: Mapping[str, Any], *, dry_run: bool = False) -> bool:
+        """Create an object in the collection at a path, or see whether it could be; False when it exists already."""
+        query = {"fieldManager": FIELD_MANAGER, **({"dryRun": "All"} if dry_run else {})}
         try:
-            self._call("POST", path, body=content, query={"fieldManager": FIELD_MANAGER})
+            self._call("POST", path, body=content, query=query)
         except ApiError as error:
             if error.status == CONFLICT:
                 return False

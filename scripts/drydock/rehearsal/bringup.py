@@ -8,18 +8,21 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from drydock import process
 from drydock.errors import ClusterError
-from drydock.rehearsal import control_plane, fleet, karpenter, prices
+from drydock.plan.prices import Prices, read_prices
+from drydock.rehearsal import control_plane, fleet, karpenter, marker
 from drydock.rehearsal.admission import Patch, TooEarlyError, serve_admission
 from drydock.rehearsal.api import Api, ApiError
 from drydock.rehearsal.children import Child, Children, describe_end, last_lines
 from drydock.rehearsal.crd_objects import create_crds, read_crds
 from drydock.rehearsal.credentials import Credentials, create_credentials, write_kubeconfigs
-from drydock.rehearsal.events import ApiReady, KarpenterStarted, Outlet, StepDone
+from drydock.rehearsal.events import ApiReady, KarpenterStarted, Outlet, PoolSkipped, PurchasesHeld, Said, StepDone
+from drydock.rehearsal.gate import Gate
 from drydock.rehearsal.kubelet.addresses import Addresses
 from drydock.rehearsal.kubelet.agent import Kubelet
 from drydock.rehearsal.kubelet.endpoint import serve_kubelet
@@ -28,7 +31,7 @@ from drydock.rehearsal.kubelet.images import Program
 from drydock.rehearsal.kubelet.tunnel import serve_tunnel, write_configuration
 from drydock.rehearsal.kwok import kwok, write_stages
 from drydock.rehearsal.load_balancers import serve_ingresses, serve_services
-from drydock.rehearsal.nodes import NodeStandIn
+from drydock.rehearsal.nodes import NodeStandIn, await_settled
 from drydock.rehearsal.runs import Order, RunFolder
 from drydock.rehearsal.seeding import Seed
 from drydock.rehearsal.volumes import provision_volumes, remove_volumes
@@ -54,12 +57,16 @@ class BringUp:
         order: what to start.
         children: starts and ends programs.
         outlet: tells the command how far things are.
+        on_failure: called when something that the cluster rests on fails while it runs.
     """
 
     folder: RunFolder
     order: Order
     children: Children
     outlet: Outlet
+    on_failure: Callable[[Exception], None]
+    _gate: Gate = field(default_factory=Gate)
+    _api: Api | None = None
     _seeds: "queue.SimpleQueue[Seed]" = field(default_factory=queue.SimpleQueue)
     _starting: Child | None = None
     _addresses: Addresses = field(default_factory=Addresses)
@@ -70,6 +77,25 @@ class BringUp:
     def seed(self, seed: Seed) -> None:
         """Ask for what an environment expects to be there; Karpenter starts with the first."""
         self._seeds.put(seed)
+
+    def hold(self, number: int) -> None:
+        """Have nothing bought until `release`."""
+        self._gate.hold()
+        self.outlet.tell(PurchasesHeld(number))
+
+    def release(self) -> None:
+        """Have Karpenter buy, once it knows what every pool can give, for every pod that there is by then."""
+        in_background(self._release)
+
+    def _release(self) -> None:
+        if self._api:
+            marker.remove(self._api)
+            self._gate.mark(await_settled(self._api))
+            marker.create(self._api)
+
+    def _remove_marker(self) -> None:
+        if self._api:
+            marker.remove(self._api)
 
     def may_end(self, child: Child) -> bool:
         """Whether the end of a program is dealt with here (an API server that found its port taken)."""
@@ -85,7 +111,7 @@ class BringUp:
         first = beside.submit(self._first_seed)
         beside.shutdown(wait=False)  # the first one may never come
         credentials, server = self._start_api_server()
-        api = Api(credentials.access(server))
+        self._api = api = Api(credentials.access(server))
         self._start_beside(api, credentials)
         version = str(api.get("/version")["gitVersion"])
         self.outlet.tell(ApiReady(server, version))
@@ -136,11 +162,14 @@ class BringUp:
             from drydock.rehearsal.aws.actions import Market
             from drydock.rehearsal.aws.server import AwsStandIn
 
-            aws = AwsStandIn(Market(Path(self.order.cache), self.order.spot_price_share))
+            aws = AwsStandIn(Market(Path(self.order.cache), cache(self._prices_in)))
         version = _minor(process.run([self._tools["kube-apiserver"], "--version"]).stdout.split()[-1])
         seed = self._seeds.get()
         with self._step("seeding of AWS"):
             return aws, replace(seed, account=aws.add(seed.account, version))
+
+    def _prices_in(self, region: str) -> Prices:
+        return read_prices(Path(self.order.price_list), region, spot_share=self.order.spot_price_share)
 
     @property
     def _tools(self) -> dict[str, Path]:
@@ -211,8 +240,6 @@ class BringUp:
         self._kwok = self.children.start("kwok", kwok(self._tools, credentials, stages))
 
     def _start_karpenter(self, api: Api, launch: karpenter.Launch) -> Child:
-        with self._step("Karpenter's prices"):
-            prices.ensure_prices(api, launch, Path(self.order.cache))
         with self._step("start of Karpenter"):
             running = launch.start(self._line_teller())
         self.outlet.tell(KarpenterStarted(running.process.pid))
@@ -226,18 +253,29 @@ class BringUp:
         nodes.start()
 
         def new_claim(claim: Mapping[str, Any]) -> Patch:
-            if nodes.pools_undecided():  # another pool may be the better one
+            if not nodes.is_of_static_pool(claim) and not self._gate.admits():
+                raise TooEarlyError("what the install brings is not known yet")
+            if not nodes.pools_settled():  # another pool may be the better one
                 raise TooEarlyError("not every node pool is known to be usable or not")
-            narrowed = fleet.narrow(claim["spec"]["requirements"], nodes.class_zones(claim), aws.offers())
+            zones = nodes.class_zones(claim)
+            if not zones:
+                raise TooEarlyError("the zones of the node class are not known")
+            narrowed = fleet.narrow(claim["spec"]["requirements"], zones, aws.offers())
             return [{"op": "replace", "path": "/spec/requirements", "value": narrowed}] if narrowed else ()
 
-        serve_admission(api, credentials, new_claim, nodes.correct_new)
+        with self._step("webhook for nodes"):
+            serve_admission(api, credentials, new_claim, nodes.correct_new, self.on_failure)
 
     def _line_teller(self) -> Callable[[str], None]:
         reader = karpenter.LogReader()
 
         def tell(line: str) -> None:
-            if event := reader.read(line):
+            event = reader.read(line)
+            if event is None:
+                return
+            if not isinstance(event, Said) and self._gate.heard(event, marker.NAME):
+                in_background(self._remove_marker)
+            if not isinstance(event, PoolSkipped) or event.reason != karpenter.NOT_READY:
                 self.outlet.tell(event)
 
         return tell

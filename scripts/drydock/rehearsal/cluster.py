@@ -5,15 +5,14 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Self, TypeVar
 
 from drydock.errors import ClusterError
+from drydock.plan.prices import Prices, read_prices
 from drydock.rehearsal import runs
 from drydock.rehearsal.api import Api
-from drydock.rehearsal.aws.account import Account
-from drydock.rehearsal.aws.prices import Offerings, load_prices, offerings_from, price_file, read_offerings
 from drydock.rehearsal.credentials import Credentials
 from drydock.rehearsal.events import (
     ApiReady,
@@ -23,17 +22,20 @@ from drydock.rehearsal.events import (
     KarpenterStarted,
     Kept,
     PoolSkipped,
+    PurchasesHeld,
+    Said,
     StepDone,
     read_event,
 )
 from drydock.rehearsal.helm import Helm
+from drydock.rehearsal.karpenter import metrics
 from drydock.rehearsal.preflight import check_disk, check_open_files
 from drydock.rehearsal.seeding import Seed
 
 TOOLS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok", "karpenter")
 _STOP_SECONDS = 20
 _START_SECONDS = 300
-_Kind = TypeVar("_Kind", ApiReady, KarpenterStarted, Kept)
+_Kind = TypeVar("_Kind", ApiReady, KarpenterStarted, PurchasesHeld, Kept)
 
 
 class RehearsalCluster:
@@ -48,6 +50,7 @@ class RehearsalCluster:
         tools: paths of the programs in `TOOLS`.
         crds: files of CRDs to create before anything else, Karpenter's among them.
         cache: folder that rehearsals share.
+        price_list: file of `ensure_price_list`.
         spot_price_share: spot price as a share of on-demand.
         port: of the API server; 0 takes a free one.
         build: gives paths of more programs of the toolchain by their names, for pods that this machine can run;
@@ -61,6 +64,7 @@ class RehearsalCluster:
         *,
         crds: Iterable[Path],
         cache: Path,
+        price_list: Path,
         spot_price_share: float,
         port: int = 0,
         build: Callable[[Sequence[str]], Mapping[str, Path]] | None = None,
@@ -68,14 +72,15 @@ class RehearsalCluster:
         self.folder = folder
         self.build = build
         self.spot_price_share = spot_price_share
-        self._karpenter = tools["karpenter"]
-        self._cache = cache
+        self._price_list = price_list
         programs = {name: str(tools[name]) for name in TOOLS}
-        self._order = runs.Order(programs, tuple(map(str, crds)), str(cache), spot_price_share, port)
+        self._order = runs.Order(programs, tuple(map(str, crds)), str(cache), str(price_list), spot_price_share, port)
         self._changed = threading.Condition()
         self._events: list[Event] = []
+        self._said: dict[str, str] = {}
         self._listening = False
         self._kept = False
+        self._holds = 0
         self._supervisor: subprocess.Popen[str] | None = None
         self._api: Api | None = None
 
@@ -149,6 +154,17 @@ class RehearsalCluster:
         """Prepare the cluster for what an environment expects, besides what it has already; Karpenter (re)starts."""
         self._send({"do": "seed", "seed": seed.to_json()})
 
+    @contextlib.contextmanager
+    def purchases_held(self) -> Iterator[None]:
+        """Have Karpenter buy nothing within the block, and for all that there is then at its end."""
+        self._holds += 1
+        self._send({"do": "hold", "number": self._holds})
+        self._await(PurchasesHeld, lambda held: held.number == self._holds)
+        try:
+            yield
+        finally:
+            self._send({"do": "release"})
+
     def await_api(self) -> Api:
         """Access to the API server, once objects can be created.
 
@@ -175,6 +191,10 @@ class RehearsalCluster:
         """The process of Karpenter that was started last; 0 before the first."""
         with self._changed:
             return next((each.pid for each in reversed(self._events) if isinstance(each, KarpenterStarted)), 0)
+
+    def karpenter_metrics(self) -> str:
+        """Karpenter's metrics page; empty while there is none."""
+        return metrics(self.karpenter_pid, Credentials(self.folder.credentials).metrics_token.read_text())
 
     @property
     def kubernetes_version(self) -> str:
@@ -205,15 +225,14 @@ class RehearsalCluster:
         with self._changed:
             return tuple(each for each in self._events if isinstance(each, PoolSkipped))
 
-    def offerings(self, account: Account, metrics: str) -> Offerings:
-        """Prices of everything that the account's zones offer, as Karpenter exports them or did before.
+    def said(self) -> Mapping[str, str]:
+        """Karpenter's last words on each claim, and on what fails, by `NodeClaim/name` or `Karpenter/controller`."""
+        with self._changed:
+            return dict(self._said)
 
-        Args:
-            account: gives the region and zones.
-            metrics: Karpenter's metrics page; it may be that of a Karpenter too young to have exported prices.
-        """
-        known = load_prices(price_file(self._cache, self._karpenter, account.region)) or {}
-        return {**offerings_from(known, account.zones, self.spot_price_share), **read_offerings(metrics)}
+    def prices(self, region: str) -> Prices:
+        """What everything costs here: to Karpenter, to the stand-in for EC2, and in reports."""
+        return read_prices(self._price_list, region, spot_share=self.spot_price_share)
 
     def check(self) -> None:
         """Find out whether the cluster is well.
@@ -234,11 +253,11 @@ class RehearsalCluster:
             self.check()
             raise
 
-    def _await(self, kind: type[_Kind]) -> _Kind:
+    def _await(self, kind: type[_Kind], wanted: Callable[[_Kind], bool] = lambda _: True) -> _Kind:
         with self._changed:
             while True:
                 for event in self._events:
-                    if isinstance(event, kind):
+                    if isinstance(event, kind) and wanted(event):
                         return event
                 self._raise_failure()
                 if not self._changed.wait(_START_SECONDS):
@@ -268,7 +287,10 @@ class RehearsalCluster:
             for line in source:
                 event = read_event(line)
                 with self._changed:
-                    self._events.append(event)
+                    if isinstance(event, Said):
+                        self._said[event.subject] = event.words
+                    else:
+                        self._events.append(event)
                     self._changed.notify_all()
         with self._changed:
             self._listening = False

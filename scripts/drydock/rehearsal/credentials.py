@@ -5,6 +5,7 @@ import datetime
 import ipaddress
 import json
 import os
+import secrets
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,11 @@ class Credentials:
         return self.folder / "caller.key"
 
     @property
+    def metrics_token(self) -> Path:
+        """What Karpenter asks for before it tells its metrics."""
+        return self.folder / "metrics-token"
+
+    @property
     def service_account_key(self) -> Path:
         """Signs and verifies tokens of service accounts."""
         return self.folder / "service-account.key"
@@ -81,6 +87,7 @@ def create_credentials(folder: Path) -> Credentials:
     signer = ec.generate_private_key(ec.SECP256R1())
     authority = _certificate("drydock-rehearsal", "", signer, None, signer, [])
     _write(credentials.authority, _pem(authority))
+    _write(credentials.metrics_token, secrets.token_hex(32).encode())
     _write(credentials.service_account_key, _key_pem(ec.generate_private_key(ec.SECP256R1())))
     addresses = (ipaddress.ip_address("127.0.0.1"), _FIRST_SERVICE)
     names = [x509.DNSName(name) for name in _SERVER_NAMES] + [x509.IPAddress(address) for address in addresses]

@@ -49,11 +49,32 @@ class Decided:
 
 @dataclass(frozen=True)
 class PoolSkipped:
-    """Karpenter left a pool out of the round of decisions that it began at `began`; `reason` has its words."""
+    """Karpenter left a pool out of the round of decisions that it began at `began`.
+
+    Attributes:
+        pool: its name.
+        reason: Karpenter's words.
+        began: as Unix time.
+    """
 
     pool: str
     reason: str
     began: float
+
+
+@dataclass(frozen=True)
+class Said:
+    """Karpenter said something of an object: `NodeClaim/name`, or `Karpenter/controller` of no object."""
+
+    subject: str
+    words: str
+
+
+@dataclass(frozen=True)
+class PurchasesHeld:
+    """Nothing is bought until purchases are released; `number` is that of the request."""
+
+    number: int
 
 
 @dataclass(frozen=True)
@@ -69,9 +90,10 @@ class Failed:
     remedy: str
 
 
-Event = StepDone | ApiReady | KarpenterStarted | Decided | PoolSkipped | Kept | Failed
+Event = StepDone | ApiReady | KarpenterStarted | Decided | PoolSkipped | Said | PurchasesHeld | Kept | Failed
 _KINDS: dict[str, type[Any]] = {
-    kind.__name__: kind for kind in (StepDone, ApiReady, KarpenterStarted, Decided, PoolSkipped, Kept, Failed)
+    kind.__name__: kind
+    for kind in (StepDone, ApiReady, KarpenterStarted, Decided, PoolSkipped, Said, PurchasesHeld, Kept, Failed)
 }
 
 

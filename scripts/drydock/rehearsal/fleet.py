@@ -6,12 +6,12 @@ cheapest of one launch template, and which one is left to chance. So each claim 
 offering that EC2 would take: the same one in every rehearsal.
 """
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from drydock.environments import CapacityReservation
+from drydock.errors import ClusterError
 
 INSTANCE_TYPE = "node.kubernetes.io/instance-type"
 ZONE = "topology.kubernetes.io/zone"
@@ -43,6 +43,9 @@ def narrow(requirements: Requirements, node_zones: Iterable[str], offers: Offers
         requirements: `spec.requirements` of the claim.
         node_zones: zones of the subnets that its node class selects.
         offers: what EC2 has.
+
+    Raises:
+        ClusterError: the price of one that could be taken is not known, so that none is the cheapest.
     """
     types = next((each["values"] for each in requirements if _is_list(each, INSTANCE_TYPE)), None)
     if types is None:
@@ -55,16 +58,23 @@ def narrow(requirements: Requirements, node_zones: Iterable[str], offers: Offers
         ]
     else:
         candidates = [(name, zone) for name in types for zone in sorted(offers.zones.get(name, ()))]
-    allowed = [
-        (offers.on_demand.get(name, math.inf), name, zone)
-        for name, zone in candidates
-        if zone in node_zones and _allows(requirements, ZONE, zone)
-    ]
+    allowed = [(name, zone) for name, zone in candidates if zone in node_zones and _allows(requirements, ZONE, zone)]
     if not allowed:
         return None
-    _, name, zone = min(allowed)
+    name, zone = min(allowed, key=lambda each: (_price(each[0], allowed, offers), each))
     kept = [_without_minimum(each) for each in requirements if each["key"] not in (INSTANCE_TYPE, ZONE)]
     return [*kept, _only(INSTANCE_TYPE, name), _only(ZONE, zone)]
+
+
+def _price(name: str, allowed: Sequence[tuple[str, str]], offers: Offers) -> float:
+    if all(each == name for each, _ in allowed):  # nothing to choose
+        return 0.0
+    if name not in offers.on_demand:
+        raise ClusterError(
+            f"no price of {name} is known, which Karpenter would buy: what is the cheapest cannot be told",
+            remedy="This is a fault of Drydock's. Please report it with the environment.",
+        )
+    return offers.on_demand[name]
 
 
 def _is_list(requirement: Mapping[str, Any], key: str) -> bool:

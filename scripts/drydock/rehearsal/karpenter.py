@@ -14,7 +14,7 @@ from drydock.clusters.gates import environment_variable
 from drydock.rehearsal.aws.account import Account
 from drydock.rehearsal.children import Child, Children
 from drydock.rehearsal.credentials import Credentials
-from drydock.rehearsal.events import Decided, PoolSkipped
+from drydock.rehearsal.events import Decided, PoolSkipped, Said
 
 if TYPE_CHECKING:
     from drydock.rehearsal.aws.server import AwsStandIn
@@ -25,7 +25,9 @@ _ROUND = "computing scheduling decision"
 _UNPLACED = "could not schedule pod"
 _IGNORED = "ignoring pod"
 _SKIPPED = "skipping, nodepool requirements filtered out all instance types"
+NOT_READY = "ignoring nodepool, not ready"
 AWAITING = "skipping, awaiting nodeoverlay evaluation"
+_TELLING = (_ROUND, _UNPLACED, _IGNORED, _SKIPPED, NOT_READY, AWAITING, '"NodeClaim":{', '"level":"ERROR"')
 
 
 @dataclass(frozen=True)
@@ -63,13 +65,14 @@ class Launch:
             "SYSTEM_NAMESPACE": SYSTEM_NAMESPACE,
             "DISABLE_LEADER_ELECTION": "true",
             "METRICS_PORT": "0",  # any free one; `metrics` finds it
+            "METRICS_TOKEN": self.credentials.metrics_token.read_text(),
             "HEALTH_PROBE_PORT": "0",
             "FEATURE_GATES": environment_variable(self.gates),
             "LOG_LEVEL": "debug",  # info does not tell why it ignores a pod
         }
 
 
-def metrics(pid: int) -> str:
+def metrics(pid: int, token: str) -> str:
     """The metrics page, looked for on each port that the process listens on; empty while there is none."""
     import urllib3
 
@@ -77,10 +80,11 @@ def metrics(pid: int) -> str:
         connections = psutil.Process(pid).net_connections(kind="tcp")
     except psutil.Error:
         return ""
+    headers = {"Authorization": f"Bearer {token}"}
     with urllib3.PoolManager(retries=False, timeout=10) as pool:
         for port in sorted({each.laddr.port for each in connections if each.status == psutil.CONN_LISTEN}):
             try:
-                answer = pool.request("GET", f"http://127.0.0.1:{port}/metrics")
+                answer = pool.request("GET", f"http://127.0.0.1:{port}/metrics", headers=headers)
             except urllib3.exceptions.HTTPError:
                 continue
             if answer.status == _OK:
@@ -94,15 +98,24 @@ def read_version(metrics_page: str) -> str:
     return found.group(1) if found else ""
 
 
+def _said(entry: Mapping[str, Any]) -> Said | None:
+    words = ": ".join(str(entry[part]) for part in ("message", "error") if entry.get(part))
+    if "NodeClaim" in entry:
+        return Said(f"NodeClaim/{entry['NodeClaim']['name']}", words)
+    if entry.get("level") == "ERROR" and entry.get("controller"):
+        return Said(f"Karpenter/{entry['controller']}", words)
+    return None
+
+
 @dataclass
 class LogReader:
     """Reads Karpenter's log, line by line."""
 
     _began: float = 0.0
 
-    def read(self, line: str) -> Decided | PoolSkipped | None:
-        """What a line tells about a pod or a pool that Karpenter cannot use; None for any other line."""
-        if not any(sign in line for sign in (_ROUND, _UNPLACED, _IGNORED, _SKIPPED, AWAITING)):
+    def read(self, line: str) -> Decided | PoolSkipped | Said | None:
+        """What a line tells about a pod or pool that Karpenter cannot use, a claim, or a fault; None for any other."""
+        if not any(sign in line for sign in _TELLING):
             return None
         try:
             entry: dict[str, Any] = json.loads(line)
@@ -110,15 +123,15 @@ class LogReader:
         except (ValueError, KeyError, TypeError):
             return None
 
-    def _event(self, entry: Mapping[str, Any], when: float) -> Decided | PoolSkipped | None:
+    def _event(self, entry: Mapping[str, Any], when: float) -> Decided | PoolSkipped | Said | None:
         message = entry["message"]
         if message.startswith(_ROUND):
             self._began = when
-        if message.startswith((_SKIPPED, AWAITING)):
+        if message.startswith((_SKIPPED, AWAITING, NOT_READY)):
             reason = str(entry.get("minValuesIncompatibleErr", message))
             return PoolSkipped(entry["NodePool"]["name"], reason, self._began)
         if message not in (_UNPLACED, _IGNORED):
-            return None
+            return _said(entry)
         pod = f"{entry['Pod']['namespace']}/{entry['Pod']['name']}"
         if message == _IGNORED:  # before the round begins
             return Decided(pod, str(entry["error"]), (), when)

@@ -5,19 +5,18 @@ kubelet; the claim that it was made for knows better. And where a real node has 
 registered them, such a node would have them from the start.
 """
 
-import datetime
+import queue
 import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from drydock.checks.scheduling.sharing import WHOLE, Sharing
 from drydock.rehearsal.api import Api, ApiError, collection
 from drydock.rehearsal.objects import is_true, labels_of
-from drydock.rehearsal.pools import are_settled
+from drydock.rehearsal.pools import are_settled, is_static
 from drydock.rehearsal.sharing import read_sharing
 from drydock.rehearsal.watching import follow, in_background
 
@@ -27,7 +26,11 @@ CLAIMS = collection("karpenter.sh/v1", "nodeclaims")
 POOLS = collection("karpenter.sh/v1", "nodepools")
 CLASSES = collection("karpenter.k8s.aws/v1", "ec2nodeclasses")
 PLUGIN_FOLDER = "/var/lib/kubelet/device-plugins"
-_DECIDED_SECONDS = 30
+POOL = "karpenter.sh/nodepool"
+_CLAIM_SECONDS = 10
+_PAUSE_SECONDS = 0.5
+_LOOK_SECONDS = 0.1
+_WRITERS = 4
 _RESERVATION = "karpenter.k8s.aws/capacity-reservation-id"
 
 
@@ -39,36 +42,28 @@ _BUILT_IN = ("bottlerocket",)
 """Families of images that bring the plugin; how those share GPUs is settled in the image's own settings."""
 
 
-@dataclass
 class NodeStandIn:
-    """Corrects nodes as they appear.
+    """Corrects nodes as they appear, and answers for what Karpenter can know of pools and node classes.
 
     Args:
         api: of the cluster.
         on_reserved: told how many claims hold each capacity reservation, whenever that changes.
     """
 
-    api: Api
-    on_reserved: Callable[[Counter[str]], None]
-    _claims: dict[str, Any] = field(default_factory=dict)
-    _classes: dict[str, Any] = field(default_factory=dict)
-    _pools: dict[str, Any] = field(default_factory=dict)
-    _nodes: dict[str, Any] = field(default_factory=dict)
-    _plugins: dict[str, tuple[str, Sharing]] = field(default_factory=dict)
-    _told: dict[str, Any] = field(default_factory=dict)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def pools_undecided(self) -> bool:
-        """Whether Karpenter may still find out that a pool of late is usable; it does so within a few seconds."""
-        with self._lock:
-            young = [pool for pool in self._pools.values() if time.time() - _created(pool) < _DECIDED_SECONDS]
-            return not are_settled(young, self._classes)
-
-    def class_zones(self, claim: Mapping[str, Any]) -> tuple[str, ...]:
-        """Zones of the subnets that the node class of a claim selects."""
-        with self._lock:
-            node_class = self._classes.get(claim["spec"]["nodeClassRef"]["name"], {})
-        return tuple(each["zone"] for each in node_class.get("status", {}).get("subnets", []))
+    def __init__(self, api: Api, on_reserved: Callable[[Counter[str]], None]) -> None:
+        self._api = api
+        self._on_reserved = on_reserved
+        self._claims: dict[str, Any] = {}
+        self._classes: dict[str, Any] = {}
+        self._pools: dict[str, Any] = {}
+        self._nodes: dict[str, Any] = {}
+        self._claim_of: dict[str, str] = {}
+        self._node_of: dict[str, str] = {}
+        self._reserved: Counter[str] = Counter()
+        self._plugins: dict[str, tuple[str, Sharing]] = {}
+        self._told: dict[str, Any] = {}
+        self._changed = threading.Condition()
+        self._to_correct: list[queue.SimpleQueue[str]] = [queue.SimpleQueue() for _ in range(_WRITERS)]
 
     def start(self) -> None:
         """Watch in the background until the cluster ends."""
@@ -76,61 +71,122 @@ class NodeStandIn:
         for path, store in stores.items():
             in_background(self._keep, path, store)
         in_background(self._keep_plugins)
+        for names in self._to_correct:
+            in_background(self._correct, names)
+
+    def pools_settled(self) -> bool:
+        """Whether Karpenter knows of every pool seen so far whether it is usable."""
+        with self._changed:
+            return are_settled(self._pools.values(), self._classes)
+
+    def is_of_static_pool(self, claim: Mapping[str, Any]) -> bool:
+        """Whether a claim is for a pool whose nodes no pod asks for."""
+        with self._changed:
+            pool = self._pools.get(labels_of(claim).get(POOL, ""))
+        return pool is not None and is_static(pool)
+
+    def class_zones(self, claim: Mapping[str, Any]) -> tuple[str, ...]:
+        """Zones of the subnets that the node class of a claim selects; none while it is not known."""
+        name = claim["spec"]["nodeClassRef"]["name"]
+        with self._changed:
+            zones = _zones(self._classes.get(name))
+        return zones or _zones(self._api.find(f"{CLASSES}/{name}"))
 
     def correct_new(self, node: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-        """The JSON patch that gives a node its status as it is created; empty for one without a claim."""
-        name = node["metadata"]["name"]
-        with self._lock:
-            claim = self._claims_by_provider().get(node["spec"].get("providerID"))
-            if claim is None:
-                return []
-            self._told[name] = status = self._status(name, claim)
+        """The JSON patch that gives a node its status as it is created; empty for one that Karpenter did not buy.
+
+        The claim is there before its node, and seen a moment later at most; should it not be, the node begins with
+        nothing that a device plugin registers, and gets the rest when the claim is seen.
+        """
+        if POOL not in labels_of(node):
+            return []
+        name, identity = node["metadata"]["name"], node["spec"].get("providerID", "")
+        with self._changed:
+            self._changed.wait_for(lambda: identity in self._claim_of, _CLAIM_SECONDS)
+            if identity in self._claim_of:
+                self._told[name] = status = self._status(name, self._claims[self._claim_of[identity]])
+            else:
+                parts = ("capacity", "allocatable")
+                status = {part: _devices(node["status"].get(part, {}), labels_of(node), None) for part in parts}
         return [{"op": "add", "path": f"/status/{part}", "value": amounts} for part, amounts in status.items()]
 
     def _keep(self, path: str, store: dict[str, Any]) -> None:
-        for kind, content in follow(self.api, path):
-            with self._lock:
-                if kind == "DELETED":
-                    store.pop(content["metadata"]["name"], None)
-                else:
-                    store[content["metadata"]["name"]] = content
-                if store is self._claims:
-                    self.on_reserved(_reserved(self._claims))
-                self._correct_all()
+        for kind, content in follow(self._api, path):
+            with self._changed:
+                name = content["metadata"]["name"]
+                before = store.pop(name, None)
+                if kind != "DELETED":
+                    store[name] = content
+                self._note(path, name, before, store.get(name))
+                self._changed.notify_all()
+
+    def _note(self, path: str, name: str, before: Any | None, now: Any | None) -> None:
+        """What follows from a change of one object."""
+        if path == NODES:
+            if now is None:
+                self._told.pop(name, None)
+            elif identity := now["spec"].get("providerID"):
+                self._node_of[identity] = name
+                self._ask(name)
+        elif path == CLAIMS:
+            if now is None:
+                self._claim_of.pop(_provider_id(before), None)
+            elif identity := _provider_id(now):
+                self._claim_of[identity] = name
+                self._ask(self._node_of.get(identity))
+            self._count_reserved(before, now)
+        elif path == CLASSES:
+            for node in self._nodes:
+                self._ask(node)
+
+    def _count_reserved(self, before: Any | None, now: Any | None) -> None:
+        held, holds = (labels_of(each).get(_RESERVATION) if each else None for each in (before, now))
+        if held != holds:
+            self._reserved.subtract([held] if held else [])
+            self._reserved.update([holds] if holds else [])
+            self._on_reserved(Counter(self._reserved))
 
     def _keep_plugins(self) -> None:
-        for kind, pod in follow(self.api, PODS):
+        for kind, pod in follow(self._api, PODS):
             identity = pod["metadata"]["uid"]
-            with self._lock:
-                if kind == "DELETED" or not is_true(pod, "Ready"):
+            if kind == "DELETED" or not is_true(pod, "Ready"):
+                with self._changed:
                     gone = self._plugins.pop(identity, None)
-                    if not gone:
-                        continue
-                elif registers_gpus(pod):
-                    self._plugins[identity] = (pod["spec"]["nodeName"], self._sharing(pod))
-                else:
-                    continue
-                self._correct_all()
+                    self._ask(gone[0] if gone else None)
+            elif registers_gpus(pod):
+                sharing = self._sharing(pod)
+                with self._changed:
+                    self._plugins[identity] = (pod["spec"]["nodeName"], sharing)
+                    self._ask(pod["spec"]["nodeName"])
 
-    def _correct_all(self) -> None:
-        by_provider = self._claims_by_provider()
-        for name, node in self._nodes.items():
-            claim = by_provider.get(node["spec"].get("providerID"))
-            if claim and (status := self._status(name, claim)) != self._told.get(name):
-                try:
-                    self.api.merge(f"{NODES}/{name}/status", {"status": status})
-                except ApiError as error:  # the next change tries it again
-                    print(f"{name}: {error.message}", file=sys.stderr, flush=True)
-                else:
+    def _ask(self, node: str | None) -> None:
+        """Have a node corrected; one after the other for each, and many at once."""
+        if node:
+            self._to_correct[hash(node) % _WRITERS].put(node)
+
+    def _correct(self, names: "queue.SimpleQueue[str]") -> None:
+        while True:
+            name = names.get()
+            with self._changed:
+                identity = self._nodes.get(name, {"spec": {}})["spec"].get("providerID", "")
+                claim = self._claims.get(self._claim_of.get(identity, ""))
+                status = self._status(name, claim) if claim else None
+                if status is None or status == self._told.get(name):
+                    continue
+            try:
+                self._api.merge(f"{NODES}/{name}/status", {"status": status})
+            except ApiError as error:
+                if self._api.leaving:
+                    return
+                print(f"{name}: {error.message}", file=sys.stderr, flush=True)
+                time.sleep(_PAUSE_SECONDS)
+                names.put(name)
+            else:
+                with self._changed:
                     self._told[name] = status
 
-    def _claims_by_provider(self) -> dict[str | None, Any]:
-        """Claims that have a machine: neither they nor nodes have a provider's identity before."""
-        known = ((claim.get("status", {}).get("providerID"), claim) for claim in self._claims.values())
-        return {identity: claim for identity, claim in known if identity}
-
     def _status(self, node: str, claim: Mapping[str, Any]) -> dict[str, Any]:
-        sharing = self._sharing_on(node)
+        sharing = next((sharing for where, sharing in self._plugins.values() if where == node), None)
         if sharing is None and self._family(claim) in _BUILT_IN:
             sharing = WHOLE
         told = claim["status"]
@@ -141,12 +197,32 @@ class NodeStandIn:
         return image_family(node_class["spec"]) if node_class else ""
 
     def _sharing(self, plugin: Mapping[str, Any]) -> Sharing:
-        node = self.api.find(f"{NODES}/{plugin['spec']['nodeName']}") or {"metadata": {}}
-        return read_sharing(self.api, plugin, labels_of(node))
+        name = plugin["spec"]["nodeName"]
+        with self._changed:
+            node = self._nodes.get(name)
+        return read_sharing(self._api, plugin, labels_of(node or self._api.find(f"{NODES}/{name}") or {"metadata": {}}))
 
-    def _sharing_on(self, node: str) -> Sharing | None:
-        """How the plugin of a node shares its GPUs; None while it has none."""
-        return next((sharing for where, sharing in self._plugins.values() if where == node), None)
+
+def await_settled(api: Api) -> list[str]:
+    """Wait until Karpenter knows of every pool that there is now whether it is usable; names of those that are.
+
+    Raises:
+        ApiError: the API server is gone.
+    """
+    while True:
+        pools = api.get(POOLS)["items"]
+        if are_settled(pools, {each["metadata"]["name"]: each for each in api.get(CLASSES)["items"]}):
+            return [each["metadata"]["name"] for each in pools if is_true(each, "Ready")]
+        time.sleep(_LOOK_SECONDS)
+
+
+def _provider_id(claim: Mapping[str, Any] | None) -> str:
+    """Of the machine that a claim has; empty before it has one."""
+    return str(((claim or {}).get("status") or {}).get("providerID", ""))
+
+
+def _zones(node_class: Mapping[str, Any] | None) -> tuple[str, ...]:
+    return tuple(each["zone"] for each in ((node_class or {}).get("status") or {}).get("subnets", ()))
 
 
 def _devices(claimed: Mapping[str, str], labels: Mapping[str, str], sharing: Sharing | None) -> dict[str, str]:
@@ -172,12 +248,3 @@ def image_family(node_class: Mapping[str, Any]) -> str:
     """`al2023`, `bottlerocket`... as a node class names it, in lower case; empty when it does not."""
     aliases = [term["alias"].partition("@")[0] for term in node_class.get("amiSelectorTerms", []) if "alias" in term]
     return str(aliases[0] if aliases else node_class.get("amiFamily", "")).lower()
-
-
-def _created(content: Mapping[str, Any]) -> float:
-    return datetime.datetime.fromisoformat(content["metadata"]["creationTimestamp"]).timestamp()
-
-
-def _reserved(claims: Mapping[str, Any]) -> Counter[str]:
-    labels = map(labels_of, claims.values())
-    return Counter(each[_RESERVATION] for each in labels if _RESERVATION in each)

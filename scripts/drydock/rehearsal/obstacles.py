@@ -10,6 +10,7 @@ from drydock.rehearsal.exclusions import read_exclusions
 from drydock.rehearsal.karpenter import AWAITING
 from drydock.rehearsal.kubelet.container import BACK_OFF
 from drydock.rehearsal.load_balancers import is_served
+from drydock.rehearsal.marker import POD
 from drydock.rehearsal.nodes import registers_gpus
 from drydock.rehearsal.objects import condition, full_name, is_true
 from drydock.rehearsal.observe import Scene
@@ -19,7 +20,7 @@ from drydock.rehearsal.volumes import driver_of
 
 REFUSED_SECONDS = 5.0
 """How long a controller may fail to make a pod before that counts: its service account may be made a moment later."""
-NUDGE = "drydock-nudge"
+NUDGE = POD
 _RESTARTS = 5
 _SCHEDULER = "default-scheduler"
 _NO_PROVISIONER = "kubernetes.io/no-provisioner"

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from drydock.charts import assemble_charts
 from drydock.environments import Environment
+from drydock.plan.prices import DEFAULT_SPOT_SHARE, Prices, ensure_price_list
 from drydock.progress import PlainProgress, Progress
 from drydock.project import Project
-from drydock.rehearsal.aws.prices import DEFAULT_SPOT_PRICE_SHARE
 from drydock.rehearsal.cluster import RehearsalCluster
-from drydock.rehearsal.karpenter import metrics, read_version
+from drydock.rehearsal.karpenter import read_version
 from drydock.rehearsal.kubelet.images import Program
 from drydock.rehearsal.lifeline import while_alive
 from drydock.rehearsal.release import DEFAULT_TIMEOUT, Outcome, Release
@@ -32,10 +32,7 @@ LIMITS = (
     "Nothing measures pods here, so autoscaling on metrics did not happen.",
     "AWS answered from a stand-in that holds what the node classes select; that the real account does is not shown.",
 )
-_ASSUMPTIONS = (
-    "Prices are those that Karpenter knows: on-demand, Linux, without savings plans, volumes and traffic.",
-    "EC2 takes the cheapest of the offerings that Karpenter asks for.",
-)
+_ASSUMPTIONS = ("EC2 takes the cheapest of the offerings that Karpenter asks for.",)
 _AUTO_MODE_LIMIT = (
     "EKS Auto Mode runs in AWS only: the same pools were rehearsed with Karpenter in the cluster "
     "(global.autoMode.enabled=false)."
@@ -69,7 +66,7 @@ def suite_cluster(
     folder: RunFolder,
     *,
     crds: Iterable[Path] | None = None,
-    spot_price_share: float = DEFAULT_SPOT_PRICE_SHARE,
+    spot_price_share: float = DEFAULT_SPOT_SHARE,
     port: int = 0,
     progress: Progress | None = None,
 ) -> RehearsalCluster:
@@ -83,6 +80,7 @@ def suite_cluster(
         tools,
         crds=suite_crds(project) if crds is None else crds,
         cache=project.cache_dir / "rehearsal",
+        price_list=ensure_price_list(project, shown),
         spot_price_share=spot_price_share,
         port=port,
         build=lambda names: ensure(project, names, shown),
@@ -98,7 +96,7 @@ def rehearse(
     folder: RunFolder | None = None,
     helm: str = "helm4",
     keep: bool = False,
-    spot_price_share: float = DEFAULT_SPOT_PRICE_SHARE,
+    spot_price_share: float = DEFAULT_SPOT_SHARE,
     timeout: float = DEFAULT_TIMEOUT,
     started: float | None = None,
     port: int = 0,
@@ -134,8 +132,7 @@ def rehearse(
         while_alive(cluster.failure),
     ):
         release = Release(cluster, tools[helm], assemble_charts(project), serve_models=serve_models)
-        with clock.step("Render the environment"):
-            release.seed(environment)
+        release.seed(environment, clock.step)
         with clock.step("Start the control plane"):
             cluster.await_api()
         with clock.step("Install with Helm"):
@@ -153,7 +150,8 @@ def rehearse(
 def _report(
     cluster: RehearsalCluster, release: Release, outcome: Outcome, clock: StepClock, seconds: float
 ) -> RehearsalReport:
-    page = metrics(cluster.karpenter_pid)
+    page = cluster.karpenter_metrics()
+    prices = cluster.prices(release.account.region)
     circumstances = Circumstances(
         environment=release.environment.name,
         started=clock.begun,
@@ -165,12 +163,20 @@ def _report(
             "helm": release.helm_version(),
         },
         steps=clock.with_background(cluster.steps()),
-        offerings=cluster.offerings(release.account, page),
-        assumptions=(*_ASSUMPTIONS, *_in_place(release.programs), *release.prerequisites.told()),
+        prices=prices,
+        assumptions=(_priced(prices), *_ASSUMPTIONS, *_in_place(release.programs), *release.prerequisites.told()),
         assumptions_with=_assumptions_with(cluster.spot_price_share),
+        said=cluster.said(),
         limits=(*LIMITS, _AUTO_MODE_LIMIT) if release.auto_mode else LIMITS,
     )
     return build_report(release.scene, outcome.verdict, circumstances)
+
+
+def _priced(prices: Prices) -> str:
+    return (
+        f"Prices are those of {prices.region} in the list of {prices.source}, made on {prices.generated}: on-demand, "
+        "Linux, without savings plans, volumes and traffic."
+    )
 
 
 def _in_place(programs: Sequence[Program]) -> Iterator[str]:

@@ -1,7 +1,8 @@
 """Installs an environment on a rehearsal cluster and finds out what becomes of it."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,26 +12,33 @@ from drydock.environments import Environment
 from drydock.errors import ClusterError
 from drydock.manifests import Manifest
 from drydock.progress import Step
+from drydock.rehearsal import marker
 from drydock.rehearsal.api import Api
 from drydock.rehearsal.aws.account import Account, expected_account
 from drydock.rehearsal.cluster import RehearsalCluster
 from drydock.rehearsal.helm import Helm
 from drydock.rehearsal.kubelet.images import Program, find_runnable, programs
-from drydock.rehearsal.nudge import Nudge
+from drydock.rehearsal.made import unmade
 from drydock.rehearsal.objects import full_name
 from drydock.rehearsal.observe import COLLECTIONS, RAY, WORKLOADS, Observer, Scene
-from drydock.rehearsal.obstacles import pending_pods
 from drydock.rehearsal.prerequisites import Prerequisites, create_prerequisites, find_prerequisites
 from drydock.rehearsal.ray import OPERATOR as RAY_OPERATOR
 from drydock.rehearsal.seeding import Seed
+from drydock.rehearsal.unfinished import explain
 from drydock.rehearsal.verdict import Expected, Verdict, judge
 from drydock.render import RenderedEnvironment, render
 
 DEFAULT_TIMEOUT = 600.0
 _LOOK_SECONDS = 0.1
 _SIBLING_SECONDS = 0.5
+_MADE_SECONDS = 60
+_DETAIL_WIDTH = 150
+_HOOK = "helm.sh/hook"
 _TRANSIENT = (*WORKLOADS, "ReplicaSet", "Pod", "NodePool", "NodeClaim", "Node", "EC2NodeClass")
 AUTO_MODE_OFF = "global.autoMode.enabled=false"
+
+Opener = Callable[[str], AbstractContextManager[object]]
+"""Opens a step of a name."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +61,11 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Wanted:
-    """An environment as it is rehearsed, and what it expects."""
+    """An environment as it is rehearsed, and what it expects.
+
+    Attributes:
+        held: nothing is bought before all is installed; not so where Helm waits for hooks, whose pods need nodes.
+    """
 
     environment: Environment
     account: Account
@@ -61,6 +73,7 @@ class Wanted:
     auto_mode: bool
     programs: tuple[Program, ...]
     gates: Mapping[str, bool]
+    held: bool
 
 
 class Release:
@@ -115,25 +128,32 @@ class Release:
         """Whether it is for EKS Auto Mode, and rehearsed with Karpenter in the cluster."""
         return self._seeded.auto_mode
 
-    def seed(self, environment: Environment) -> None:
-        """Render an environment as it can be rehearsed, and have AWS hold what it expects.
+    def seed(self, environment: Environment, step: Opener = lambda _: nullcontext()) -> None:
+        """Render an environment as it can be rehearsed, build what it runs, and have AWS hold what it expects.
 
         One for EKS Auto Mode is rendered for Karpenter in the cluster instead, with the same pools.
 
+        Args:
+            environment: the new one.
+            step: opens a step of that name around each part.
+
         Raises:
             RenderError: it does not render.
+            ToolchainError: a program that it runs cannot be built.
         """
-        rendered = render(self._program, self._charts, environment)
-        auto_mode = is_auto_mode(rendered)
-        if auto_mode:
-            rendered = render(self._program, self._charts, environment.stacked((), (AUTO_MODE_OFF,)))
+        with step("Render the environment"):
+            rendered = render(self._program, self._charts, environment)
+            auto_mode = is_auto_mode(rendered)
+            if auto_mode:
+                rendered = render(self._program, self._charts, environment.stacked((), (AUTO_MODE_OFF,)))
         target = describe(environment)
         self._wanted = Wanted(
             environment=rendered.environment,
             account=expected_account(rendered.environment, rendered.manifests),
             prerequisites=find_prerequisites(rendered.environment, rendered.manifests, target),
             auto_mode=auto_mode,
-            programs=self._programs(rendered.manifests),
+            programs=self._programs(rendered.manifests, step),
+            held=not any(_HOOK in (each.content["metadata"].get("annotations") or {}) for each in rendered.manifests),
             gates=target.gates_for(rendered.manifests),
         )
         # One for Auto Mode is rendered for Karpenter in the cluster, and so are the classes of its load balancers.
@@ -159,7 +179,8 @@ class Release:
 
     def uninstall(self) -> None:
         """`helm uninstall`."""
-        self._change(lambda helm: helm.uninstall(self.environment.namespace))
+        self._cluster.helm(self._program).uninstall(self.environment.namespace)
+        self._expected = Expected(_generations(self._cluster.await_api()), time.time())
 
     def helm_version(self) -> str:
         """Of the Helm that installs."""
@@ -177,20 +198,20 @@ class Release:
         """
         if self._expected is None:
             raise ClusterError("nothing was installed yet")
-        began = time.time()
-        nudge = Nudge(self._cluster)
-        try:
-            while True:
-                verdict = self._verdict(self._expected)
-                if verdict.final or time.time() - began > timeout:
-                    return Outcome(verdict, time.time() - self._expected.since)
-                if self.scene.pools_settled is not None and pending_pods(self.scene):
-                    nudge.give()
-                nudge.take_back()
-                if step:
-                    step.detail(", ".join(verdict.waiting[:3]))
-        finally:
-            nudge.take_back(at_once=True)
+        began = time.monotonic()
+        while True:
+            verdict = self._verdict(self._expected)
+            if verdict.final or time.monotonic() - began > timeout:
+                return Outcome(verdict, time.time() - self._expected.since)
+            if step:
+                step.detail(self._told(verdict.waiting))
+
+    def _told(self, waiting: Sequence[str]) -> str:
+        if not waiting:
+            return ""
+        more = f" and {len(waiting) - 1} more" if len(waiting) > 1 else ""
+        why = explain(self.scene, self._cluster.said(), waiting[0])
+        return f"{waiting[0]}{more}: {why}"[:_DETAIL_WIDTH]
 
     def wait_gone(self, timeout: float = DEFAULT_TIMEOUT) -> None:
         """Watch until an uninstall is complete: nothing that runs and no node is left.
@@ -201,11 +222,16 @@ class Release:
             ClusterError: something is left when time is over, and what.
         """
         end = time.monotonic() + timeout
-        while left := [f"{kind}/{full_name(each)}" for kind in _TRANSIENT for each in self.scene.of(kind)]:
+        while left := list(self._left()):
             if time.monotonic() > end:
                 raise ClusterError(f"still there {timeout:.0f} s after the uninstall: {', '.join(left)}")
             self._watching().look(_LOOK_SECONDS)
             self._cluster.check()
+
+    def _left(self) -> Iterator[str]:
+        for kind in _TRANSIENT:
+            names = (full_name(each) for each in self.scene.of(kind))
+            yield from (f"{kind}/{name}" for name in names if name != marker.NAME)
 
     def _verdict(self, expected: Expected) -> Verdict:
         self._watching().look(_LOOK_SECONDS)
@@ -218,9 +244,14 @@ class Release:
             verdict = self._judge(expected)
         return verdict
 
-    def _programs(self, manifests: Sequence[Manifest]) -> tuple[Program, ...]:
+    def _programs(self, manifests: Sequence[Manifest], step: Opener) -> tuple[Program, ...]:
         build = self._cluster.build
-        return programs(find_runnable(manifests, models=self._serve_models), build) if build else ()
+        if not build:
+            return ()
+        runnable = find_runnable(manifests, models=self._serve_models)
+        tools = [each.tool for each in runnable if each.tool]
+        with step(f"Build {', '.join(tools)}") if tools else nullcontext():
+            return programs(runnable, build)
 
     def _judge(self, expected: Expected) -> Verdict:
         return judge(self.scene, expected, self._cluster.decisions(), self._cluster.skipped_pools())
@@ -241,10 +272,20 @@ class Release:
         self._watching().scene.gates = self._seeded.gates
         create_prerequisites(api, self.prerequisites)
         self.install_began = self.install_began or time.time()
-        change(self._cluster.helm(self._program))
-        ray = any(program.image == RAY_OPERATOR for program in self._seeded.programs)
-        self._watching().watch(RAY if ray else {})
-        self._expected = Expected(_generations(api), time.time(), ray)
+        with self._cluster.purchases_held() if self._seeded.held else nullcontext():
+            change(self._cluster.helm(self._program))
+            ray = any(program.image == RAY_OPERATOR for program in self._seeded.programs)
+            self._watching().watch(RAY if ray else {})
+            self._expected = Expected(_generations(api), time.time(), ray)
+            if self._seeded.held:
+                self._await_pods(self._expected)
+
+    def _await_pods(self, expected: Expected) -> None:
+        """Until what Karpenter is to buy for is there, or the controllers that make it took long."""
+        end = time.monotonic() + _MADE_SECONDS
+        while any(unmade(self.scene, expected.generations)) and time.monotonic() < end:
+            self._watching().look(_LOOK_SECONDS)
+            self._cluster.check()
 
 
 def is_auto_mode(rendered: RenderedEnvironment) -> bool:

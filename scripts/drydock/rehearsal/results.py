@@ -1,25 +1,28 @@
 """The report of a rehearsal, filled from what was seen."""
 
 import datetime
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from drydock.checks.scheduling.pods import container_requests, pod_requests
 from drydock.cold_start import cold_start
 from drydock.instance_types.quantity import GIB, add, amounts
-from drydock.rehearsal.aws.prices import Offerings
+from drydock.plan.prices import CapacityType, Prices
 from drydock.rehearsal.fleet import CAPACITY_TYPE, INSTANCE_TYPE, ZONE
-from drydock.rehearsal.objects import condition, full_name, is_true, labels_of
+from drydock.rehearsal.idle import idle_nodes
+from drydock.rehearsal.objects import full_name, is_true, labels_of
 from drydock.rehearsal.observe import PodTimes, Scene
 from drydock.rehearsal.obstacles import NUDGE, Obstacle
 from drydock.rehearsal.owners import workload_of
 from drydock.rehearsal.troubles import actionable_warnings
+from drydock.rehearsal.unfinished import explain
 from drydock.rehearsal.verdict import Verdict
 from drydock.report.model import ColdStartReport, NodeReport, PodReport, RehearsalReport, StepReport, WarningReport
 
 _POOL = "karpenter.sh/nodepool"
 _ARCHITECTURE = "kubernetes.io/arch"
+_PRICED_AS: Mapping[str, CapacityType] = {"spot": "spot", "reserved": "reserved"}
 _ACCELERATORS = ("nvidia.com/", "aws.amazon.com/neuron", "amd.com/gpu", "habana.ai/", "vpc.amazonaws.com/efa")
 
 
@@ -34,7 +37,9 @@ class Circumstances:
         seconds: from the command to the verdict.
         versions: of `kubernetes`, `karpenter` and `helm`.
         steps: of the main job.
-        offerings: Karpenter's price of every offering.
+        prices: of the region.
+        said: Karpenter's last words by object, see `RehearsalCluster.said`.
+        whole: the scene holds the pods of every namespace, so that a node without any is idle.
         assumptions, limits: see `RehearsalReport`.
         assumptions_with: assumptions that matter only with nodes of a capacity type, by that type.
     """
@@ -45,15 +50,19 @@ class Circumstances:
     seconds: float
     versions: Mapping[str, str]
     steps: Sequence[StepReport]
-    offerings: Offerings
+    prices: Prices
     assumptions: Sequence[str]
     limits: Sequence[str]
     assumptions_with: Mapping[str, str] = field(default_factory=dict)
+    said: Mapping[str, str] = field(default_factory=dict)
+    whole: bool = True
 
 
 def build_report(scene: Scene, verdict: Verdict, circumstances: Circumstances) -> RehearsalReport:
     """The report on a cluster as it stands."""
-    nodes = _nodes(scene, circumstances.offerings)
+    nodes = _nodes(scene, circumstances.prices)
+    said = circumstances.said
+    idle = _idle(scene, nodes) if circumstances.whole else ()
     return RehearsalReport(
         environment=circumstances.environment,
         started=datetime.datetime.fromtimestamp(circumstances.started, datetime.UTC).isoformat(timespec="seconds"),
@@ -63,9 +72,13 @@ def build_report(scene: Scene, verdict: Verdict, circumstances: Circumstances) -
         karpenter_version=circumstances.versions["karpenter"],
         helm_version=circumstances.versions["helm"],
         steps=tuple(circumstances.steps),
-        pods=_pods(scene, verdict, circumstances.install_began or circumstances.started),
+        pods=_pods(scene, verdict, circumstances.install_began or circumstances.started, said),
         nodes=nodes,
-        warnings=(*_told(verdict), *actionable_warnings(scene)),
+        warnings=(
+            *_told(scene, verdict, said),
+            *idle,
+            *actionable_warnings(scene),
+        ),
         dollars_per_hour=round(sum(node.dollars_per_hour for node in nodes), 6),
         assumptions=(*circumstances.assumptions, *_more_assumptions(nodes, circumstances.assumptions_with)),
         limits=tuple(circumstances.limits),
@@ -86,27 +99,40 @@ def _since(moment: float | None, start: float) -> float | None:
     return None if moment is None else round(max(0.0, moment - start), 2)
 
 
-def _told(verdict: Verdict) -> tuple[WarningReport, ...]:
-    """Obstacles that no pod of the report shows, and what was missing when time was over."""
+def _told(scene: Scene, verdict: Verdict, said: Mapping[str, str]) -> tuple[WarningReport, ...]:
+    """Obstacles that no pod of the report shows, and what was missing when time was over, and why."""
     missing = () if verdict.final else verdict.waiting
     return (
         *(WarningReport(each.subject, "NeverReady", each.reason, 1) for each in verdict.obstacles if not each.pod),
-        *(WarningReport(each, "NotReady", "still not ready when time was over", 1) for each in missing),
+        *(WarningReport(each, "NotReady", explain(scene, said, each), 1) for each in missing),
     )
 
 
-def _pods(scene: Scene, verdict: Verdict, start: float) -> tuple[PodReport, ...]:
+def _idle(scene: Scene, nodes: Iterable[NodeReport]) -> Iterator[WarningReport]:
+    """Nodes that hold nothing but daemons: they cost as much as the others."""
+    idle = {full_name(each) for each in idle_nodes(scene)}
+    for node in nodes:
+        if node.name in idle:
+            cost = f"${node.dollars_per_hour:,.3f} an hour"
+            yield WarningReport(
+                f"Node/{node.name}", "OnlyDaemons", f"{node.instance_type} holds nothing but daemons, for {cost}", 1
+            )
+
+
+def _pods(scene: Scene, verdict: Verdict, start: float, said: Mapping[str, str]) -> tuple[PodReport, ...]:
     obstacles = {each.pod: each for each in verdict.obstacles if each.pod}
     alive = (pod for pod in scene.of("Pod") if pod["metadata"]["name"] != NUDGE)
     reports = [
-        _pod(scene, pod, obstacles.get(full_name(pod)), start)
+        _pod(scene, pod, obstacles.get(full_name(pod)), start, said)
         for pod in alive
         if "deletionTimestamp" not in pod["metadata"]
     ]
     return tuple(sorted(reports, key=lambda each: (each.namespace, each.workload, each.created_seconds, each.name)))
 
 
-def _pod(scene: Scene, pod: Mapping[str, Any], obstacle: Obstacle | None, start: float) -> PodReport:
+def _pod(
+    scene: Scene, pod: Mapping[str, Any], obstacle: Obstacle | None, start: float, said: Mapping[str, str]
+) -> PodReport:
     times = scene.times.get(pod["metadata"]["uid"], PodTimes(start))
     node = pod["spec"].get("nodeName", "")
     found = next((each for each in scene.of("Node") if each["metadata"]["name"] == node), None)
@@ -122,7 +148,7 @@ def _pod(scene: Scene, pod: Mapping[str, Any], obstacle: Obstacle | None, start:
         scheduled_seconds=_since(times.scheduled, start),
         ready_seconds=_since(times.ready, start) if phase == "Ready" else None,
         phase=phase,
-        reason=_reason(pod, obstacle, phase),
+        reason=_reason(scene, pod, obstacle, phase, said),
         exclusions=dict(obstacle.exclusions) if obstacle else {},
     )
 
@@ -156,27 +182,29 @@ def _phase(pod: Mapping[str, Any], obstacle: Obstacle | None) -> str:
     return "Unschedulable" if obstacle and obstacle.unschedulable else "Pending"
 
 
-def _reason(pod: Mapping[str, Any], obstacle: Obstacle | None, phase: str) -> str:
+def _reason(
+    scene: Scene, pod: Mapping[str, Any], obstacle: Obstacle | None, phase: str, said: Mapping[str, str]
+) -> str:
     if obstacle:
         return obstacle.reason
-    return "" if phase == "Ready" else str(condition(pod, "PodScheduled").get("message", ""))
+    return "" if phase == "Ready" else explain(scene, said, f"Pod/{full_name(pod)}")
 
 
 def _accelerators(resources: Mapping[str, int]) -> dict[str, int]:
     return {name: value for name, value in sorted(resources.items()) if name.startswith(_ACCELERATORS) and value}
 
 
-def _nodes(scene: Scene, offerings: Offerings) -> tuple[NodeReport, ...]:
+def _nodes(scene: Scene, prices: Prices) -> tuple[NodeReport, ...]:
     nodes = scene.named("Node")
     reports = []
     for claim in scene.of("NodeClaim"):
         node = nodes.get((claim.get("status") or {}).get("nodeName", ""))
         if node:
-            reports.append(_node(scene, claim, node, offerings))
+            reports.append(_node(scene, claim, node, prices))
     return tuple(sorted(reports, key=lambda each: (each.pool, each.instance_type, each.zone, each.name)))
 
 
-def _node(scene: Scene, claim: Mapping[str, Any], node: Mapping[str, Any], offerings: Offerings) -> NodeReport:
+def _node(scene: Scene, claim: Mapping[str, Any], node: Mapping[str, Any], prices: Prices) -> NodeReport:
     labels = {**labels_of(node), **labels_of(claim)}
     name = node["metadata"]["name"]
     held = [pod for pod in scene.of("Pod") if pod["spec"].get("nodeName") == name and _occupies(pod)]
@@ -193,7 +221,7 @@ def _node(scene: Scene, claim: Mapping[str, Any], node: Mapping[str, Any], offer
         accelerators={device: (used.get(device, 0), count) for device, count in devices.items()},
         cpu=(round(used.get("cpu", 0) / 1000, 3), round(available.get("cpu", 0) / 1000, 3)),
         memory=(round(used.get("memory", 0) / GIB, 2), round(available.get("memory", 0) / GIB, 2)),
-        dollars_per_hour=price(offerings, labels),
+        dollars_per_hour=price(prices, labels),
         pods=tuple(sorted(pod["metadata"]["name"] for pod in held)),
     )
 
@@ -202,12 +230,11 @@ def _occupies(pod: Mapping[str, Any]) -> bool:
     return pod["status"].get("phase") not in ("Succeeded", "Failed")
 
 
-def price(offerings: Offerings, labels: Mapping[str, str]) -> float:
-    """Karpenter's price of a node's offering in dollars an hour; 0 when it knows none.
+def price(prices: Prices, labels: Mapping[str, str]) -> float:
+    """Price of a node in dollars an hour; 0 when the list has none.
 
     Reserved capacity is all but free to Karpenter, so that it is used first, but the account pays for it whether used
-    or not: it counts at the on-demand price.
+    or not.
     """
-    capacity = labels.get(CAPACITY_TYPE, "on-demand")
-    asked = "on-demand" if capacity == "reserved" else capacity
-    return round(offerings.get((labels.get(INSTANCE_TYPE, ""), labels.get(ZONE, ""), asked), 0.0), 6)
+    capacity: CapacityType = _PRICED_AS.get(labels.get(CAPACITY_TYPE, ""), "on-demand")
+    return round(prices.hourly(labels.get(INSTANCE_TYPE, ""), capacity) or 0.0, 6)

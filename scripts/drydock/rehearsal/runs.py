@@ -95,6 +95,7 @@ class Order:
         tools: paths of the programs by name.
         crds: files of CRDs to apply at once; one file may hold several.
         cache: folder for what rehearsals share.
+        price_list: file with on-demand prices.
         spot_price_share: spot price as a share of on-demand.
         port: of the API server; 0 takes a free one.
     """
@@ -102,6 +103,7 @@ class Order:
     tools: dict[str, str]
     crds: tuple[str, ...]
     cache: str
+    price_list: str
     spot_price_share: float
     port: int = 0
 

@@ -3,7 +3,8 @@
 It is tied to the command that started it by its standard input. When that closes without a word, by Ctrl-C or because
 the command was killed, it ends every program and removes the cluster. After `keep` it lives on until `drydock down`.
 
-Lines on standard input: `{"do": "seed", "seed": ...}`, `{"do": "keep"}`, `{"do": "stop"}`.
+Lines on standard input: `{"do": "seed", "seed": ...}`, `{"do": "hold", "number": ...}`, `{"do": "release"}`,
+`{"do": "keep"}`, `{"do": "stop"}`.
 Lines on standard output: events, see `drydock.rehearsal.events`.
 """
 
@@ -36,7 +37,7 @@ class Supervisor:
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._outlet = events.Outlet(sys.stdout)
         self._children = Children(folder.cluster, folder.logs, folder.processes, on_exit=self._on_child_exit)
-        self._bring_up = BringUp(folder, Order.read(folder.order), self._children, self._outlet)
+        self._bring_up = BringUp(folder, Order.read(folder.order), self._children, self._outlet, self._on_failure)
         self._ended = False
 
     def run(self) -> None:
@@ -73,6 +74,10 @@ class Supervisor:
             message = events.read_message(line)
             if message["do"] == "seed":
                 self._bring_up.seed(Seed.from_json(message["seed"]))
+            elif message["do"] == "hold":
+                self._bring_up.hold(message["number"])
+            elif message["do"] == "release":
+                self._bring_up.release()
             elif message["do"] == "keep":
                 self._keep()
             else:
@@ -100,6 +105,12 @@ class Supervisor:
         sys.excepthook(crash.exc_type, crash.exc_value or crash.exc_type(), crash.exc_traceback)
         log = self._folder.logs / "supervisor.log"
         self._fail(f"the cluster's supervisor failed: {crash.exc_value!r}", f"Please report it with {log}.")
+
+    def _on_failure(self, error: Exception) -> None:
+        if isinstance(error, DrydockError):
+            self._fail(error.message, error.remedy)
+        else:
+            threading.excepthook(threading.ExceptHookArgs((type(error), error, error.__traceback__, None)))
 
     def _on_child_exit(self, child: Child) -> None:
         if not self._bring_up.may_end(child):

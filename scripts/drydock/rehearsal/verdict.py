@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from drydock.rehearsal.events import Decided, PoolSkipped
+from drydock.rehearsal.idle import going_nodes
 from drydock.rehearsal.load_balancers import is_served
 from drydock.rehearsal.objects import full_name, is_true, labels_of
 from drydock.rehearsal.observe import WORKLOADS, Scene
@@ -59,7 +60,7 @@ def judge(scene: Scene, expected: Expected, decisions: Sequence[Decided], skippe
         decisions: what Karpenter could not place, in the order it told.
         skipped: pools that Karpenter left out of rounds of decisions.
     """
-    waiting = tuple(_waiting(scene, expected))
+    waiting = tuple(_waiting(scene, expected)) or tuple(f"Node/{each}" for each in going_nodes(scene, time.time()))
     if not waiting:
         settled = time.time() - scene.changed >= SETTLE_SECONDS
         return Verdict(settled, (), () if settled else ("the last changes",))

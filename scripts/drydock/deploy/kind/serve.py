@@ -11,10 +11,12 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from drydock.clusters.gates import environment_variable
+from drydock.plan.prices import Prices
 from drydock.rehearsal.aws.account import Account
 from drydock.rehearsal.aws.actions import Market
 from drydock.rehearsal.aws.server import AwsStandIn
@@ -29,8 +31,8 @@ def main() -> int:
     """Serve until a signal, or until one of the programs has ended; exit status 1 then."""
     order = json.loads(Path(sys.argv[1]).read_text())
     with tempfile.TemporaryDirectory() as folder:
-        aws = AwsStandIn(Market(Path(folder), order["spot_price_share"]))
-        aws.market.on_demand = order["on_demand"]
+        prices = Prices(**order["prices"])
+        aws = AwsStandIn(Market(Path(folder), lambda _: prices))
         account = aws.add(Account.from_json(order["account"]), order["kubernetes"])
         stages = Path(folder) / "stages.yaml"
         write_stages(stages, ())
@@ -49,18 +51,11 @@ def _end(children: Sequence[subprocess.Popen[bytes]]) -> None:
         each.terminate()
 
 
-def order_for(
-    account: Account,
-    on_demand: Mapping[str, float],
-    spot_price_share: float,
-    kubernetes: str,
-    gates: Mapping[str, bool],
-) -> str:
+def order_for(account: Account, prices: Prices, kubernetes: str, gates: Mapping[str, bool]) -> str:
     """What `main` reads; `kubernetes` is the minor version, as 1.36, and `gates` are Karpenter's."""
     content: dict[str, Any] = {
         "account": account.to_json(),
-        "on_demand": dict(on_demand),
-        "spot_price_share": spot_price_share,
+        "prices": asdict(prices),
         "kubernetes": kubernetes,
         "gates": dict(gates),
     }

@@ -85,7 +85,7 @@ class KindTarget:
         prices = load_prices(self.project, progress, account.region)
         with progress.step("Stand-ins for AWS and for nodes"):
             version, gates = self._version(reached.kubeconfig), target.gates_for(manifests)
-            order = order_for(account, prices.on_demand, prices.spot_share, version, gates)
+            order = order_for(account, prices, version, gates)
             manifests_file = self.project.root / "ci" / "kind" / "stand-ins.yaml"
             apply_stand_ins(reached.kubeconfig, manifests_file, IMAGE, docker.identity(IMAGE), order)
         create_prerequisites(reached.kubeconfig, find_prerequisites(environment, manifests, target))

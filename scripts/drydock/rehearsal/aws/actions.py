@@ -7,12 +7,13 @@ import datetime
 import fnmatch
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from drydock.environments import CapacityReservation
+from drydock.plan.prices import Prices
 from drydock.rehearsal.aws.account import Account
 from drydock.rehearsal.aws.seed import ACCOUNT_ID
 
@@ -26,17 +27,15 @@ class Market:
 
     Attributes:
         cache: folder for answers that are the same in every rehearsal.
-        accounts: everything seeded so far, merged.
-        on_demand: dollars an hour by instance type; empty until Karpenter was asked.
-        spot_price_share: spot price as a share of on-demand.
+        prices_in: prices of a region.
+        account: everything seeded so far, merged; None before the first.
         in_use: instances launched in a reservation, by its identifier.
         started: when reservations began.
     """
 
     cache: Path
-    spot_price_share: float
+    prices_in: Callable[[str], Prices]
     account: Account | None = None
-    on_demand: Mapping[str, float] = field(default_factory=dict)
     in_use: Counter[str] = field(default_factory=Counter)
     started: datetime.datetime = field(default_factory=lambda: datetime.datetime.now(datetime.UTC))
 
@@ -137,34 +136,33 @@ def _node_classes(market: Market) -> Sequence[Mapping[str, Any]]:
 
 
 def _spot_prices(market: Market) -> Action:
-    """A share of the on-demand price in every zone; before any price is known, one of a type that does not exist."""
+    """A share of the on-demand price in every zone."""
 
     def describe_spot_price_history(_response: Any) -> Any:
         from moto.core.responses import ActionResult
 
-        return ActionResult({"SpotPriceHistory": _spot_history(market)})
+        return ActionResult({"SpotPriceHistory": list(_spot_history(market))})
 
     def ingredients() -> object:
-        zones = market.account.zones if market.account else ()
-        return sorted(market.on_demand.items()), zones, market.spot_price_share
+        return market.account and (market.account.zones, market.prices_in(market.account.region))
 
     return _kept(market, describe_spot_price_history, ingredients, asked=False)
 
 
-def _spot_history(market: Market) -> list[dict[str, Any]]:
-    zones = market.account.zones if market.account else ()
-    prices = market.on_demand or {"none.unknown": 1.0}
-    return [
-        {
-            "InstanceType": kind,
-            "ProductDescription": "Linux/UNIX",
-            "SpotPrice": f"{price * market.spot_price_share:.6f}",
-            "AvailabilityZone": zone,
-            "Timestamp": _PRICED,
-        }
-        for kind, price in prices.items()
-        for zone in zones
-    ]
+def _spot_history(market: Market) -> Iterator[dict[str, Any]]:
+    account = market.account
+    if account is None:
+        return
+    prices = market.prices_in(account.region)
+    for kind in prices.on_demand:
+        for zone in account.zones:
+            yield {
+                "InstanceType": kind,
+                "ProductDescription": "Linux/UNIX",
+                "SpotPrice": f"{prices.hourly(kind, 'spot'):.6f}",
+                "AvailabilityZone": zone,
+                "Timestamp": _PRICED,
+            }
 
 
 def _kept(

@@ -1,5 +1,7 @@
 """Serves the account on a loopback port: Moto for every AWS API, and the one Pricing call that Karpenter makes.
 
+All is there before Karpenter starts, prices included: it never decides by what it does not know yet.
+
 Requests are taken only with the access key of this one stand-in, which its clients alone know.
 """
 
@@ -9,6 +11,7 @@ import os
 import secrets
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from typing import Any
 
 from drydock.rehearsal.aws.account import Account
@@ -17,8 +20,7 @@ from drydock.rehearsal.aws.seed import seed
 from drydock.rehearsal.fleet import Offers
 
 _PRICING_TARGET = "AWSPriceListService.GetProducts"
-_UNKNOWN_TYPES = {"Compute Instance": "none.ordinary", "Compute Instance (bare metal)": "none.metal"}
-"""Karpenter does not start without at least one price of each kind, and keeps its own for every type not among them."""
+_METAL = "Compute Instance (bare metal)"
 
 
 class AwsStandIn:
@@ -38,7 +40,8 @@ class AwsStandIn:
         self.market = market
         add_actions(market)
         self._key = secrets.token_hex(16)
-        application = _guarded(_with_pricing(DomainDispatcherApplication(create_backend_app)), self._key)
+        priced = _with_pricing(DomainDispatcherApplication(create_backend_app), self._on_demand)
+        application = _guarded(priced, self._key)
         self._server = make_server("127.0.0.1", 0, application, threaded=True, request_handler=MotoRequestHandler)
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
@@ -60,18 +63,16 @@ class AwsStandIn:
 
     def offers(self) -> Offers:
         """What EC2 has in the account's region."""
-        from moto.ec2.models.instance_types import INSTANCE_TYPE_OFFERINGS
-
         account = self.market.account
-        zones: dict[str, set[str]] = {}
-        if account:
-            for each in INSTANCE_TYPE_OFFERINGS["availability-zone"].get(account.region, []):
-                zones.setdefault(each["InstanceType"], set()).add(each["Location"])
         return Offers(
-            zones={name: frozenset(offered) for name, offered in zones.items()},
-            on_demand=self.market.on_demand,
+            zones=_zones_by_type(account.region) if account else {},
+            on_demand=self._on_demand(),
             reservations=account.capacity_reservations if account else (),
         )
+
+    def _on_demand(self) -> Mapping[str, float]:
+        account = self.market.account
+        return self.market.prices_in(account.region).on_demand if account else {}
 
     def client_settings(self, region: str) -> dict[str, str]:
         """Variables that make an AWS SDK call this and nothing else."""
@@ -86,6 +87,16 @@ class AwsStandIn:
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
             "AWS_EC2_METADATA_DISABLED": "true",
         }
+
+
+@cache
+def _zones_by_type(region: str) -> Mapping[str, frozenset[str]]:
+    from moto.ec2.models.instance_types import INSTANCE_TYPE_OFFERINGS
+
+    zones: dict[str, set[str]] = {}
+    for each in INSTANCE_TYPE_OFFERINGS["availability-zone"].get(region, []):
+        zones.setdefault(each["InstanceType"], set()).add(each["Location"])
+    return {name: frozenset(offered) for name, offered in zones.items()}
 
 
 Start = Callable[..., Any]
@@ -105,26 +116,27 @@ def _guarded(application: Application, key: str) -> Application:
     return guarded
 
 
-def _with_pricing(moto: Any) -> Application:
+def _with_pricing(moto: Any, on_demand: Callable[[], Mapping[str, float]]) -> Application:
     def application(environ: Mapping[str, Any], start: Start) -> Iterable[bytes]:
         if environ.get("HTTP_X_AMZ_TARGET") != _PRICING_TARGET:
             return moto(environ, start)  # type: ignore[no-any-return]
         length = int(environ.get("CONTENT_LENGTH") or 0)
-        answer = json.dumps(_products(json.loads(environ["wsgi.input"].read(length)))).encode()
+        answer = json.dumps(_products(json.loads(environ["wsgi.input"].read(length)), on_demand())).encode()
         start("200 OK", [("Content-Type", "application/x-amz-json-1.1"), ("Content-Length", str(len(answer)))])
         return [answer]
 
     return application
 
 
-def _products(request: Mapping[str, Any]) -> dict[str, Any]:
-    families = {each["Value"] for each in request.get("Filters", []) if each["Field"] == "productFamily"}
-    products = [_product(name) for family, name in _UNKNOWN_TYPES.items() if family in families]
+def _products(request: Mapping[str, Any], on_demand: Mapping[str, float]) -> dict[str, Any]:
+    """The whole list in one page: Karpenter's own for the region may be another's, and ours is the one that is told."""
+    metal = any(each["Value"] == _METAL for each in request.get("Filters", []))
+    products = [_product(name, price) for name, price in on_demand.items() if (".metal" in name) == metal]
     return {"FormatVersion": "aws_v1", "PriceList": [json.dumps(product) for product in products]}
 
 
-def _product(instance_type: str) -> dict[str, Any]:
-    dimensions = {"rate": {"unit": "Hrs", "pricePerUnit": {"USD": "1", "CNY": "1"}}}
+def _product(instance_type: str, price: float) -> dict[str, Any]:
+    dimensions = {"rate": {"unit": "Hrs", "pricePerUnit": dict.fromkeys(("USD", "CNY"), str(price))}}
     return {
         "product": {"attributes": {"instanceType": instance_type}},
         "terms": {"OnDemand": {"term": {"priceDimensions": dimensions}}},
