@@ -15,10 +15,10 @@ import pytest
 import yaml
 
 from drydock import process
-from drydock.deploy.eks.terraform import find_terraform, provider_mirror
 from drydock.deploy.kind.docker import Docker
 from drydock.errors import DrydockError, ToolchainError
 from drydock.project import Project
+from drydock.toolchain.on_path import find_terraform, provider_mirror
 
 ROOT = Path(__file__).resolve().parents[1]
 _MISSING = pytest.StashKey[dict[str, str]]()

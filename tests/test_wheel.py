@@ -29,7 +29,7 @@ def run(installed: Path, tmp_path: Path, *arguments: str, cache: Path | None = N
 def test_it_brings_environments_and_charts(installed: Path, tmp_path: Path) -> None:
     assert "airgap" in run(installed, tmp_path, "environments")
     for file in ("ci/eks/main.tf", "ci/kind/cluster.yaml", "ci/kind/Containerfile", "ci/kind/stand-ins.yaml"):
-        assert (installed / "drydock" / "suite" / file).is_file(), file
+        assert (installed / "drydock" / "bundled" / file).is_file(), file
 
 
 def test_it_renders_as_the_checkout_does(installed: Path, tmp_path: Path, drydock_project: Project) -> None:

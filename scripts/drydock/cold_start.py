@@ -32,7 +32,7 @@ class ColdStart:
 
 def cold_start(container: Mapping[str, Any]) -> ColdStart:
     """Of a container of a pod's spec."""
-    from drydock.checks.images import load_image_facts
+    from drydock.image_facts import load_image_facts
     from drydock.instance_types.quantity import GIB
 
     facts = load_image_facts().of(str(container.get("image", "")))

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from drydock.charts import AssembledCharts
-from drydock.checks.images import parse_reference
 from drydock.checks.scheduling.daemons import daemon_types
 from drydock.checks.scheduling.pods import PodUse
 from drydock.checks.subject import Subject, load_subject
 from drydock.environments import Environment
+from drydock.image_facts import parse_reference
 from drydock.instance_types.labels import ARCHITECTURE
 from drydock.manifests import Manifest
 from drydock.project import Project

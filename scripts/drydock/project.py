@@ -84,7 +84,7 @@ def _cache_dir() -> Path:
 
 def _unpack_bundled_suite(cache_dir: Path) -> Path:
     """Copy the suite out of the installed package, because set-up writes CRDs beside the charts."""
-    bundled = Path(drydock.__file__).parent / "suite"
+    bundled = Path(drydock.__file__).parent / "bundled"
     if not _is_suite(bundled):
         raise UsageError(
             "no suite found: neither this folder nor a parent of it holds charts/ and values/",

@@ -13,6 +13,9 @@ from drydock.errors import RenderError, ToolError, UsageError
 from drydock.manifests import Manifest, parse_manifests
 from drydock.project import UMBRELLA, Project
 
+HELMS = ("helm4", "helm3")
+"""The Helm whose objects are checked, then the one that must give the same."""
+
 RELEASE = "genai"
 KUBERNETES_VERSION = "1.36.3"
 """What `.Capabilities` says without a cluster: the pinned control plane, however Helm was built."""

@@ -12,8 +12,8 @@ from cyclonedx.model.component import Component, ComponentType
 from cyclonedx.output.json import JsonV1Dot6
 from packageurl import PackageURL
 
-from drydock.checks.images import parse_reference
 from drydock.documents import load_yaml_file
+from drydock.image_facts import parse_reference
 from drydock.package import Archive
 from drydock.project import UMBRELLA
 from drydock.toolchain import Toolchain

@@ -4,14 +4,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from drydock.charts import AssembledCharts
-from drydock.checks.results import code_identity, content_key, environment_parts, file_identity, prune, store, stored
+from drydock.checks.results import environment_parts, prune, store, stored
 from drydock.environments import Environment
 from drydock.findings import Finding
+from drydock.identity import code_identity, content_key, file_identity
 from drydock.progress import Progress
 from drydock.project import Project
-
-HELMS = ("helm4", "helm3")
-"""The Helm whose objects are checked, then the one that must give the same."""
+from drydock.render import HELMS
 
 TOOLS = (*HELMS, "kubeconform")
 """Programs that `validate` starts."""

@@ -19,10 +19,11 @@ from drydock.deploy.deployments import Deployment, keep, list_deployments
 from drydock.deploy.eks.account import AwsError, has_spot_role
 from drydock.deploy.eks.leftovers import EXPIRES_TAG, dated_clusters, expiry, find_leftovers, stop_karpenter
 from drydock.deploy.eks.target import EksTarget
-from drydock.deploy.eks.terraform import TerraformError, find_terraform
+from drydock.deploy.eks.terraform import TerraformError
 from drydock.errors import ToolchainError, UsageError
 from drydock.progress import SilentProgress
 from drydock.project import Project
+from drydock.toolchain.on_path import find_terraform
 
 from ..conftest import ROOT, Drydock
 from .conftest import ACCOUNT, REGION, Fail

@@ -10,10 +10,11 @@ import boto3
 import pytest
 
 from drydock.deploy.eks.account import AwsError, check_account, has_spot_role
-from drydock.deploy.eks.terraform import Backend, Terraform, TerraformError, find_terraform
+from drydock.deploy.eks.terraform import Backend, Terraform, TerraformError
 from drydock.errors import UsageError
 from drydock.process import run
 from drydock.progress import SilentProgress
+from drydock.toolchain.on_path import find_terraform
 
 from ..conftest import ROOT
 from .conftest import ACCOUNT, REGION, Fail

@@ -12,7 +12,7 @@ from drydock.environments import CapacityReservation, Environment
 from drydock.errors import ClusterError
 from drydock.manifests import parse_manifests
 from drydock.rehearsal.aws.account import Account
-from drydock.rehearsal.events import Decided
+from drydock.rehearsal.decisions import Decided
 from drydock.rehearsal.exclusions import read_exclusions, shorten
 from drydock.rehearsal.fleet import CAPACITY_TYPE, INSTANCE_TYPE, RESERVATION, ZONE, Offers, narrow
 from drydock.rehearsal.karpenter import LogReader

@@ -4,9 +4,8 @@ import threading
 
 import pytest
 
-from drydock.rehearsal.events import Decided, PoolSkipped
+from drydock.rehearsal.decisions import AWAITING, NOT_READY, Decided, PoolSkipped
 from drydock.rehearsal.gate import Gate
-from drydock.rehearsal.karpenter import AWAITING, NOT_READY
 
 MARKER = "kube-system/marker"
 

@@ -4,8 +4,7 @@ import time
 
 import pytest
 
-from drydock.rehearsal.events import Decided, PoolSkipped
-from drydock.rehearsal.karpenter import AWAITING
+from drydock.rehearsal.decisions import AWAITING, Decided, PoolSkipped
 from drydock.rehearsal.observe import Scene
 from drydock.rehearsal.verdict import Expected, Verdict, judge
 

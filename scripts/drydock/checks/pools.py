@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 
-from drydock.checks.images import load_image_facts
 from drydock.checks.scheduling.feasibility import unusable_because
 from drydock.checks.scheduling.pools import Pool
 from drydock.checks.subject import Subject
 from drydock.findings import Finding, Severity
+from drydock.image_facts import load_image_facts
 from drydock.instance_types.labels import ARCHITECTURE, CAPACITY_TYPE, ZONE
 
 EMPTY = "pool-without-types"

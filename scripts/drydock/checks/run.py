@@ -26,8 +26,7 @@ from drydock.manifests import Manifest, parse_manifests
 from drydock.process import Completed
 from drydock.progress import Progress
 from drydock.project import Project
-from drydock.render import RenderedEnvironment, template_command
-from drydock.validate import HELMS
+from drydock.render import HELMS, RenderedEnvironment, template_command
 
 DIFFERS = "render-differs"
 REGION = "region"

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 
-from drydock.checks.images import load_image_facts
 from drydock.checks.scheduling.node_classes import NodeClass
 from drydock.checks.scheduling.pods import PodUse
 from drydock.checks.scheduling.pools import Pool
 from drydock.checks.subject import Subject
 from drydock.findings import Finding, Severity
+from drydock.image_facts import load_image_facts
 from drydock.instance_types.labels import ZONE
 from drydock.instance_types.quantity import GIB, amount, describe
 from drydock.instance_types.resources import EPHEMERAL_DEVICES

@@ -81,7 +81,8 @@ def command(target: str | None, listed: bool, html_file: Path | None, form: str,
     from rich.console import Console
 
     from drydock.errors import UsageError
-    from drydock.plan.report import Request, make_plans, write_html
+    from drydock.plan.page import write_html
+    from drydock.plan.report import Request, make_plans
     from drydock.progress import terminal_progress
     from drydock.project import Project
 

@@ -14,8 +14,8 @@ from drydock.kube import api_client, asking
 from drydock.plan.prices import load_prices
 from drydock.progress import Progress
 from drydock.project import Project
+from drydock.rehearsal.limits import LIMITS
 from drydock.rehearsal.observe import COLLECTIONS, PodTimes, Scene
-from drydock.rehearsal.rehearse import LIMITS
 from drydock.rehearsal.results import Circumstances, build_report
 from drydock.rehearsal.verdict import Verdict
 from drydock.report.model import RehearsalReport, StepReport

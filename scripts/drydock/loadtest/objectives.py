@@ -6,15 +6,12 @@ The names here are the only list of them.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
 from drydock.documents import load_yaml
 from drydock.errors import UsageError
-
-if TYPE_CHECKING:
-    from drydock.loadtest.measures import Measures
 
 PERCENTILES = (50, 90, 95, 99)
 _TIMES = ("ttft", "itl", "tpot", "e2e")
@@ -71,9 +68,9 @@ class Objectives:
     limits: Mapping[str, float] = field(default_factory=dict)
     request: Mapping[str, float] = field(default_factory=dict)
 
-    def judged(self, measures: "Measures") -> tuple[Verdict, ...]:
+    def judged(self, measures: Mapping[str, float | None]) -> tuple[Verdict, ...]:
         """Each beside what a run came to."""
-        return tuple(Verdict(name, limit, measures.values.get(name)) for name, limit in self.limits.items())
+        return tuple(Verdict(name, limit, measures.get(name)) for name, limit in self.limits.items())
 
 
 def read_objectives(file: Path) -> Objectives:

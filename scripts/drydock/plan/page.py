@@ -139,6 +139,11 @@ def render_page(plans: Sequence[Plan]) -> str:
     return environment.get_template("plan.html.j2").render(entries=entries)
 
 
+def write_html(file: Path, plans: Sequence[Plan]) -> None:
+    """Write the page."""
+    file.write_text(render_page(plans), encoding="utf-8")
+
+
 def _ttft(choice: Choice) -> float:
     estimate = choice.sizing.estimate
     value = estimate.measure("ttft_p95_ms") if estimate else inf

@@ -269,10 +269,3 @@ def _own_objectives(project: "Project", target: str) -> Mapping[str, float]:
 
     told = load_environment(project, target).objectives if target in environment_names(project) else {}
     return {name: float(limit) for name, limit in told.items() if name in MOST} or DEFAULT_OBJECTIVES
-
-
-def write_html(file: Path, plans: Sequence[Plan]) -> None:
-    """Write the page."""
-    from drydock.plan.page import render_page
-
-    file.write_text(render_page(plans), encoding="utf-8")

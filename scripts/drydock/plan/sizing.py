@@ -119,7 +119,7 @@ def measured(estimates: Iterable[Estimate], demand: Demand) -> Sizing:
 
 
 def _file(cache: Path, task: Task) -> Path:
-    from drydock.checks.results import code_identity, content_key
+    from drydock.identity import code_identity, content_key
 
     parts = [code_identity(), task.gpu, task.model, sorted(task.args.values.items(), key=str), task.demand, task.seed]
     return cache / "plan" / f"{content_key(parts)}.json"

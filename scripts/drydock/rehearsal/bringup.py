@@ -21,7 +21,8 @@ from drydock.rehearsal.api import Api, ApiError
 from drydock.rehearsal.children import Child, Children, describe_end, last_lines
 from drydock.rehearsal.crd_objects import create_crds, read_crds
 from drydock.rehearsal.credentials import Credentials, create_credentials, write_kubeconfigs
-from drydock.rehearsal.events import ApiReady, KarpenterStarted, Outlet, PoolSkipped, PurchasesHeld, Said, StepDone
+from drydock.rehearsal.decisions import NOT_READY, PoolSkipped
+from drydock.rehearsal.events import ApiReady, KarpenterStarted, Outlet, PurchasesHeld, Said, StepDone
 from drydock.rehearsal.gate import Gate
 from drydock.rehearsal.kubelet.addresses import Addresses
 from drydock.rehearsal.kubelet.agent import Kubelet
@@ -275,7 +276,7 @@ class BringUp:
                 return
             if not isinstance(event, Said) and self._gate.heard(event, marker.NAME):
                 in_background(self._remove_marker)
-            if not isinstance(event, PoolSkipped) or event.reason != karpenter.NOT_READY:
+            if not isinstance(event, PoolSkipped) or event.reason != NOT_READY:
                 self.outlet.tell(event)
 
         return tell

@@ -14,14 +14,13 @@ from drydock.plan.prices import Prices, read_prices
 from drydock.rehearsal import runs
 from drydock.rehearsal.api import Api
 from drydock.rehearsal.credentials import Credentials
+from drydock.rehearsal.decisions import Decided, PoolSkipped
 from drydock.rehearsal.events import (
     ApiReady,
-    Decided,
     Event,
     Failed,
     KarpenterStarted,
     Kept,
-    PoolSkipped,
     PurchasesHeld,
     Said,
     StepDone,

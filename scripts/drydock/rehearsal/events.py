@@ -5,6 +5,8 @@ import threading
 from dataclasses import asdict, dataclass
 from typing import IO, Any
 
+from drydock.rehearsal.decisions import Decided, PoolSkipped
+
 
 @dataclass(frozen=True)
 class StepDone:
@@ -28,38 +30,6 @@ class KarpenterStarted:
     """Karpenter runs with the account that was seeded; the process `pid` serves its metrics."""
 
     pid: int
-
-
-@dataclass(frozen=True)
-class Decided:
-    """Karpenter could not place a pod.
-
-    Attributes:
-        pod: `namespace/name`.
-        reason: its words.
-        causes: the same, one for each pool where it has one for each.
-        began: when it began the round of decisions, and so what it knew, as Unix time.
-    """
-
-    pod: str
-    reason: str
-    causes: tuple[str, ...]
-    began: float
-
-
-@dataclass(frozen=True)
-class PoolSkipped:
-    """Karpenter left a pool out of the round of decisions that it began at `began`.
-
-    Attributes:
-        pool: its name.
-        reason: Karpenter's words.
-        began: as Unix time.
-    """
-
-    pool: str
-    reason: str
-    began: float
 
 
 @dataclass(frozen=True)

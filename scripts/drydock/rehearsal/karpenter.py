@@ -14,7 +14,8 @@ from drydock.clusters.gates import environment_variable
 from drydock.rehearsal.aws.account import Account
 from drydock.rehearsal.children import Child, Children
 from drydock.rehearsal.credentials import Credentials
-from drydock.rehearsal.events import Decided, PoolSkipped, Said
+from drydock.rehearsal.decisions import AWAITING, NOT_READY, Decided, PoolSkipped
+from drydock.rehearsal.events import Said
 
 if TYPE_CHECKING:
     from drydock.rehearsal.aws.server import AwsStandIn
@@ -25,8 +26,6 @@ _ROUND = "computing scheduling decision"
 _UNPLACED = "could not schedule pod"
 _IGNORED = "ignoring pod"
 _SKIPPED = "skipping, nodepool requirements filtered out all instance types"
-NOT_READY = "ignoring nodepool, not ready"
-AWAITING = "skipping, awaiting nodeoverlay evaluation"
 _TELLING = (_ROUND, _UNPLACED, _IGNORED, _SKIPPED, NOT_READY, AWAITING, '"NodeClaim":{', '"level":"ERROR"')
 
 

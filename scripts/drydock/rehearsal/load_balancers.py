@@ -30,13 +30,6 @@ def serve_ingresses(api: Api, classes: Collection[str]) -> None:
             _give_address(api, kind, "ingresses", "networking.k8s.io/v1", ingress)
 
 
-def is_served(content: Mapping[str, Any]) -> bool:
-    """Whether a Service or Ingress has an address, or asks for none."""
-    if content["kind"] == "Service" and content["spec"].get("type") != "LoadBalancer":
-        return True
-    return bool(((content.get("status") or {}).get("loadBalancer") or {}).get("ingress"))
-
-
 def _give_address(api: Api, change: str, plural: str, version: str, content: Mapping[str, Any]) -> None:
     if change == "DELETED" or ((content.get("status") or {}).get("loadBalancer") or {}).get("ingress"):
         return

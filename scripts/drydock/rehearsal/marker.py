@@ -1,8 +1,9 @@
 """A pod that no node can host, by which Karpenter's log tells what Karpenter knows (see `gate`)."""
 
 from drydock.rehearsal.api import Api, collection
+from drydock.rehearsal.decisions import MARKER_POD
 
-POD = "drydock-nudge"
+POD = MARKER_POD
 _NAMESPACE = "kube-system"
 NAME = f"{_NAMESPACE}/{POD}"
 _PODS = collection("v1", "pods", _NAMESPACE)

@@ -17,7 +17,7 @@ from drydock.checks.scheduling.sharing import WHOLE, Sharing
 from drydock.rehearsal.api import Api, ApiError, collection
 from drydock.rehearsal.objects import is_true, labels_of
 from drydock.rehearsal.pools import are_settled, is_static
-from drydock.rehearsal.sharing import read_sharing
+from drydock.rehearsal.sharing import read_sharing, registers_gpus
 from drydock.rehearsal.watching import follow, in_background
 
 NODES = collection("v1", "nodes")
@@ -25,7 +25,6 @@ PODS = collection("v1", "pods")
 CLAIMS = collection("karpenter.sh/v1", "nodeclaims")
 POOLS = collection("karpenter.sh/v1", "nodepools")
 CLASSES = collection("karpenter.k8s.aws/v1", "ec2nodeclasses")
-PLUGIN_FOLDER = "/var/lib/kubelet/device-plugins"
 POOL = "karpenter.sh/nodepool"
 _CLAIM_SECONDS = 10
 _PAUSE_SECONDS = 0.5
@@ -36,8 +35,6 @@ _RESERVATION = "karpenter.k8s.aws/capacity-reservation-id"
 
 _PLUGGED = "nvidia.com/"
 """Resources that a node has only once a device plugin registered them begin so."""
-_PLUGIN_HINT = "nvidia"
-"""Part of the name of the plugin's image."""
 _BUILT_IN = ("bottlerocket",)
 """Families of images that bring the plugin; how those share GPUs is settled in the image's own settings."""
 
@@ -231,17 +228,6 @@ def _devices(claimed: Mapping[str, str], labels: Mapping[str, str], sharing: Sha
     if plugged and sharing:
         plugged |= sharing.registered(claimed, labels)
     return {**claimed, **plugged}
-
-
-def registers_gpus(pod: Mapping[str, Any]) -> bool:
-    """Whether a pod is the device plugin for GPUs."""
-    return _PLUGIN_HINT in plugin_image(pod)
-
-
-def plugin_image(pod: Mapping[str, Any]) -> str:
-    """Images of a pod that can register devices with its kubelet; empty for any other pod."""
-    folders = {(volume.get("hostPath") or {}).get("path", "").rstrip("/") for volume in pod["spec"].get("volumes", [])}
-    return " ".join(each["image"] for each in pod["spec"]["containers"]) if PLUGIN_FOLDER in folders else ""
 
 
 def image_family(node_class: Mapping[str, Any]) -> str:

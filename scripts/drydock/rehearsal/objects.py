@@ -5,6 +5,10 @@ from typing import Any
 
 Content = Mapping[str, Any]
 
+BACK_OFF = "CrashLoopBackOff"
+_MIGRATED = {"kubernetes.io/aws-ebs": "ebs.csi.aws.com"}
+"""Provisioners that Kubernetes once had built in, with the driver that does their work."""
+
 
 def condition(content: Content, kind: str) -> Content:
     """The status condition of a kind; empty when the object has none such."""
@@ -26,3 +30,15 @@ def full_name(content: Content) -> str:
     """`namespace/name`, or the name of an object without a namespace."""
     metadata = content["metadata"]
     return "/".join(part for part in (metadata.get("namespace"), metadata["name"]) if part)
+
+
+def is_served(content: Mapping[str, Any]) -> bool:
+    """Whether a Service or Ingress has an address, or asks for none."""
+    if content["kind"] == "Service" and content["spec"].get("type") != "LoadBalancer":
+        return True
+    return bool(((content.get("status") or {}).get("loadBalancer") or {}).get("ingress"))
+
+
+def driver_of(provisioner: str) -> str:
+    """The CSI driver that makes volumes for a provisioner."""
+    return _MIGRATED.get(provisioner, provisioner)

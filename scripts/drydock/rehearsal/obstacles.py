@@ -5,22 +5,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from drydock.rehearsal.events import Decided, PoolSkipped
+from drydock.rehearsal.decisions import AWAITING, MARKER_POD, Decided, PoolSkipped
 from drydock.rehearsal.exclusions import read_exclusions
-from drydock.rehearsal.karpenter import AWAITING
-from drydock.rehearsal.kubelet.container import BACK_OFF
-from drydock.rehearsal.load_balancers import is_served
-from drydock.rehearsal.marker import POD
-from drydock.rehearsal.nodes import registers_gpus
-from drydock.rehearsal.objects import condition, full_name, is_true
+from drydock.rehearsal.objects import BACK_OFF, condition, driver_of, full_name, is_served, is_true
 from drydock.rehearsal.observe import Scene
 from drydock.rehearsal.pools import since
-from drydock.rehearsal.sharing import shares_to_come
-from drydock.rehearsal.volumes import driver_of
+from drydock.rehearsal.sharing import registers_gpus, shares_to_come
 
 REFUSED_SECONDS = 5.0
 """How long a controller may fail to make a pod before that counts: its service account may be made a moment later."""
-NUDGE = POD
+NUDGE = MARKER_POD
 _RESTARTS = 5
 _SCHEDULER = "default-scheduler"
 _NO_PROVISIONER = "kubernetes.io/no-provisioner"

@@ -14,6 +14,7 @@ from drydock.rehearsal.cluster import RehearsalCluster
 from drydock.rehearsal.karpenter import read_version
 from drydock.rehearsal.kubelet.images import Program
 from drydock.rehearsal.lifeline import while_alive
+from drydock.rehearsal.limits import LIMITS
 from drydock.rehearsal.release import DEFAULT_TIMEOUT, Outcome, Release
 from drydock.rehearsal.results import Circumstances, build_report
 from drydock.rehearsal.runs import RunFolder, end_leftovers, new_run_folder
@@ -24,14 +25,6 @@ from drydock.toolchain import ensure
 
 _DATA = Path(__file__).resolve().parents[1] / "data" / "crds"
 
-LIMITS = (
-    "Images were neither pulled nor run: whether one exists, starts and serves, and how long pulling it and loading a "
-    "model takes, is not in the seconds to ready.",
-    "There are no drivers, kernels or networks: GPUs, EFA and NCCL work, and NetworkPolicies hold, is not shown.",
-    "EC2 always had the capacity; spot interruptions and insufficient-capacity errors did not happen.",
-    "Nothing measures pods here, so autoscaling on metrics did not happen.",
-    "AWS answered from a stand-in that holds what the node classes select; that the real account does is not shown.",
-)
 _ASSUMPTIONS = ("EC2 takes the cheapest of the offerings that Karpenter asks for.",)
 _AUTO_MODE_LIMIT = (
     "EKS Auto Mode runs in AWS only: the same pools were rehearsed with Karpenter in the cluster "

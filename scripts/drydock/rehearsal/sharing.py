@@ -10,6 +10,9 @@ from drydock.rehearsal.observe import Scene
 from drydock.rehearsal.pools import since
 
 _NVIDIA = "nvidia.com/"
+_PLUGIN_FOLDER = "/var/lib/kubelet/device-plugins"
+_PLUGIN_HINT = "nvidia"
+"""Part of the name of the plugin's image."""
 _LABEL = "nvidia.com/device-plugin.config"
 _MARGIN_SECONDS = 1.0  # moments of conditions are whole seconds
 
@@ -46,6 +49,17 @@ def shares_to_come(scene: Scene, pod: Mapping[str, Any], moment: float, placed: 
         any(_LABEL in labels_of({"metadata": {}, **pool["spec"]["template"]}) for pool in scene.of("NodePool"))
         and any(_wants_gpus(each) for each in placed)
     )
+
+
+def registers_gpus(pod: Mapping[str, Any]) -> bool:
+    """Whether a pod is the device plugin for GPUs."""
+    return _PLUGIN_HINT in plugin_image(pod)
+
+
+def plugin_image(pod: Mapping[str, Any]) -> str:
+    """Images of a pod that can register devices with its kubelet; empty for any other pod."""
+    folders = {(volume.get("hostPath") or {}).get("path", "").rstrip("/") for volume in pod["spec"].get("volumes", [])}
+    return " ".join(each["image"] for each in pod["spec"]["containers"]) if _PLUGIN_FOLDER in folders else ""
 
 
 def _wants_gpus(pod: Mapping[str, Any]) -> bool:

@@ -5,10 +5,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from drydock.rehearsal.events import Decided, PoolSkipped
+from drydock.rehearsal.decisions import Decided, PoolSkipped
 from drydock.rehearsal.idle import going_nodes
-from drydock.rehearsal.load_balancers import is_served
-from drydock.rehearsal.objects import full_name, is_true, labels_of
+from drydock.rehearsal.objects import full_name, is_served, is_true, labels_of
 from drydock.rehearsal.observe import WORKLOADS, Scene
 from drydock.rehearsal.obstacles import NUDGE, Obstacle, lives, obstacles
 from drydock.rehearsal.ray import unfinished_ray

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from drydock.rehearsal.api import Api, collection
-from drydock.rehearsal.objects import labels_of
+from drydock.rehearsal.objects import driver_of, labels_of
 from drydock.rehearsal.watching import follow
 
 STORAGE_CLASSES = collection("storage.k8s.io/v1", "storageclasses")
@@ -15,8 +15,6 @@ _VOLUMES = collection("v1", "persistentvolumes")
 _NODES = collection("v1", "nodes")
 _SELECTED_NODE = "volume.kubernetes.io/selected-node"
 _ZONE = "topology.kubernetes.io/zone"
-_MIGRATED = {"kubernetes.io/aws-ebs": "ebs.csi.aws.com"}
-"""Provisioners that Kubernetes once had built in, with the driver that does their work."""
 
 
 def provision_volumes(api: Api) -> None:
@@ -58,11 +56,6 @@ def _provision(api: Api, claim: Mapping[str, Any]) -> bool:
 def has_driver(api: Api, provisioner: str) -> bool:
     """Whether the driver of a StorageClass is in the cluster."""
     return api.find(f"{CSI_DRIVERS}/{driver_of(provisioner)}") is not None
-
-
-def driver_of(provisioner: str) -> str:
-    """The CSI driver that makes volumes for a provisioner."""
-    return _MIGRATED.get(provisioner, provisioner)
 
 
 def _zone(api: Api, node: str) -> str | None:

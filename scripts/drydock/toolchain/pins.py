@@ -215,7 +215,7 @@ def _folder(project: Project) -> Path:
     candidates = (
         project.toolchain_dir,
         package.parents[1] / "ci" / "toolchain",
-        package / "suite" / "ci" / "toolchain",
+        package / "bundled" / "ci" / "toolchain",
     )
     for folder in candidates:
         if (folder / FILE).is_file():

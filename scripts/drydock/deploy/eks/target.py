@@ -21,7 +21,7 @@ from drydock.deploy.eks.leftovers import (
     remove_leftovers,
     stop_karpenter,
 )
-from drydock.deploy.eks.terraform import Backend, Terraform, TerraformError, find_terraform
+from drydock.deploy.eks.terraform import Backend, Terraform, TerraformError
 from drydock.deploy.eks.variables import check_variables
 from drydock.deploy.target import Reached
 from drydock.environments import Environment, environment_names, load_environment
@@ -29,6 +29,7 @@ from drydock.errors import ClusterError
 from drydock.kube import apply_objects
 from drydock.progress import Progress
 from drydock.project import Project
+from drydock.toolchain.on_path import find_terraform
 
 _SPOT_ROLE = "aws_iam_service_linked_role.spot[0]"
 _NODE_ENTRY = "aws_eks_access_entry.nodes[0]"

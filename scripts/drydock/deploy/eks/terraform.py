@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from drydock import process
-from drydock.errors import DrydockError, ToolchainError
+from drydock.errors import DrydockError
 from drydock.progress import Progress, Step
 
 _STATE_IN_FOLDER = 'terraform {\n  backend "local" {}\n}\n'
@@ -221,26 +221,6 @@ class Terraform:
 
     def _environment(self) -> dict[str, str]:
         return {"TF_IN_AUTOMATION": "1", "CHECKPOINT_DISABLE": "1"}
-
-
-def find_terraform() -> Path:
-    """Terraform, or OpenTofu, on PATH.
-
-    Raises:
-        ToolchainError: neither is there.
-    """
-    for name in ("terraform", "tofu"):
-        if found := shutil.which(name):
-            return Path(found)
-    raise ToolchainError(
-        "terraform is not on PATH", remedy="Install Terraform 1.10 or newer (or OpenTofu): no package registry has it."
-    )
-
-
-def provider_mirror() -> Path | None:
-    """The configuration of Terraform's command line that says where the AWS provider comes from, if one is named."""
-    named = os.environ.get("TF_CLI_CONFIG_FILE", "")
-    return Path(named) if named and Path(named).is_file() else None
 
 
 def failure(what: str, told: Sequence[str], *, unlock: str) -> TerraformError:

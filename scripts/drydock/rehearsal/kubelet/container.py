@@ -10,11 +10,11 @@ from drydock.errors import DrydockError
 from drydock.rehearsal.children import Child, last_lines
 from drydock.rehearsal.kubelet.probes import Probe
 from drydock.rehearsal.kubelet.references import MissingReferenceError
+from drydock.rehearsal.objects import BACK_OFF
 
 _FIRST_PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 30.0
 _TOLD_LINES = 5
-BACK_OFF = "CrashLoopBackOff"
 
 
 @dataclass(frozen=True)
