@@ -14,11 +14,11 @@ from typing import Protocol
 import pytest
 import yaml
 
-from drydock import process
 from drydock.deploy.kind.docker import Docker
 from drydock.errors import DrydockError, ToolchainError
 from drydock.project import Project
-from drydock.toolchain.on_path import find_terraform, provider_mirror
+from drydock.tools import process
+from drydock.tools.on_path import find_terraform, provider_mirror
 
 ROOT = Path(__file__).resolve().parents[1]
 _MISSING = pytest.StashKey[dict[str, str]]()

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from .conftest import Drydock
+from tests.conftest import Drydock
 
 MODEL = "vllm.models.llama-3-8b"
 NVIDIA_POOL = "karpenter-nodepools.nodePools.gpu"

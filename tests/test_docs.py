@@ -7,10 +7,9 @@ import pytest
 
 from drydock.checks.registry import RULES
 from drydock.cli import VERBS
-from drydock.environments import environment_names
 from drydock.project import Project
-
-from .conftest import ROOT, Drydock
+from drydock.suite.environments import environment_names
+from tests.conftest import ROOT, Drydock
 
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 FIXTURE = re.compile(r"@pytest\.fixture(?:\(.*?(?:name=\"(?P<named>\w+)\")?\))?\ndef (?P<name>\w+)")
@@ -38,7 +37,7 @@ def test_the_page_on_checks_has_every_kind_of_finding() -> None:
 
 
 def test_the_page_on_fixtures_has_every_fixture() -> None:
-    files = ("pytest_plugin.py", "cluster_fixtures.py")
+    files = ("testing/pytest_plugin.py", "testing/cluster_fixtures.py")
     source = "".join((ROOT / "scripts" / "drydock" / name).read_text() for name in files)
     fixtures = {match["named"] or match["name"] for match in FIXTURE.finditer(source)}
     listed = set(re.findall(r"^\| `(\w+)` \|", (ROOT / "docs" / "pytest.md").read_text(), re.MULTILINE))

@@ -14,8 +14,7 @@ import pytest
 from drydock.cli import VERBS
 from drydock.cli.output import columns
 from drydock.project import Project
-
-from .conftest import ROOT, Drydock
+from tests.conftest import ROOT, Drydock
 
 HANDS_OVER = {"test"}
 """Verbs whose output is another program's: pytest has its own formats."""

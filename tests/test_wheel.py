@@ -6,8 +6,7 @@ import sys
 from pathlib import Path
 
 from drydock.project import Project
-
-from .conftest import ROOT
+from tests.conftest import ROOT
 
 
 def run(installed: Path, tmp_path: Path, *arguments: str, cache: Path | None = None) -> str:

@@ -7,7 +7,7 @@ import pytest
 
 from drydock.progress import PlainProgress
 from drydock.project import Project
-from drydock.toolchain import ensure_crds
+from drydock.tools.crd_files import ensure_crds
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from drydock.manifests import Manifest
+from drydock.suite.manifests import Manifest
 
 #: Rule of a NetworkPolicy's egress that reaches the agent of EKS Pod Identity, by IPv4 and IPv6.
 POD_IDENTITY = {

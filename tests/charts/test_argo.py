@@ -1,4 +1,4 @@
-"""Argo Workflows, and the pipeline's WorkflowTemplate. What the stages do is in tests/pipeline."""
+"""Argo Workflows, and the pipeline's WorkflowTemplate. What the stages do is in tests/charts/pipeline."""
 
 import itertools
 import json
@@ -9,11 +9,10 @@ import pytest
 
 from drydock.documents import load_yaml
 from drydock.errors import RenderError
-from drydock.manifests import Manifest
 from drydock.project import UMBRELLA
-from drydock.pytest_plugin import RenderChart
-
-from .objects import POD_IDENTITY, by_name
+from drydock.suite.manifests import Manifest
+from drydock.testing.pytest_plugin import RenderChart
+from tests.charts.objects import POD_IDENTITY, by_name
 
 CHART = "argo"
 CONTROLLER = "genai-argo-workflow-controller"

@@ -8,11 +8,10 @@ import pytest
 import yaml
 
 from drydock.errors import RenderError
-from drydock.manifests import Manifest
 from drydock.project import UMBRELLA, Project
-from drydock.pytest_plugin import RenderChart
-
-from .objects import by_name, requirements, taints
+from drydock.suite.manifests import Manifest
+from drydock.testing.pytest_plugin import RenderChart
+from tests.charts.objects import by_name, requirements, taints
 
 CAPACITY_TYPE = "karpenter.sh/capacity-type"
 

@@ -8,9 +8,9 @@ from typing import Any, Protocol
 import pytest
 import yaml
 
-from drydock.charts import AssembledCharts
 from drydock.errors import RenderError
-from drydock.render import render_chart
+from drydock.suite.charts import AssembledCharts
+from drydock.suite.render import render_chart
 
 GPU = {"kind": "nvidia", "count": 2, "pool": "gpu"}
 AUTO_MODE = {"global": {"autoMode": {"enabled": True}}}

@@ -12,11 +12,10 @@ from moto import mock_aws
 
 from drydock.checks.promql import metric_names
 from drydock.errors import RenderError
-from drydock.manifests import Manifest
 from drydock.project import Project
-from drydock.pytest_plugin import RenderChart, RenderEnvironment
-
-from .objects import POD_IDENTITY, by_name
+from drydock.suite.manifests import Manifest
+from drydock.testing.pytest_plugin import RenderChart, RenderEnvironment
+from tests.charts.objects import POD_IDENTITY, by_name
 
 CHART = "container-insights"
 NAME = f"genai-{CHART}"

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from drydock import process
-from drydock.charts import assemble_charts
 from drydock.project import Project
+from drydock.suite.charts import assemble_charts
+from drydock.tools import process
 
 OWNERS = ("argo", "argo-cd", "karpenter", "keda", "kuberay", "lws", "prometheus")
 SECRET_LIMIT = 1024 * 1024

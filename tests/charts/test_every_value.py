@@ -11,13 +11,12 @@ from typing import Any
 import pytest
 import yaml
 
-from drydock import process
-from drydock.charts import AssembledCharts, chart_names
 from drydock.errors import ToolError
 from drydock.project import UMBRELLA, Project
-from drydock.render import helm_reason, template_command
-
-from .documented_values import Change, Documented, branches, properties, starts_with, steps
+from drydock.suite.charts import AssembledCharts, chart_names
+from drydock.suite.render import helm_reason, template_command
+from drydock.tools import process
+from tests.charts.documented_values import Change, Documented, branches, properties, starts_with, steps
 
 SAMPLES = Path(__file__).parent / "value_samples"
 CHARTS = (

@@ -6,9 +6,8 @@ from typing import Any
 import pytest
 
 from drydock.errors import RenderError
-from drydock.pytest_plugin import RenderChart
-
-from .objects import by_name, labels_of_nodes, taints
+from drydock.testing.pytest_plugin import RenderChart
+from tests.charts.objects import by_name, labels_of_nodes, taints
 
 LABEL = "nvidia.com/device-plugin.config"
 GPU, SHARED, SLICE = "nvidia.com/gpu", "nvidia.com/gpu.shared", "nvidia.com/mig-1g.10gb"

@@ -13,11 +13,10 @@ import yaml
 from sqlalchemy import make_url
 
 from drydock.errors import RenderError
-from drydock.manifests import Manifest
-from drydock.pytest_plugin import RenderChart, RenderEnvironment
-
-from ..pains.suite import findings, platform
-from .objects import by_name
+from drydock.suite.manifests import Manifest
+from drydock.testing.pytest_plugin import RenderChart, RenderEnvironment
+from tests.charts.objects import by_name
+from tests.pains.suite import findings, platform
 
 CHART = "jupyterhub"
 HUB, PROXY, SERVERS = "genai-jupyterhub-hub", "genai-jupyterhub-proxy-public", "genai-jupyterhub-singleuser"

@@ -10,9 +10,8 @@ import pytest
 import yaml
 
 from drydock.errors import RenderError
-from drydock.pytest_plugin import RenderChart
-
-from .objects import by_name, devices, labels_of_nodes, requirements, taints
+from drydock.testing.pytest_plugin import RenderChart
+from tests.charts.objects import by_name, devices, labels_of_nodes, requirements, taints
 
 CLUSTER = {"global": {"clusterName": "dev"}}
 AUTO_MODE = {"global": {"clusterName": "dev", "autoMode": {"enabled": True}}}

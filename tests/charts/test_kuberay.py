@@ -7,13 +7,12 @@ from typing import Any
 import pytest
 import yaml
 
-from drydock import render
-from drydock.charts import assemble_charts
 from drydock.errors import RenderError
 from drydock.project import Project
-from drydock.pytest_plugin import RenderChart
-
-from .objects import POD_IDENTITY, by_name
+from drydock.suite import render
+from drydock.suite.charts import assemble_charts
+from drydock.testing.pytest_plugin import RenderChart
+from tests.charts.objects import POD_IDENTITY, by_name
 
 CHART = "kuberay"
 WORKERS = {"gpu": {"maxReplicas": 4, "accelerator": {"count": 2}}}

@@ -1,4 +1,4 @@
-"""The gateway's objects. What its Python files do is in tests/gateway."""
+"""The gateway's objects. What its Python files do is in tests/charts/gateway."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -8,11 +8,10 @@ from urllib.parse import urlsplit
 import pytest
 
 from drydock.errors import RenderError
-from drydock.manifests import Manifest
 from drydock.project import UMBRELLA
-from drydock.pytest_plugin import RenderChart
-
-from .objects import POD_IDENTITY, by_name
+from drydock.suite.manifests import Manifest
+from drydock.testing.pytest_plugin import RenderChart
+from tests.charts.objects import POD_IDENTITY, by_name
 
 CHART = "model-gateway"
 GATEWAY = "genai-model-gateway"

@@ -1,6 +1,6 @@
 """NetworkPolicies: what the pods of a whole environment may connect to."""
 
-from drydock.pytest_plugin import RenderEnvironment
+from drydock.testing.pytest_plugin import RenderEnvironment
 
 
 def test_pods_with_a_token_reach_the_api_wherever_it_listens(render_environment: RenderEnvironment) -> None:

@@ -6,11 +6,10 @@ import pytest
 
 from drydock.documents import load_yaml
 from drydock.errors import RenderError
-from drydock.manifests import Manifest
 from drydock.project import UMBRELLA
-from drydock.pytest_plugin import RenderChart
-
-from .objects import by_name
+from drydock.suite.manifests import Manifest
+from drydock.testing.pytest_plugin import RenderChart
+from tests.charts.objects import by_name
 
 POOLS = "karpenter-nodepools"
 NEURON = "neuron-device-plugin"

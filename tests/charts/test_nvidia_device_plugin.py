@@ -7,10 +7,9 @@ import pytest
 import yaml
 
 from drydock.errors import RenderError
-from drydock.manifests import Manifest
-from drydock.pytest_plugin import RenderChart
-
-from .objects import by_name
+from drydock.suite.manifests import Manifest
+from drydock.testing.pytest_plugin import RenderChart
+from tests.charts.objects import by_name
 
 CHART = "nvidia-device-plugin"
 PLUGIN = "genai-nvidia-device-plugin"

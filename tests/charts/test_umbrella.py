@@ -8,15 +8,14 @@ from typing import Any
 import pytest
 import yaml
 
-from drydock import process
-from drydock.charts import AssembledCharts, assemble_charts, chart_names
 from drydock.errors import RenderError
-from drydock.package import package_charts
 from drydock.project import UMBRELLA, Project
-from drydock.pytest_plugin import RenderChart
-from drydock.render import render_chart as render_chart_at
-
-from .objects import by_name
+from drydock.suite.charts import AssembledCharts, assemble_charts, chart_names
+from drydock.suite.package import package_charts
+from drydock.suite.render import render_chart as render_chart_at
+from drydock.testing.pytest_plugin import RenderChart
+from drydock.tools import process
+from tests.charts.objects import by_name
 
 MODELS: dict[str, Any] = {
     "vllm": {

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
-from drydock.charts import AssembledCharts
 from drydock.errors import RenderError
-from drydock.pytest_plugin import RenderChart
+from drydock.suite.charts import AssembledCharts
+from drydock.testing.pytest_plugin import RenderChart
 from tests.charts.objects import POD_IDENTITY
 from tests.charts.vllm_models import HUB, S3, container, environment, pod, render, the, values, volumes
 

@@ -6,11 +6,10 @@ import pytest
 import yaml
 
 from drydock.errors import RenderError
-from drydock.manifests import Manifest
 from drydock.project import Project
-from drydock.pytest_plugin import RenderChart
-
-from .vllm_models import environment, render, the, values
+from drydock.suite.manifests import Manifest
+from drydock.testing.pytest_plugin import RenderChart
+from tests.charts.vllm_models import environment, render, the, values
 
 EFA = "vpc.amazonaws.com/efa"
 TWO: dict[str, Any] = {"multiNode": {"enabled": True}, "accelerator": {"count": 8, "efa": 32}, "replicas": 2}

@@ -7,9 +7,8 @@ import yaml
 
 from drydock.errors import RenderError
 from drydock.project import Project
-from drydock.pytest_plugin import RenderChart
-
-from .vllm_models import container, environment, pod, render, the, volumes
+from drydock.testing.pytest_plugin import RenderChart
+from tests.charts.vllm_models import container, environment, pod, render, the, volumes
 
 NIM: dict[str, Any] = {
     "source": {"size": "15Gi"},

@@ -7,11 +7,10 @@ from typing import Any
 import pytest
 
 from drydock.errors import RenderError
-from drydock.manifests import Manifest
-from drydock.pytest_plugin import RenderChart
-
-from .objects import by_name
-from .vllm_models import HUB
+from drydock.suite.manifests import Manifest
+from drydock.testing.pytest_plugin import RenderChart
+from tests.charts.objects import by_name
+from tests.charts.vllm_models import HUB
 
 PREFILL, DECODE, ROUTER = "genai-vllm-reads", "genai-vllm-writes", "genai-vllm-small"
 

@@ -5,9 +5,8 @@ from typing import Any
 import pytest
 
 from drydock.errors import RenderError
-from drydock.pytest_plugin import RenderChart
-
-from .vllm_models import HUB, S3, container, pod, render, the, volumes
+from drydock.testing.pytest_plugin import RenderChart
+from tests.charts.vllm_models import HUB, S3, container, pod, render, the, volumes
 
 IN_S3 = {"sql": {"path": "s3://adapters/team/sql"}}
 REGION: dict[str, Any] = {"global": {"region": "us-west-2"}}

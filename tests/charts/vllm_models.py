@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from drydock.manifests import Manifest
-from drydock.pytest_plugin import RenderChart
+from drydock.suite.manifests import Manifest
+from drydock.testing.pytest_plugin import RenderChart
 
 HUB: dict[str, Any] = {"size": "15Gi", "huggingFace": {"id": "some/model"}}
 S3: dict[str, Any] = {"size": "15Gi", "s3": {"uri": "s3://weights/some/model"}}

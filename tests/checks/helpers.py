@@ -7,16 +7,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from drydock.checks.findings import Finding
 from drydock.checks.registry import run_checks
-from drydock.checks.scheduling.account import Account
-from drydock.checks.scheduling.feasibility import PodVerdict
 from drydock.checks.subject import Subject
 from drydock.documents import load_yaml_all
-from drydock.environments import CapacityReservation, Environment
-from drydock.findings import Finding
-from drydock.instance_types.catalogue import Catalogue, load_catalogue
-from drydock.manifests import Manifest
-from drydock.render import RenderedEnvironment
+from drydock.scheduling.account import Account
+from drydock.scheduling.feasibility import PodVerdict
+from drydock.scheduling.instance_types.region import Catalogue, load_catalogue
+from drydock.suite.environments import CapacityReservation, Environment
+from drydock.suite.manifests import Manifest
+from drydock.suite.render import RenderedEnvironment
 
 REGION = "us-west-2"
 ZONES = ("us-west-2a", "us-west-2b")

@@ -5,12 +5,11 @@ from typing import Any
 
 import pytest
 
+from drydock.checks.findings import Severity
 from drydock.checks.registry import RULES
 from drydock.checks.termination import seconds_of
-from drydock.findings import Severity
-
-from .builders import daemon_set, deployment, needs, pod_spec, pool
-from .helpers import findings
+from tests.checks.helpers import findings
+from tests.scheduling.builders import daemon_set, deployment, needs, pod_spec, pool
 
 GPU = "nvidia.com/gpu"
 FAMILY = "karpenter.k8s.aws/instance-family"

@@ -5,11 +5,10 @@ from typing import Any
 
 import pytest
 
-from drydock.environments import CapacityReservation
-from drydock.findings import Finding, folded
-
-from .builders import daemon_set, deployment, needs, pod_spec, pool
-from .helpers import findings
+from drydock.checks.findings import Finding, folded
+from drydock.suite.environments import CapacityReservation
+from tests.checks.helpers import findings
+from tests.scheduling.builders import daemon_set, deployment, needs, pod_spec, pool
 
 GPU = "nvidia.com/gpu"
 POOL = "karpenter.sh/nodepool"

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from .builders import daemon_set, deployment, pod_spec, pool
-from .helpers import findings
+from tests.checks.helpers import findings
+from tests.scheduling.builders import daemon_set, deployment, pod_spec, pool
 
 GPU = "nvidia.com/gpu"
 LABEL = "nvidia.com/device-plugin.config"

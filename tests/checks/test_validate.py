@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from drydock.charts import assemble_charts
+from drydock.checks.findings import Finding
 from drydock.checks.formats import as_json, github, sarif, text
-from drydock.environments import load_environments
-from drydock.findings import Finding
+from drydock.checks.validate import TOOLS, validate
 from drydock.progress import SilentProgress
 from drydock.project import Project
-from drydock.validate import TOOLS, validate
+from drydock.suite.charts import assemble_charts
+from drydock.suite.environments import load_environments
 
 MakeProject = Callable[[Mapping[str, str]], Project]
 Tool = Callable[[str], Path]
@@ -267,7 +267,7 @@ def test_old_results_are_forgotten(check: Check, tmp_path: Path) -> None:
 
 def test_the_unchanged_path_imports_nothing_heavy() -> None:
     code = (
-        "import sys, drydock.validate, drydock.environments, drydock.charts\n"
+        "import sys, drydock.checks.validate, drydock.suite.environments, drydock.suite.charts\n"
         "heavy = {'jsonschema', 'kubernetes', 'rich', 'moto', 'jinja2', 'drydock.checks.registry'} & set(sys.modules)\n"
         "sys.exit(', '.join(sorted(heavy)) or None)"
     )

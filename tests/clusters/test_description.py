@@ -8,14 +8,13 @@ import yaml
 
 from drydock.clusters.description import ENVIRONMENT_TARGETS, describe, described, lacks, target_names
 from drydock.clusters.gates import environment_variable, helm_settings
-from drydock.environments import Environment, environment_names, load_environment
 from drydock.errors import UsageError
 from drydock.project import Project
-from drydock.pytest_plugin import RenderEnvironment
-from drydock.render import KUBERNETES_VERSION
-from drydock.toolchain import Toolchain
-
-from ..conftest import ROOT
+from drydock.suite.environments import Environment, environment_names, load_environment
+from drydock.suite.render import KUBERNETES_VERSION
+from drydock.testing.pytest_plugin import RenderEnvironment
+from drydock.tools.pins import Toolchain
+from tests.conftest import ROOT
 
 OURS = Environment("ours", Path("values/environments/ours.yaml"), "", ())
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import requests
 
-from ..conftest import ROOT
+from tests.conftest import ROOT
 
 ACCOUNT = "123456789012"
 REGION = "us-west-2"

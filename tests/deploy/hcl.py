@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from ..conftest import ROOT
+from tests.conftest import ROOT
 
 EKS = ROOT / "ci" / "eks"
 _HEAD = re.compile(r'^(\w+)((?: "[^"]+")*) \{', re.MULTILINE)

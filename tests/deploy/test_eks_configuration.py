@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from drydock.clusters.description import described
-
-from .hcl import blocks, of_kind
+from tests.deploy.hcl import blocks, of_kind
 
 UPSTREAM = json.loads(Path(__file__).with_name("load-balancer-policy.json").read_text())
 """Actions of the AWS Load Balancer Controller's own policy, docs/install/iam_policy.json of v3.5.0."""

@@ -8,14 +8,13 @@ import yaml
 
 from drydock.clusters.description import describe, described
 from drydock.deploy.eks import contents
-from drydock.environments import environment_names, load_environment
 from drydock.progress import SilentProgress
 from drydock.project import Project
-from drydock.pytest_plugin import RenderEnvironment
-from drydock.toolchain import Toolchain
-from drydock.toolchain.modules import fetch
-
-from ..conftest import ROOT
+from drydock.suite.environments import environment_names, load_environment
+from drydock.testing.pytest_plugin import RenderEnvironment
+from drydock.tools.modules import fetch
+from drydock.tools.pins import Toolchain
+from tests.conftest import ROOT
 
 OUTPUTS = {"cluster_name": "ours", "region": "eu-west-1", "zones": ["eu-west-1a"], "file_system": "fs-1", "vpc_id": "v"}
 

@@ -16,17 +16,16 @@ import pytest
 import yaml
 
 from drydock.deploy.deployments import Deployment, keep, list_deployments
-from drydock.deploy.eks.account import AwsError, has_spot_role
+from drydock.deploy.eks.caller import AwsError, has_spot_role
 from drydock.deploy.eks.leftovers import EXPIRES_TAG, dated_clusters, expiry, find_leftovers, stop_karpenter
 from drydock.deploy.eks.target import EksTarget
 from drydock.deploy.eks.terraform import TerraformError
 from drydock.errors import ToolchainError, UsageError
 from drydock.progress import SilentProgress
 from drydock.project import Project
-from drydock.toolchain.on_path import find_terraform
-
-from ..conftest import ROOT, Drydock
-from .conftest import ACCOUNT, REGION, Fail
+from drydock.tools.on_path import find_terraform
+from tests.conftest import ROOT, Drydock
+from tests.deploy.conftest import ACCOUNT, REGION, Fail
 
 pytestmark = [pytest.mark.terraform, pytest.mark.usefixtures("credentials")]
 NAME = "genai-past"

@@ -9,15 +9,14 @@ from typing import Any
 import boto3
 import pytest
 
-from drydock.deploy.eks.account import AwsError, check_account, has_spot_role
+from drydock.deploy.eks.caller import AwsError, check_account, has_spot_role
 from drydock.deploy.eks.terraform import Backend, Terraform, TerraformError
 from drydock.errors import UsageError
-from drydock.process import run
 from drydock.progress import SilentProgress
-from drydock.toolchain.on_path import find_terraform
-
-from ..conftest import ROOT
-from .conftest import ACCOUNT, REGION, Fail
+from drydock.tools.on_path import find_terraform
+from drydock.tools.process import run
+from tests.conftest import ROOT
+from tests.deploy.conftest import ACCOUNT, REGION, Fail
 
 pytestmark = [pytest.mark.terraform, pytest.mark.usefixtures("credentials")]
 CONFIGURATION = ROOT / "ci" / "eks"

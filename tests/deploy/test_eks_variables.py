@@ -7,12 +7,11 @@ import pytest
 
 from drydock.clusters.description import describe
 from drydock.deploy.eks.variables import check_variables
-from drydock.environments import environment_names, load_environment
 from drydock.errors import UsageError
 from drydock.project import Project
-from drydock.pytest_plugin import RenderEnvironment
-
-from ..conftest import ROOT
+from drydock.suite.environments import environment_names, load_environment
+from drydock.testing.pytest_plugin import RenderEnvironment
+from tests.conftest import ROOT
 
 EKS = ROOT / "ci" / "eks"
 ENVIRONMENTS = environment_names(Project(ROOT, ROOT))

@@ -9,15 +9,14 @@ from pathlib import Path
 import yaml
 from jsonschema import Draft202012Validator
 
+from drydock.clusters.api import Api
 from drydock.deploy.deployments import list_deployments
-from drydock.environments import load_environment
 from drydock.project import Project
-from drydock.rehearsal.api import Api
 from drydock.rehearsal.cluster import RehearsalCluster
 from drydock.rehearsal.prerequisites import create_prerequisites
 from drydock.rehearsal.release import Release
-
-from ..conftest import Drydock
+from drydock.suite.environments import load_environment
+from tests.conftest import Drydock
 
 NODE_CLAIMS = "/apis/karpenter.sh/v1/nodeclaims"
 RELEASES = "/api/v1/namespaces/genai/secrets"

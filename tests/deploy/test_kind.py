@@ -10,20 +10,19 @@ import pytest
 import yaml
 from kubernetes import client, dynamic
 
-from drydock import process
 from drydock.clusters.description import described
+from drydock.clusters.kube import api_client
 from drydock.deploy.deployments import Deployment, keep, list_deployments, now
 from drydock.deploy.kind.docker import check_memory, check_ports
 from drydock.deploy.kind.image import IMAGE, requirements
 from drydock.deploy.kind.stand_ins import create_prerequisites
 from drydock.errors import ClusterError
-from drydock.kube import api_client
 from drydock.project import Project
-from drydock.pytest_plugin import RenderEnvironment
 from drydock.rehearsal.cluster import RehearsalCluster
 from drydock.rehearsal.prerequisites import Prerequisites
-
-from ..conftest import ROOT, Drydock
+from drydock.testing.pytest_plugin import RenderEnvironment
+from drydock.tools import process
+from tests.conftest import ROOT, Drydock
 
 KIND = ROOT / "ci" / "kind"
 

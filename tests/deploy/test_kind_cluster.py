@@ -12,13 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from drydock import process
 from drydock.deploy.deployments import list_deployments
 from drydock.deploy.kind.docker import Docker
 from drydock.deploy.kind.image import IMAGE
 from drydock.project import Project
-
-from ..conftest import ROOT, Drydock, kind_images
+from drydock.tools import process
+from tests.conftest import ROOT, Drydock, kind_images
 
 pytestmark = pytest.mark.container_runtime
 NAME = f"drydock-test-{os.getpid()}"

@@ -9,9 +9,8 @@ import pytest
 import yaml
 
 from drydock.cli import VERBS
-from drydock.integration import MARKS
-
-from ..conftest import ROOT
+from drydock.testing.integration import MARKS
+from tests.conftest import ROOT
 
 PAGES = ("deploy.md", "pytest.md")
 BLOCK = re.compile(r"```console\n(.*?)```", re.DOTALL)

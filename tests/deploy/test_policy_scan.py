@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 
 from drydock.project import Project
-
-from ..conftest import ROOT
-from ..programs import installed
+from tests.conftest import ROOT
+from tests.programs import installed
 
 REQUIREMENTS = Path(__file__).with_name("checkov.txt")
 EKS = ROOT / "ci" / "eks"

@@ -16,13 +16,12 @@ import pytest
 import yaml
 from kubernetes import client
 
+from drydock.clusters.kube import api_client
 from drydock.deploy.deployments import list_deployments
-from drydock.kube import api_client
 from drydock.project import Project
 from drydock.rehearsal.children import read_records
 from drydock.rehearsal.runs import list_clusters, removable
-
-from ..conftest import ROOT, Drydock
+from tests.conftest import ROOT, Drydock
 
 NOTICED_SECONDS = 20
 """Until a command that waits on a control plane has ended after it, on a busy machine."""

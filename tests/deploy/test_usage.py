@@ -6,8 +6,7 @@ import pytest
 
 from drydock.deploy.deployments import Deployment, alone, deployments_dir, keep, list_deployments, now
 from drydock.project import Project
-
-from ..conftest import ROOT, Drydock
+from tests.conftest import ROOT, Drydock
 
 EKS = ("deploy", "dev", "--target", "eks", "--yes", "--account-id")
 

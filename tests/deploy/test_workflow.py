@@ -10,8 +10,7 @@ import click
 import yaml
 
 from drydock.cli import VERBS
-
-from ..conftest import ROOT
+from tests.conftest import ROOT
 
 FILE = ROOT / "ci" / "github-actions.yaml"
 TEXT = FILE.read_text()

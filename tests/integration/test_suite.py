@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from kubernetes import client, dynamic, stream, watch
 
-from drydock.integration import Deployed
-from drydock.kube import api_client
-from drydock.pytest_plugin import RenderEnvironment
-from drydock.render import RenderedEnvironment
+from drydock.clusters.kube import api_client
+from drydock.suite.render import RenderedEnvironment
+from drydock.testing.integration import Deployed
+from drydock.testing.pytest_plugin import RenderEnvironment
 
 WORKLOADS = ("Deployment", "DaemonSet", "StatefulSet")
 NODE_SECONDS = 600

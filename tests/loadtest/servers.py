@@ -33,7 +33,7 @@ _LISTENING = re.compile(r"Uvicorn running on http://127\.0\.0\.1:(\d+)")
 @contextmanager
 def simulator(*arguments: str) -> Iterator[str]:
     """URL of a running drydock-vllm that serves `meta-llama/Llama-3.1-8B-Instruct`."""
-    command = [sys.executable, "-m", "drydock.vllm_sim.server", "meta-llama/Llama-3.1-8B-Instruct", "--port", "0"]
+    command = [sys.executable, "-m", "drydock.simulator.server", "meta-llama/Llama-3.1-8B-Instruct", "--port", "0"]
     with _running([*command, "--host", "127.0.0.1", "--max-model-len", "8192", *arguments]) as lines:
         yield f"http://127.0.0.1:{_port(lines, _LISTENING)}"
 

@@ -16,12 +16,11 @@ from click.testing import CliRunner, Result
 import drydock
 from drydock.cli import drydock as program
 from drydock.errors import DrydockError, UsageError
+from drydock.loadtest.judgement import passed, verdict
 from drydock.loadtest.measures import measure, times
-from drydock.loadtest.objectives import objectives, read_objectives
-from drydock.loadtest.results import load_run
-from drydock.loadtest.verdict import passed, verdict
-
-from .servers import misbehaving_server, requests_seen, simulator
+from drydock.loadtest.run_files import load_run
+from drydock.suite.objectives import objectives, read_objectives
+from tests.loadtest.servers import misbehaving_server, requests_seen, simulator
 
 MODEL = "meta-llama/Llama-3.1-8B-Instruct"
 SCHEMA = json.loads((Path(drydock.__file__).parent / "data/loadtest.schema.json").read_text())

@@ -14,24 +14,23 @@ import yaml
 from click.testing import CliRunner, Result
 from tenacity import retry, stop_after_delay, wait_fixed
 
-from drydock.charts import AssembledCharts, assemble_charts
 from drydock.cli.loadtest import command
-from drydock.environments import Environment
+from drydock.clusters.api import Api, collection
 from drydock.errors import DrydockError
 from drydock.progress import PlainProgress
 from drydock.project import Project
-from drydock.rehearsal.api import Api, collection
 from drydock.rehearsal.cluster import RehearsalCluster
-from drydock.rehearsal.kubelet.names import REACHABLE
+from drydock.rehearsal.kubelet.service_names import REACHABLE
 from drydock.rehearsal.rehearse import suite_cluster
 from drydock.rehearsal.release import Release
 from drydock.rehearsal.runs import new_run_folder
-from drydock.render import render_chart
-from drydock.setup import set_up
-
-from ..rehearsal.small import Content, write_chart
-from .kubelet import Kubelet
-from .test_generator_tls import certificate
+from drydock.suite.charts import AssembledCharts, assemble_charts
+from drydock.suite.environments import Environment
+from drydock.suite.render import render_chart
+from drydock.tools.setup import set_up
+from tests.loadtest.kubelet import Kubelet
+from tests.loadtest.test_generator_tls import certificate
+from tests.rehearsal.small import Content, write_chart
 
 KEY = "sk-a-secret-key"
 MODEL = "small"

@@ -9,9 +9,8 @@ import pytest
 from drydock.loadtest.generator import generate
 from drydock.loadtest.records import UNKNOWN, Records, Run
 from drydock.loadtest.settings import Closed, Constant, Lengths, LoadPlan, Secret, Stage, Target, Workload
-from drydock.loadtest.words import told
-
-from .servers import SERIAL_SECONDS, misbehaving_server, requests_seen
+from drydock.loadtest.vocabulary import told
+from tests.loadtest.servers import SERIAL_SECONDS, misbehaving_server, requests_seen
 
 TOKENS = 6
 TIMEOUT_SECONDS = 15.0

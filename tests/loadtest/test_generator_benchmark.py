@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from drydock.loadtest.benchmark.compare import LOOSE, STRICT, Level, attempt, highest, judged
-from drydock.loadtest.benchmark.server import TOKENS
+from drydock.loadtest.benchmark.stream_server import TOKENS
 from drydock.loadtest.benchmark.tools import Bare, Drydock, Seen, Tool
 
 EVENTS = 12_800

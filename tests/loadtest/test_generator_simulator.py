@@ -13,8 +13,7 @@ from drydock.errors import DrydockError
 from drydock.loadtest.generator import generate
 from drydock.loadtest.records import Run, Snapshot
 from drydock.loadtest.settings import Arrival, Closed, Constant, Lengths, LoadPlan, Poisson, Stage, Target, Workload
-
-from .servers import simulator
+from tests.loadtest.servers import simulator
 
 MODEL = "meta-llama/Llama-3.1-8B-Instruct"
 SMALL = Workload("small", Lengths("fixed", 64), Lengths("fixed", 16))

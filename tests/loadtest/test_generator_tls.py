@@ -15,8 +15,7 @@ from cryptography.x509.oid import NameOID
 from drydock.loadtest.generator import generate
 from drydock.loadtest.records import Run
 from drydock.loadtest.settings import Constant, Lengths, LoadPlan, Stage, Target, Workload
-
-from .servers import misbehaving_server
+from tests.loadtest.servers import misbehaving_server
 
 
 @dataclass(frozen=True)

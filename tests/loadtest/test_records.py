@@ -8,7 +8,7 @@ import pytest
 
 from drydock.errors import UsageError
 from drydock.loadtest.records import COLUMNS, Outcome, Records
-from drydock.loadtest.results import load_run
+from drydock.loadtest.run_files import load_run
 
 
 def records(finished: list[float], times: list[list[float]], models: tuple[str, ...] = ("m",), **given: Any) -> Records:

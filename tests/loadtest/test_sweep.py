@@ -21,11 +21,10 @@ from drydock.loadtest.loads import impossible
 from drydock.loadtest.measures import Measures
 from drydock.loadtest.page import ticks
 from drydock.loadtest.records import Run
-from drydock.loadtest.results import load_run
+from drydock.loadtest.run_files import load_run
 from drydock.loadtest.server_metrics import ServerView, read_page
 from drydock.loadtest.statistics import compare, intervals
-
-from .servers import misbehaving_server, simulator
+from tests.loadtest.servers import misbehaving_server, simulator
 
 MODEL = "meta-llama/Llama-3.1-8B-Instruct"
 SCHEMA = json.loads((Path(drydock.__file__).parent / "data/loadtest.schema.json").read_text())

@@ -12,8 +12,7 @@ from drydock.cli import drydock as program
 from drydock.errors import UsageError
 from drydock.loadtest.settings import Secret
 from drydock.loadtest.statistics import compare
-
-from .servers import misbehaving_server
+from tests.loadtest.servers import misbehaving_server
 
 
 @pytest.fixture(scope="module")

@@ -4,17 +4,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from drydock.checks.findings import Finding
 from drydock.checks.registry import run_checks
-from drydock.checks.scheduling.account import Account
-from drydock.checks.scheduling.pools import Pool
 from drydock.checks.subject import Subject
-from drydock.environments import CapacityReservation, Environment
-from drydock.findings import Finding
-from drydock.manifests import Manifest
-from drydock.pytest_plugin import RenderChart
-from drydock.render import RenderedEnvironment
-
-from ..checks.helpers import REGION, ZONES, catalogue
+from drydock.scheduling.account import Account
+from drydock.scheduling.pools import Pool
+from drydock.suite.environments import CapacityReservation, Environment
+from drydock.suite.manifests import Manifest
+from drydock.suite.render import RenderedEnvironment
+from drydock.testing.pytest_plugin import RenderChart
+from tests.checks.helpers import REGION, ZONES, catalogue
 
 MODEL = {
     "source": {"huggingFace": {"id": "org/small"}, "size": "15Gi"},

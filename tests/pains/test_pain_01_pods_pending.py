@@ -4,11 +4,10 @@ from typing import Any
 
 import pytest
 
-from drydock.pytest_plugin import RenderChart
-
-from ..checks.builders import pod_spec, pool
-from ..checks.helpers import findings as findings_in
-from .suite import MODEL, findings, platform
+from drydock.testing.pytest_plugin import RenderChart
+from tests.checks.helpers import findings as findings_in
+from tests.pains.suite import MODEL, findings, platform
+from tests.scheduling.builders import pod_spec, pool
 
 SOURCE = MODEL["source"]
 COUNTED = "karpenter.k8s.aws/instance-gpu-count"

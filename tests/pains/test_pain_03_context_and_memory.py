@@ -4,10 +4,9 @@ from typing import Any
 
 import pytest
 
-from drydock.findings import Severity
-from drydock.pytest_plugin import RenderChart
-
-from .suite import findings, platform
+from drydock.checks.findings import Severity
+from drydock.testing.pytest_plugin import RenderChart
+from tests.pains.suite import findings, platform
 
 CHECKS = ("engine-memory", "engine-concurrency", "engine-unknown-model")
 

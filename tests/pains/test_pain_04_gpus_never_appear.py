@@ -4,9 +4,8 @@ from typing import Any
 
 import pytest
 
-from drydock.pytest_plugin import RenderChart
-
-from .suite import findings, objects, platform, pool_named
+from drydock.testing.pytest_plugin import RenderChart
+from tests.pains.suite import findings, objects, platform, pool_named
 
 PLUGIN = "genai-nvidia-device-plugin"
 

@@ -1,8 +1,7 @@
 """Pain 5: two device plugins on one node, or one on nodes without devices."""
 
-from drydock.pytest_plugin import RenderChart
-
-from .suite import findings, objects, platform, pool_named
+from drydock.testing.pytest_plugin import RenderChart
+from tests.pains.suite import findings, objects, platform, pool_named
 
 LABEL = "drydock.dev/nvidia-device-plugin"
 RULES = ("device-plugin-missing", "device-plugin-twice", "device-plugin-on-other-nodes")

@@ -6,14 +6,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from drydock import process
-from drydock.charts import assemble_charts
 from drydock.progress import PlainProgress
 from drydock.project import Project
-from drydock.pytest_plugin import RenderChart
-from drydock.toolchain import ensure_crds
-
-from .suite import platform
+from drydock.suite.charts import assemble_charts
+from drydock.testing.pytest_plugin import RenderChart
+from drydock.tools import process
+from drydock.tools.crd_files import ensure_crds
+from tests.pains.suite import platform
 
 BUILT_IN = ("apps", "autoscaling", "networking.k8s.io", "policy", "rbac.authorization.k8s.io")
 OF_AUTO_MODE = {("eks.amazonaws.com", "NodeClass")}

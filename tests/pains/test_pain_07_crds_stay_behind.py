@@ -1,17 +1,17 @@
 """Pain 7: CRDs stay at their first version, because Helm never upgrades them.
 
-The upgrade itself is tested on an API server, from an older Karpenter to the pinned one, in tests/test_crds.py.
+The upgrade itself is tested on an API server, from an older Karpenter to the pinned one: tests/clusters/test_crds.py.
 """
 
 from collections.abc import Callable
 from pathlib import Path
 
-from drydock.charts import AssembledCharts
-from drydock.crds import read_crds
+from drydock.clusters.crds import read_crds
 from drydock.documents import load_yaml_all
-from drydock.process import run
 from drydock.project import Project
-from drydock.pytest_plugin import RenderChart
+from drydock.suite.charts import AssembledCharts
+from drydock.testing.pytest_plugin import RenderChart
+from drydock.tools.process import run
 
 
 def test_the_upgrade_covers_every_crd_that_helm_installs_and_leaves_behind(

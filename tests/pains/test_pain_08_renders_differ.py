@@ -4,9 +4,9 @@ import re
 
 import pytest
 
-from drydock.environments import environment_names
 from drydock.project import Project
-from drydock.pytest_plugin import RenderEnvironment
+from drydock.suite.environments import environment_names
+from drydock.testing.pytest_plugin import RenderEnvironment
 
 CHANGING = (
     r"rand\w*|shuffle|uuidv4|now|ago|unixEpoch|lookup|env|expandenv|getHostByName|htpasswd|bcrypt|"

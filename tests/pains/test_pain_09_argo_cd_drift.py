@@ -11,13 +11,13 @@ from typing import Any
 
 from kubernetes import config, dynamic
 
-from drydock.argo_cd import Repository, applications
-from drydock.charts import AssembledCharts
-from drydock.environments import load_environment
+from drydock.deploy.argo_cd import Repository, applications
 from drydock.project import Project
-from drydock.pytest_plugin import RenderEnvironment
 from drydock.rehearsal.cluster import RehearsalCluster
 from drydock.rehearsal.release import Release
+from drydock.suite.charts import AssembledCharts
+from drydock.suite.environments import load_environment
+from drydock.testing.pytest_plugin import RenderEnvironment
 
 MANAGER = "argocd-controller"
 VOLATILE = ("managedFields", "resourceVersion", "generation")

@@ -5,12 +5,11 @@ from typing import Any
 
 import pytest
 
+from drydock.checks.findings import Severity
 from drydock.errors import RenderError
-from drydock.findings import Severity
-from drydock.pytest_plugin import RenderChart
-
-from ..checks.builders import pod_spec, pool
-from ..checks.helpers import findings
+from drydock.testing.pytest_plugin import RenderChart
+from tests.checks.helpers import findings
+from tests.scheduling.builders import pod_spec, pool
 
 GPU = "nvidia.com/gpu"
 

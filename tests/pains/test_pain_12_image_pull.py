@@ -6,11 +6,10 @@ from typing import Any
 
 import pytest
 
-from drydock.cold_start import cold_start
+from drydock.engines.cold_start import cold_start
 from drydock.errors import RenderError
-from drydock.pytest_plugin import RenderChart
-
-from .suite import objects, platform
+from drydock.testing.pytest_plugin import RenderChart
+from tests.pains.suite import objects, platform
 
 FAST_EBS = 600
 """MiB/s below which AWS documents parallel pulls to be slower than ordinary ones."""

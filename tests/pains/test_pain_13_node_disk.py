@@ -4,9 +4,8 @@ from typing import Any
 
 import pytest
 
-from drydock.pytest_plugin import RenderChart
-
-from .suite import findings, objects, platform
+from drydock.testing.pytest_plugin import RenderChart
+from tests.pains.suite import findings, objects, platform
 
 
 def _sizes(render_chart: RenderChart, settings: Any) -> dict[str, str]:

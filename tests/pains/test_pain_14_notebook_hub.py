@@ -3,10 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from drydock.pytest_plugin import RenderChart
-
-from ..charts.objects import by_name
-from .suite import findings, platform
+from drydock.testing.pytest_plugin import RenderChart
+from tests.charts.objects import by_name
+from tests.pains.suite import findings, platform
 
 CHART = "jupyterhub"
 HUB = "genai-jupyterhub-hub"

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from drydock.errors import RenderError
-from drydock.pytest_plugin import RenderChart
+from drydock.testing.pytest_plugin import RenderChart
 from tests.charts.vllm_models import pod, render
 
 CLAIM: dict[str, Any] = {"cache": {"type": "persistentVolumeClaim"}}

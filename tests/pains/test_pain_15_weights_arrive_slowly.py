@@ -4,11 +4,10 @@ from typing import Any
 
 import pytest
 
+from drydock.checks.findings import Severity
 from drydock.errors import RenderError
-from drydock.findings import Severity
-from drydock.pytest_plugin import RenderChart
-
-from .suite import MODEL, findings, objects, platform
+from drydock.testing.pytest_plugin import RenderChart
+from tests.pains.suite import MODEL, findings, objects, platform
 
 S3 = {"size": "15Gi", "s3": {"uri": "s3://weights/small"}}
 CLAIM = {"size": "15Gi", "claim": {"name": "weights", "accessMode": "ReadWriteMany"}}

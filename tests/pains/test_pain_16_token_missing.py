@@ -3,7 +3,7 @@
 import pytest
 
 from drydock.errors import RenderError
-from drydock.pytest_plugin import RenderChart
+from drydock.testing.pytest_plugin import RenderChart
 from tests.charts.vllm_models import HUB, S3, container, environment, render
 
 GATED = {**HUB, "huggingFace": {"id": "some/model", "gated": True}}

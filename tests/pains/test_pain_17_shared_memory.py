@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from drydock.errors import RenderError
-from drydock.instance_types.quantity import amount
-from drydock.pytest_plugin import RenderChart
+from drydock.scheduling.instance_types.quantity import amount
+from drydock.testing.pytest_plugin import RenderChart
 from tests.charts.vllm_models import pod, render, volumes
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from drydock.pytest_plugin import RenderChart
+from drydock.testing.pytest_plugin import RenderChart
 from tests.charts.vllm_models import pod
 
 

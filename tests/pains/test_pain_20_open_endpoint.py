@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from drydock.errors import RenderError
-from drydock.pytest_plugin import RenderChart
+from drydock.testing.pytest_plugin import RenderChart
 from tests.charts.vllm_models import container, environment, pod, render, the, volumes
 
 KEY = {"name": "api-key", "key": "key"}

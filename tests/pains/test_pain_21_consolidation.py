@@ -2,9 +2,8 @@
 
 import pytest
 
-from drydock.pytest_plugin import RenderChart
-
-from .suite import findings, objects, platform
+from drydock.testing.pytest_plugin import RenderChart
+from tests.pains.suite import findings, objects, platform
 
 
 @pytest.mark.parametrize("name", ["gpu", "neuron", "mine"])

@@ -2,12 +2,11 @@
 
 import pytest
 
-from drydock.environments import CapacityReservation
 from drydock.errors import RenderError
-from drydock.pytest_plugin import RenderChart
-
-from ..checks.helpers import REGION, catalogue
-from .suite import families, findings, objects, platform, pool_named
+from drydock.suite.environments import CapacityReservation
+from drydock.testing.pytest_plugin import RenderChart
+from tests.checks.helpers import REGION, catalogue
+from tests.pains.suite import families, findings, objects, platform, pool_named
 
 EVERY_NVIDIA_FAMILY = {
     *("g5", "g6", "g6e", "gr6", "g7", "g7e"),

@@ -7,9 +7,8 @@ import pytest
 
 from drydock.checks.subject import Subject
 from drydock.errors import RenderError
-from drydock.pytest_plugin import RenderChart
-
-from .suite import MODEL, findings, objects, platform
+from drydock.testing.pytest_plugin import RenderChart
+from tests.pains.suite import MODEL, findings, objects, platform
 
 LABEL = "nvidia.com/device-plugin.config"
 SHARED = "nvidia.com/gpu.shared"

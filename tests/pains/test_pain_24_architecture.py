@@ -3,9 +3,8 @@
 import pytest
 
 from drydock.errors import RenderError
-from drydock.pytest_plugin import RenderChart
-
-from .suite import findings, objects, platform, pool_named
+from drydock.testing.pytest_plugin import RenderChart
+from tests.pains.suite import findings, objects, platform, pool_named
 
 
 def test_every_pool_names_its_architectures(render_chart: RenderChart) -> None:

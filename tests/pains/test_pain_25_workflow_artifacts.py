@@ -6,13 +6,12 @@ from typing import Any
 
 import pytest
 
+from drydock.checks.findings import Finding
 from drydock.errors import RenderError
-from drydock.findings import Finding
-from drydock.pytest_plugin import RenderChart
-
-from ..charts.objects import by_name
-from ..checks import helpers
-from .suite import findings, platform
+from drydock.testing.pytest_plugin import RenderChart
+from tests.charts.objects import by_name
+from tests.checks import helpers
+from tests.pains.suite import findings, platform
 
 CHECKS = ("workflow-artifacts", "workflow-service-account")
 PIPELINE = {"data": "s3://data/a", "baseModel": "org/a", "models": "s3://models/a", "deployment": {"model": "small"}}

@@ -8,17 +8,17 @@ from typing import Any
 
 import pytest
 
+from drydock.engines.catalogue import find_gpu, find_model
+from drydock.engines.engine_args import parse_line
 from drydock.errors import UsageError
 from drydock.loadtest.presets import preset
-from drydock.manifests import Manifest
 from drydock.plan.autoscaling import autoscaled, static
 from drydock.plan.scalers import Metric, Scaler, find_scaler
 from drydock.plan.sizing import Demand, Task
 from drydock.plan.surface import Surface, surface
 from drydock.plan.traces import DAY, load_trace, trace_presets
-from drydock.pytest_plugin import RenderChart
-from drydock.vllm_sim.catalogue import find_gpu, find_model
-from drydock.vllm_sim.engine_args import parse_line
+from drydock.suite.manifests import Manifest
+from drydock.testing.pytest_plugin import RenderChart
 
 OBJECTIVES = {"ttft_p95_ms": 1000.0, "itl_p99_ms": 150.0}
 HIGHEST = 10.0

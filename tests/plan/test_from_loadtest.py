@@ -9,8 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from drydock.cli import drydock as program
-
-from ..loadtest.servers import simulator
+from tests.loadtest.servers import simulator
 
 MODEL = "meta-llama/Llama-3.1-8B-Instruct"
 OBJECTIVE = ("--objective", "ttft_p95_ms=60000")

@@ -6,18 +6,18 @@ from statistics import mean, median
 import numpy as np
 import pytest
 
+from drydock.engines.catalogue import find_gpu, find_model
+from drydock.engines.engine_args import parse_line
 from drydock.errors import UsageError
 from drydock.loadtest.presets import preset, presets
 from drydock.loadtest.records import COLUMNS, GeneratorHealth, Outcome, Records, Run
-from drydock.loadtest.results import save_run
+from drydock.loadtest.run_files import save_run
 from drydock.loadtest.settings import Constant, Stage
 from drydock.plan.estimate import Estimate, simulated
-from drydock.plan.measurements import read_measurements
-from drydock.plan.prices import read_tables
+from drydock.plan.from_loadtest import read_measurements
 from drydock.plan.sizing import Demand, Task, measured, size
 from drydock.plan.traffic import shapes
-from drydock.vllm_sim.catalogue import find_gpu, find_model
-from drydock.vllm_sim.engine_args import parse_line
+from drydock.scheduling.prices import read_tables
 
 CHAT = preset("chat")
 ARGS = parse_line("--max-model-len 8192")

@@ -7,17 +7,16 @@ from typing import Any
 import pytest
 import yaml
 
-from drydock.charts import assemble_charts
-from drydock.environments import load_environment
 from drydock.progress import PlainProgress
 from drydock.project import Project
 from drydock.rehearsal.cluster import TOOLS, RehearsalCluster
 from drydock.rehearsal.rehearse import suite_cluster
 from drydock.rehearsal.release import Release
 from drydock.rehearsal.runs import new_run_folder
-from drydock.toolchain import ensure_crds
-
-from .small import Content, small_release
+from drydock.suite.charts import assemble_charts
+from drydock.suite.environments import load_environment
+from drydock.tools.crd_files import ensure_crds
+from tests.rehearsal.small import Content, small_release
 
 MakeRelease = Callable[..., Release]
 InstallDev = Callable[..., Release]

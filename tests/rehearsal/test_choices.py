@@ -8,19 +8,18 @@ from typing import Any
 import pytest
 
 from drydock.clusters.description import described
-from drydock.environments import CapacityReservation, Environment
 from drydock.errors import ClusterError
-from drydock.manifests import parse_manifests
-from drydock.rehearsal.aws.account import Account
-from drydock.rehearsal.decisions import Decided
-from drydock.rehearsal.exclusions import read_exclusions, shorten
-from drydock.rehearsal.fleet import CAPACITY_TYPE, INSTANCE_TYPE, RESERVATION, ZONE, Offers, narrow
+from drydock.outcome.decisions import Decided
+from drydock.outcome.exclusions import read_exclusions, shorten
+from drydock.outcome.fleet import CAPACITY_TYPE, INSTANCE_TYPE, RESERVATION, ZONE, Offers, narrow
+from drydock.outcome.observe import Scene
+from drydock.outcome.troubles import actionable_warnings
+from drydock.rehearsal.aws.expected_account import Account
 from drydock.rehearsal.karpenter import LogReader
-from drydock.rehearsal.observe import Scene
 from drydock.rehearsal.prerequisites import find_prerequisites
-from drydock.rehearsal.troubles import actionable_warnings
-
-from .small import Content, claim, node_pool, to_yaml
+from drydock.suite.environments import CapacityReservation, Environment
+from drydock.suite.manifests import parse_manifests
+from tests.rehearsal.small import Content, claim, node_pool, to_yaml
 
 BOTH = frozenset({"us-west-2a", "us-west-2b"})
 OFFERS = Offers(

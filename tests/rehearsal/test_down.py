@@ -19,8 +19,7 @@ from drydock.project import Project
 from drydock.rehearsal.children import ProcessRecord, write_records
 from drydock.rehearsal.runs import RunFolder, in_use, list_clusters, new_run_folder
 from drydock.rehearsal.state import Command, Kind, change
-
-from ..conftest import Drydock
+from tests.conftest import Drydock
 
 Make = Callable[..., RunFolder]
 SLEEP = [sys.executable, "-c", "import time; time.sleep(600)"]

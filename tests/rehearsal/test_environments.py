@@ -5,11 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from drydock.environments import environment_names
 from drydock.project import Project
 from drydock.rehearsal.runs import list_clusters
-
-from ..conftest import ROOT, Drydock
+from drydock.suite.environments import environment_names
+from tests.conftest import ROOT, Drydock
 
 
 @pytest.mark.parametrize("environment", environment_names(Project(ROOT, ROOT)))

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from drydock.rehearsal.decisions import AWAITING, NOT_READY, Decided, PoolSkipped
+from drydock.outcome.decisions import AWAITING, NOT_READY, Decided, PoolSkipped
 from drydock.rehearsal.gate import Gate
 
 MARKER = "kube-system/marker"

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from drydock.rehearsal.release import Release
-
-from .conftest import InstallDev
+from tests.rehearsal.conftest import InstallDev
 
 GPU, SHARED = "nvidia.com/gpu", "nvidia.com/gpu.shared"
 COUNT = "karpenter.k8s.aws/instance-gpu-count"

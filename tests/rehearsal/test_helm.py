@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from drydock.environments import Environment
 from drydock.errors import ClusterError
 from drydock.rehearsal.helm import Helm
+from drydock.suite.environments import Environment
 
 LATE = (
     "Error: INSTALLATION FAILED: resource CustomResourceDefinition//workflows.argoproj.io not ready. "

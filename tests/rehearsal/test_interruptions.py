@@ -19,8 +19,7 @@ from drydock.rehearsal.children import read_records
 from drydock.rehearsal.cluster import RehearsalCluster
 from drydock.rehearsal.rehearse import suite_cluster
 from drydock.rehearsal.runs import down, list_clusters, new_run_folder
-
-from .small import Pods, node_class, node_pool, to_yaml, workload
+from tests.rehearsal.small import Pods, node_class, node_pool, to_yaml, workload
 
 DRIVER = Path(__file__).with_name("driver.py")
 NOTICED_SECONDS = 20

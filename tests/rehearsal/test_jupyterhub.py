@@ -9,14 +9,13 @@ import pytest
 import yaml
 from tenacity import retry, stop_after_delay, wait_fixed
 
-from drydock.charts import assemble_charts
-from drydock.environments import load_environment
+from drydock.clusters.api import Api, collection
 from drydock.project import Project
-from drydock.rehearsal.api import Api, collection
 from drydock.rehearsal.cluster import RehearsalCluster
 from drydock.rehearsal.release import Release
-
-from .hub import Hub, Ports, install_proxy, running_hub, write_kubeconfig
+from drydock.suite.charts import assemble_charts
+from drydock.suite.environments import load_environment
+from tests.rehearsal.hub import Hub, Ports, install_proxy, running_hub, write_kubeconfig
 
 GPU = "nvidia.com/gpu"
 NAME = "genai-jupyterhub-hub"

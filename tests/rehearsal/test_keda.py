@@ -18,11 +18,11 @@ from urllib.parse import SplitResult, urlsplit
 
 import pytest
 
-from drydock.rehearsal.api import Api, collection
+from drydock.clusters.api import Api, collection
+from drydock.clusters.objects import condition, labels_of
 from drydock.rehearsal.cluster import RehearsalCluster
-from drydock.rehearsal.objects import condition, labels_of
 from drydock.rehearsal.release import Release
-from tests.gateway.processes import (
+from tests.charts.gateway.processes import (
     CHAT,
     QUESTION,
     Answer,
@@ -38,8 +38,7 @@ from tests.gateway.processes import (
     start_model,
     until,
 )
-
-from .conftest import InstallDev
+from tests.rehearsal.conftest import InstallDev
 
 MODEL = "llama-3-8b"
 NAME = f"genai-vllm-{MODEL}"

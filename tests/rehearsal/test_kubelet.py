@@ -14,15 +14,14 @@ from kubernetes import client, config
 from kubernetes.stream import portforward, stream
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from drydock.rehearsal.api import Api, ApiError, collection
+from drydock.clusters.api import Api, ApiError, collection
 from drydock.rehearsal.children import read_records
 from drydock.rehearsal.cluster import RehearsalCluster
-from drydock.rehearsal.kubelet.addresses import Address
-from drydock.rehearsal.kubelet.images import Program
-from drydock.rehearsal.kubelet.names import REACHABLE
+from drydock.rehearsal.kubelet.pod_addresses import Address
+from drydock.rehearsal.kubelet.programs import Program
+from drydock.rehearsal.kubelet.service_names import REACHABLE
 from drydock.rehearsal.seeding import Seed
-
-from .small import Content, node_class, small_release
+from tests.rehearsal.small import Content, node_class, small_release
 
 NAMESPACE = "programs"
 IMAGE = "example.com/tools/reporter:1"

@@ -7,15 +7,24 @@ from typing import Any
 import pytest
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
+from drydock.clusters.api import Api, collection
 from drydock.project import Project
-from drydock.rehearsal.api import Api, collection
 from drydock.rehearsal.cluster import RehearsalCluster
-from drydock.rehearsal.kubelet.names import REACHABLE
+from drydock.rehearsal.kubelet.service_names import REACHABLE
 from drydock.rehearsal.rehearse import suite_cluster, suite_crds
 from drydock.rehearsal.release import Release
 from drydock.rehearsal.runs import new_run_folder
-
-from .small import GPU, Content, Pods, device_plugin, node_class, node_pool, small_release, workload, write_chart
+from tests.rehearsal.small import (
+    GPU,
+    Content,
+    Pods,
+    device_plugin,
+    node_class,
+    node_pool,
+    small_release,
+    workload,
+    write_chart,
+)
 
 OPERATOR = "operator"
 NAMESPACE = "ray"

@@ -9,13 +9,13 @@ import pytest
 from kubernetes import client, config
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from drydock.charts import AssembledCharts
-from drydock.environments import load_environment
+from drydock.clusters.api import Api
 from drydock.project import Project
-from drydock.rehearsal.api import Api
 from drydock.rehearsal.cluster import RehearsalCluster
 from drydock.rehearsal.release import Release
-from drydock.render import RELEASE
+from drydock.suite.charts import AssembledCharts
+from drydock.suite.environments import load_environment
+from drydock.suite.render import RELEASE
 
 SECRET_LIMIT = 1 << 20
 """Bytes that a Secret may hold (Kubernetes: MaxSecretSize)."""

@@ -10,9 +10,9 @@ from contextlib import suppress
 
 import pytest
 
-from drydock import process
 from drydock.errors import ClusterError, DrydockError
 from drydock.rehearsal.lifeline import while_alive
+from drydock.tools import process
 
 SECONDS = 20
 SLEEP = [sys.executable, "-c", "import time; time.sleep(600)"]

@@ -10,18 +10,17 @@ from typing import Any
 import pytest
 import yaml
 
+from drydock.clusters.api import Api, collection
+from drydock.clusters.objects import is_true, labels_of
 from drydock.documents import load_yaml
 from drydock.progress import SilentProgress
 from drydock.project import Project
-from drydock.rehearsal.api import Api, collection
 from drydock.rehearsal.cluster import RehearsalCluster
 from drydock.rehearsal.credentials import Credentials
-from drydock.rehearsal.objects import is_true, labels_of
 from drydock.rehearsal.release import Release
-from drydock.toolchain import ensure_crds
-from tests.gateway.processes import NotYetError, Running, free_port, start, until
-
-from .conftest import InstallDev
+from drydock.tools.crd_files import ensure_crds
+from tests.charts.gateway.processes import NotYetError, Running, free_port, start, until
+from tests.rehearsal.conftest import InstallDev
 
 GROUPS = "genai-vllm-deepseek-r1-nodes"
 LEADER, WORKER = f"{GROUPS}-0", f"{GROUPS}-0-1"

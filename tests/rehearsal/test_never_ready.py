@@ -4,11 +4,10 @@ from functools import partial
 
 import pytest
 
-from drydock.rehearsal.obstacles import Obstacle
+from drydock.outcome.obstacles import Obstacle
 from drydock.rehearsal.release import Outcome
-
-from .conftest import MakeRelease
-from .small import GPU, Content, Pods, balanced, claim, claimed, ingress, node_class, node_pool, workload
+from tests.rehearsal.conftest import MakeRelease
+from tests.rehearsal.small import GPU, Content, Pods, balanced, claim, claimed, ingress, node_class, node_pool, workload
 
 NEVER = 100_000
 """Seconds: a verdict that waited for this would end the test run first."""

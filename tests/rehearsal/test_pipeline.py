@@ -7,10 +7,9 @@ from typing import Any
 import pytest
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from drydock.rehearsal.api import Api, collection
+from drydock.clusters.api import Api, collection
 from drydock.rehearsal.cluster import RehearsalCluster
-
-from .conftest import InstallDev
+from tests.rehearsal.conftest import InstallDev
 
 TEMPLATE = "genai-argo-assistant"
 NODES = collection("v1", "nodes")

@@ -8,15 +8,14 @@ from typing import Any
 
 import pytest
 
-from drydock.environments import CapacityReservation
-from drydock.plan.prices import CapacityType
+from drydock.clusters.objects import full_name
+from drydock.outcome.results import Circumstances, build_report
 from drydock.rehearsal.cluster import RehearsalCluster
-from drydock.rehearsal.objects import full_name
 from drydock.rehearsal.release import Outcome, Release
-from drydock.rehearsal.results import Circumstances, build_report
 from drydock.report.model import NodeReport, RehearsalReport
-
-from .small import (
+from drydock.scheduling.prices import CapacityType
+from drydock.suite.environments import CapacityReservation
+from tests.rehearsal.small import (
     GPU,
     Content,
     Pods,

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from drydock.charts import assemble_charts
-from drydock.environments import load_environment
+from drydock.clusters.api import Api, collection
 from drydock.project import Project
-from drydock.rehearsal.api import Api, collection
 from drydock.rehearsal.cluster import RehearsalCluster
 from drydock.rehearsal.release import Release
+from drydock.suite.charts import assemble_charts
+from drydock.suite.environments import load_environment
 
 MODEL = "genai-vllm-llama-3-8b"
 SERVICE = f"{collection('v1', 'services', 'genai')}/{MODEL}:http/proxy"

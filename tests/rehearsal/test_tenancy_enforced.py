@@ -7,10 +7,10 @@ from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from drydock.environments import load_environment
 from drydock.project import Project
 from drydock.rehearsal.cluster import RehearsalCluster
 from drydock.rehearsal.release import Release
+from drydock.suite.environments import load_environment
 
 MODEL = "genai-vllm-llama-3-8b"
 HEADROOM = "genai-tenancy-headroom-spare"

@@ -3,12 +3,12 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from drydock.checks.scheduling.daemons import daemon_types
-from drydock.checks.scheduling.pods import PodUse
-from drydock.checks.scheduling.pools import Pool
+from drydock.checks.findings import Finding, Severity
 from drydock.checks.subject import Subject
-from drydock.findings import Finding, Severity
-from drydock.instance_types.resources import EFA, NEURON, NEURON_CORE, NVIDIA_GPU
+from drydock.scheduling.daemons import daemon_types
+from drydock.scheduling.instance_types.resources import EFA, NEURON, NEURON_CORE, NVIDIA_GPU
+from drydock.scheduling.pods import PodUse
+from drydock.scheduling.pools import Pool
 
 MISSING = "device-plugin-missing"
 TWICE = "device-plugin-twice"

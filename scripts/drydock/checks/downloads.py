@@ -4,10 +4,10 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from drydock.checks.findings import Finding, Severity
 from drydock.checks.rollouts import autoscaler_bounds
-from drydock.checks.scheduling.pods import PodUse
 from drydock.checks.subject import Subject
-from drydock.findings import Finding, Severity
+from drydock.scheduling.pods import PodUse
 
 REPEATED = "hub-download"
 PAIN = 15
@@ -30,9 +30,9 @@ def check(subject: Subject) -> Iterator[Finding]:
 
 def _downloaded(container: Mapping[str, Any]) -> str:
     """Id of the model that an engine takes from the Hub, empty when it takes none."""
+    from drydock.engines.engine_args import parse_known
+    from drydock.engines.served_models import engine_arguments
     from drydock.errors import UsageError
-    from drydock.plan.engines import engine_arguments
-    from drydock.vllm_sim.engine_args import parse_known
 
     if _environment(container).get("HF_HUB_OFFLINE", "0").lower() in {"1", "true", "yes", "on"}:
         return ""

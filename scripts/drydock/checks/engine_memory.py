@@ -3,13 +3,13 @@
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from drydock.checks.findings import Finding, Severity
 from drydock.checks.subject import Subject
-from drydock.findings import Finding, Severity
 
 if TYPE_CHECKING:
+    from drydock.engines.catalogue import Gpu, Model
+    from drydock.engines.served_models import ServedModel
     from drydock.errors import UsageError
-    from drydock.plan.engines import ServedModel
-    from drydock.vllm_sim.catalogue import Gpu, Model
 
 FITS = "engine-memory"
 ROOM = "engine-concurrency"
@@ -21,8 +21,8 @@ FEWEST_REQUESTS = 3
 
 def check(subject: Subject) -> Iterator[Finding]:
     """Engines that would not start on a GPU that they may get, or with room for hardly any request."""
+    from drydock.engines.served_models import served_models
     from drydock.errors import UsageError
-    from drydock.plan.engines import served_models
 
     verdicts = {id(each.pod): each for each in subject.verdicts}
     for pod in subject.pods:
@@ -71,7 +71,7 @@ def _remedy(error: "UsageError") -> str:
 
 
 def _by_gpu(subject: Subject, types: set[str]) -> Mapping["Gpu", list[str]]:
-    from drydock.plan.engines import gpu_of
+    from drydock.engines.served_models import gpu_of
 
     found: dict[Gpu, list[str]] = {}
     for name in sorted(types):
@@ -82,9 +82,9 @@ def _by_gpu(subject: Subject, types: set[str]) -> Mapping["Gpu", list[str]]:
 
 
 def _on_gpu(subject: Subject, engine: "ServedModel", model: "Model", gpu: "Gpu", types: list[str]) -> Finding | None:
+    from drydock.engines.fit import longest, remedy
+    from drydock.engines.gpu_memory import memory_fit
     from drydock.errors import UsageError
-    from drydock.plan.fit import longest, remedy
-    from drydock.vllm_sim.memory import memory_fit
 
     count = engine.args.tensor_parallel_size * engine.args.pipeline_parallel_size
     what = f"{engine.names[0]} (taken for {model.name})" if engine.assumed else engine.names[0]

@@ -6,7 +6,7 @@ from itertools import groupby
 from typing import Any
 
 import drydock
-from drydock.findings import Finding, Severity
+from drydock.checks.findings import Finding, Severity
 
 _INFORMATION = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/os/schemas/sarif-schema-2.1.0.json"
 

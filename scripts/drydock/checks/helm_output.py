@@ -3,10 +3,10 @@
 import re
 from collections.abc import Iterator, Sequence
 
+from drydock.checks.findings import Finding, Severity
 from drydock.checks.origins import Origins
 from drydock.checks.subject import template_file
-from drydock.environments import Environment
-from drydock.findings import Finding, Severity
+from drydock.suite.environments import Environment
 
 RENDER = "render"
 LINT = "helm-lint"

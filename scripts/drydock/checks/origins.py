@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import yaml
 
 from drydock.checks.values_files import Place, ValuesFile, locate
-from drydock.environments import Environment
-from drydock.manifests import Manifest
+from drydock.suite.environments import Environment
+from drydock.suite.manifests import Manifest
 
 _DEPTH = 4
 _UNTELLING = frozenset({"spec", "template", "metadata", "data", "containers", "annotations", "labels", "enabled"})

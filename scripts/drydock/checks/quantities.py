@@ -4,10 +4,10 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from drydock.checks.findings import Finding, Severity
 from drydock.checks.subject import Subject
 from drydock.documents import load_yaml_leniently
-from drydock.findings import Finding, Severity
-from drydock.instance_types.quantity import parse_quantity
+from drydock.scheduling.instance_types.quantity import parse_quantity
 
 CHECK = "quantity"
 DOCUMENT = "embedded-document"

@@ -5,12 +5,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from drydock.checks.scheduling.feasibility import PodVerdict
-from drydock.checks.scheduling.pods import PodUse, is_extended
-from drydock.checks.scheduling.pools import Pool
-from drydock.checks.scheduling.sharing import sharing_of
+from drydock.checks.findings import Finding, Severity
 from drydock.checks.subject import Subject
-from drydock.findings import Finding, Severity
+from drydock.scheduling.feasibility import PodVerdict
+from drydock.scheduling.gpu_sharing import sharing_of
+from drydock.scheduling.pods import PodUse, is_extended
+from drydock.scheduling.pools import Pool
 
 HEADROOM = "rollout-headroom"
 CAPACITY = "pool-capacity"

@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from drydock.checks.findings import Finding
 from drydock.checks.subject import Subject
-from drydock.findings import Finding
-from drydock.manifests import Manifest
+from drydock.suite.manifests import Manifest
 
 PUBLIC = "public-endpoint"
 VARIABLES = "service-environment"

@@ -2,15 +2,15 @@
 
 from collections.abc import Iterator
 
-from drydock.checks.scheduling.node_classes import NodeClass
-from drydock.checks.scheduling.pods import PodUse
-from drydock.checks.scheduling.pools import Pool
+from drydock.checks.findings import Finding, Severity
 from drydock.checks.subject import Subject
-from drydock.findings import Finding, Severity
-from drydock.image_facts import load_image_facts
-from drydock.instance_types.labels import ZONE
-from drydock.instance_types.quantity import GIB, amount, describe
-from drydock.instance_types.resources import EPHEMERAL_DEVICES
+from drydock.engines.image_facts import load_image_facts
+from drydock.scheduling.instance_types.labels import ZONE
+from drydock.scheduling.instance_types.quantity import GIB, amount, describe
+from drydock.scheduling.instance_types.resources import EPHEMERAL_DEVICES
+from drydock.scheduling.node_classes import NodeClass
+from drydock.scheduling.pods import PodUse
+from drydock.scheduling.pools import Pool
 
 SPACE = "ephemeral-storage"
 DEVICE = "block-device-name"

@@ -6,16 +6,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from drydock.checks.findings import Finding, Severity
 from drydock.checks.origins import Origins, telling_keys
-from drydock.checks.scheduling.account import Account, account_of
-from drydock.checks.scheduling.feasibility import PodVerdict, Scheduling, avoids_karpenter
-from drydock.checks.scheduling.pods import PodUse
-from drydock.checks.scheduling.pools import Pool, find_pools
 from drydock.checks.values_files import Place
-from drydock.findings import Finding, Severity
-from drydock.instance_types.catalogue import Catalogue, load_catalogue
-from drydock.manifests import Manifest
-from drydock.render import RenderedEnvironment
+from drydock.scheduling.account import Account, account_of
+from drydock.scheduling.feasibility import PodVerdict, Scheduling, avoids_karpenter
+from drydock.scheduling.instance_types.region import Catalogue, load_catalogue
+from drydock.scheduling.pods import PodUse
+from drydock.scheduling.pools import Pool, find_pools
+from drydock.suite.manifests import Manifest
+from drydock.suite.render import RenderedEnvironment
 
 
 @dataclass(frozen=True)

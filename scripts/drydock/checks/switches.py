@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from drydock.checks.values_files import ValuesFile, keys_of
-from drydock.environments import Environment
+from drydock.suite.environments import Environment
 
 _DEPTH = 4
 

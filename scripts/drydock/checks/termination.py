@@ -3,10 +3,10 @@
 import re
 from collections.abc import Iterator
 
-from drydock.checks.scheduling.pods import PodUse, is_extended
-from drydock.checks.scheduling.pools import Pool
+from drydock.checks.findings import Finding, Severity
 from drydock.checks.subject import Subject
-from drydock.findings import Finding, Severity
+from drydock.scheduling.pods import PodUse, is_extended
+from drydock.scheduling.pools import Pool
 
 GRACE = "termination-grace"
 CHURN = "consolidation-of-models"

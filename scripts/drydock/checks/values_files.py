@@ -6,8 +6,8 @@ from pathlib import Path
 
 import yaml
 
+from drydock.checks.findings import Finding, Severity
 from drydock.documents import LOADER
-from drydock.findings import Finding, Severity
 
 DUPLICATE = "values-duplicate-key"
 SHAPE = "values-file"

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from drydock import process
+from drydock.checks.findings import Finding
 from drydock.checks.origins import Origins
 from drydock.checks.values_files import Place, ValuesFile, locate
 from drydock.documents import load_yaml_file
-from drydock.environments import Environment
-from drydock.findings import Finding
 from drydock.project import Project
+from drydock.suite.environments import Environment
+from drydock.tools import process
 
 if TYPE_CHECKING:
     from jsonschema.exceptions import ValidationError

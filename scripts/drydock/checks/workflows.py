@@ -4,11 +4,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from drydock.checks.scheduling.pods import ARGO_KINDS
+from drydock.checks.findings import Finding
 from drydock.checks.subject import Subject
 from drydock.documents import load_yaml_leniently
-from drydock.findings import Finding
-from drydock.manifests import Manifest
+from drydock.scheduling.pods import ARGO_KINDS
+from drydock.suite.manifests import Manifest
 
 ARTIFACTS = "workflow-artifacts"
 ACCOUNT = "workflow-service-account"

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 
 import click
 
-from drydock.benchmarks import Measure
 from drydock.cli.output import format_option
+from drydock.loadtest.benchmark.benches import Measure
 
 USUAL = ("render", "validate", "rehearse")
 PARTS = (*USUAL, "loadtest")
@@ -24,10 +24,10 @@ def command(parts: tuple[str, ...], rounds: int, environment: str, form: str) ->
 
     PARTS are what to measure; all by default but loadtest, which installs other load generators to compare with.
     """
-    from drydock.benchmarks import bench_loadtest, bench_rehearse, bench_render, bench_validate
+    from drydock.loadtest.benchmark.benches import bench_loadtest, bench_rehearse, bench_render, bench_validate
     from drydock.progress import terminal_progress
     from drydock.project import Project
-    from drydock.setup import set_up
+    from drydock.tools.setup import set_up
 
     chosen = parts or USUAL
     project = Project.discover()

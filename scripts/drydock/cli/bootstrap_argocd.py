@@ -12,8 +12,8 @@ from drydock.cli.output import columns, format_option
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from drydock.argo_cd import Fields
-    from drydock.manifests import Manifest
+    from drydock.deploy.argo_cd import Fields
+    from drydock.suite.manifests import Manifest
 
 
 @click.command("bootstrap-argocd")
@@ -53,12 +53,12 @@ def command(
       drydock bootstrap-argocd prod --repository https://git.example.com/platform.git | kubectl apply -f -
       drydock bootstrap-argocd prod --repository https://git.example.com/platform.git --revision v1.2.0 --list
     """
-    from drydock.argo_cd import Repository, applications, apply_root, root_application
-    from drydock.charts import assemble_charts
-    from drydock.environments import load_environment
+    from drydock.deploy.argo_cd import Repository, applications, apply_root, root_application
     from drydock.progress import terminal_progress
     from drydock.project import Project
-    from drydock.toolchain import ensure
+    from drydock.suite.charts import assemble_charts
+    from drydock.suite.environments import load_environment
+    from drydock.tools.build import ensure
 
     suite = Project.discover()
     chosen = load_environment(suite, environment)
@@ -81,7 +81,7 @@ def command(
 def _print(root: "Fields") -> None:
     import yaml
 
-    from drydock.argo_cd import health_customization
+    from drydock.deploy.argo_cd import health_customization
 
     click.echo("# Argo CD's ConfigMap argocd-cm must hold this, or no wave waits for the one before:")
     click.echo("#   data:")
@@ -92,7 +92,7 @@ def _print(root: "Fields") -> None:
 
 
 def _list(brought: "Sequence[Manifest]", form: str) -> None:
-    from drydock.argo_cd import sources, waves
+    from drydock.deploy.argo_cd import sources, waves
 
     rows: list[dict[str, Any]] = []
     for wave, manifest in waves(brought):

@@ -12,11 +12,11 @@ from drydock.cli.output import format_option
 from drydock.errors import UsageError
 
 if TYPE_CHECKING:
-    from drydock.vllm_sim.calibration import Comparison
-    from drydock.vllm_sim.measurements import Point
-    from drydock.vllm_sim.profile import Profile
-    from drydock.vllm_sim.requests import Limits
-    from drydock.vllm_sim.timing import Coefficients
+    from drydock.simulator.calibration import Comparison
+    from drydock.simulator.measurements import Point
+    from drydock.simulator.profile import Profile
+    from drydock.simulator.requests import Limits
+    from drydock.simulator.timing import Coefficients
 
 _NAMES = {"tpot": "TPOT (mean)", "completed": "requests/s", "ttft": "TTFT (median)", "ttft_p99": "TTFT (p99)"}
 
@@ -81,13 +81,13 @@ def command(
     """
     import yaml
 
+    from drydock.engines.catalogue import find_gpu, find_model
+    from drydock.engines.engine_args import parse_line
     from drydock.progress import terminal_progress
-    from drydock.vllm_sim.calibration import compare, cross_validate, fit, starting_slopes
-    from drydock.vllm_sim.catalogue import find_gpu, find_model
-    from drydock.vllm_sim.engine_args import parse_line
-    from drydock.vllm_sim.measurements import read_points
-    from drydock.vllm_sim.profile import Profile, as_data, starting_profile
-    from drydock.vllm_sim.profile import setup as set_up
+    from drydock.simulator.calibration import compare, cross_validate, fit, starting_slopes
+    from drydock.simulator.measurements import read_points
+    from drydock.simulator.profile import Profile, as_data, starting_profile
+    from drydock.simulator.profile import setup as set_up
 
     check_folder("--output", output)
     check_folder("--folds-output", folds_output)
@@ -142,7 +142,7 @@ def command(
 def _part(start: "Profile", fitted: "Coefficients", unseen: "Sequence[Point]") -> dict[str, object]:
     from dataclasses import replace
 
-    from drydock.vllm_sim.profile import as_data
+    from drydock.simulator.profile import as_data
 
     coefficients = as_data(replace(start, coefficients=fitted))["coefficients"]
     return {"unseen": [point.label for point in unseen], "coefficients": coefficients}

@@ -23,10 +23,10 @@ _owners = click.option(
 @format_option(default="yaml")
 def print_(owners: tuple[str, ...], form: str) -> None:
     """Print the CRDs, a YAML document each, for `kubectl apply --server-side -f -`."""
-    from drydock.crds import crd_files, read_crds
+    from drydock.clusters.crds import crd_files, read_crds
     from drydock.progress import terminal_progress
     from drydock.project import Project
-    from drydock.toolchain import ensure_crds
+    from drydock.tools.crd_files import ensure_crds
 
     project = Project.discover()
     with terminal_progress() as progress:
@@ -52,11 +52,11 @@ def upgrade(kubeconfig: Path | None, owners: tuple[str, ...], form: str) -> None
     """
     from dataclasses import asdict
 
-    from drydock.crds import read_crds, upgrade_crds
+    from drydock.clusters.crds import read_crds, upgrade_crds
     from drydock.progress import terminal_progress
     from drydock.project import Project
     from drydock.rehearsal.runs import in_use
-    from drydock.toolchain import ensure_crds
+    from drydock.tools.crd_files import ensure_crds
 
     project = Project.discover()
     with terminal_progress() as progress:

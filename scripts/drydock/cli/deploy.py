@@ -17,8 +17,8 @@ from drydock.deploy.targets import TARGETS
 from drydock.errors import UsageError
 
 if TYPE_CHECKING:
-    from drydock.environments import Environment
     from drydock.project import Project
+    from drydock.suite.environments import Environment
 
 _HOURS = {"h": 1, "d": 24}
 _LONGEST = 366 * 24
@@ -121,16 +121,17 @@ def _deploy(
     yes: bool,
     form: str,
 ) -> None:
-    from drydock.charts import assemble_charts
     from drydock.clusters.description import lacks
+    from drydock.deploy.deployment_report import build_deployment_report
     from drydock.deploy.in_use import deploying
     from drydock.deploy.install import Helm, install, with_target
-    from drydock.deploy.report import build_deployment_report
     from drydock.progress import terminal_progress
     from drydock.report.files import write_report
     from drydock.report.model import StepReport
     from drydock.report.terminal import print_report
-    from drydock.toolchain import ensure, ensure_crds
+    from drydock.suite.charts import assemble_charts
+    from drydock.tools.build import ensure
+    from drydock.tools.crd_files import ensure_crds
 
     began = time.time()
     with terminal_progress() as progress, ExitStack() as until_up:

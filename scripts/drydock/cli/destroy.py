@@ -119,7 +119,7 @@ def _destroy_all(
 def _destroy(project: "Project", deployment: Deployment, progress: "Progress", timeout: int) -> None:
     from drydock.deploy.in_use import uninstalling
     from drydock.deploy.install import Helm, uninstall
-    from drydock.toolchain import ensure
+    from drydock.tools.build import ensure
 
     target = TARGETS[deployment.target](project, deployment, lambda _cost: None)
     folder = deployment.folder(project)

@@ -25,13 +25,13 @@ def command(environment: str, files: tuple[Path, ...], set_values: tuple[str, ..
     import json
     from dataclasses import asdict
 
-    from drydock.charts import assemble_charts
     from drydock.checks.subject import load_subject
-    from drydock.diagram import draw, mermaid
+    from drydock.inventory.diagram import draw, mermaid
     from drydock.progress import terminal_progress
     from drydock.project import Project
-    from drydock.render import render
-    from drydock.toolchain import ensure
+    from drydock.suite.charts import assemble_charts
+    from drydock.suite.render import render
+    from drydock.tools.build import ensure
 
     project = Project.discover()
     stack = one_environment(project, environment, files, set_values)

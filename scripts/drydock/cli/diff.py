@@ -10,7 +10,7 @@ from drydock.cli.options import EnvironmentName, one_environment, stack_options
 from drydock.errors import UsageError
 
 if TYPE_CHECKING:
-    from drydock.comparison import Comparison
+    from drydock.changes.comparison import Comparison
 
 
 @click.command("diff")
@@ -56,7 +56,7 @@ def command(
         raise UsageError("give either --against REF or --live", remedy="See `drydock diff --help`.")
     if live and rehearsed:
         raise UsageError("--rehearse compares two revisions", remedy="Give it with --against REF, not with --live.")
-    from drydock.comparison import compare_with_cluster, compare_with_revision
+    from drydock.changes.comparison import compare_with_cluster, compare_with_revision
     from drydock.progress import terminal_progress
     from drydock.project import Project
 
@@ -73,7 +73,7 @@ def command(
 
 
 def _write(comparison: "Comparison", form: str) -> None:
-    from drydock import comparison_text
+    from drydock.changes import comparison_text
 
     if form == "json":
         click.echo(json.dumps(comparison.to_dict(), indent=2))

@@ -10,7 +10,7 @@ from drydock.cli.output import columns, format_option
 
 if TYPE_CHECKING:
     from drydock.project import Project
-    from drydock.toolchain.doctor import DoctorReport
+    from drydock.tools.doctor import DoctorReport
 
 _UNUSED_DAYS = 7
 
@@ -32,7 +32,7 @@ def command(prune: bool, unused_days: int, form: str) -> None:
       drydock doctor --prune
     """
     from drydock.project import Project
-    from drydock.toolchain.doctor import doctor_report
+    from drydock.tools.doctor import doctor_report
 
     project = Project.discover()
     if prune:
@@ -48,7 +48,7 @@ def command(prune: bool, unused_days: int, form: str) -> None:
 def _prune(project: "Project", unused_days: int, form: str) -> None:
     from rich.filesize import decimal
 
-    from drydock.toolchain.caches import prune
+    from drydock.tools.caches import prune
 
     removed = prune(project, unused_days)
     freed = sum(entry.size for entry in removed)

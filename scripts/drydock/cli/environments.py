@@ -11,8 +11,8 @@ from drydock.cli.output import columns, format_option
 @format_option()
 def command(form: str) -> int:
     """List the environments and the values files that each one stacks; exit 1 when the file of one is wrong."""
-    from drydock.environments import readable_environments
     from drydock.project import Project
+    from drydock.suite.environments import readable_environments
 
     project = Project.discover()
     environments, broken = readable_environments(project)

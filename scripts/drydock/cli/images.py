@@ -14,8 +14,8 @@ from drydock.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from drydock.images import UsedImage
-    from drydock.registries import Resolved
+    from drydock.inventory.images import UsedImage
+    from drydock.inventory.registries import Resolved
 
 
 @click.command("images")
@@ -64,11 +64,11 @@ def command(
       drydock images prod --format skopeo-sync > images.yaml
       skopeo sync --scoped --src yaml --dest docker images.yaml registry.example.com/mirror
     """
-    from drydock.charts import assemble_charts
-    from drydock.images import used_images
+    from drydock.inventory.images import used_images
     from drydock.progress import terminal_progress
     from drydock.project import Project
-    from drydock.toolchain import ensure
+    from drydock.suite.charts import assemble_charts
+    from drydock.tools.build import ensure
 
     if output and not resolved:
         raise UsageError("-o writes what --resolve finds", remedy="Give --resolve too, or redirect the output.")
@@ -81,8 +81,8 @@ def command(
         if not resolved:
             _write(images, form)
             return 0
-        from drydock.image_values import digest_values, image_keys
-        from drydock.registries import resolve
+        from drydock.inventory.image_values import digest_values, image_keys
+        from drydock.inventory.registries import resolve
 
         with progress.step("Ask the registries"):
             found, missing = resolve(tools["crane"], (each.image for each in images))
@@ -116,7 +116,7 @@ def _write_values(values: "Mapping[str, object]", found: "Iterable[Resolved]", o
 
 
 def _write(images: "Sequence[UsedImage]", form: str) -> None:
-    from drydock.images import skopeo_copies, skopeo_sync
+    from drydock.inventory.images import skopeo_copies, skopeo_sync
 
     if form == "json":
         click.echo(json.dumps([asdict(each) for each in images], indent=2))

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from contextlib import AbstractContextManager
 
-    from drydock.loadtest.cluster.sites import Cluster, Endpoint
-    from drydock.loadtest.objectives import Objectives
+    from drydock.loadtest.cluster.endpoints import Cluster, Endpoint
     from drydock.loadtest.settings import Arrival, LoadPlan, Secret
     from drydock.project import Project
+    from drydock.suite.objectives import Objectives
 
 _OF_A_CLUSTER = ("kubeconfig", "context", "namespace", "in_cluster", "in_cluster_values")
 _NOT_YET = "http://not-known-yet"
@@ -120,13 +120,13 @@ def command(
     from dataclasses import replace
 
     from drydock.loadtest.baseline import read_baseline
+    from drydock.loadtest.judgement import passed
     from drydock.loadtest.loads import at_rate, impossible, least_tpot, offer, repeated
     from drydock.loadtest.outputs import result, write_results
     from drydock.loadtest.preflight import check
     from drydock.loadtest.statistics import compare
     from drydock.loadtest.sweep import find_limit, sweep
     from drydock.loadtest.tables import print_result
-    from drydock.loadtest.verdict import passed
 
     _check_comparison(baseline, fail_on_regression, searched=bool(asked["rates"] or asked["find_limit"]))
     rates = _rates(asked, repetitions)
@@ -208,9 +208,9 @@ def _rates(asked: dict[str, Any], repetitions: int) -> list[float]:
 
 
 def _objectives(environment: str | None, file: Path | None, texts: tuple[str, ...]) -> "Objectives":
-    from drydock.environments import load_environment
-    from drydock.loadtest.objectives import Objectives, merged, objectives, read_objectives
     from drydock.project import Project
+    from drydock.suite.environments import load_environment
+    from drydock.suite.objectives import Objectives, merged, objectives, read_objectives
 
     if environment and file:
         raise UsageError("--environment and --objectives both name objectives", remedy="give one of them")
@@ -242,9 +242,9 @@ def _endpoint(target: str, asked: dict[str, Any], *, own_key: bool) -> "Abstract
     """A URL as it is, or the model of an environment's cluster."""
     from contextlib import nullcontext
 
-    from drydock.environments import load_environment
-    from drydock.loadtest.cluster.sites import Cluster, Endpoint, from_here, from_inside
+    from drydock.loadtest.cluster.endpoints import Cluster, Endpoint, from_here, from_inside
     from drydock.project import Project
+    from drydock.suite.environments import load_environment
 
     if _is_url(target):
         named = [f"--{name.replace('_', '-')}" for name in _OF_A_CLUSTER if asked[name]]

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from drydock.environments import Environment, environment_names, load_environment, load_environments
 from drydock.errors import UsageError
 from drydock.project import Project
+from drydock.suite.environments import Environment, environment_names, load_environment, load_environments
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem

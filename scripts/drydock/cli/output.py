@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
+from drydock.checks.findings import Finding
 from drydock.errors import DrydockError
-from drydock.findings import Finding
 
 _Command = TypeVar("_Command", bound=Callable[..., object])
 _HINT = re.compile(r"(?<=`)drydock(?= [a-z])")

@@ -20,14 +20,16 @@ def command(output: Path, form: str) -> None:
     sbom.cdx.json (CycloneDX) lists charts, the modules that CRDs come from, and the images of every environment. The
     same content gives the same bytes, on any machine and at any time.
     """
-    from drydock.charts import assemble_charts
-    from drydock.environments import load_environments
-    from drydock.images import used_images
-    from drydock.package import package_charts, write_checksums
+    from drydock.inventory.images import used_images
+    from drydock.inventory.sbom import write_sbom
     from drydock.progress import terminal_progress
     from drydock.project import Project
-    from drydock.sbom import write_sbom
-    from drydock.toolchain import Toolchain, ensure, ensure_crds
+    from drydock.suite.charts import assemble_charts
+    from drydock.suite.environments import load_environments
+    from drydock.suite.package import package_charts, write_checksums
+    from drydock.tools.build import ensure
+    from drydock.tools.crd_files import ensure_crds
+    from drydock.tools.pins import Toolchain
 
     check_writable("-o", output)
     project = Project.discover()

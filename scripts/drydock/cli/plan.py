@@ -12,7 +12,7 @@ from drydock.cli.output import format_option
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from drydock.plan.report import Plan
+    from drydock.plan.planner import Plan
 
 _WIDE = 150
 _ROWS = 15
@@ -82,7 +82,7 @@ def command(target: str | None, listed: bool, html_file: Path | None, form: str,
 
     from drydock.errors import UsageError
     from drydock.plan.page import write_html
-    from drydock.plan.report import Request, make_plans
+    from drydock.plan.planner import Request, make_plans
     from drydock.progress import terminal_progress
     from drydock.project import Project
 
@@ -106,9 +106,9 @@ def command(target: str | None, listed: bool, html_file: Path | None, form: str,
 
 
 def _list(console: "Console") -> None:
+    from drydock.engines.catalogue import gpus, models
     from drydock.loadtest.presets import presets
     from drydock.plan.traces import trace_presets
-    from drydock.vllm_sim.catalogue import gpus, models
 
     console.print("[bold]models[/] " + ", ".join(models()), soft_wrap=True)
     console.print("[bold]GPUs[/] " + ", ".join(name for name, gpu in gpus().items() if gpu.nvidia), soft_wrap=True)
@@ -117,7 +117,7 @@ def _list(console: "Console") -> None:
 
 
 def _show(console: "Console", plan: "Plan") -> None:
-    from drydock.plan.tables import choices_table, memory_table, weights_gib
+    from drydock.plan.plan_tables import choices_table, memory_table, weights_gib
 
     target = plan.target
     kinds = ", ".join(f"{name} {size:.1f} GiB" for name, size in weights_gib(target).items())

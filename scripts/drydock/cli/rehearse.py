@@ -8,8 +8,8 @@ import click
 
 from drydock.cli.options import EnvironmentName, NumberRange, check_writable, one_environment, stack_options
 from drydock.cli.output import failure_json, format_option, pasteable
-from drydock.plan.prices import DEFAULT_SPOT_SHARE
 from drydock.rehearsal.release import DEFAULT_TIMEOUT
+from drydock.scheduling.prices import DEFAULT_SPOT_SHARE
 
 
 @click.command("rehearse")
@@ -69,15 +69,15 @@ def command(
       drydock rehearse dev --keep         then: kubectl get nodeclaims; drydock down
     """
     started = time.time()
-    from drydock.charts import assemble_charts
     from drydock.checks import formats
+    from drydock.checks.findings import Severity
+    from drydock.checks.validate import validate
     from drydock.errors import DrydockError
-    from drydock.findings import Severity
     from drydock.progress import terminal_progress
     from drydock.project import Project
-    from drydock.rehearsal.preflight import check_port
-    from drydock.setup import set_up
-    from drydock.validate import validate
+    from drydock.rehearsal.machine_check import check_port
+    from drydock.suite.charts import assemble_charts
+    from drydock.tools.setup import set_up
 
     project = Project.discover()
     stack = one_environment(project, environment, files, set_values)

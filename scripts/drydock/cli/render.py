@@ -42,14 +42,14 @@ def command(
       drydock render dev --set vllm.models.llama-3-8b.replicas=2
       drydock render dev --show-command
     """
-    from drydock.charts import assemble_charts
     from drydock.checks import formats
     from drydock.checks.values_schema import merged_values, refused_values
     from drydock.errors import RenderError
     from drydock.progress import terminal_progress
     from drydock.project import Project
-    from drydock.render import chart_manifests, install_commands, render, write_manifests
-    from drydock.toolchain import ensure
+    from drydock.suite.charts import assemble_charts
+    from drydock.suite.render import chart_manifests, install_commands, render, write_manifests
+    from drydock.tools.build import ensure
 
     project = Project.discover()
     stack = one_environment(project, environment, files, set_values)

@@ -19,8 +19,9 @@ def command(parts: tuple[str, ...], form: str) -> None:
     from drydock.errors import UsageError
     from drydock.progress import terminal_progress
     from drydock.project import Project
-    from drydock.setup import set_up, set_up_everything
-    from drydock.toolchain import Toolchain, ensure_crds
+    from drydock.tools.crd_files import ensure_crds
+    from drydock.tools.pins import Toolchain
+    from drydock.tools.setup import set_up, set_up_everything
 
     project = Project.discover()
     verbs = sorted({verb for tool in Toolchain.load(project).tools.values() for verb in tool.verbs})

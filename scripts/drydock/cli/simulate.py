@@ -9,9 +9,9 @@ import click
 from drydock.cli.output import format_option
 
 if TYPE_CHECKING:
-    from drydock.vllm_sim.profile import Setup
-    from drydock.vllm_sim.statistics import Summary
-    from drydock.vllm_sim.workload import Arrival
+    from drydock.simulator.profile import Setup
+    from drydock.simulator.run_statistics import Summary
+    from drydock.simulator.workload import Arrival
 
 
 @click.command("simulate")
@@ -66,12 +66,12 @@ def command(
       drydock simulate --gpu h100 --model llama-3.1-8b --rate 92 --input-tokens 204 --output-tokens 64
       drydock simulate --gpu h200 --model llama-3-8b --concurrency 64 --engine-args "--max-model-len 8192"
     """
-    from drydock.vllm_sim.catalogue import find_gpu, find_model
-    from drydock.vllm_sim.engine_args import parse_line
-    from drydock.vllm_sim.profile import read_profile, setup
-    from drydock.vllm_sim.simulation import simulate
-    from drydock.vllm_sim.statistics import summarize
-    from drydock.vllm_sim.workload import Workload
+    from drydock.engines.catalogue import find_gpu, find_model
+    from drydock.engines.engine_args import parse_line
+    from drydock.simulator.profile import read_profile, setup
+    from drydock.simulator.run_statistics import summarize
+    from drydock.simulator.simulation import simulate
+    from drydock.simulator.workload import Workload
 
     args = parse_line(f"--model {model_name} {engine_args}")
     chosen = setup(

@@ -22,7 +22,7 @@ def command(pytest_arguments: tuple[str, ...]) -> int:
     from drydock.errors import UsageError
     from drydock.progress import terminal_progress
     from drydock.project import Project
-    from drydock.setup import set_up_everything
+    from drydock.tools.setup import set_up_everything
 
     project = Project.discover()
     if not (project.root / "tests").is_dir():

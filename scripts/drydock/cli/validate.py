@@ -9,8 +9,8 @@ import click
 from drydock.cli.options import EnvironmentName, some_environments, stack_options
 
 if TYPE_CHECKING:
+    from drydock.checks.findings import Finding
     from drydock.errors import UsageError
-    from drydock.findings import Finding
 
 
 @click.command("validate")
@@ -46,14 +46,14 @@ def command(
       drydock validate prod --set vllm.models.llama.accelerator.count=16
       drydock validate --format sarif > findings.sarif
     """
-    from drydock.charts import assemble_charts
     from drydock.checks import formats
-    from drydock.environments import readable_environments
-    from drydock.findings import Finding
+    from drydock.checks.findings import Finding
+    from drydock.checks.validate import validate
     from drydock.progress import terminal_progress
     from drydock.project import Project
-    from drydock.setup import set_up
-    from drydock.validate import validate
+    from drydock.suite.charts import assemble_charts
+    from drydock.suite.environments import readable_environments
+    from drydock.tools.setup import set_up
 
     project = Project.discover()
     broken: Mapping[str, UsageError] = {}
@@ -87,6 +87,6 @@ def command(
 
 
 def _failed(findings: Iterable["Finding"]) -> bool:
-    from drydock.findings import Severity
+    from drydock.checks.findings import Severity
 
     return any(each.severity is Severity.ERROR for each in findings)

@@ -10,8 +10,8 @@ from drydock.documents import load_yaml_file
 from drydock.errors import UsageError
 
 if TYPE_CHECKING:
-    from drydock.environments import Environment
-    from drydock.manifests import Manifest
+    from drydock.suite.environments import Environment
+    from drydock.suite.manifests import Manifest
 
 _FILE = Path(__file__).parents[1] / "data" / "targets.yaml"
 ENVIRONMENT_TARGETS = ("eks", "eks-auto-mode", "existing")

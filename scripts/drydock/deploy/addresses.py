@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from drydock.clusters.kube import api_client, asking
 from drydock.errors import ClusterError
-from drydock.kube import api_client, asking
-from drydock.manifests import Manifest
 from drydock.progress import Progress
+from drydock.suite.manifests import Manifest
 
 ADDRESS_SECONDS = 600
 _PAUSE_SECONDS = 2.0

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from drydock.clusters.kube import api_client, asking
 from drydock.deploy.target import Reached
-from drydock.environments import Environment
-from drydock.kube import api_client, asking
 from drydock.progress import Progress
+from drydock.suite.environments import Environment
 
 
 @dataclass(frozen=True)

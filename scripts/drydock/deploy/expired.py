@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from drydock.deploy.deployments import Deployment, list_deployments
-from drydock.deploy.eks.account import check_account
+from drydock.deploy.eks.caller import check_account
 from drydock.deploy.eks.leftovers import CLUSTER_TAG, EXPIRES_TAG, dated_clusters, expiry
 from drydock.project import Project
 

@@ -9,17 +9,17 @@ from typing import Any
 
 import yaml
 
-from drydock import process
-from drydock.charts import AssembledCharts
-from drydock.crds import read_crds, upgrade_crds
+from drydock.clusters.crds import read_crds, upgrade_crds
+from drydock.clusters.kube import api_client, asking
 from drydock.deploy.addresses import await_addresses
 from drydock.deploy.target import Reached
-from drydock.environments import Environment
 from drydock.errors import ClusterError
-from drydock.kube import api_client, asking
 from drydock.progress import Progress
 from drydock.project import Project
-from drydock.render import RELEASE, helm_reason, render
+from drydock.suite.charts import AssembledCharts
+from drydock.suite.environments import Environment
+from drydock.suite.render import RELEASE, helm_reason, render
+from drydock.tools import process
 
 DEFAULT_TIMEOUT = 1800
 _NOT_FOUND = 404

@@ -6,12 +6,12 @@ from pathlib import Path
 from drydock.deploy.deployments import Deployment
 from drydock.deploy.in_use import run_of
 from drydock.deploy.target import Reached
-from drydock.environments import Environment
 from drydock.errors import ClusterError, UsageError
 from drydock.progress import Progress
 from drydock.project import Project
 from drydock.rehearsal.cluster import RehearsalCluster
 from drydock.rehearsal.runs import RunFolder, down, end_of, list_clusters, new_run_folder
+from drydock.suite.environments import Environment
 
 
 @dataclass
@@ -34,7 +34,7 @@ class RehearsalTarget:
     def create(self, progress: Progress) -> Reached:
         """See Target; one that is up is taken again."""
         from drydock.rehearsal.rehearse import suite_cluster
-        from drydock.setup import set_up
+        from drydock.tools.setup import set_up
 
         folder = self._folder
         if folder is None or not folder.kept.exists() or end_of(folder):
@@ -56,10 +56,10 @@ class RehearsalTarget:
         Raises:
             UsageError: the environment is for EKS Auto Mode, whose nodes nothing outside AWS can stand in for.
         """
-        from drydock.charts import assemble_charts
         from drydock.rehearsal.prerequisites import create_prerequisites
         from drydock.rehearsal.release import Release
-        from drydock.toolchain import ensure
+        from drydock.suite.charts import assemble_charts
+        from drydock.tools.build import ensure
 
         if self._started is None:
             return

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from drydock.environments import Environment
 from drydock.progress import Progress
+from drydock.suite.environments import Environment
 
 
 @dataclass(frozen=True)

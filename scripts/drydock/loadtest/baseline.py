@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from drydock.errors import UsageError
-from drydock.loadtest.objectives import LEAST, MOST
 from drydock.loadtest.outputs import read_result
 from drydock.loadtest.plan_file import stage_facts
 from drydock.loadtest.settings import LoadPlan
+from drydock.suite.objectives import LEAST, MOST
 
 
 @dataclass(frozen=True, slots=True)

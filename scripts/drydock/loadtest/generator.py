@@ -6,14 +6,14 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from drydock import process
 from drydock.errors import DrydockError
 from drydock.loadtest.messages import snapshot_from
 from drydock.loadtest.plan_file import KEY_VARIABLE, plan_facts
 from drydock.loadtest.prompts import Prompts
 from drydock.loadtest.records import Run, Snapshot
-from drydock.loadtest.results import load_run
+from drydock.loadtest.run_files import load_run
 from drydock.loadtest.settings import LoadPlan
+from drydock.tools import process
 
 
 def generate(plan: LoadPlan, on_progress: Callable[[Snapshot], None] = lambda _snapshot: None) -> Run:

@@ -8,10 +8,10 @@ from typing import Any
 from drydock.errors import UsageError
 from drydock.loadtest.generator import generate
 from drydock.loadtest.measures import Measures, measure
-from drydock.loadtest.objectives import Objectives, Verdict
 from drydock.loadtest.records import Run, Snapshot
 from drydock.loadtest.server_metrics import ServerView, watched
 from drydock.loadtest.settings import Arrival, Closed, Constant, Gamma, LoadPlan, Poisson, Ramp
+from drydock.suite.objectives import Objectives, Verdict
 
 _MS = 1e3
 
@@ -167,7 +167,7 @@ def least_tpot(gpu: str, model: str, tensor_parallel: int) -> float:
     Raises:
         UsageError: the catalogue has no such GPU or model.
     """
-    from drydock.vllm_sim.catalogue import find_gpu, find_model
+    from drydock.engines.catalogue import find_gpu, find_model
 
     shape, device = find_model(model), find_gpu(gpu)
     read = shape.weight_bytes() * shape.active_parameters() / (shape.parameters * 1e9)

@@ -15,11 +15,11 @@ from locust.env import Environment
 
 from drydock.errors import DrydockError
 from drydock.loadtest.arrivals import due_times
-from drydock.loadtest.load import user_class, user_count
+from drydock.loadtest.generator_health import judge
 from drydock.loadtest.messages import BEGIN, FAILED, INTERRUPT, PROGRESS, RECORDS, SECONDS_BETWEEN_REPORTS
 from drydock.loadtest.records import Records, Run, Snapshot, WorkerHealth
 from drydock.loadtest.settings import Closed, LoadPlan
-from drydock.loadtest.watch import judge
+from drydock.loadtest.user_model import user_class, user_count
 
 _HEAD_START_SECONDS = 0.3
 """From the message that names the start to the start."""

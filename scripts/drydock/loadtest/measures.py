@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from drydock.loadtest.objectives import PERCENTILES
 from drydock.loadtest.records import UNKNOWN, Floats, Records, Run
+from drydock.suite.objectives import PERCENTILES
 
 FEWEST_CHUNKS_PER_TOKEN = 0.95
 """Below it a chunk is no token, and times between chunks are not those between tokens."""

@@ -6,7 +6,7 @@
 
 The plan is that of `drydock.loadtest.plan_file`, with the endpoint of `--url` and the prompts of `--dataset` where they
 are given; the API key is in the environment variable named there. `all` writes a line of JSON to standard output for
-each snapshot, and at the end the run (`drydock.loadtest.results`); `master` serves both
+each snapshot, and at the end the run (`drydock.loadtest.run_files`); `master` serves both
 (`drydock.loadtest.results_server`).
 Importing Locust makes gevent replace the standard library's blocking calls: this module's processes do nothing else.
 """
@@ -28,8 +28,8 @@ from drydock.loadtest.master import Master
 from drydock.loadtest.messages import snapshot_facts
 from drydock.loadtest.plan_file import KEY_VARIABLE, plan_from
 from drydock.loadtest.records import Snapshot
-from drydock.loadtest.results import save_run
 from drydock.loadtest.results_server import ResultsServer
+from drydock.loadtest.run_files import save_run
 from drydock.loadtest.settings import LoadPlan, Secret
 from drydock.loadtest.worker import run_worker
 

@@ -13,11 +13,11 @@ from drydock.errors import UsageError
 from drydock.loadtest.loads import Measured
 from drydock.loadtest.measures import Measures, times
 from drydock.loadtest.records import UNKNOWN, Integers, Records, Run
-from drydock.loadtest.results import save_run
+from drydock.loadtest.run_files import save_run
 from drydock.loadtest.settings import Closed, LoadPlan
 from drydock.loadtest.statistics import Difference, intervals
 from drydock.loadtest.sweep import Sweep
-from drydock.vllm_sim.measurements import LOADS_FILE
+from drydock.simulator.measurements import LOADS_FILE
 
 VERSION = 1
 RESULT_FILE = "loadtest.json"

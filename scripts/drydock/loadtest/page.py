@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from drydock.loadtest.judgement import passed, verdict
 from drydock.loadtest.measures import counted, times
 from drydock.loadtest.records import Floats, Run
-from drydock.loadtest.verdict import passed, verdict
 
 WIDTH, HEIGHT = 900.0, 300.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64.0, 130.0, 12.0, 40.0

@@ -15,8 +15,8 @@ from urllib3.exceptions import ConnectTimeoutError, HTTPError, LocationParseErro
 
 from drydock.errors import DrydockError, UsageError
 from drydock.loadtest.settings import Target
+from drydock.loadtest.vocabulary import told
 from drydock.loadtest.wire import PATHS, api_path, tls_context
-from drydock.loadtest.words import told
 
 _CONNECT_SECONDS = 10.0
 _ANSWER_SECONDS = 5.0

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from drydock.errors import UsageError
 from drydock.loadtest.presets import Row, read_dataset
 from drydock.loadtest.settings import Lengths, LoadPlan
-from drydock.vllm_sim.text import WORDS
+from drydock.simulator.text import WORDS
 
 _BLOCK = 1024
 _CORPUS_TOKENS = 1 << 16

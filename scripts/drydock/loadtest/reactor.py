@@ -17,9 +17,9 @@ import gevent
 
 from drydock.loadtest.connection import Connection
 from drydock.loadtest.exchange import Exchange
+from drydock.loadtest.generator_health import Watch
 from drydock.loadtest.poller import READ, WRITE, make_poller
 from drydock.loadtest.records import Outcome
-from drydock.loadtest.watch import Watch
 from drydock.loadtest.wire import MalformedError
 
 clock = time.monotonic

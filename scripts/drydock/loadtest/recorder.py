@@ -10,7 +10,7 @@ from drydock.loadtest.answers import Answer, error_body, read_answer
 from drydock.loadtest.exchange import Exchange
 from drydock.loadtest.records import COLUMNS, Outcome, Records, in_words
 from drydock.loadtest.settings import Secret
-from drydock.loadtest.words import told
+from drydock.loadtest.vocabulary import told
 
 _SPARE_READS = 256
 """Answers of more reads wait for the end of the stage: one is read at a stroke, and 256 reads take 0.3 ms."""

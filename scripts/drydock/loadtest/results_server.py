@@ -1,7 +1,7 @@
 """What a master in a cluster tells whoever started it: progress, the run, and until when it is kept.
 
 GET  /progress      {"snapshot": {...} or null, "done": bool, "error": text, "remedy": text}
-GET  /run.json, /records.npz    of `drydock.loadtest.results`, once done
+GET  /run.json, /records.npz    of `drydock.loadtest.run_files`, once done
 POST /interrupt     end the load early
 POST /collected     the results were fetched: the master may end
 """
@@ -15,7 +15,7 @@ from typing import Any
 from gevent.event import Event
 from gevent.pywsgi import WSGIServer
 
-from drydock.loadtest.results import RECORDS_FILE, RUN_FILE
+from drydock.loadtest.run_files import RECORDS_FILE, RUN_FILE
 
 PROGRESS, INTERRUPT, COLLECTED = "/progress", "/interrupt", "/collected"
 _FILES = (RUN_FILE, RECORDS_FILE)

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from drydock.loadtest.verdict import verdict
+from drydock.loadtest.judgement import verdict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -91,7 +91,7 @@ def _table(measured: "Measures") -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from drydock.loadtest.objectives import PERCENTILES
+    from drydock.suite.objectives import PERCENTILES
 
     console = Console(highlight=False)
     parts = ("mean", *(f"p{part}" for part in PERCENTILES))

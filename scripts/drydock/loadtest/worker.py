@@ -10,11 +10,11 @@ from typing import Any
 import gevent
 
 from drydock.errors import DrydockError
-from drydock.loadtest.load import Load, make_room_for_sockets
 from drydock.loadtest.messages import BEGIN, FAILED, INTERRUPT, PROGRESS, RECORDS, SECONDS_BETWEEN_REPORTS
 from drydock.loadtest.reactor import clock
 from drydock.loadtest.records import Outcome
 from drydock.loadtest.settings import LoadPlan
+from drydock.loadtest.user_model import Load, make_room_for_sockets
 
 _PART_BYTES = 4 * 2**20
 

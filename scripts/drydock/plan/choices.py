@@ -6,15 +6,15 @@ from math import ceil, inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from drydock.instance_types.facts import InstanceFacts
-from drydock.plan.engines import gpu_of
-from drydock.plan.fit import PARALLEL_SIZES, fits
-from drydock.plan.prices import CAPACITY_TYPES, CapacityType, Prices
+from drydock.engines.catalogue import Gpu, Model
+from drydock.engines.fit import PARALLEL_SIZES, fits
+from drydock.engines.served_models import gpu_of
 from drydock.plan.sizing import Demand, Sizing, Task, sizes
-from drydock.vllm_sim.catalogue import Gpu, Model
+from drydock.scheduling.instance_types.facts import InstanceFacts
+from drydock.scheduling.prices import CAPACITY_TYPES, CapacityType, Prices
 
 if TYPE_CHECKING:
-    from drydock.vllm_sim.engine_args import EngineArgs
+    from drydock.engines.engine_args import EngineArgs
 
 _HOUR = 3600.0
 

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from drydock.errors import UsageError
-from drydock.loadtest.objectives import PERCENTILES
+from drydock.suite.objectives import PERCENTILES
 
 if TYPE_CHECKING:
+    from drydock.engines.catalogue import Gpu, Model
+    from drydock.engines.engine_args import EngineArgs
     from drydock.loadtest.settings import Workload
-    from drydock.vllm_sim.catalogue import Gpu, Model
-    from drydock.vllm_sim.engine import Engine
-    from drydock.vllm_sim.engine_args import EngineArgs
-    from drydock.vllm_sim.requests import Outcome
-    from drydock.vllm_sim.simulation import Run
+    from drydock.simulator.engine import Engine
+    from drydock.simulator.requests import Outcome
+    from drydock.simulator.simulation import Run
 
 _SECONDS = 120.0
 _FEWEST, _MOST = 300, 3000
@@ -73,9 +73,9 @@ def observed(
 ) -> tuple[Estimate, float, float, float]:
     """The same, with the means over time of requests waiting and running and of the share of the KV cache in use."""
     from drydock.plan.traffic import shapes
-    from drydock.vllm_sim.profile import setup
-    from drydock.vllm_sim.simulation import simulate
-    from drydock.vllm_sim.workload import Workload as Offered
+    from drydock.simulator.profile import setup
+    from drydock.simulator.simulation import simulate
+    from drydock.simulator.workload import Workload as Offered
 
     chosen = setup(gpu, model, args)
     count = round(min(max(rate * _SECONDS, _FEWEST), _MOST))

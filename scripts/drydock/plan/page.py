@@ -6,8 +6,8 @@ from math import ceil, floor, inf, isnan, log10
 from pathlib import Path
 
 from drydock.plan.choices import Choice
-from drydock.plan.report import Plan
-from drydock.plan.tables import memory_row, weights_gib
+from drydock.plan.plan_tables import memory_row, weights_gib
+from drydock.plan.planner import Plan
 from drydock.plan.what_if import WhatIf, thinned
 
 WIDTH, HEIGHT = 900.0, 360.0

@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from drydock.cold_start import cold_start
+from drydock.engines.cold_start import cold_start
 
 if TYPE_CHECKING:
-    from drydock.checks.scheduling.pods import PodUse
-    from drydock.manifests import Manifest
+    from drydock.scheduling.pods import PodUse
+    from drydock.suite.manifests import Manifest
 
 Look = Literal["waiting", "running", "requests", "kv_usage"]
 _LOOKS: tuple[tuple[str, Look], ...] = (

@@ -8,13 +8,13 @@ from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from drydock.engines.gpu_memory import DoesNotFitError
 from drydock.plan.estimate import Estimate, simulated
-from drydock.vllm_sim.memory import DoesNotFitError
 
 if TYPE_CHECKING:
+    from drydock.engines.catalogue import Gpu, Model
+    from drydock.engines.engine_args import EngineArgs
     from drydock.loadtest.settings import Workload
-    from drydock.vllm_sim.catalogue import Gpu, Model
-    from drydock.vllm_sim.engine_args import EngineArgs
 
 MOST_REPLICAS = 1024
 
@@ -119,7 +119,7 @@ def measured(estimates: Iterable[Estimate], demand: Demand) -> Sizing:
 
 
 def _file(cache: Path, task: Task) -> Path:
-    from drydock.identity import code_identity, content_key
+    from drydock.tools.identity import code_identity, content_key
 
     parts = [code_identity(), task.gpu, task.model, sorted(task.args.values.items(), key=str), task.demand, task.seed]
     return cache / "plan" / f"{content_key(parts)}.json"

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from math import ceil
 from typing import TYPE_CHECKING
 
-from drydock.vllm_sim.workload import Shape
+from drydock.simulator.workload import Shape
 
 if TYPE_CHECKING:
     from drydock.loadtest.settings import Workload

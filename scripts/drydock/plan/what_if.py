@@ -4,15 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from drydock.engines.catalogue import find_gpu
 from drydock.plan.autoscaling import Day, autoscaled, static
 from drydock.plan.choices import Choice
-from drydock.plan.prices import CapacityType, Prices
+from drydock.plan.planned_models import Target
 from drydock.plan.scalers import Scaler, start_seconds
 from drydock.plan.sizing import Demand, Task
 from drydock.plan.surface import surface
-from drydock.plan.targets import Target
 from drydock.plan.traces import DayTrace
-from drydock.vllm_sim.catalogue import find_gpu
+from drydock.scheduling.prices import CapacityType, Prices
 
 _POINTS = 288
 """Moments of the day in JSON and in the picture: one in five minutes."""

@@ -12,34 +12,35 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from drydock import process
+from drydock.clusters.api import Api, ApiError
+from drydock.clusters.watching import in_background
 from drydock.errors import ClusterError
-from drydock.plan.prices import Prices, read_prices
-from drydock.rehearsal import control_plane, fleet, karpenter, marker
-from drydock.rehearsal.admission import Patch, TooEarlyError, serve_admission
-from drydock.rehearsal.api import Api, ApiError
+from drydock.outcome import fleet
+from drydock.outcome.decisions import NOT_READY, PoolSkipped
+from drydock.rehearsal import control_plane, karpenter, marker
 from drydock.rehearsal.children import Child, Children, describe_end, last_lines
 from drydock.rehearsal.crd_objects import create_crds, read_crds
 from drydock.rehearsal.credentials import Credentials, create_credentials, write_kubeconfigs
-from drydock.rehearsal.decisions import NOT_READY, PoolSkipped
 from drydock.rehearsal.events import ApiReady, KarpenterStarted, Outlet, PurchasesHeld, Said, StepDone
 from drydock.rehearsal.gate import Gate
-from drydock.rehearsal.kubelet.addresses import Addresses
 from drydock.rehearsal.kubelet.agent import Kubelet
+from drydock.rehearsal.kubelet.argo_executor import CONTROLLER, finish_workflow_pods
 from drydock.rehearsal.kubelet.endpoint import serve_kubelet
-from drydock.rehearsal.kubelet.executor import CONTROLLER, finish_workflow_pods
-from drydock.rehearsal.kubelet.images import Program
+from drydock.rehearsal.kubelet.pod_addresses import Addresses
+from drydock.rehearsal.kubelet.programs import Program
 from drydock.rehearsal.kubelet.tunnel import serve_tunnel, write_configuration
 from drydock.rehearsal.kwok import kwok, write_stages
 from drydock.rehearsal.load_balancers import serve_ingresses, serve_services
 from drydock.rehearsal.nodes import NodeStandIn, await_settled
 from drydock.rehearsal.runs import Order, RunFolder
 from drydock.rehearsal.seeding import Seed
-from drydock.rehearsal.volumes import provision_volumes, remove_volumes
-from drydock.rehearsal.watching import in_background
+from drydock.rehearsal.volume_drivers import provision_volumes, remove_volumes
+from drydock.rehearsal.webhook import Patch, TooEarlyError, serve_admission
+from drydock.scheduling.prices import Prices, read_prices
+from drydock.tools import process
 
 if TYPE_CHECKING:
-    from drydock.rehearsal.aws.server import AwsStandIn
+    from drydock.rehearsal.aws.stand_in import AwsStandIn
 
 READY_SECONDS = 300
 _PAUSE_SECONDS = 0.05
@@ -161,7 +162,7 @@ class BringUp:
         """The stand-in for AWS, holding the account of the first seed that the command sends, and that seed."""
         with self._step("stand-in for AWS"):
             from drydock.rehearsal.aws.actions import Market
-            from drydock.rehearsal.aws.server import AwsStandIn
+            from drydock.rehearsal.aws.stand_in import AwsStandIn
 
             aws = AwsStandIn(Market(Path(self.order.cache), cache(self._prices_in)))
         version = _minor(process.run([self._tools["kube-apiserver"], "--version"]).stdout.split()[-1])

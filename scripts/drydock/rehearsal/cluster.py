@@ -9,12 +9,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Self, TypeVar
 
+from drydock.clusters.api import Api
 from drydock.errors import ClusterError
-from drydock.plan.prices import Prices, read_prices
+from drydock.outcome.decisions import Decided, PoolSkipped
 from drydock.rehearsal import runs
-from drydock.rehearsal.api import Api
 from drydock.rehearsal.credentials import Credentials
-from drydock.rehearsal.decisions import Decided, PoolSkipped
 from drydock.rehearsal.events import (
     ApiReady,
     Event,
@@ -28,8 +27,9 @@ from drydock.rehearsal.events import (
 )
 from drydock.rehearsal.helm import Helm
 from drydock.rehearsal.karpenter import metrics
-from drydock.rehearsal.preflight import check_disk, check_open_files
+from drydock.rehearsal.machine_check import check_disk, check_open_files
 from drydock.rehearsal.seeding import Seed
+from drydock.scheduling.prices import Prices, read_prices
 
 TOOLS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok", "karpenter")
 _STOP_SECONDS = 20

@@ -5,10 +5,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from drydock.clusters.api import Api, collection
+from drydock.clusters.objects import is_true
 from drydock.documents import load_yaml_all
 from drydock.errors import ClusterError
-from drydock.rehearsal.api import Api, collection
-from drydock.rehearsal.objects import is_true
 
 _CRDS = collection("apiextensions.k8s.io/v1", "customresourcedefinitions")
 ESTABLISH_SECONDS = 180

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from drydock.rehearsal.api import Access
+from drydock.clusters.api import Access
 
 SERVICE_ADDRESSES = "10.96.0.0/16"
 _FIRST_SERVICE = ipaddress.ip_address("10.96.0.1")

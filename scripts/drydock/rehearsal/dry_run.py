@@ -3,17 +3,17 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from drydock.charts import AssembledCharts
-from drydock.checks.server import server_findings
-from drydock.crds import crd_files
-from drydock.environments import Environment
-from drydock.findings import Finding
+from drydock.checks.api_server import server_findings
+from drydock.checks.findings import Finding
+from drydock.clusters.crds import crd_files
 from drydock.progress import Progress
 from drydock.project import Project
 from drydock.rehearsal.lifeline import while_alive
 from drydock.rehearsal.rehearse import suite_cluster, suite_crds
 from drydock.rehearsal.runs import new_run_folder
-from drydock.render import RenderedEnvironment, render
+from drydock.suite.charts import AssembledCharts
+from drydock.suite.environments import Environment
+from drydock.suite.render import RenderedEnvironment, render
 
 
 def dry_run(

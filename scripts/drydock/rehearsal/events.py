@@ -5,7 +5,7 @@ import threading
 from dataclasses import asdict, dataclass
 from typing import IO, Any
 
-from drydock.rehearsal.decisions import Decided, PoolSkipped
+from drydock.outcome.decisions import Decided, PoolSkipped
 
 
 @dataclass(frozen=True)

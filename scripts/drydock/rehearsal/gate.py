@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from drydock.rehearsal.decisions import AWAITING, NOT_READY, Decided, PoolSkipped
+from drydock.outcome.decisions import AWAITING, NOT_READY, Decided, PoolSkipped
 
 _HEARD_SECONDS = 2.0
 """How far the reading of Karpenter's log may be behind what it does; after that it has to begin another round."""

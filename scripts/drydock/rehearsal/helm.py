@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from drydock import process
-from drydock.environments import Environment
 from drydock.errors import ClusterError, ToolError
-from drydock.render import RELEASE, helm_reason
+from drydock.suite.environments import Environment
+from drydock.suite.render import RELEASE, helm_reason
+from drydock.tools import process
 
 _TIMEOUT = 600
 _CRDS_LATE = re.compile(

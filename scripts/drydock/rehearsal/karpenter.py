@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from drydock.clusters.gates import environment_variable
-from drydock.rehearsal.aws.account import Account
+from drydock.outcome.decisions import AWAITING, NOT_READY, Decided, PoolSkipped
+from drydock.rehearsal.aws.expected_account import Account
 from drydock.rehearsal.children import Child, Children
 from drydock.rehearsal.credentials import Credentials
-from drydock.rehearsal.decisions import AWAITING, NOT_READY, Decided, PoolSkipped
 from drydock.rehearsal.events import Said
 
 if TYPE_CHECKING:
-    from drydock.rehearsal.aws.server import AwsStandIn
+    from drydock.rehearsal.aws.stand_in import AwsStandIn
 
 SYSTEM_NAMESPACE = "kube-system"
 _OK = 200

@@ -3,8 +3,8 @@
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from drydock.rehearsal.api import Api, collection
-from drydock.rehearsal.watching import follow
+from drydock.clusters.api import Api, collection
+from drydock.clusters.watching import follow
 
 SERVICES = collection("v1", "services")
 INGRESSES = collection("networking.k8s.io/v1", "ingresses")

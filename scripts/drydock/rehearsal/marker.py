@@ -1,7 +1,7 @@
 """A pod that no node can host, by which Karpenter's log tells what Karpenter knows (see `gate`)."""
 
-from drydock.rehearsal.api import Api, collection
-from drydock.rehearsal.decisions import MARKER_POD
+from drydock.clusters.api import Api, collection
+from drydock.outcome.decisions import MARKER_POD
 
 POD = MARKER_POD
 _NAMESPACE = "kube-system"

@@ -13,12 +13,12 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from drydock.checks.scheduling.sharing import WHOLE, Sharing
-from drydock.rehearsal.api import Api, ApiError, collection
-from drydock.rehearsal.objects import is_true, labels_of
-from drydock.rehearsal.pools import are_settled, is_static
-from drydock.rehearsal.sharing import read_sharing, registers_gpus
-from drydock.rehearsal.watching import follow, in_background
+from drydock.clusters.api import Api, ApiError, collection
+from drydock.clusters.objects import is_true, labels_of
+from drydock.clusters.watching import follow, in_background
+from drydock.outcome.karpenter_pools import are_settled, is_static
+from drydock.outcome.shared_gpus import read_sharing, registers_gpus
+from drydock.scheduling.gpu_sharing import WHOLE, Sharing
 
 NODES = collection("v1", "nodes")
 PODS = collection("v1", "pods")

@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from drydock.clusters.api import Api, collection
 from drydock.clusters.description import ClusterDescription
-from drydock.environments import Environment
-from drydock.manifests import Manifest
-from drydock.rehearsal.api import Api, collection
-from drydock.rehearsal.volumes import CSI_DRIVERS, STORAGE_CLASSES, csi_driver
+from drydock.rehearsal.volume_drivers import CSI_DRIVERS, STORAGE_CLASSES, csi_driver
+from drydock.suite.environments import Environment
+from drydock.suite.manifests import Manifest
 
 _NAMESPACES = collection("v1", "namespaces")
 _OPERATORS = {

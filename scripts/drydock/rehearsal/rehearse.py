@@ -5,23 +5,23 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from drydock.charts import assemble_charts
-from drydock.environments import Environment
-from drydock.plan.prices import DEFAULT_SPOT_SHARE, Prices, ensure_price_list
+from drydock.outcome.limits import LIMITS
+from drydock.outcome.results import Circumstances, build_report
 from drydock.progress import PlainProgress, Progress
 from drydock.project import Project
 from drydock.rehearsal.cluster import RehearsalCluster
 from drydock.rehearsal.karpenter import read_version
-from drydock.rehearsal.kubelet.images import Program
+from drydock.rehearsal.kubelet.programs import Program
 from drydock.rehearsal.lifeline import while_alive
-from drydock.rehearsal.limits import LIMITS
 from drydock.rehearsal.release import DEFAULT_TIMEOUT, Outcome, Release
-from drydock.rehearsal.results import Circumstances, build_report
 from drydock.rehearsal.runs import RunFolder, end_leftovers, new_run_folder
 from drydock.rehearsal.state import change
 from drydock.rehearsal.steps import StepClock
 from drydock.report.model import RehearsalReport
-from drydock.toolchain import ensure
+from drydock.scheduling.prices import DEFAULT_SPOT_SHARE, Prices, ensure_price_list
+from drydock.suite.charts import assemble_charts
+from drydock.suite.environments import Environment
+from drydock.tools.build import ensure
 
 _DATA = Path(__file__).resolve().parents[1] / "data" / "crds"
 

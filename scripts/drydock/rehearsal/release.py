@@ -6,27 +6,27 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from drydock.charts import AssembledCharts
+from drydock.clusters.api import Api
 from drydock.clusters.description import describe, described
-from drydock.environments import Environment
+from drydock.clusters.objects import full_name
 from drydock.errors import ClusterError
-from drydock.manifests import Manifest
+from drydock.outcome.made import unmade
+from drydock.outcome.observe import COLLECTIONS, RAY, WORKLOADS, Observer, Scene
+from drydock.outcome.ray import OPERATOR as RAY_OPERATOR
+from drydock.outcome.unfinished import explain
+from drydock.outcome.verdict import Expected, Verdict, judge
 from drydock.progress import Step
 from drydock.rehearsal import marker
-from drydock.rehearsal.api import Api
-from drydock.rehearsal.aws.account import Account, expected_account
+from drydock.rehearsal.aws.expected_account import Account, expected_account
 from drydock.rehearsal.cluster import RehearsalCluster
 from drydock.rehearsal.helm import Helm
-from drydock.rehearsal.kubelet.images import Program, find_runnable, programs
-from drydock.rehearsal.made import unmade
-from drydock.rehearsal.objects import full_name
-from drydock.rehearsal.observe import COLLECTIONS, RAY, WORKLOADS, Observer, Scene
+from drydock.rehearsal.kubelet.programs import Program, find_runnable, programs
 from drydock.rehearsal.prerequisites import Prerequisites, create_prerequisites, find_prerequisites
-from drydock.rehearsal.ray import OPERATOR as RAY_OPERATOR
 from drydock.rehearsal.seeding import Seed
-from drydock.rehearsal.unfinished import explain
-from drydock.rehearsal.verdict import Expected, Verdict, judge
-from drydock.render import RenderedEnvironment, render
+from drydock.suite.charts import AssembledCharts
+from drydock.suite.environments import Environment
+from drydock.suite.manifests import Manifest
+from drydock.suite.render import RenderedEnvironment, render
 
 DEFAULT_TIMEOUT = 600.0
 _LOOK_SECONDS = 0.1

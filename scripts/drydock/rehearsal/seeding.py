@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from drydock.rehearsal.aws.account import Account
-from drydock.rehearsal.kubelet.images import Program
+from drydock.rehearsal.aws.expected_account import Account
+from drydock.rehearsal.kubelet.programs import Program
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import Any
 from drydock.clusters.description import ClusterDescription
 from drydock.clusters.gates import helm_settings
 from drydock.deploy.eks.leftovers import CLUSTER_TAG
-from drydock.manifests import Manifest
+from drydock.suite.manifests import Manifest
 
 SYSTEM = "kube-system"
 KARPENTER_CHART = "oci://public.ecr.aws/karpenter/karpenter"

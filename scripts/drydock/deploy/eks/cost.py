@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from drydock.documents import load_yaml_file
-from drydock.plan.prices import Prices
+from drydock.scheduling.prices import Prices
 
 _FIXED = Path(__file__).parents[2] / "data" / "eks-prices.yaml"
 

@@ -7,7 +7,7 @@ from functools import partial
 from itertools import groupby
 from typing import Any
 
-from drydock.deploy.eks.account import AwsError, call, client
+from drydock.deploy.eks.caller import AwsError, call, client
 from drydock.errors import UsageError
 
 CLUSTER_TAG = "drydock.dev/cluster"

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from drydock.clusters.description import describe
+from drydock.clusters.kube import apply_objects
 from drydock.deploy.deployments import Deployment
 from drydock.deploy.eks import contents
-from drydock.deploy.eks.account import check_account, has_log_group, has_node_entry, has_spot_role
+from drydock.deploy.eks.caller import check_account, has_log_group, has_node_entry, has_spot_role
 from drydock.deploy.eks.cost import hourly_cost
 from drydock.deploy.eks.kubeconfig import find_aws_cli, write_kubeconfig
 from drydock.deploy.eks.leftovers import (
@@ -24,12 +25,11 @@ from drydock.deploy.eks.leftovers import (
 from drydock.deploy.eks.terraform import Backend, Terraform, TerraformError
 from drydock.deploy.eks.variables import check_variables
 from drydock.deploy.target import Reached
-from drydock.environments import Environment, environment_names, load_environment
 from drydock.errors import ClusterError
-from drydock.kube import apply_objects
 from drydock.progress import Progress
 from drydock.project import Project
-from drydock.toolchain.on_path import find_terraform
+from drydock.suite.environments import Environment, environment_names, load_environment
+from drydock.tools.on_path import find_terraform
 
 _SPOT_ROLE = "aws_iam_service_linked_role.spot[0]"
 _NODE_ENTRY = "aws_eks_access_entry.nodes[0]"
@@ -64,7 +64,7 @@ class EksTarget:
 
     def create(self, progress: Progress) -> Reached:
         """See Target; shows the cost of the plan first, when it makes anything."""
-        from drydock.plan.prices import load_prices
+        from drydock.scheduling.prices import load_prices
 
         terraform = self._terraform(progress)
         prices = load_prices(self.project, progress, self._region)
@@ -85,11 +85,11 @@ class EksTarget:
 
     def prepare(self, reached: Reached, environment: Environment, progress: Progress) -> None:
         """See Target: what the target's description has and Terraform does not make (contents.py)."""
-        from drydock.charts import assemble_charts
-        from drydock.crds import read_crds, upgrade_crds
+        from drydock.clusters.crds import read_crds, upgrade_crds
         from drydock.deploy.install import Helm
-        from drydock.render import render
-        from drydock.toolchain import ensure
+        from drydock.suite.charts import assemble_charts
+        from drydock.suite.render import render
+        from drydock.tools.build import ensure
 
         description = describe(environment)
         helm = Helm(ensure(self.project, ["helm4"], progress)["helm4"], reached.kubeconfig, self._folder)

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from drydock import process
 from drydock.errors import DrydockError
 from drydock.progress import Progress, Step
+from drydock.tools import process
 
 _STATE_IN_FOLDER = 'terraform {\n  backend "local" {}\n}\n'
 _NO_STATE = "No state file was found"

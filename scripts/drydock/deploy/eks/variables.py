@@ -4,8 +4,8 @@ import re
 from collections.abc import Collection
 from pathlib import Path
 
-from drydock.environments import Environment
 from drydock.errors import UsageError
+from drydock.suite.environments import Environment
 
 _VARIABLE = re.compile(r'^variable "(\w+)"', re.MULTILINE)
 

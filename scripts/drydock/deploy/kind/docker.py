@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from drydock import process
 from drydock.documents import load_yaml_file
 from drydock.errors import ClusterError, ToolchainError
 from drydock.progress import Progress
-from drydock.toolchain.platform import go_architecture
+from drydock.tools import process
+from drydock.tools.platform import go_architecture
 
 _GIB = 1 << 30
 _ANSWER_SECONDS = 60

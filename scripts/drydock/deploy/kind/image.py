@@ -11,12 +11,12 @@ import drydock
 from drydock.deploy.kind.docker import Docker
 from drydock.progress import Progress
 from drydock.project import Project
-from drydock.toolchain import ensure
-from drydock.toolchain.platform import Platform
+from drydock.tools.build import ensure
+from drydock.tools.platform import Platform
 
 IMAGE = f"drydock.local/stand-ins:{drydock.__version__}"
 PROGRAMS = ("kwok", "karpenter")
-_VLLM = '#!/bin/sh\nexec python3 -m drydock.vllm_sim.server "$@"\n'
+_VLLM = '#!/bin/sh\nexec python3 -m drydock.simulator.server "$@"\n'
 
 
 def build_image(project: Project, docker: Docker, folder: Path, base: str, progress: Progress) -> None:

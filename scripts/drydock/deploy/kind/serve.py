@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from drydock.clusters.gates import environment_variable
-from drydock.plan.prices import Prices
-from drydock.rehearsal.aws.account import Account
 from drydock.rehearsal.aws.actions import Market
-from drydock.rehearsal.aws.server import AwsStandIn
+from drydock.rehearsal.aws.expected_account import Account
+from drydock.rehearsal.aws.stand_in import AwsStandIn
 from drydock.rehearsal.karpenter import SYSTEM_NAMESPACE
 from drydock.rehearsal.kwok import NODE_IP, write_stages
+from drydock.scheduling.prices import Prices
 
 _NODES = "kwok.x-k8s.io/node=fake"
 _HEALTH_PORT = "8081"

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from drydock.clusters.description import StorageClass
+from drydock.clusters.kube import api_client, apply_objects, asking
 from drydock.documents import load_yaml_all
 from drydock.errors import ClusterError
-from drydock.kube import api_client, apply_objects, asking
 from drydock.rehearsal.prerequisites import Prerequisites
 
 NAME = "drydock-stand-ins"

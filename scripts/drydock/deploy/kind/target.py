@@ -10,10 +10,10 @@ from drydock.deploy.kind.image import IMAGE, build_image
 from drydock.deploy.kind.serve import order_for
 from drydock.deploy.kind.stand_ins import apply_stand_ins, create_prerequisites
 from drydock.deploy.target import Reached
-from drydock.environments import Environment, load_environment
 from drydock.errors import DrydockError, UsageError
 from drydock.progress import Progress
 from drydock.project import Project
+from drydock.suite.environments import Environment, load_environment
 
 MEMORY_GIB = 4
 _NETWORK = "kind"
@@ -64,13 +64,13 @@ class KindTarget:
 
     def prepare(self, reached: Reached, environment: Environment, progress: Progress) -> None:
         """See Target: the image of the stand-ins, the stand-ins, and the Secrets and storage classes."""
-        from drydock.charts import assemble_charts
-        from drydock.crds import read_crds, upgrade_crds
-        from drydock.plan.prices import load_prices
-        from drydock.rehearsal.aws.account import expected_account
+        from drydock.clusters.crds import read_crds, upgrade_crds
+        from drydock.rehearsal.aws.expected_account import expected_account
         from drydock.rehearsal.prerequisites import find_prerequisites
-        from drydock.render import render
-        from drydock.toolchain import ensure
+        from drydock.scheduling.prices import load_prices
+        from drydock.suite.charts import assemble_charts
+        from drydock.suite.render import render
+        from drydock.tools.build import ensure
 
         helm = ensure(self.project, ["helm4"], progress)["helm4"]
         manifests = render(helm, assemble_charts(self.project), environment).manifests
@@ -113,14 +113,14 @@ class KindTarget:
             docker.remove_network(_NETWORK)
 
     def _kind(self, progress: Progress) -> Kind:
-        from drydock.toolchain import ensure
+        from drydock.tools.build import ensure
 
         return Kind(ensure(self.project, ["kind"], progress)["kind"])
 
     def _version(self, kubeconfig: Path) -> str:
         from kubernetes import client
 
-        from drydock.kube import api_client, asking
+        from drydock.clusters.kube import api_client, asking
 
         with asking():
             told = client.VersionApi(api_client(kubeconfig)).get_code()

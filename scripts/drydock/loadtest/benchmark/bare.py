@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from drydock.loadtest.benchmark.server import MODEL, TOKENS
+from drydock.loadtest.benchmark.stream_server import MODEL, TOKENS
 
 _END = b"0\r\n\r\n"
 

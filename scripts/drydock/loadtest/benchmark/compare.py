@@ -27,12 +27,12 @@ from pathlib import Path
 
 import numpy as np
 
-from drydock import process
 from drydock.errors import DrydockError, ToolError
-from drydock.loadtest.benchmark.server import TOKENS
+from drydock.loadtest.benchmark.stream_server import TOKENS
 from drydock.loadtest.benchmark.tools import Floats, Order, Seen, Tool
 from drydock.progress import Progress
-from drydock.toolchain.store import locked
+from drydock.tools import process
+from drydock.tools.store import locked
 
 SEND_LAG_SECONDS = 0.001
 TTFT_ERROR_SECONDS = 0.002
@@ -151,7 +151,7 @@ def attempt(tool: Tool, programs: Path, events: int) -> Level:
     with tempfile.TemporaryDirectory(prefix="drydock-benchmark-") as name:
         folder = Path(name)
         server = subprocess.Popen(
-            [sys.executable, "-m", "drydock.loadtest.benchmark.server", folder / "server.npz"],
+            [sys.executable, "-m", "drydock.loadtest.benchmark.stream_server", folder / "server.npz"],
             stdout=subprocess.PIPE,
             text=True,
             start_new_session=True,

@@ -15,9 +15,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from drydock.loadtest.benchmark.server import MODEL, TOKENS
+from drydock.loadtest.benchmark.stream_server import MODEL, TOKENS
 from drydock.loadtest.plan_file import plan_facts
-from drydock.loadtest.results import load_run
+from drydock.loadtest.run_files import load_run
 from drydock.loadtest.settings import Constant, Lengths, LoadPlan, Stage, Target, Workload
 
 Floats = NDArray[np.float64]

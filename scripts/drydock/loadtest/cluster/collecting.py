@@ -10,7 +10,7 @@ from typing import Any
 from drydock.errors import ClusterError, DrydockError
 from drydock.loadtest.messages import snapshot_from
 from drydock.loadtest.records import Snapshot
-from drydock.loadtest.results import RECORDS_FILE, RUN_FILE
+from drydock.loadtest.run_files import RECORDS_FILE, RUN_FILE
 
 _BETWEEN_LOOKS = 0.5
 _PATIENCE_SECONDS = 60.0

@@ -9,14 +9,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from drydock.clusters.kube import asking
 from drydock.errors import ClusterError, UsageError
-from drydock.kube import asking
 from drydock.loadtest.cluster.collecting import Collector
 from drydock.loadtest.cluster.models import Pod, RunningModel, pod_state
 from drydock.loadtest.cluster.relay import relayed
 from drydock.loadtest.plan_file import plan_facts
 from drydock.loadtest.records import Run, Snapshot
-from drydock.loadtest.results import load_run
+from drydock.loadtest.run_files import load_run
 from drydock.loadtest.settings import LoadPlan
 
 RESULTS_PORT = (8089, "results")

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from drydock.clusters.kube import asking
 from drydock.errors import ClusterError
-from drydock.kube import asking
 from drydock.loadtest.settings import Secret
 
 _CATALOGUES = "app.kubernetes.io/name=vllm,app.kubernetes.io/component=catalogue"

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from drydock.environments import CapacityReservation
-from drydock.plan.prices import Prices
-from drydock.rehearsal.aws.account import Account
+from drydock.rehearsal.aws.expected_account import Account
 from drydock.rehearsal.aws.seed import ACCOUNT_ID
+from drydock.scheduling.prices import Prices
+from drydock.suite.environments import CapacityReservation
 
 _PRICED = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 _BLOCK_DURATION = datetime.timedelta(days=14)

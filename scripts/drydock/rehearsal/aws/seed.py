@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from drydock.errors import ClusterError
-from drydock.rehearsal.aws.account import Account
+from drydock.rehearsal.aws.expected_account import Account
 from drydock.rehearsal.credentials import SERVICE_ADDRESSES
 
 ACCOUNT_ID = "123456789012"

@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from drydock.rehearsal.api import Api, collection
+from drydock.clusters.api import Api, collection
+from drydock.clusters.watching import follow, in_background
 from drydock.rehearsal.children import Children
-from drydock.rehearsal.kubelet.addresses import Addresses
 from drydock.rehearsal.kubelet.endpoint import RunningContainer
-from drydock.rehearsal.kubelet.images import Program, program_for
 from drydock.rehearsal.kubelet.pod import Machine, Pod
-from drydock.rehearsal.watching import follow, in_background
+from drydock.rehearsal.kubelet.pod_addresses import Addresses
+from drydock.rehearsal.kubelet.programs import Program, program_for
 
 PODS = collection("v1", "pods")
 _FINISHED = ("Succeeded", "Failed")

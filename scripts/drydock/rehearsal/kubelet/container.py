@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from drydock.clusters.objects import BACK_OFF
 from drydock.errors import DrydockError
 from drydock.rehearsal.children import Child, last_lines
 from drydock.rehearsal.kubelet.probes import Probe
 from drydock.rehearsal.kubelet.references import MissingReferenceError
-from drydock.rehearsal.objects import BACK_OFF
 
 _FIRST_PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 30.0

@@ -15,8 +15,8 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+from drydock.clusters.watching import in_background
 from drydock.rehearsal.credentials import Credentials
-from drydock.rehearsal.watching import in_background
 
 SOCKET = "kubelet.sock"
 """Relative to the working directory: the length of a socket's path is limited."""

@@ -10,20 +10,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from drydock.clusters.api import Api, ApiError, collection
+from drydock.clusters.objects import labels_of
+from drydock.clusters.watching import in_background
 from drydock.errors import ClusterError
-from drydock.rehearsal.api import Api, ApiError, collection
 from drydock.rehearsal.children import Child, Children
-from drydock.rehearsal.kubelet.addresses import Address
 from drydock.rehearsal.kubelet.container import Container
 from drydock.rehearsal.kubelet.endpoint import RunningContainer
-from drydock.rehearsal.kubelet.images import Program, program_for
-from drydock.rehearsal.kubelet.names import REACHABLE, resolved
+from drydock.rehearsal.kubelet.pod_addresses import Address
+from drydock.rehearsal.kubelet.pod_volumes import Mounts, VolumeMaker, write_kubeconfig
 from drydock.rehearsal.kubelet.probes import Probe
+from drydock.rehearsal.kubelet.programs import Program, program_for
 from drydock.rehearsal.kubelet.references import References, environment, expand
+from drydock.rehearsal.kubelet.service_names import REACHABLE, resolved
 from drydock.rehearsal.kubelet.status import status
-from drydock.rehearsal.kubelet.volumes import Mounts, VolumeMaker, write_kubeconfig
-from drydock.rehearsal.objects import labels_of
-from drydock.rehearsal.watching import in_background
 
 _GRACE_SECONDS = 30
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from drydock.rehearsal.kubelet.addresses import Address
+from drydock.rehearsal.kubelet.pod_addresses import Address
 
 _OK = range(200, 400)
 _EAGER_SECONDS = 0.25

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from drydock.clusters.api import Api, collection
 from drydock.errors import DrydockError
-from drydock.rehearsal.api import Api, collection
-from drydock.rehearsal.kubelet.addresses import Address
+from drydock.rehearsal.kubelet.pod_addresses import Address
 
 _KINDS = {"configMap": ("configmaps", "ConfigMap"), "secret": ("secrets", "Secret")}
 _KEYED = re.compile(r"^metadata\.(labels|annotations)\['(.+)'\]$")
@@ -91,7 +91,7 @@ class References:
 
 def resource(container: Mapping[str, Any], path: str) -> str:
     """`limits.memory` and the like of a container in bytes or whole cores, as the downward API gives it."""
-    from drydock.instance_types.quantity import amounts
+    from drydock.scheduling.instance_types.quantity import amounts
 
     part, _, name = path.partition(".")
     amount = amounts((container.get("resources") or {}).get(part)).get(name, 0)

@@ -4,9 +4,9 @@ import datetime
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from drydock.clusters.objects import condition
 from drydock.rehearsal.kubelet.container import End, State
 from drydock.rehearsal.kwok import NODE_IP
-from drydock.rehearsal.objects import condition
 
 KEPT = State(running=0.0, ready=True, started=True)
 """Of a container whose program this machine does not have: it counts as running."""

@@ -10,8 +10,8 @@ import socketserver
 from collections.abc import Callable
 from pathlib import Path
 
+from drydock.clusters.watching import in_background
 from drydock.rehearsal.kubelet.endpoint import SOCKET
-from drydock.rehearsal.watching import in_background
 
 Behind = Callable[[str, int], tuple[str, int] | None]
 _SOCKET = "egress.sock"  # relative: the length of a socket's path is limited

@@ -1,0 +1,178 @@
+"""A dry run of every object on a real API server: CEL rules, defaulting, strict field validation, pod security."""
+
+import json
+import re
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from drydock.checks.findings import Finding, Severity
+from drydock.checks.subject import template_file
+from drydock.errors import ClusterError
+from drydock.suite.manifests import Manifest
+from drydock.suite.render import RenderedEnvironment
+
+CHECK = "server-dry-run"
+POD_SECURITY = {"pod-security.kubernetes.io/warn": "restricted"}
+"""Asked of the release's namespace: what a workload does beyond the restricted standard is told, not refused."""
+
+_WARNING = re.compile(r'299 \S+ "((?:[^"\\]|\\.)*)"')
+_PARALLEL = 8
+_DISCOVERY_SECONDS = 90
+_PAUSE_SECONDS = 0.2
+_REFUSED = 400
+
+
+def server_findings(kubeconfig: Path, rendered: RenderedEnvironment) -> tuple[Finding, ...]:
+    """What an API server says of an environment's objects; nothing of them is kept, only missing namespaces are made.
+
+    Args:
+        kubeconfig: of a cluster that may be written to, with the CRDs in it.
+        rendered: the environment.
+
+    Raises:
+        ClusterError: the API server does not answer.
+    """
+    import urllib3
+    from kubernetes.config import new_client_from_config
+
+    with tempfile.TemporaryDirectory(prefix="drydock-") as folder:
+        try:
+            with new_client_from_config(config_file=str(kubeconfig)) as client:
+                server = _Server(client, Path(folder) / "discovery.json", rendered.environment.namespace)
+                server.make_namespaces({each.namespace for each in rendered.manifests})
+                server.discover(rendered.manifests)
+                with ThreadPoolExecutor(_PARALLEL) as pool:
+                    found = pool.map(server.dry_run, _once(rendered.manifests))
+                    refusals = [(manifest, each) for manifest, complaints in found for each in complaints]
+        except urllib3.exceptions.HTTPError as error:
+            raise ClusterError(f"the API server of {kubeconfig} does not answer: {error}") from error
+    return tuple(sorted(_finding(rendered, manifest, *complaint) for manifest, complaint in refusals))
+
+
+@dataclass(frozen=True)
+class _Kind:
+    plural: str
+    namespaced: bool
+
+
+class _Server:
+    """One API server, and what it serves."""
+
+    def __init__(self, client: Any, cache_file: Path, namespace: str) -> None:
+        from kubernetes.dynamic import DynamicClient
+
+        self._dynamic = DynamicClient(client, cache_file=str(cache_file))
+        self._namespace = namespace
+        self._kinds: dict[tuple[str, str], _Kind] = {}
+
+    def make_namespaces(self, named: set[str]) -> None:
+        """Make the release's namespace and those that objects name."""
+        for name in {self._namespace, *named} - {""}:
+            metadata = {"name": name, "labels": POD_SECURITY if name == self._namespace else {}}
+            body = {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
+            self._call("POST", "/api/v1/namespaces", body, {})
+
+    def discover(self, manifests: Sequence[Manifest]) -> None:
+        """Find out where the objects' kinds are served; one whose CRD has only just been created is waited for."""
+        wanted = {(each.api_version, each.kind) for each in manifests}
+        deadline = time.monotonic() + _DISCOVERY_SECONDS
+        while True:
+            for api_version in {version for version, _ in wanted - set(self._kinds)}:
+                self._kinds.update(self._served(api_version))
+            missing = wanted - set(self._kinds)
+            if time.monotonic() > deadline or not missing & self._defined():
+                return
+            time.sleep(_PAUSE_SECONDS)
+
+    def dry_run(self, manifest: Manifest) -> tuple[Manifest, list[tuple[str, str, Severity]]]:
+        """Path, reason and severity of what the server says of one object."""
+        kind = self._kinds.get((manifest.api_version, manifest.kind))
+        if kind is None:
+            reason = f"the API server serves no {manifest.api_version} {manifest.kind}"
+            return manifest, [("", reason, Severity.ERROR)]
+        namespace = f"/namespaces/{manifest.namespace or self._namespace}" if kind.namespaced else ""
+        path = f"{_root(manifest.api_version)}{namespace}/{kind.plural}/{manifest.name}"
+        query = {"dryRun": "All", "fieldManager": "drydock", "force": "true", "fieldValidation": "Strict"}
+        status, content, warnings = self._call("PATCH", path, manifest.content, query)
+        complaints = [("", warning, Severity.WARNING) for warning in warnings]
+        if status >= _REFUSED:
+            complaints.extend((path, reason, Severity.ERROR) for path, reason in _causes(content))
+        return manifest, complaints
+
+    def _served(self, api_version: str) -> dict[tuple[str, str], "_Kind"]:
+        _, content, _ = self._call("GET", _root(api_version), None, {})
+        return {
+            (api_version, each["kind"]): _Kind(each["name"], each["namespaced"])
+            for each in content.get("resources", ())
+            if "/" not in each["name"]
+        }
+
+    def _defined(self) -> set[tuple[str, str]]:
+        """Every API version and kind that a CRD defines, served already or not."""
+        _, content, _ = self._call("GET", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", None, {})
+        return {
+            (f"{spec['group']}/{version['name']}", spec["names"]["kind"])
+            for spec in (each["spec"] for each in content.get("items", ()))
+            for version in spec["versions"]
+        }
+
+    def _call(self, method: str, path: str, body: Any, query: dict[str, str]) -> tuple[int, Any, list[str]]:
+        from kubernetes.client.exceptions import ApiException
+
+        content_type = "application/apply-patch+yaml" if method == "PATCH" else "application/json"
+        parameters = {"query_params": list(query.items()), "content_type": content_type, "serialize": False}
+        try:
+            response = self._dynamic.request(method, path, body=body, **parameters)
+        except ApiException as error:
+            return error.status or _REFUSED, _json(error.body), _warnings(error.headers)
+        return response.status, _json(response.data), _warnings(response.headers)
+
+
+def _root(api_version: str) -> str:
+    return f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
+
+
+def _json(body: Any) -> Any:
+    try:
+        return json.loads(body)
+    except (TypeError, ValueError):
+        return {"message": str(body)}
+
+
+def _warnings(headers: Any) -> list[str]:
+    text = ", ".join(headers.getlist("Warning")) if hasattr(headers, "getlist") else (headers or {}).get("Warning", "")
+    return [found.replace('\\"', '"') for found in _WARNING.findall(text)]
+
+
+def _causes(status: Any) -> Iterator[tuple[str, str]]:
+    """Path and message of each cause of a refusal, or its message alone."""
+    causes = (status.get("details") or {}).get("causes") or ()
+    for cause in causes:
+        yield str(cause.get("field", "")), str(cause.get("message", ""))
+    if not causes:
+        yield "", str(status.get("message", status))
+
+
+def _once(manifests: Sequence[Manifest]) -> list[Manifest]:
+    return list({(each.api_version, each.kind, each.namespace, each.name): each for each in manifests}.values())
+
+
+def _finding(rendered: RenderedEnvironment, manifest: Manifest, path: str, reason: str, severity: Severity) -> Finding:
+    remedy = "Correct the template, or the value that sets it."
+    return Finding(
+        rendered.environment.name,
+        CHECK,
+        reason,
+        remedy,
+        severity,
+        chart=manifest.chart,
+        template=manifest.template,
+        object=manifest.identity,
+        path=path,
+        file=template_file(manifest.template),
+    )

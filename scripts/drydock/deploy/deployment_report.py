@@ -1,0 +1,126 @@
+"""The report on a deployment: that of a rehearsal, filled from a cluster that exists."""
+
+import datetime
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from drydock.clusters.kube import api_client, asking
+from drydock.deploy.deployments import Deployment
+from drydock.deploy.target import Reached
+from drydock.outcome.limits import LIMITS
+from drydock.outcome.observe import COLLECTIONS, PodTimes, Scene
+from drydock.outcome.results import Circumstances, build_report
+from drydock.outcome.verdict import Verdict
+from drydock.progress import Progress
+from drydock.project import Project
+from drydock.report.model import RehearsalReport, StepReport
+from drydock.scheduling.prices import load_prices
+from drydock.suite.environments import Environment
+
+_NOT_FOUND = 404
+_REGION = "topology.kubernetes.io/region"
+_LIMITS = {
+    "kind": ("No accelerator computes: KWOK keeps the nodes of Karpenter, and the pods on them only count as ready.",),
+    "rehearsal": LIMITS,
+}
+
+
+def build_deployment_report(
+    project: Project,
+    deployment: Deployment,
+    environment: Environment,
+    reached: Reached,
+    steps: Sequence[StepReport],
+    began: tuple[float, float],
+    progress: Progress,
+) -> RehearsalReport:
+    """Look at the cluster, where Helm has found everything ready.
+
+    Args:
+        project: pins Karpenter, whose list has the prices.
+        deployment: names the target.
+        environment: as it was installed.
+        reached: the cluster.
+        steps: of the command so far.
+        began: Unix times of the command and of the install.
+        progress: shows what is looked up.
+
+    Raises:
+        ClusterError: it does not answer.
+    """
+    from kubernetes import client
+
+    from drydock.tools.pins import Toolchain
+
+    api = api_client(reached.kubeconfig)
+    with asking(), progress.step("Report"):
+        version = client.VersionApi(api).get_code().git_version
+        scene = _scene(api, environment.namespace)
+    regions = (each["metadata"]["labels"].get(_REGION, "") for each in scene.of("Node"))
+    prices = load_prices(project, progress, next(filter(None, regions), ""))
+    tools = Toolchain.load(project).tools
+    report = build_report(
+        scene,
+        Verdict(ready=True, obstacles=(), waiting=()),
+        Circumstances(
+            environment=environment.name,
+            started=began[0],
+            install_began=began[1],
+            seconds=time.time() - began[0],
+            versions={
+                "kubernetes": version,
+                "karpenter": tools["karpenter"].version,
+                "helm": tools["helm4"].version,
+            },
+            steps=steps,
+            prices=prices,
+            whole=False,
+            assumptions=prices.assumptions,
+            limits=_LIMITS.get(deployment.target, ()),
+        ),
+    )
+    return replace(report, target=deployment.target)
+
+
+def _scene(api: Any, namespace: str) -> Scene:
+    from kubernetes import dynamic
+
+    cluster, scene = dynamic.DynamicClient(api), Scene()
+    for kind, path in COLLECTIONS.items():
+        for each in _listed(cluster, path):
+            if each["metadata"].get("namespace", namespace) == namespace:
+                scene.objects[kind][each["metadata"]["uid"]] = each
+    for identity, pod in scene.objects["Pod"].items():
+        scene.times[identity] = _times(pod)
+    return scene
+
+
+def _listed(cluster: Any, path: str) -> Sequence[Mapping[str, Any]]:
+    """The objects at a path; none where nobody serves it."""
+    from kubernetes.client.exceptions import ApiException
+
+    try:
+        answer = cluster.request("get", path, serialize=False)
+    except ApiException as error:
+        if error.status == _NOT_FOUND:
+            return ()
+        raise
+    items: Sequence[Mapping[str, Any]] = json.loads(answer.data)["items"]
+    return items
+
+
+def _times(pod: Mapping[str, Any]) -> PodTimes:
+    """As its conditions tell them, to the second."""
+    reached = {
+        each["type"]: _unix(each["lastTransitionTime"])
+        for each in pod["status"].get("conditions", ())
+        if each["status"] == "True" and each.get("lastTransitionTime")
+    }
+    return PodTimes(_unix(pod["metadata"]["creationTimestamp"]), reached.get("PodScheduled"), reached.get("Ready"))
+
+
+def _unix(moment: str) -> float:
+    return datetime.datetime.fromisoformat(moment).timestamp()

@@ -1,0 +1,1 @@
+"""What is known of vLLM, models, GPUs and images, without a cluster."""

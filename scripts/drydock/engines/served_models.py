@@ -1,0 +1,114 @@
+"""The engines of an environment: containers that run `vllm serve`, in any pod, and what is known of their models."""
+
+import re
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from drydock.engines.catalogue import Gpu, Model, gpus, recognized
+from drydock.engines.engine_args import EngineArgs, parse_known
+from drydock.scheduling.instance_types.facts import InstanceFacts
+from drydock.scheduling.instance_types.resources import NVIDIA_GPU
+from drydock.scheduling.pods import PodUse, container_requests
+
+_PROGRAMS = (("vllm", "serve"), ("-m", "vllm.entrypoints.openai.api_server"))
+_ENDS = frozenset({";", "&&", "||", "|", "&"})
+_IMAGE = re.compile(r"(?:^|/)vllm/vllm-openai(?:[:@]|$)")
+_VARIABLE = re.compile(r"\$\((\w+)\)")
+_UNKNOWN = re.compile(r"--[\w-]+=.*\$\(\w+\)")
+"""An argument whose value a controller sets in the pod, such as LeaderWorkerSet's index of a worker."""
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """One engine of an environment.
+
+    Attributes:
+        pod: in which it runs.
+        container: name of its container.
+        args: what it is started with.
+        model: its shape, None where the catalogue does not know it.
+        assumed: whether the shape follows from the name in requests, because weights come from a folder.
+    """
+
+    pod: PodUse
+    container: str
+    args: EngineArgs
+    model: Model | None
+    assumed: bool
+
+    @property
+    def path(self) -> str:
+        """Where its container stands in the object."""
+        return f"{self.pod.path}.containers.{self.container}"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names in requests, that of the model where none was given."""
+        return tuple(self.args.values["served_model_name"] or (self.args.model,))
+
+
+def served_models(pods: Sequence[PodUse]) -> Iterator[ServedModel]:
+    """Every engine on NVIDIA GPUs among the pods.
+
+    Arguments that vLLM 0.26 does not have are passed over: another release may have them.
+
+    Raises:
+        UsageError: an argument has a value of the wrong kind.
+    """
+    for pod in pods:
+        for container in pod.spec.get("containers") or ():
+            arguments = engine_arguments(container)
+            headless = arguments is not None and "--headless" in arguments  # a part of an engine on another node
+            if arguments is not None and not headless and container_requests(container).get(NVIDIA_GPU):
+                yield _served_model(pod, container, arguments)
+
+
+def engine_arguments(container: Mapping[str, Any]) -> list[str] | None:
+    """What follows `vllm serve` in a container's command, also inside a shell's; None when it runs something else."""
+    if not container.get("command") and _IMAGE.search(str(container.get("image", ""))):
+        container = {**container, "command": ["vllm", "serve"]}  # the image's own entry point
+    literal = {each["name"]: str(each["value"]) for each in container.get("env") or () if "value" in each}
+    words = [
+        _VARIABLE.sub(lambda found: literal.get(found[1], found[0]), str(each))
+        for each in (*(container.get("command") or ()), *(container.get("args") or ()))
+    ]
+    scripts = [_split(each) for each in words if re.search(r"\bvllm\b", each) and len(each.split()) > 1]
+    return next((found for each in (words, *scripts) if (found := _after_program(each)) is not None), None)
+
+
+def gpu_of(facts: InstanceFacts) -> Gpu | None:
+    """The GPU of an instance type; None where it has none, or one that the catalogue does not know."""
+    family = facts.name.partition(".")[0]
+    return next((gpu for gpu in gpus().values() if gpu.nvidia and family in gpu.instances), None)
+
+
+def _served_model(pod: PodUse, container: Mapping[str, Any], arguments: Sequence[str]) -> ServedModel:
+    args = parse_known([each for each in arguments if not _UNKNOWN.match(each)])
+    exact = recognized(args.model)
+    candidates = (recognized(name) for name in args.values["served_model_name"] or ())
+    found = exact or next((each for each in candidates if each), None)
+    model, quantization = found or (None, None)
+    if quantization and args.quantization is None:
+        args = args.changed(quantization=quantization)
+    return ServedModel(pod, str(container["name"]), args, model, assumed=exact is None)
+
+
+def _split(script: str) -> list[str]:
+    reader = shlex.shlex(script.replace("\\\n", " ").replace("\n", " ; "), posix=True, punctuation_chars=";&|")
+    reader.whitespace_split = True
+    try:
+        return list(reader)
+    except ValueError:  # quotes that the shell itself would refuse
+        return []
+
+
+def _after_program(words: Sequence[str]) -> list[str] | None:
+    for position, pair in enumerate(pairwise(words)):
+        if pair in _PROGRAMS or (pair[0].endswith("/vllm") and pair[1] == "serve"):
+            following = words[position + 2 :]
+            end = next((at for at, word in enumerate(following) if word in _ENDS), len(following))
+            return list(following[:end])
+    return None

@@ -1,0 +1,1 @@
+"""What an environment consists of: images, bill of materials, picture."""

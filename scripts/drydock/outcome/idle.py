@@ -1,0 +1,70 @@
+"""Nodes that hold nothing but daemons."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from drydock.clusters.objects import condition, labels_of
+from drydock.outcome.karpenter_pools import is_static, since
+from drydock.outcome.observe import Scene
+
+_POOL = "karpenter.sh/nodepool"
+_ROUNDS_SECONDS = 60.0
+"""Karpenter looks for nodes to take away every ten seconds, and looks again after fifteen before it does."""
+_UNIT_SECONDS = {"h": 3600, "m": 60, "s": 1, "ms": 0.001}
+
+
+def idle_nodes(scene: Scene) -> Iterator[Mapping[str, Any]]:
+    """Nodes that Karpenter bought for pods and that hold none of them, or none any more.
+
+    Those of pools with a fixed number of nodes are asked for as they are.
+    """
+    used = {pod["spec"].get("nodeName") for pod in scene.of("Pod") if _counts(pod)}
+    pools = scene.named("NodePool")
+    for node in scene.of("Node"):
+        pool = pools.get(labels_of(node).get(_POOL, ""))
+        if pool and not is_static(pool) and node["metadata"]["name"] not in used:
+            yield node
+
+
+def going_nodes(scene: Scene, now: float) -> Iterator[str]:
+    """Names of idle nodes that Karpenter is about to take away, as their pools allow.
+
+    Args:
+        scene: every object.
+        now: as Unix time.
+    """
+    pools = scene.named("NodePool")
+    claims = {(each.get("status") or {}).get("nodeName"): each for each in scene.of("NodeClaim")}
+    for node in idle_nodes(scene):
+        claim = claims.get(node["metadata"]["name"])
+        after = consolidate_after(pools[labels_of(node)[_POOL]])
+        if claim and after is not None and now < _quiet_since(claim) + after + _ROUNDS_SECONDS:
+            yield node["metadata"]["name"]
+
+
+def consolidate_after(pool: Mapping[str, Any]) -> float | None:
+    """Seconds after which a pool's empty nodes may go; None when they never do."""
+    disruption = pool["spec"].get("disruption") or {}
+    told = str(disruption.get("consolidateAfter", "0s"))
+    if told == "Never" or any(_forbids(each) for each in disruption.get("budgets") or ()):
+        return None
+    return sum(float(amount) * _UNIT_SECONDS[unit] for amount, unit in re.findall(r"([0-9.]+)(ms|h|m|s)", told))
+
+
+def _forbids(budget: Mapping[str, Any]) -> bool:
+    """Whether a budget lets no empty node go, now or at times."""
+    none = str(budget.get("nodes")) in ("0", "0%")
+    return none and "Empty" in budget.get("reasons", ["Empty"])
+
+
+def _quiet_since(claim: Mapping[str, Any]) -> float:
+    initialized = since(condition(claim, "Initialized"))
+    last = (claim.get("status") or {}).get("lastPodEventTime")
+    return max(initialized, since({"lastTransitionTime": last}))
+
+
+def _counts(pod: Mapping[str, Any]) -> bool:
+    owners = pod["metadata"].get("ownerReferences") or ()
+    over = pod["status"].get("phase") in ("Succeeded", "Failed")
+    return not over and not any(each["kind"] == "DaemonSet" and each.get("controller") for each in owners)

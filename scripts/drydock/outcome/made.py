@@ -1,0 +1,54 @@
+"""Whether the pods of an install are there: what Karpenter is to buy for."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from drydock.clusters.objects import condition, full_name, is_true
+from drydock.outcome.observe import WORKLOADS, Scene
+from drydock.outcome.owners import workload_of
+
+_SCHEDULER = "default-scheduler"
+
+
+def unmade(scene: Scene, generations: Mapping[str, int]) -> Iterator[str]:
+    """Workloads whose pods their controller has yet to make, and pods that the scheduler has yet to look at.
+
+    What a controller cannot make is not waited for, nor are pods that others of the same workload have to go before.
+
+    Args:
+        scene: every object.
+        generations: the generation that each workload must have been seen in, by `Kind/namespace/name`.
+    """
+    seen = {f"{kind}/{full_name(each)}": each for kind in WORKLOADS for each in scene.of(kind)}
+    failed = {each["involvedObject"].get("uid") for each in scene.of("Event") if each.get("reason") == "FailedCreate"}
+    pods = Counter(f"{each['metadata']['namespace']}/{workload_of(scene, each)}" for each in scene.of("Pod"))
+    for name, generation in generations.items():
+        workload = seen.get(name)
+        if workload is None or workload["metadata"].get("generation", 0) < generation:
+            yield name
+            continue
+        kind, own = name.partition("/")[0], workload["metadata"]
+        if own["uid"] not in failed and not _is_made(kind, workload, pods[f"{own['namespace']}/{kind}/{own['name']}"]):
+            yield name
+    yield from (f"Pod/{full_name(each)}" for each in scene.of("Pod") if _is_new(each))
+
+
+def _is_made(kind: str, workload: Mapping[str, Any], pods: int) -> bool:
+    spec, status = workload["spec"], workload.get("status") or {}
+    if kind == "DaemonSet" or spec.get("paused") or spec.get("suspend") or is_true(workload, "ReplicaFailure"):
+        return True
+    if kind == "Job":
+        return bool(pods or status.get("succeeded") or status.get("failed") or status.get("conditions"))
+    if status.get("observedGeneration", 0) < workload["metadata"].get("generation", 0):
+        return False
+    wanted = spec.get("replicas", 1)
+    if kind == "StatefulSet" and spec.get("podManagementPolicy") != "Parallel":
+        wanted = min(wanted, 1)
+    return bool(min(pods, status.get("replicas", 0)) >= wanted)
+
+
+def _is_new(pod: Mapping[str, Any]) -> bool:
+    waits = pod["status"].get("phase") == "Pending" and not pod["spec"].get("nodeName")
+    ours = pod["spec"].get("schedulerName", _SCHEDULER) == _SCHEDULER
+    return bool(waits and ours and "deletionTimestamp" not in pod["metadata"] and not condition(pod, "PodScheduled"))

@@ -1,0 +1,142 @@
+"""What is planned for: a model by name on any GPU, or the engines of an environment on what its pools may buy."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from drydock.engines.catalogue import Gpu, Model, find_model, recognized
+from drydock.engines.engine_args import EngineArgs, parse_line
+from drydock.engines.fit import PARALLEL_SIZES
+from drydock.engines.served_models import gpu_of, served_models
+from drydock.errors import UsageError
+from drydock.plan.scalers import Scaler, find_scaler
+from drydock.scheduling.instance_types.facts import InstanceFacts
+from drydock.scheduling.pods import PodUse
+
+if TYPE_CHECKING:
+    from drydock.progress import Progress
+    from drydock.project import Project
+    from drydock.suite.environments import Environment
+
+
+@dataclass(frozen=True)
+class Target:
+    """One model to plan for.
+
+    Attributes:
+        name: in requests.
+        types: instance types that are allowed, sorted by name; only those with a GPU that the catalogue knows.
+        parallel: tensor parallelisms that may be chosen.
+        object: of the environment, empty for a model by name.
+        pod, container: that run it there.
+        scaler: what scales it there.
+    """
+
+    name: str
+    model: Model
+    args: EngineArgs
+    types: tuple[InstanceFacts, ...]
+    parallel: tuple[int, ...]
+    object: str = ""
+    pod: PodUse | None = None
+    container: str = ""
+    scaler: Scaler | None = None
+
+    @property
+    def gpus(self) -> list[Gpu]:
+        """Of the allowed types, smallest first."""
+        found = {gpu for facts in self.types if (gpu := gpu_of(facts)) is not None}
+        return sorted(found, key=lambda gpu: (gpu.memory_gib, gpu.name))
+
+
+def model_target(
+    name: str, engine_args: str, types: Mapping[str, InstanceFacts], parallel: Sequence[int] = ()
+) -> Target:
+    """A model of the catalogue on every type of the region.
+
+    Raises:
+        UsageError: the catalogue does not know it, or an argument is wrong.
+    """
+    args = parse_line(f"--model {name} {engine_args}")
+    found = recognized(name)
+    model, quantization = found or (find_model(name), None)
+    if quantization and args.quantization is None:
+        args = args.changed(quantization=quantization)
+    given = (args.tensor_parallel_size,) if args.tensor_parallel_size > 1 else PARALLEL_SIZES[:4]
+    sizes = tuple(parallel) or given
+    if all(model.heads % size for size in sizes):
+        raise UsageError(
+            f"the {model.heads} attention heads of {model.name} cannot be divided by a tensor parallelism of"
+            f" {', '.join(map(str, sizes))}",
+            remedy="take one of " + ", ".join(str(size) for size in PARALLEL_SIZES if model.heads % size == 0),
+        )
+    return Target(name, model, args, _with_gpu(types.values()), sizes)
+
+
+def environment_targets(
+    project: "Project", environment: "Environment", progress: "Progress", parallel: Sequence[int] = ()
+) -> list[Target]:
+    """The engines of an environment, each on the instance types that its pools may buy for it.
+
+    Raises:
+        DrydockError: it does not render, or has no engine whose model is known.
+    """
+    from drydock.checks.subject import load_subject
+    from drydock.suite.charts import assemble_charts
+    from drydock.suite.render import render
+    from drydock.tools.setup import set_up
+
+    equipment = set_up(project, "render", progress)
+    subject = load_subject(project.cache_dir, render(equipment.tools["helm4"], assemble_charts(project), environment))
+    allowed = {id(each.pod): {name for pool in each.pools for name in pool.types} for each in subject.verdicts}
+    found = [
+        Target(
+            each.names[0],
+            each.model,
+            each.args,
+            _with_gpu(subject.catalogue.types[name] for name in allowed.get(id(each.pod), ())),
+            tuple(parallel) or (each.args.tensor_parallel_size,),
+            each.pod.manifest.identity,
+            each.pod,
+            each.container,
+            find_scaler(subject.manifests, each.pod.manifest.name),
+        )
+        for each in served_models(subject.pods)
+        if each.model is not None
+    ]
+    if not found:
+        raise UsageError(
+            f"environment {environment.name} has no engine on NVIDIA GPUs whose model is in the catalogue",
+            remedy="name a model: `drydock plan MODEL`",
+        )
+    return found
+
+
+def region_types(cache: Path, region: str) -> Mapping[str, InstanceFacts]:
+    """Every instance type of a region."""
+    from drydock.scheduling.instance_types.region import load_catalogue
+
+    return load_catalogue(cache, region).types
+
+
+def narrowed(target: Target, names: Sequence[str], types: Mapping[str, InstanceFacts]) -> Target:
+    """The target on these instance types or families only.
+
+    Raises:
+        UsageError: the region has none of a name, or it has no GPU that the catalogue knows.
+    """
+    chosen: set[str] = set()
+    for name in names:
+        own = {each for each in types if name in (each, each.partition(".")[0])}
+        if not _with_gpu(types[each] for each in own):
+            raise UsageError(
+                f"{name} is no instance type or family of the region with a GPU that the catalogue knows",
+                remedy="name one like g6.xlarge or p5",
+            )
+        chosen |= own
+    return replace(target, types=_with_gpu(types[each] for each in chosen))
+
+
+def _with_gpu(types: Iterable[InstanceFacts]) -> tuple[InstanceFacts, ...]:
+    return tuple(sorted((each for each in types if gpu_of(each) is not None), key=lambda each: each.name))

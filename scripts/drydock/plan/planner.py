@@ -1,0 +1,271 @@
+"""One plan for each model: memory, choices, frontier, and what they assume."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from math import inf
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from drydock.engines.fit import Fit, fits
+from drydock.errors import UsageError
+from drydock.plan.choices import Choice, choices, frontier
+from drydock.plan.from_loadtest import read_measurements
+from drydock.plan.plan_tables import memory_row, weights_gib
+from drydock.plan.planned_models import Target, environment_targets, model_target, narrowed, region_types
+from drydock.plan.sizing import Demand, Sizing, measured
+from drydock.plan.traces import load_trace
+from drydock.plan.what_if import Overrides, WhatIf, what_if
+from drydock.scheduling.prices import CapacityType, Prices, load_prices
+from drydock.suite.objectives import MOST, Objectives, merged, read_objectives
+
+if TYPE_CHECKING:
+    from drydock.progress import Progress
+    from drydock.project import Project
+
+DEFAULT_OBJECTIVES: Mapping[str, float] = {"ttft_p95_ms": 1000.0, "itl_p99_ms": 150.0}
+"""Where nobody gave any: below a second to the first word, and faster than people read."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked on the command line."""
+
+    target: str
+    files: tuple[Path, ...] = ()
+    set_values: tuple[str, ...] = ()
+    engine_args: str = ""
+    gpus: tuple[str, ...] = ()
+    instance_types: tuple[str, ...] = ()
+    parallel: tuple[int, ...] = ()
+    rate: float | None = None
+    workload: str = "chat"
+    objectives: Mapping[str, float] = field(default_factory=dict)
+    region: str = "us-west-2"
+    capacity_type: CapacityType = "on-demand"
+    from_loadtest: Path | None = None
+    trace: str | None = None
+    overrides: Overrides = field(default_factory=Overrides)
+    spot_share: float = 0.5
+    reserved_share: float = 1.0
+
+    @classmethod
+    def of(cls, target: str, **options: Any) -> "Request":
+        """From the options of the verb.
+
+        Raises:
+            UsageError: objectives, or the rate, are not what they must be.
+        """
+        least, most = options["min_replicas"], options["max_replicas"]
+        if least is not None and most is not None and least > most:
+            raise UsageError(f"--min-replicas {least} is more than --max-replicas {most}", remedy="change one of them")
+        overrides = Overrides(least, most, options["start_seconds"])
+        rate = options["rate"]
+        if rate is not None and not 0 < rate < inf:
+            raise UsageError(f"--rate must be above 0, not {rate:g}", remedy="give a finite number above 0")
+        return cls(
+            target=target,
+            files=options["files"],
+            set_values=options["set_values"],
+            engine_args=options["engine_args"],
+            gpus=options["gpu_names"],
+            instance_types=tuple(filter(None, (options["instance_types"] or "").split(","))),
+            parallel=options["tensor_parallel"],
+            rate=rate,
+            workload=options["workload_name"],
+            objectives=_objectives(options["objectives_file"], options["objective_texts"]),
+            region=options["region"],
+            capacity_type=options["capacity_type"],
+            from_loadtest=options["from_loadtest"],
+            trace=options["trace"],
+            overrides=overrides,
+            spot_share=options["spot_price_share"],
+            reserved_share=options["reserved_price_share"],
+        )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is known of one model.
+
+    Attributes:
+        memory: on each GPU and tensor parallelism.
+        demand: None where only memory was asked for.
+        choices: instance types, cheapest first.
+        frontier: those that none beats in dollars and time to first token.
+        day: on the cheapest choice, where a trace was given.
+    """
+
+    target: Target
+    memory: Sequence[Fit]
+    demand: Demand | None = None
+    choices: Sequence[Choice] = ()
+    frontier: Sequence[Choice] = ()
+    prices: Prices | None = None
+    capacity_type: CapacityType = "on-demand"
+    day: WhatIf | None = None
+
+    @property
+    def holds(self) -> bool:
+        """Whether it starts somewhere and, where that was asked, meets the objectives."""
+        if self.demand is None:
+            return any(each.starts for each in self.memory)
+        return any(each.meets for each in self.choices)
+
+    @property
+    def cheapest(self) -> Choice | None:
+        """By the asked capacity type, None where nothing that meets the objectives has a price."""
+        return next((each for each in self.choices if each.cost(self.capacity_type) < inf), None)
+
+    @property
+    def sentences(self) -> list[str]:
+        """The choice, and what it rests on."""
+        found = []
+        if self.cheapest and self.demand:
+            best = self.cheapest
+            found.append(
+                f"Cheapest {self.capacity_type}: {best.nodes} x {best.instance_type} for {best.sizing.replicas} "
+                f"replica{'s' * (best.sizing.replicas != 1)}, {best.cost(self.capacity_type):,.2f} $ an hour."
+            )
+        return [*found, *(self.day.sentences if self.day else ()), *self.assumptions]
+
+    @property
+    def assumptions(self) -> list[str]:
+        """What the figures rest on."""
+        if self.demand is None:
+            return []
+        told = ", ".join(f"{name} {value:g}" for name, value in self.demand.objectives.items())
+        return [
+            f"Objectives: {told}. Load: {self.demand.rate:g} requests/s of {self.demand.workload.name}, Poisson, "
+            "spread evenly over the replicas.",
+            "Times are simulated where no load test was given; on GPUs other than H100 and H200 they are scaled by the "
+            "roofline and have not been checked.",
+            *(self.prices.assumptions if self.prices else ()),
+            *(self.day.assumptions if self.day else ()),
+        ]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        found: dict[str, Any] = {
+            "name": self.target.name,
+            "model": self.target.model.name,
+            "weights_gib": {name: round(value, 3) for name, value in weights_gib(self.target).items()},
+            "memory": [memory_row(self.target, each) for each in self.memory],
+        }
+        if self.demand is not None:
+            found |= {
+                "rate": self.demand.rate,
+                "workload": self.demand.workload.name,
+                "objectives": dict(self.demand.objectives),
+                "choices": [each.as_dict() for each in self.choices],
+                "frontier": [each.instance_type for each in self.frontier],
+                "cheapest": self.cheapest.instance_type if self.cheapest else None,
+                "assumptions": self.assumptions,
+                **({"day": self.day.as_dict()} if self.day else {}),
+            }
+        return found
+
+
+def make_plans(project: "Project", request: Request, progress: "Progress") -> list[Plan]:
+    """A plan for the model, or for each model of the environment.
+
+    Raises:
+        DrydockError: the target is not known, does not render, or an argument is wrong.
+    """
+    types = region_types(project.cache_dir, request.region)
+    targets = _targets(project, request, types, progress)
+    request = replace(request, objectives=request.objectives or _own_objectives(project, request.target))
+    return [_plan(project, request, target, progress) for target in targets]
+
+
+def _targets(project: "Project", request: Request, types: Mapping[str, Any], progress: "Progress") -> list[Target]:
+    from drydock.suite.environments import environment_names, load_environment
+
+    if request.target in environment_names(project):
+        environment = load_environment(project, request.target).stacked(request.files, request.set_values)
+        found = environment_targets(project, environment, progress, request.parallel)
+    else:
+        found = [model_target(request.target, request.engine_args, types, request.parallel)]
+    if request.instance_types:
+        found = [narrowed(each, request.instance_types, types) for each in found]
+    return [_only(each, request.gpus) for each in found]
+
+
+def _only(target: Target, names: Sequence[str]) -> Target:
+    from drydock.engines.catalogue import find_gpu
+    from drydock.engines.served_models import gpu_of
+
+    if not names:
+        return target
+    wanted = {find_gpu(name) for name in names}
+    types = tuple(each for each in target.types if gpu_of(each) in wanted)
+    if not types:
+        raise UsageError(f"no allowed instance type has {' or '.join(names)}", remedy="take another --gpu or --region")
+    return replace(target, types=types)
+
+
+def _plan(project: "Project", request: Request, target: Target, progress: "Progress") -> Plan:
+    from drydock.loadtest.presets import preset
+
+    memory = list(fits(target.model, target.args, target.gpus, target.parallel))
+    trace = load_trace(request.trace, request.rate) if request.trace else None
+    rate = trace.peak if trace else request.rate
+    if rate is None:
+        return Plan(target, memory)
+    demand = Demand(preset(request.workload), rate, request.objectives)
+    prices = load_prices(
+        project, progress, request.region, spot_share=request.spot_share, reserved_share=request.reserved_share
+    )
+    with progress.step(f"Choose replicas of {target.name} on {len(target.gpus)} GPUs of the catalogue"):
+        found = choices(
+            target.model,
+            target.args,
+            target.types,
+            demand,
+            prices,
+            parallel=target.parallel,
+            capacity_type=request.capacity_type,
+            cache=project.cache_dir,
+            measured=_measured(request, target, demand),
+        )
+    kept = frontier(found, "ttft_p95_ms", request.capacity_type)
+    made = Plan(target, memory, demand, found, kept, prices, request.capacity_type)
+    if trace is None or made.cheapest is None:
+        return made
+    with progress.step(f"A day of {target.name}"):
+        day = what_if(target, made.cheapest, demand, trace, prices, request.capacity_type, request.overrides)
+    return replace(made, day=day)
+
+
+def _measured(request: Request, target: Target, demand: Demand) -> Mapping[tuple[str, int], Sizing]:
+    """The load test's sizing for the one GPU and tensor parallelism that it was run on."""
+    if request.from_loadtest is None:
+        return {}
+    gpus, parallel = target.gpus, target.parallel
+    if len(gpus) != 1 or len(parallel) != 1:
+        raise UsageError(
+            f"--from-loadtest measured one replica, and {target.name} may get {len(gpus)} kinds of GPU and "
+            f"{len(parallel)} tensor parallelisms",
+            remedy="say which it was measured on with --gpu and --tensor-parallel",
+        )
+    return {(gpus[0].name, parallel[0]): measured(read_measurements(request.from_loadtest, demand.objectives), demand)}
+
+
+def _objectives(file: Path | None, texts: Sequence[str]) -> dict[str, float]:
+    """Those that must not be exceeded: what a load test must reach is here what the replicas are counted for."""
+    told = merged(read_objectives(file) if file else Objectives(), texts)
+    for text in texts:
+        name = text.partition("=")[0]
+        if name not in MOST:
+            raise UsageError(
+                f"--objective {text}: a plan finds the replicas that serve the rate, and has no {name} to reach",
+                remedy=f"known to it are: {', '.join(sorted(MOST))}",
+            )
+    return {name: limit for name, limit in told.limits.items() if name in MOST}
+
+
+def _own_objectives(project: "Project", target: str) -> Mapping[str, float]:
+    """An environment's own, else those of a plan that was given none."""
+    from drydock.suite.environments import environment_names, load_environment
+
+    told = load_environment(project, target).objectives if target in environment_names(project) else {}
+    return {name: float(limit) for name, limit in told.items() if name in MOST} or DEFAULT_OBJECTIVES

@@ -1,0 +1,81 @@
+"""What the AWS account of an environment holds, as far as scheduling depends on it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from drydock.documents import load_yaml_file
+from drydock.scheduling.instance_types.labels import ZONE
+from drydock.scheduling.requirements import from_expressions
+from drydock.suite.environments import CapacityReservation, Environment
+from drydock.suite.manifests import Manifest
+
+DEFAULT_REGION = "us-west-2"
+"""Where an environment is taken to be that names neither region nor zone."""
+
+
+@dataclass(frozen=True)
+class Account:
+    """Where nodes can be bought.
+
+    Attributes:
+        region: of the cluster.
+        zones: that the cluster's subnets lie in.
+        reservations: capacity reservations and capacity blocks that it holds.
+    """
+
+    region: str
+    zones: tuple[str, ...]
+    reservations: tuple[CapacityReservation, ...] = ()
+
+
+def account_of(environment: Environment, manifests: Sequence[Manifest]) -> Account:
+    """The account that an environment expects, as the rehearsal's stand-in for AWS is seeded.
+
+    Zones are those that values (`global.zones`), node pools and reservations name, or the first three of the region.
+    """
+    shared = _global_values(environment)
+    zones = {each.zone for each in environment.capacity_reservations} | {
+        str(zone) for zone in shared.get("zones") or ()
+    }
+    for manifest in manifests:
+        if manifest.kind == "NodePool":
+            template = ((manifest.content.get("spec") or {}).get("template") or {}).get("spec") or {}
+            for each in from_expressions(template.get("requirements")):
+                zones |= each.values if each.key == ZONE and each.operator == "In" else set()
+    region = str(shared.get("region") or "") or (min(zones)[:-1] if zones else DEFAULT_REGION)
+    named = tuple(sorted(zones)) or tuple(f"{region}{letter}" for letter in "abc")
+    return Account(region, named, environment.capacity_reservations)
+
+
+def _global_values(environment: Environment) -> dict[str, Any]:
+    """`global.region` and `global.zones` of the stack."""
+    found: dict[str, Any] = {}
+    for file in environment.values_files:
+        content = load_yaml_file(file)
+        found |= (content.get("global") or {}) if isinstance(content, dict) else {}
+    for pair in environment.set_values:
+        key, _, value = pair.partition("=")
+        if key == "global.region":
+            found["region"] = value
+        elif key == "global.zones":
+            found["zones"] = [each.strip() for each in value.strip("{}").split(",")]
+    return found
+
+
+def selected_reservations(
+    terms: Sequence[Mapping[str, Any]] | None, reservations: Sequence[CapacityReservation]
+) -> tuple[CapacityReservation, ...]:
+    """Reservations that one of a node class's `capacityReservationSelectorTerms` picks.
+
+    Source: karpenter-provider-aws v1.14, pkg/providers/capacityreservation/types.go. A term's owner and instance match
+    criteria are taken as met, since an environment does not state them.
+    """
+    return tuple(each for each in reservations if any(_picks(term, each) for term in terms or ()))
+
+
+def _picks(term: Mapping[str, Any], reservation: CapacityReservation) -> bool:
+    if term.get("id"):
+        return bool(term["id"] == reservation.id)
+    tags = term.get("tags") or {}
+    return all(key in reservation.tags and value in ("*", reservation.tags[key]) for key, value in tags.items())

@@ -1,0 +1,204 @@
+"""Environments: a values stack with a name, and the account that it expects."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from drydock.documents import load_yaml
+from drydock.errors import UsageError
+from drydock.project import Project
+
+_SCHEMA = Path(__file__).parents[1] / "data" / "environment.schema.yaml"
+
+
+@dataclass(frozen=True)
+class CapacityReservation:
+    """An On-Demand Capacity Reservation or Capacity Block that the account of an environment holds.
+
+    Attributes:
+        id: `cr-` and 17 hexadecimal digits.
+        instance_type: for example `p5.48xlarge`.
+        zone: availability zone.
+        instance_count: instances reserved.
+        kind: `default` or `capacity-block`, as EC2 spells it.
+        tags: tags of the reservation, which node classes may select by.
+    """
+
+    id: str
+    instance_type: str
+    zone: str
+    instance_count: int
+    kind: str
+    tags: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Environment:
+    """A values stack with a name.
+
+    Attributes:
+        name: as `drydock render NAME` takes it.
+        file: the small file that names the stack.
+        description: one line for people.
+        values_files: Helm values files, in the order of `-f`.
+        set_values: `KEY=VALUE` as Helm's `--set` takes them, applied last.
+        namespace: namespace of the Helm release.
+        capacity_reservations: reservations that the account holds.
+        secrets: keys by name of the Secrets that lie in the namespace before the install.
+        objectives: what `drydock loadtest` must find, by name.
+        eks: variables of ci/eks, for `drydock deploy --target eks`.
+        kind: what `drydock deploy --target kind` does differently.
+        target: the cluster that it is made for, a key of data/targets.yaml.
+        cluster: in what that cluster differs from its target.
+    """
+
+    name: str
+    file: Path
+    description: str
+    values_files: tuple[Path, ...]
+    set_values: tuple[str, ...] = ()
+    namespace: str = "genai"
+    capacity_reservations: tuple[CapacityReservation, ...] = ()
+    secrets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    objectives: Mapping[str, Any] = field(default_factory=dict)
+    eks: Mapping[str, Any] = field(default_factory=dict)
+    kind: Mapping[str, Any] = field(default_factory=dict)
+    target: str = "eks"
+    cluster: Mapping[str, Any] = field(default_factory=dict)
+
+    def stacked(self, files: Sequence[Path], set_values: Sequence[str]) -> "Environment":
+        """The environment with more values files and `--set` values on top.
+
+        Raises:
+            UsageError: a file cannot be read or is not a values file, or a `--set` has no value.
+        """
+        for file in files:
+            _check_values(file)
+        for pair in set_values:
+            if not pair.partition("=")[0] or "=" not in pair:
+                raise UsageError(f"--set {pair}: no value", remedy="Pass KEY=VALUE, as Helm takes it: --set a.b=c.")
+        return replace(
+            self,
+            values_files=(*self.values_files, *files),
+            set_values=(*self.set_values, *set_values),
+        )
+
+    def helm_arguments(self) -> list[str]:
+        """The stack as arguments of `helm install`, `template` and `lint`."""
+        files = [argument for file in self.values_files for argument in ("-f", str(file))]
+        return files + [argument for pair in self.set_values for argument in ("--set", pair)]
+
+
+def environment_names(project: Project) -> tuple[str, ...]:
+    """Names of every environment, sorted."""
+    return tuple(sorted(file.stem for file in (project.values_dir / "environments").glob("*.yaml")))
+
+
+def load_environment(project: Project, name: str) -> Environment:
+    """Read one environment's file.
+
+    Raises:
+        UsageError: there is no such environment, or its file is wrong.
+    """
+    file = project.values_dir / "environments" / f"{name}.yaml"
+    if not file.is_file():
+        raise UsageError(
+            f"unknown environment '{name}'",
+            remedy=f"Known: {', '.join(environment_names(project))} (files in {file.parent}).",
+        )
+    content = _read(project, file)
+    stack = tuple(project.values_dir / entry for entry in content["stack"])
+    for entry in stack:
+        if not entry.is_file():
+            raise UsageError(f"{file}: stack: no such file: {entry}", remedy="Paths are relative to values/.")
+    return Environment(
+        name=name,
+        file=file,
+        description=content["description"],
+        values_files=stack,
+        namespace=content.get("namespace", "genai"),
+        objectives=content.get("objectives", {}),
+        eks=content.get("eks", {}),
+        kind=content.get("kind", {}),
+        target=content.get("target", "eks"),
+        cluster=content.get("cluster", {}),
+        secrets={secret: tuple(keys) for secret, keys in content.get("secrets", {}).items()},
+        capacity_reservations=tuple(
+            CapacityReservation(
+                id=each["id"],
+                instance_type=each["instanceType"],
+                zone=each["zone"],
+                instance_count=each["instanceCount"],
+                kind=each["type"],
+                tags=each.get("tags", {}),
+            )
+            for each in content.get("account", {}).get("capacityReservations", [])
+        ),
+    )
+
+
+def _check_values(file: Path) -> None:
+    try:
+        content = load_yaml(file.read_text())
+    except FileNotFoundError as error:
+        raise UsageError(f"-f {file}: no such file") from error
+    except IsADirectoryError as error:
+        raise UsageError(f"-f {file}: is a folder", remedy="Pass each of its files with -f.") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"-f {file}: cannot be read: {error}") from error
+    except yaml.YAMLError as error:
+        raise UsageError(f"-f {file}: not YAML: {_where(error)}", remedy="Correct the file.") from error
+    if not isinstance(content, Mapping | None):
+        kind = "a list" if isinstance(content, list) else "text"
+        raise UsageError(f"-f {file}: {kind}, not a mapping of values", remedy="Write `key: value` at its top level.")
+
+
+def _where(error: yaml.YAMLError) -> str:
+    mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None) or error
+    return f"line {mark.line + 1}, column {mark.column + 1}: {problem}" if mark else str(problem)
+
+
+def _read(project: Project, file: Path) -> Any:
+    """The file's content in the right shape; a content once found right is not checked again."""
+    text = file.read_text()
+    schema_text = _SCHEMA.read_text()
+    try:
+        content = load_yaml(text)
+    except yaml.YAMLError as error:
+        raise UsageError(f"{file}: not YAML: {_where(error)}", remedy="Correct the file.") from error
+    known_good = project.cache_dir / "environments" / hashlib.sha256((schema_text + text).encode()).hexdigest()
+    if known_good.exists():
+        return content
+    from jsonschema import Draft202012Validator
+
+    for wrong in Draft202012Validator(load_yaml(schema_text)).iter_errors(content):
+        where = ".".join(str(part) for part in wrong.absolute_path) or "(top level)"
+        raise UsageError(f"{file}: {where}: {wrong.message}", remedy="See docs/environments.md for the keys.")
+    if "objectives" in content:
+        from drydock.suite.objectives import objectives
+
+        objectives(content["objectives"], f"{file}: objectives")
+    known_good.parent.mkdir(parents=True, exist_ok=True)
+    known_good.touch()
+    return content
+
+
+def readable_environments(project: Project) -> tuple[tuple[Environment, ...], Mapping[str, UsageError]]:
+    """Every environment whose file is right, and what is wrong with each of the others by its name."""
+    found: list[Environment] = []
+    broken: dict[str, UsageError] = {}
+    for name in environment_names(project):
+        try:
+            found.append(load_environment(project, name))
+        except UsageError as error:
+            broken[name] = error
+    return tuple(found), broken
+
+
+def load_environments(project: Project, names: Sequence[str]) -> tuple[Environment, ...]:
+    """The named environments, or all of them when none is named."""
+    return tuple(load_environment(project, name) for name in (names or environment_names(project)))

@@ -1,0 +1,134 @@
+"""Values to manifests, with the real Helm."""
+
+import re
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from drydock.errors import RenderError, ToolError, UsageError
+from drydock.project import UMBRELLA, Project
+from drydock.suite.charts import AssembledCharts, chart_names
+from drydock.suite.environments import Environment
+from drydock.suite.manifests import Manifest, parse_manifests
+from drydock.tools import process
+
+HELMS = ("helm4", "helm3")
+"""The Helm whose objects are checked, then the one that must give the same."""
+
+RELEASE = "genai"
+KUBERNETES_VERSION = "1.36.3"
+"""What `.Capabilities` says without a cluster: the pinned control plane, however Helm was built."""
+
+
+@dataclass(frozen=True)
+class RenderedEnvironment:
+    """An environment and the objects that its values give.
+
+    Attributes:
+        environment: what was rendered.
+        manifests: every object, in a stable order; CRDs are not among them.
+    """
+
+    environment: Environment
+    manifests: tuple[Manifest, ...]
+
+    def of_kind(self, *kinds: str) -> tuple[Manifest, ...]:
+        """The objects of these kinds."""
+        return tuple(each for each in self.manifests if each.kind in kinds)
+
+
+def template_command(
+    helm: Path, chart: Path, arguments: Sequence[str], *, namespace: str, release: str = RELEASE
+) -> list[str]:
+    """The `helm template` call for one chart."""
+    fixed = ["--namespace", namespace, "--kube-version", KUBERNETES_VERSION]
+    return [str(helm), "template", release, str(chart), *fixed, *arguments]
+
+
+def install_commands(project: Project, environment: Environment) -> tuple[str, ...]:
+    """The plain commands that install the same objects from a checkout, to paste into a shell in its root."""
+    chart = f"charts/{UMBRELLA}"
+    arguments = [
+        str(Path(each).relative_to(project.root)) if each.startswith(f"{project.root}/") else each
+        for each in environment.helm_arguments()
+    ]
+    install = ["helm", "upgrade", "--install", RELEASE, chart, "--namespace", environment.namespace]
+    return (
+        "drydock setup crds  # fills charts/crds from the pinned modules",
+        f"helm dependency update {chart}",
+        shlex.join([*install, "--create-namespace", *arguments]),
+    )
+
+
+def render(helm: Path, charts: AssembledCharts, environment: Environment) -> RenderedEnvironment:
+    """Render the umbrella for an environment.
+
+    Raises:
+        RenderError: Helm refused, with its reason and the files of the stack.
+    """
+    command = template_command(helm, charts.umbrella, environment.helm_arguments(), namespace=environment.namespace)
+    try:
+        completed = process.run(command)
+    except ToolError as error:
+        stack = ", ".join(file.name for file in environment.values_files)
+        raise RenderError(
+            f"environment {environment.name} ({stack}) does not render: {helm_reason(error.stderr or error.message)}"
+        ) from error
+    return RenderedEnvironment(environment, parse_manifests(completed.stdout))
+
+
+def render_chart(
+    helm: Path,
+    chart: Path,
+    *,
+    values_files: Sequence[Path] = (),
+    arguments: Sequence[str] = (),
+    namespace: str = "genai",
+    release: str = RELEASE,
+) -> tuple[Manifest, ...]:
+    """Render one chart alone, with more arguments of `helm template` after the values files.
+
+    Raises:
+        RenderError: Helm refused.
+    """
+    files = [argument for file in values_files for argument in ("-f", str(file))]
+    try:
+        completed = process.run(
+            template_command(helm, chart, [*files, *arguments], namespace=namespace, release=release)
+        )
+    except ToolError as error:
+        raise RenderError(
+            f"chart {chart.name} does not render: {helm_reason(error.stderr or error.message)}"
+        ) from error
+    return parse_manifests(completed.stdout)
+
+
+def helm_reason(stderr: str) -> str:
+    """What Helm said, without the call stack of a template that called `fail`."""
+    failed = re.search(r"error calling fail: (.+)$", stderr.strip(), re.DOTALL)
+    return failed.group(1) if failed else re.sub(r"^Error: ", "", stderr.strip())
+
+
+def chart_manifests(project: Project, manifests: Sequence[Manifest], chart: str) -> tuple[Manifest, ...]:
+    """The objects that one chart renders.
+
+    Raises:
+        UsageError: there is no such chart.
+    """
+    known = chart_names(project)
+    if chart not in known:
+        raise UsageError(f"--chart {chart}: no such chart", remedy=f"Known: {', '.join(known)}.")
+    return tuple(each for each in manifests if each.chart == chart)
+
+
+def write_manifests(manifests: Sequence[Manifest], folder: Path) -> None:
+    """Write one file an object, `CHART/KIND-NAME.yaml`, and remove objects of an earlier render from those folders."""
+    for chart in {each.chart for each in manifests}:
+        for stale in (folder / chart).glob("*.yaml"):
+            stale.unlink()
+    for manifest in manifests:
+        name = "-".join(part for part in (manifest.kind.lower(), manifest.namespace, manifest.name) if part)
+        file = folder / manifest.chart / f"{name.replace(':', '_')}.yaml"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(manifest.text)

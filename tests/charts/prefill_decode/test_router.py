@@ -1,0 +1,202 @@
+"""The router between engines for prompts and engines for answers, run as its pod runs it."""
+
+import json
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.charts.gateway.processes import Running, call, free_port, start
+
+PROGRAM = Path(__file__).resolve().parents[3] / "charts" / "vllm" / "files" / "prefill_decode_router.py"
+COMPLETIONS = "/v1/completions"
+CHAT = "/v1/chat/completions"
+HANDED_ON = {"remote_engine_id": "one", "remote_block_ids": [1, 2], "remote_host": "10.0.0.1", "remote_port": 5600}
+
+
+@dataclass
+class Engine:
+    """An engine that keeps what it is asked, and answers what it is told to."""
+
+    status: int = 200
+    answer: dict[str, Any] = field(default_factory=dict)
+    asked: list[tuple[str, dict[str, Any], dict[str, str]]] = field(default_factory=list)
+    server: ThreadingHTTPServer = field(init=False)
+
+    def __post_init__(self) -> None:
+        engine = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                engine.asked.append((self.path, body, {name.lower(): value for name, value in self.headers.items()}))
+                self.tell(json.dumps(engine.answer).encode())
+
+            def do_GET(self) -> None:
+                self.tell(self.path.encode())
+
+            def tell(self, content: bytes) -> None:
+                self.send_response(engine.status)
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+            def log_message(self, *_: object) -> None:
+                """The requests are kept."""
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server.server_address[1]}"
+
+    def end(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
+
+@pytest.fixture
+def prefill() -> Iterator[Engine]:
+    engine = Engine(answer={"kv_transfer_params": HANDED_ON, "choices": [{"text": "a"}]})
+    yield engine
+    engine.end()
+
+
+@pytest.fixture
+def decode() -> Iterator[Engine]:
+    engine = Engine(answer={"choices": [{"text": "an answer"}]})
+    yield engine
+    engine.end()
+
+
+def running(prefill_url: str, decode_url: str) -> Running:
+    port = free_port()
+    environment = {
+        **os.environ,
+        "PREFILL_URL": prefill_url,
+        "DECODE_URL": decode_url,
+        "DRAIN_SECONDS": "5",
+        "ROUTER_HOST": "127.0.0.1",
+        "ROUTER_PORT": str(port),
+    }
+    return start([sys.executable, str(PROGRAM)], port, port, environment)
+
+
+@pytest.fixture
+def router(prefill: Engine, decode: Engine) -> Iterator[Running]:
+    made = running(prefill.url, decode.url)
+    made.up("/ping")
+    yield made
+    made.end()
+
+
+def counted(router: Running) -> dict[str, float]:
+    rows = call(router.port, "GET", "/metrics").text.splitlines()
+    found = [each.split() for each in rows if each.startswith("prefill_decode_requests_total{")]
+    return {name.partition('"')[2].partition('"')[0]: float(value) for name, value in found}
+
+
+def test_the_kv_cache_of_the_first_engine_is_handed_on_to_the_second(
+    router: Running, prefill: Engine, decode: Engine
+) -> None:
+    body = {"model": "small", "prompt": "Once", "max_tokens": 9, "stream": True, "stream_options": {}, "min_tokens": 3}
+    answer = call(router.port, "POST", COMPLETIONS, body, key="secret")
+    assert answer.json == decode.answer
+    ((path, first, headers),) = prefill.asked
+    assert (path, first["max_tokens"], first["stream"]) == (COMPLETIONS, 1, False)
+    assert first["kv_transfer_params"]["do_remote_decode"] is True
+    assert first["prompt"] == "Once"
+    assert not {"stream_options", "min_tokens"} & set(first)
+    ((_, second, others),) = decode.asked
+    assert second == {**body, "kv_transfer_params": HANDED_ON}
+    assert headers["authorization"] == others["authorization"] == "Bearer secret"
+    assert headers["x-request-id"] == others["x-request-id"]
+    assert counted(router) == {"prefill": 1}
+
+
+def test_a_call_of_a_tool_is_not_asked_of_one_token(router: Running, prefill: Engine, decode: Engine) -> None:
+    body = {"messages": [], "tools": [{"type": "function"}], "tool_choice": "required", "max_completion_tokens": 50}
+    call(router.port, "POST", CHAT, body)
+    ((_, first, _),) = prefill.asked
+    assert (first["tool_choice"], first["tools"], first["max_tokens"]) == ("none", body["tools"], 1)
+    assert "max_completion_tokens" not in first
+    ((_, second, _),) = decode.asked
+    assert second["tool_choice"] == "required"
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        (COMPLETIONS, {"prompt": ["Once", "Twice"]}),
+        (COMPLETIONS, {"prompt": [[1, 2], [3]]}),
+        (COMPLETIONS, {"prompt": "Once", "n": 2}),
+        (COMPLETIONS, {"prompt": "Once", "echo": True}),
+        (CHAT, {"messages": [], "prompt_logprobs": 0}),
+        ("/v1/embeddings", {"input": "Once"}),
+        ("/tokenize", {"prompt": "Once"}),
+    ],
+)
+def test_what_has_not_one_prompt_and_one_answer_is_the_second_engines_alone(
+    router: Running, prefill: Engine, decode: Engine, path: str, body: dict[str, Any]
+) -> None:
+    assert call(router.port, "POST", path, body).status == 200
+    assert prefill.asked == []
+    assert [(where, what) for where, what, _ in decode.asked] == [(path, body)]
+    assert counted(router) == {"decode": 1}
+
+
+def test_a_prompt_as_tokens_is_one_prompt(router: Running, prefill: Engine) -> None:
+    call(router.port, "POST", COMPLETIONS, {"prompt": [1, 2, 3]})
+    assert len(prefill.asked) == 1
+
+
+@pytest.mark.parametrize("status", [500, 503, 429])
+def test_without_the_first_engine_the_second_reads_the_prompt_as_well(
+    router: Running, prefill: Engine, decode: Engine, status: int
+) -> None:
+    prefill.status = status
+    body = {"prompt": "Once", "max_tokens": 9}
+    assert call(router.port, "POST", COMPLETIONS, body).json == decode.answer
+    assert decode.asked[0][1] == body
+    assert counted(router) == {"fallback": 1}
+
+
+def test_nobody_listening_for_prompts_is_no_outage(decode: Engine) -> None:
+    router = running(f"http://127.0.0.1:{free_port()}", decode.url)
+    try:
+        router.up("/health")
+        assert call(router.port, "POST", COMPLETIONS, {"prompt": "Once"}).json == decode.answer
+    finally:
+        router.end()
+
+
+@pytest.mark.parametrize("status", [400, 401, 404])
+def test_what_is_wrong_with_a_request_is_told_once(
+    router: Running, prefill: Engine, decode: Engine, status: int
+) -> None:
+    prefill.status, prefill.answer = status, {"error": "wrong"}
+    answer = call(router.port, "POST", COMPLETIONS, {"prompt": "Once"})
+    assert (answer.status, answer.json) == (status, {"error": "wrong"})
+    assert decode.asked == []
+
+
+def test_it_is_ready_when_answers_can_be_written(router: Running, decode: Engine) -> None:
+    router.up("/health")
+    decode.status = 503
+    assert call(router.port, "GET", "/health").status == 503
+    assert call(router.port, "GET", "/ping").status == 200
+
+
+def test_other_pages_are_the_second_engines(router: Running) -> None:
+    assert call(router.port, "GET", "/v1/models").text == "/v1/models"
+
+
+def test_it_ends_when_told_to(router: Running) -> None:
+    assert router.stop() == 0

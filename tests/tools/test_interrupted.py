@@ -1,0 +1,78 @@
+"""A build that ends early, and builds side by side."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+from tenacity import retry, retry_if_exception_type, retry_if_result, stop_after_delay, wait_fixed
+
+from drydock.progress import SilentProgress
+from drydock.project import Project
+from drydock.tools.build import ensure
+from tests.tools.conftest import HelloSuite
+
+SLOW = "package main\n\n" + "\n".join(
+    f"func f{n}(a []int) int {{ s := 0; for i, x := range a {{ s += x*i + {n} }}; return s }}" for n in range(60_000)
+)
+SCRIPT = """
+import sys
+from pathlib import Path
+from drydock.progress import SilentProgress
+from drydock.project import Project
+from drydock.tools import ensure
+print(ensure(Project(Path(sys.argv[1]), Path(sys.argv[2])), ["hello"], SilentProgress())["hello"])
+"""
+
+
+def start(project: Project) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", SCRIPT, str(project.root), str(project.cache_dir)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+ENDED = retry_if_exception_type(psutil.NoSuchProcess)  # one of them, between two looks
+
+
+@retry(retry=retry_if_result(lambda found: not found) | ENDED, wait=wait_fixed(0.02), stop=stop_after_delay(300))
+def compilers_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    """What a build has started, as soon as Go's compiler is among it."""
+    below = psutil.Process(process.pid).children(recursive=True)
+    return below if any(each.name() == "compile" for each in below) else []
+
+
+def interrupt(project: Project, sign: signal.Signals) -> list[psutil.Process]:
+    """Send a signal to nothing but the process that builds, in the middle of it; what it had started."""
+    with start(project) as process:
+        below = compilers_of(process)
+        process.send_signal(sign)
+        process.communicate(timeout=180)
+        assert process.returncode != 0
+    return below
+
+
+def test_an_interrupted_build_leaves_nothing(hello_suite: HelloSuite) -> None:
+    project = hello_suite(slow=SLOW)
+    below = interrupt(project, signal.SIGINT)
+    assert psutil.wait_procs(below, timeout=120)[1] == []
+    assert [path.name for path in (project.cache_dir / "tools").iterdir()] == [".lock"]
+
+
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGKILL])
+def test_after_an_interrupted_build_the_next_one_succeeds(hello_suite: HelloSuite, sign: signal.Signals) -> None:
+    for process in interrupt(hello_suite(slow=SLOW), sign):
+        if process.is_running():  # a killed drydock cannot end its compiler
+            process.kill()
+    project = hello_suite(slow="package main\n")
+    program = ensure(project, ["hello"], SilentProgress())["hello"]
+    assert subprocess.run([program], capture_output=True, check=True).stdout == b"hello version v1.2.3\n"
+    assert {path.name for path in (project.cache_dir / "tools").iterdir()} == {".lock", program.parent.name}
+
+
+def test_two_builds_side_by_side_give_one_tool(hello_suite: HelloSuite) -> None:
+    project = hello_suite()
+    with start(project) as first, start(project) as second:
+        paths = {Path(each.communicate(timeout=300)[0].strip()) for each in (first, second)}
+    assert len(paths) == 1
+    assert paths.pop().is_file()
