@@ -25,6 +25,8 @@ from typing import IO, Any
 
 SERIAL_SECONDS = 0.5
 TOKEN_SECONDS = 0.002
+SLOW_SECONDS = 0.01
+"""Between tokens where the time between them is measured."""
 _START_SECONDS = 180
 _PORT = re.compile(r"^(\d+)$")
 _LISTENING = re.compile(r"Uvicorn running on http://127\.0\.0\.1:(\d+)")
@@ -290,8 +292,108 @@ async def vast_usage(call: Call) -> bool:
 async def no_usage(call: Call) -> bool:
     await call.head()
     await call.words(call.tokens)
+    await call.event({"choices": [{"index": 0, "delta": {}, "finish_reason": "length"}]})
     await call.end()
     return True
+
+
+async def empty(call: Call) -> bool:
+    """A good answer without output."""
+    if not call.body.get("stream"):
+        await call.whole("200 OK", {"choices": [], "usage": {"completion_tokens": 0}})
+        return True
+    await call.head()
+    await call.end()
+    return True
+
+
+async def mostly_empty(call: Call) -> bool:
+    """Every tenth answer is a good one."""
+    mostly_empty.calls += 1  # type: ignore[attr-defined]
+    return await (ok if mostly_empty.calls % 10 == 0 else empty)(call)  # type: ignore[attr-defined]
+
+
+mostly_empty.calls = 0  # type: ignore[attr-defined]
+
+
+async def no_finish_reason(call: Call) -> bool:
+    await call.head()
+    await call.words(3)
+    await call.end()
+    return True
+
+
+async def aborted(call: Call) -> bool:
+    await call.head()
+    await call.words(3)
+    await call.event({"choices": [{"index": 0, "delta": {}, "finish_reason": "abort"}]})
+    await call.end()
+    return True
+
+
+async def all_hidden(call: Call) -> bool:
+    await call.head()
+    await call.usage(90)
+    await call.end()
+    return True
+
+
+async def hidden_reasoning(call: Call) -> bool:
+    """Ninety tokens of reasoning are counted and not sent; the ten of content come evenly."""
+    await call.head()
+    await asyncio.sleep(0.1)
+    await call.words(10, SLOW_SECONDS)
+    await call.event({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
+    details = {"completion_tokens_details": {"reasoning_tokens": 90}}
+    await call.event({"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": 100, **details}})
+    await call.end()
+    return True
+
+
+async def five_tokens_a_chunk(call: Call) -> bool:
+    await call.head()
+    for _ in range(10):
+        await asyncio.sleep(5 * SLOW_SECONDS)
+        await call.delta(content=" one two three four five")
+    await call.usage(50)
+    await call.end()
+    return True
+
+
+async def buffered(call: Call) -> bool:
+    """As through a proxy that keeps the stream until it is complete."""
+    await call.head()
+    call.held = []
+    await call.words(20, SLOW_SECONDS)
+    await call.usage(20)
+    await call.event("[DONE]")
+    held, call.held = b"".join(call.held), None
+    await call.payload(held)
+    await call.raw(b"0\r\n\r\n")
+    return True
+
+
+async def in_bursts(call: Call) -> bool:
+    """As through a proxy that keeps ten events at a time."""
+    await call.head()
+    for _ in range(4):
+        call.held = []
+        await call.words(10, SLOW_SECONDS / 2)
+        held, call.held = b"".join(call.held), None
+        await call.payload(held)
+    await call.usage(40)
+    await call.end()
+    return True
+
+
+async def stalls_at_first(call: Call) -> bool:
+    """The first requests wait for kernels that are compiled."""
+    if not call.body.get("stream"):
+        return await ok(call)
+    now = time.monotonic()
+    stalls_at_first.ready = getattr(stalls_at_first, "ready", now + 1.5)  # type: ignore[attr-defined]
+    await asyncio.sleep(max(0.0, stalls_at_first.ready - now))  # type: ignore[attr-defined]
+    return await ok(call)
 
 
 async def no_done(call: Call) -> bool:
@@ -316,7 +418,7 @@ async def late_first_token(call: Call) -> bool:
 
 async def two_tokens_a_chunk(call: Call) -> bool:
     await call.head()
-    await call.words(call.tokens // 2)
+    await call.words(call.tokens // 2, SLOW_SECONDS)
     await call.usage()
     await call.end()
     return True

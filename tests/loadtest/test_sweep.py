@@ -211,6 +211,12 @@ def test_quantiles_of_the_server_are_those_of_prometheus() -> None:
     assert summary["ttft_p50_ms"] == pytest.approx(300), "half way through the bucket from 100 to 500 ms"
     assert summary["ttft_p99_ms"] == pytest.approx(496)
 
+    early = ServerView([read_page(page((0, 0, 0), 0), 0.0), read_page(page((90, 100, 100), 2.0), 60.0)]).summary()
+    assert early["ttft_mean_ms"] == pytest.approx(20)
+    assert early["ttft_p50_ms"] is None, "nothing is known below the first bound"
+    assert early["ttft_p50_ms_at_most"] == 100
+    assert early["ttft_p95_ms"] == pytest.approx(300)
+
 
 def test_tokens_faster_than_weights_can_be_read_are_told() -> None:
     def measured(tpot: float) -> Measures:

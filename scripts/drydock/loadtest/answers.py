@@ -1,28 +1,36 @@
 """What an answer says, read from the kept bytes when nobody waits for it.
 
-An event counts as content when a choice's text, or its delta's content, reasoning or tool calls, is not empty. Nearly
-all events of a stream differ only in that text, so one that begins and ends as an earlier content event did, with text
-without quotation marks between, is known to be content without reading its JSON.
+An event counts as content when it holds output in any field (`answer_events.py`). Nearly all events of a stream differ
+only in that text, so one that begins and ends as an earlier content event did, with text without quotation marks
+between, is known to be content without reading its JSON.
+
+Line ends are those of server-sent events (LF, CRLF, CR). As lenient clients do, lines of data without an empty line
+between are also read one by one, and a line that is an object of JSON without `data:` before it is read too.
 """
 
 import json
+import re
+import zlib
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
+from drydock.loadtest.answer_events import ENDS, Said, Usage, is_error, parse
 from drydock.loadtest.exchange import Exchange
 from drydock.loadtest.records import UNKNOWN, Floats, Outcome
 from drydock.loadtest.wire import MalformedError, chunk_spans
 
-_DATA = b"data:"
-_DONE = b"[DONE]"
+_DATA, _NAME = b"data:", b"event:"
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _ERROR = b'"error"'
 """As a key: within a text its quotation marks would stand behind backslashes."""
-_TAIL_BYTES = 1024
-_MOST_TOKENS = 2**53
-_SPOKEN = ("content", "reasoning_content", "reasoning", "tool_calls", "function_call")
+_TAIL_BYTES = 2048
+_END = re.compile(rb'"finish_reason":\s*"(?:stop|length|tool_calls)"')
+_QUOTED_BYTES = 400
+_ZIPPED = {b"gzip": 31, b"x-gzip": 31, b"deflate": 47}
+"""Window bits of zlib by Content-Encoding; 47 finds out whether deflate has a header."""
 _NOTHING = np.empty(0)
 
 
@@ -31,10 +39,14 @@ class Answer:
     """What was read.
 
     Attributes:
-        times: of the monotonic clock, when each content event was complete; empty for an answer in one piece.
-        prompt_tokens, output_tokens, cached_tokens: from usage; -1 where it tells none.
+        times: of the monotonic clock, when each content event was complete; empty for an answer in one piece that was
+            asked for as such.
+        prompt_tokens, output_tokens, cached_tokens: from usage; -1 where it says nothing.
+        hidden_tokens: of the output tokens, those counted as reasoning of which nothing was sent.
+        first_tokens: of the first content event, where the server counts tokens in every event; else -1.
+        text_bytes, first_bytes: of output, in all content events and in the first one.
         text: of the first choice, kept only when asked for.
-        error: what an answer of status 200 says instead, as JSON.
+        words: what the server says of a failure, or the first bytes of what cannot be read.
     """
 
     outcome: Outcome
@@ -42,25 +54,27 @@ class Answer:
     prompt_tokens: int = UNKNOWN
     output_tokens: int = UNKNOWN
     cached_tokens: int = UNKNOWN
+    hidden_tokens: int = 0
+    first_tokens: int = UNKNOWN
+    text_bytes: int = 0
+    first_bytes: int = 0
     text: str = ""
-    error: bytes = b""
+    words: bytes = b""
 
 
 def seems_well(exchange: Exchange, *, stream: bool) -> bool:
     """Whether a complete answer of status 200 ends as good ones do: a glance, where reading it would take longer.
 
-    False for all that are failures but look complete (an error in the stream, an early end); for few others.
+    False for all that are failures but look complete, and for short answers, which are quickly read.
     """
-    tail = _tail(exchange.pieces) if stream else b"".join(exchange.pieces)
-    if _ERROR in tail:
+    if not stream or sum(map(len, exchange.pieces)) <= 2 * _TAIL_BYTES:
         return False
-    if not stream:
-        return b'"choices"' in tail
-    return _DONE in tail and (b'"finish_reason"' in tail or b'"usage"' in tail)
+    tail = _tail(exchange.pieces)
+    return _ERROR not in tail and _END.search(tail) is not None
 
 
 def _tail(pieces: Sequence[bytes]) -> bytes:
-    """The last pieces that were read, about a kilobyte of them."""
+    """The last pieces that were read, about two kilobytes of them."""
     size, first = 0, len(pieces)
     while first and size < _TAIL_BYTES:
         first -= 1
@@ -68,129 +82,282 @@ def _tail(pieces: Sequence[bytes]) -> bytes:
     return b"".join(pieces[first:])[-_TAIL_BYTES:]
 
 
-def error_body(exchange: Exchange) -> bytes:
-    """The body of an answer that tells an error; empty where it has none."""
-    try:
-        return _body(exchange)[0]
-    except MalformedError:
-        return b""
-
-
 def read_answer(exchange: Exchange, *, stream: bool, keep_text: bool = False) -> Answer:
     """Read an exchange that has ended, however it ended."""
     outcome = Outcome.INTERRUPTED if exchange.outcome is None else exchange.outcome
     answer = Answer(outcome)
     if exchange.head is None or exchange.status != 200:  # noqa: PLR2004
+        if exchange.head is not None or outcome is Outcome.MALFORMED:
+            answer.words = _raw_words(exchange)
         return answer
+    reader = _Reader(answer, keep_text)
     try:
-        if stream:
-            _read_stream(exchange, answer, keep_text)
-        elif outcome is Outcome.OK:
-            _read_whole(exchange, answer, keep_text)
-    except (MalformedError, ValueError, TypeError, AttributeError, LookupError, RecursionError):
-        # an answer that was cut off may well end within an event
-        if outcome is Outcome.OK:
-            answer.outcome = Outcome.MALFORMED
+        body = _Body(exchange)
+        try:
+            reader.read(body, stream=stream)
+        except (ValueError, TypeError, AttributeError, LookupError, RecursionError):
+            # an answer that was cut off may well end within an event
+            if outcome is Outcome.OK:
+                answer.outcome = Outcome.MALFORMED
+    except MalformedError as error:
+        answer.outcome = Outcome.MALFORMED if outcome is Outcome.OK else outcome
+        answer.words = str(error).encode() or _raw_words(exchange)
+        return answer
+    _judge(answer, reader, body)
+    answer.times = _NOTHING if body.whole and not stream else body.times(reader.ends)
     return answer
 
 
-def _body(exchange: Exchange) -> tuple[bytes, Sequence[int], Sequence[int]]:
-    """The body without framing; and for each piece of it, where it ends in the body and in what was read."""
-    raw = b"".join(exchange.pieces)
-    head = exchange.head
-    start = head.end if head else 0
-    if head is None or not head.chunked:
-        return raw[start:], [len(raw) - start], [len(raw)]
-    spans = chunk_spans(raw, start)
-    ends = np.array([end for _, end in spans], np.int64)
-    sizes = ends - np.array([begin for begin, _ in spans], np.int64)
-    return b"".join([raw[begin:end] for begin, end in spans]), np.cumsum(sizes).tolist(), ends.tolist()
+def _raw_words(exchange: Exchange) -> bytes:
+    """The body of an answer that tells an error; the first bytes of what is not HTTP."""
+    if exchange.head is None:
+        return b"".join(exchange.pieces[:2])[:_QUOTED_BYTES]
+    try:
+        return _Body(exchange).data
+    except MalformedError as error:
+        return str(error).encode()
 
 
-def _read_whole(exchange: Exchange, answer: Answer, keep_text: bool) -> None:
-    raw = _body(exchange)[0]
-    body = json.loads(raw)
-    if body.get("error"):
-        answer.outcome, answer.error = Outcome.SERVER_ERROR, raw
+def _judge(answer: Answer, reader: "_Reader", body: "_Body") -> None:
+    """How an answer of status 200 ended, by what it says."""
+    if reader.spoken and answer.output_tokens == 0:
+        answer.output_tokens = UNKNOWN
+    if answer.outcome not in (Outcome.OK, Outcome.TRUNCATED):
+        answer.words = answer.words or reader.unread
         return
-    choices = body["choices"]
-    _count(body.get("usage"), answer)
-    if keep_text and choices:
-        answer.text = _text(choices[0])
-
-
-def _read_stream(exchange: Exchange, answer: Answer, keep_text: bool) -> None:
-    body, body_ends, raw_ends = _body(exchange)
-    if b"\r" in body:
-        body, body_ends = _plain_line_ends(body, body_ends)
-    reader = _Events(answer, keep_text)
-    at = 0
-    ends: list[int] = []
-    for event in body.split(b"\n\n"):
-        at += len(event) + 2
-        try:
-            if event and reader.spoke(event):
-                ends.append(at)
-        except ValueError:
-            if answer.outcome is Outcome.OK:
-                raise
-    answer.times = _times(exchange, ends, body_ends, raw_ends, len(body))
-    if answer.outcome is Outcome.OK and reader.failed:
+    unfinished = [index for index in reader.spoken if reader.finished.get(index) not in ENDS]
+    if reader.failed:
         answer.outcome = Outcome.SERVER_ERROR
-    elif answer.outcome is Outcome.OK and not reader.ended:
+    elif answer.outcome is Outcome.TRUNCATED:
+        # a connection that broke after all had been said took nothing away
+        if reader.done and reader.spoken and not unfinished:
+            answer.outcome = Outcome.OK
+    elif not reader.spoken:
+        answer.outcome = _without_output(answer, reader, body)
+        answer.words = reader.unread or body.data[:_QUOTED_BYTES]
+    elif not (reader.finished or reader.done or body.whole):
         answer.outcome = Outcome.TRUNCATED
-        if body.startswith(b"{") and json.loads(body).get("error"):
-            answer.outcome, answer.error = Outcome.SERVER_ERROR, body
+    elif unfinished:
+        answer.outcome = Outcome.ENDED_EARLY
+        reasons = sorted({reader.finished[index] for index in unfinished if index in reader.finished})
+        answer.words = f"finish_reason {', '.join(reasons)}".encode() if reasons else b"no finish_reason"
 
 
-class _Events:
-    """Reads one stream's events, in order.
+def _without_output(answer: Answer, reader: "_Reader", body: "_Body") -> Outcome:
+    if answer.output_tokens > 0:
+        return Outcome.TOKENS_NOT_SENT
+    return Outcome.EMPTY if reader.events or reader.done or not body.data.strip() else Outcome.MALFORMED
+
+
+class _Body:
+    """An answer's body without framing, compression and carriage returns.
 
     Attributes:
-        ended: the last token was told, by `[DONE]` or a finish reason.
+        data: the body.
+        whole: it is one object of JSON, not a stream of events.
+
+    Raises:
+        MalformedError: the framing is broken, or the compression is none that is read.
+    """
+
+    def __init__(self, exchange: Exchange) -> None:
+        head = exchange.head
+        raw = b"".join(exchange.pieces)
+        start = head.end if head else 0
+        encoding = head.encoding if head else b""
+        parts = chunk_spans(raw, start) if head and head.chunked else [(start, len(raw))]
+        self._stamps = exchange.stamps
+        self._read_ends = np.cumsum([len(each) for each in exchange.pieces])
+        # where bytes change or go, a part must lie within one read to have its time
+        self._split = bool(encoding) or any(b"\r" in raw[begin:end] for begin, end in parts)
+        if self._split:
+            parts = _within_reads(parts, self._read_ends.tolist())
+        payloads = [raw[begin:end] for begin, end in parts]
+        if encoding:
+            payloads = _unzipped(payloads, encoding)
+        self._raw_ends = np.array([end for _, end in parts], np.int64)
+        self._ends = np.cumsum([len(each) for each in payloads], dtype=np.int64)
+        self.data = b"".join(payloads)
+        if self.data.startswith(_BYTE_ORDER_MARK):
+            self.data = b"\n" * len(_BYTE_ORDER_MARK) + self.data[len(_BYTE_ORDER_MARK) :]
+        if b"\r" in self.data:
+            self._plain_line_ends()
+        self.whole = self.data.lstrip().startswith(b"{") and b"\ndata:" not in self.data
+
+    def _plain_line_ends(self) -> None:
+        """Line ends as one character, and where the parts end then."""
+        found = np.frombuffer(self.data, np.uint8)
+        pairs = np.flatnonzero((found[:-1] == ord("\r")) & (found[1:] == ord("\n")))
+        self._ends = self._ends - np.searchsorted(pairs, self._ends)
+        self.data = self.data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+
+    def times(self, ends: Sequence[int]) -> Floats:
+        """When the read came that completed each event, by where the event ends in the body."""
+        if not ends or not self._ends.size:
+            return _NOTHING
+        places = np.minimum(np.array(ends), len(self.data))
+        part = np.minimum(np.searchsorted(self._ends, places), self._ends.size - 1)
+        back = 0 if self._split else np.maximum(self._ends[part] - places, 0)
+        read = np.searchsorted(self._read_ends, self._raw_ends[part] - back)
+        times: Floats = np.array(self._stamps)[np.minimum(read, len(self._stamps) - 1)]
+        return times
+
+
+def _within_reads(parts: Sequence[tuple[int, int]], read_ends: Sequence[int]) -> list[tuple[int, int]]:
+    """The same bytes in parts of which none lies in two reads."""
+    found: list[tuple[int, int]] = []
+    for begin, end in parts:
+        at = begin
+        for cut in read_ends[bisect_right(read_ends, begin) :]:
+            if cut >= end:
+                break
+            found.append((at, cut))
+            at = cut
+        found.append((at, end))
+    return found
+
+
+def _unzipped(payloads: Sequence[bytes], encoding: bytes) -> list[bytes]:
+    if encoding not in _ZIPPED:
+        name = encoding.decode("latin-1")
+        raise MalformedError(f"Content-Encoding: {name}, which was not asked for and is not read")
+    reader = zlib.decompressobj(_ZIPPED[encoding])
+    try:
+        return [reader.decompress(each) for each in payloads]
+    except zlib.error as error:
+        raise MalformedError(f"Content-Encoding: {encoding.decode('latin-1')} whose bytes are not: {error}") from error
+
+
+class _Reader:
+    """Reads one answer's events, in order.
+
+    Attributes:
+        ends: where each content event ends in the body.
+        events: that were read as events of this API.
+        spoken: choices that had output; finished: their finish reasons; done: `[DONE]` came.
         failed: the server told an error.
+        unread: the first bytes of the first event that could not be read.
     """
 
     def __init__(self, answer: Answer, keep_text: bool) -> None:
         self._answer, self._keep_text = answer, keep_text
         self._before = self._after = b""
-        self.ended = self.failed = False
+        self._reasoning = 0
+        self.ends: list[int] = []
+        self.events = 0
+        self.spoken: set[int] = set()
+        self.finished: dict[int, str] = {}
+        self.done = self.failed = False
+        self.unread = b""
 
-    def spoke(self, event: bytes) -> bool:
-        """Whether an event has content."""
+    def read(self, body: _Body, *, stream: bool) -> None:
+        """Read all of a body; errors as those of `parse`."""
+        if body.whole:
+            self._take(json.loads(body.data), body.data, len(body.data))
+        elif stream or b"data:" in body.data or not body.data.strip():
+            self._stream(body.data)
+        else:
+            self.unread = body.data[:_QUOTED_BYTES]
+            raise ValueError("neither JSON nor events")
+
+    def _stream(self, body: bytes) -> None:
+        at = 0
+        for event in body.split(b"\n\n"):
+            at += len(event) + 2
+            if event and not self._as_before(event, at):
+                self._event(event, at)
+
+    def _as_before(self, event: bytes, end: int) -> bool:
         before, after = self._before, self._after
-        if before and event.startswith(before) and event.endswith(after):
-            text = event[len(before) : -len(after)]
-            if text and b'"' not in text and b"\\" not in text:
-                if self._keep_text:
-                    self._answer.text += text.decode()
-                return True
-        return self._read(event)
+        if not before or not event.startswith(before) or not event.endswith(after):
+            return False
+        text = event[len(before) : -len(after)]
+        if not text or b'"' in text or b"\\" in text:
+            return False
+        self._answer.text_bytes += len(text)
+        self.ends.append(end)
+        if self._keep_text:
+            self._answer.text += text.decode(errors="replace")
+        return True
 
-    def _read(self, event: bytes) -> bool:
-        lines = [line[len(_DATA) :].strip() for line in event.split(b"\n") if line.startswith(_DATA)]
-        data = b"\n".join(lines)
+    def _event(self, event: bytes, end: int) -> None:
+        name = b""
+        lines: list[tuple[bytes, int]] = []
+        at = end - len(event) - 2
+        for line in event.split(b"\n"):
+            at += len(line) + 1
+            if line.startswith(_DATA):
+                lines.append((line[len(_DATA) :].strip(), at))
+            elif line.startswith(_NAME):
+                name = line[len(_NAME) :].strip()
+            elif line.lstrip().startswith(b"{"):
+                lines.append((line.strip(), at))
+        data = b"\n".join(line for line, _ in lines)
         if not data:
-            return False
-        if data == _DONE:
-            self.ended = True
-            return False
-        told = json.loads(data)
-        if told.get("error"):
+            return
+        try:
+            said = parse(data, name)
+        except ValueError:
+            self._line_by_line(lines, name)
+            return
+        self._heard(said, data, end)
+        if said.plain:
+            self._learn(event, said.text)
+
+    def _line_by_line(self, lines: Sequence[tuple[bytes, int]], name: bytes) -> None:
+        for line, end in lines:
+            if not line:
+                continue
+            try:
+                said = parse(line, name)
+            except ValueError:
+                self._note(line)
+                raise
+            self._heard(said, line, end)
+
+    def _take(self, found: object, data: bytes, end: int) -> None:
+        """An answer in one piece."""
+        if not isinstance(found, dict) or not (is_error(found) or "choices" in found):
+            self._note(data)
+            raise TypeError("no answer of this API")
+        self._heard(parse(data), data, end)
+
+    def _heard(self, said: Said, data: bytes, end: int) -> None:
+        self.events += said.known and not said.done
+        self.done |= said.done
+        if said.error:
             self.failed = True
-            self._answer.error = data
-            return False
-        if usage := told.get("usage"):
-            _count(usage, self._answer)
-        spoken = False
-        for choice in told["choices"]:
-            spoken |= _speaks(choice)
-            self.ended |= choice.get("finish_reason") is not None
-            if self._keep_text and choice.get("index", 0) == 0:
-                self._answer.text += _text(choice)
-        if spoken and len(told["choices"]) == 1 and not usage and told["choices"][0].get("finish_reason") is None:
-            self._learn(event, _text(told["choices"][0]))
-        return spoken
+            self._answer.words = data
+            return
+        if not said.known:
+            self._note(data)
+        if said.usage:
+            self._count(said.usage, first=not self.ends and bool(said.spoken))
+        if said.spoken:
+            self.spoken.update(said.spoken)
+            self.ends.append(end)
+            self._answer.text_bytes += said.content
+            self._reasoning += said.reasoning
+            if len(self.ends) == 1:
+                self._answer.first_bytes = said.content
+        self.finished |= said.finished
+        if self._keep_text:
+            self._answer.text += said.text
+        if self._reasoning:
+            self._answer.hidden_tokens = 0
+
+    def _note(self, data: bytes) -> None:
+        self.unread = self.unread or data[:_QUOTED_BYTES]
+
+    def _count(self, usage: Usage, *, first: bool) -> None:
+        answer = self._answer
+        if first:
+            answer.first_tokens = usage.output
+        answer.prompt_tokens = max(usage.prompt, answer.prompt_tokens)
+        answer.output_tokens = max(usage.output, answer.output_tokens)
+        answer.cached_tokens = max(usage.cached, answer.cached_tokens)
+        if usage.reasoning > 0 and not self._reasoning:
+            answer.hidden_tokens = usage.reasoning
 
     def _learn(self, event: bytes, text: str) -> None:
         """Remember what stands around a content event's text, where that is all that it says."""
@@ -198,52 +365,3 @@ class _Events:
         plain = b'"' not in text.encode() and b"\\" not in text.encode()
         if text and plain and found and before.rstrip().endswith((b'"content":', b'"text":')):
             self._before, self._after = before + b'"', b'"' + after
-
-
-def _speaks(choice: dict[str, Any]) -> bool:
-    if choice.get("text"):
-        return True
-    delta = choice.get("delta") or choice.get("message") or {}
-    return any(delta.get(name) for name in _SPOKEN)
-
-
-def _text(choice: dict[str, Any]) -> str:
-    delta = choice.get("delta") or choice.get("message") or {}
-    return str(choice.get("text") or delta.get("content") or "")
-
-
-def _count(usage: dict[str, Any] | None, answer: Answer) -> None:
-    if not usage:
-        return
-    details = usage.get("prompt_tokens_details") or {}
-    answer.prompt_tokens = _number(usage.get("prompt_tokens"))
-    answer.output_tokens = _number(usage.get("completion_tokens"))
-    answer.cached_tokens = _number(details.get("cached_tokens"))
-
-
-def _number(value: object) -> int:
-    return value if isinstance(value, int) and 0 <= value <= _MOST_TOKENS else UNKNOWN
-
-
-def _plain_line_ends(body: bytes, ends: Sequence[int]) -> tuple[bytes, list[int]]:
-    """Line ends without carriage returns, and where the pieces end then."""
-    shorter: list[int] = []
-    removed = at = 0
-    for end in ends:
-        removed += body.count(b"\r", at, end)
-        shorter.append(end - removed)
-        at = end
-    return body.replace(b"\r", b""), shorter
-
-
-def _times(exchange: Exchange, ends: list[int], body_ends: Sequence[int], raw_ends: Sequence[int], size: int) -> Floats:
-    """When the read came that completed each event, by where the event ends in the body."""
-    if not ends:
-        return _NOTHING
-    places = np.minimum(np.array(ends), size)
-    body_end, raw_end = np.array(body_ends), np.array(raw_ends)
-    piece = np.searchsorted(body_end, places)
-    raw_place = raw_end[piece] - (body_end[piece] - places)
-    read_ends = np.cumsum([len(part) for part in exchange.pieces])
-    times: Floats = np.array(exchange.stamps)[np.searchsorted(read_ends, raw_place)]
-    return times

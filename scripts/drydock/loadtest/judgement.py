@@ -24,7 +24,7 @@ def verdict(told: Mapping[str, Any]) -> str:
     if not all(run["requests"] for run in told["runs"]):
         return "No request was due after the warm-up: offer more, or for longer"
     if not all(run["ok"] for run in told["runs"]):
-        return "No request was answered well"
+        return "No request succeeded"
     return _of_the_objectives(len(told["met"]), len(told["missed"]))
 
 

@@ -102,7 +102,7 @@ def offer(plan: LoadPlan, objectives: Objectives, *, name: str = "", live: bool 
         run,
         measures,
         server,
-        objectives.judged(measures.values),
+        objectives.judged(measures),
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from drydock.errors import UsageError
+from drydock.loadtest.deliveries import Delivery, deliveries
 from drydock.loadtest.loads import Measured
 from drydock.loadtest.measures import Measures, times
 from drydock.loadtest.records import UNKNOWN, Integers, Records, Run
@@ -62,8 +63,12 @@ def result(
 
 
 def _notes(loads: Sequence[Measured]) -> list[str]:
-    """Why a run is not complete or does not count; of several with its name."""
-    told = [(each.name, note) for each in loads for note in (*each.run.notes, *each.run.health.reasons)]
+    """Why a run is not complete or does not count, and what its figures do not show; of several with its name."""
+    told = [
+        (each.name, note)
+        for each in loads
+        for note in (*each.run.notes, *each.run.health.reasons, *each.measures.notes)
+    ]
     return [f"{name}: {note}" if len(loads) > 1 else note for name, note in told]
 
 
@@ -112,6 +117,8 @@ def read_result(path: Path) -> dict[str, Any]:
 def _requests(number: int, run: Run) -> list[dict[str, object]]:
     records: Records = run.records
     found = times(records)
+    came = deliveries(records).kinds
+    ways = [str(Delivery(int(kind))) if ok else "" for kind, ok in zip(came, records.ok, strict=True)]
     return [
         {
             "run": number,
@@ -123,7 +130,9 @@ def _requests(number: int, run: Run) -> list[dict[str, object]]:
             **{f"{name}_ms": _told(column[row]) for name, column in found.items()},
             "prompt_tokens": int(records.prompt_tokens[row]) if records.prompt_tokens[row] >= 0 else "",
             "output_tokens": int(records.output_tokens[row]) if records.output_tokens[row] >= 0 else "",
+            "hidden_tokens": int(records.hidden_tokens[row]),
             "chunks": int(records.chunks[row]),
+            "delivery": ways[row],
             "session": int(records.session[row]),
             "turn": int(records.turn[row]),
         }

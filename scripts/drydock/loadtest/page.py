@@ -86,7 +86,11 @@ def render_page(told: Mapping[str, Any], runs: Sequence[Run]) -> str:
     import jinja2
 
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader([_TEMPLATES, _STYLES]), autoescape=True, trim_blocks=True, lstrip_blocks=True
+        loader=jinja2.FileSystemLoader([_TEMPLATES, _STYLES]),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
     )
     pictures = [*_against_rate(told), *_distributions(told, runs), *_timeline(told, runs)]
     template = environment.get_template("loadtest.html.j2")

@@ -6,7 +6,7 @@ from math import nan
 
 import numpy as np
 
-from drydock.loadtest.answers import Answer, error_body, read_answer
+from drydock.loadtest.answers import Answer, read_answer
 from drydock.loadtest.exchange import Exchange
 from drydock.loadtest.records import COLUMNS, Outcome, Records, in_words
 from drydock.loadtest.settings import Secret
@@ -101,6 +101,10 @@ class Recorder:
             "prompt_tokens": answer.prompt_tokens,
             "output_tokens": answer.output_tokens,
             "cached_tokens": answer.cached_tokens,
+            "hidden_tokens": answer.hidden_tokens,
+            "first_tokens": answer.first_tokens,
+            "text_bytes": answer.text_bytes,
+            "first_bytes": answer.first_bytes,
             "chunks": answer.times.size,
             "response_bytes": sum(map(len, exchange.pieces)),
             "outcome": answer.outcome,
@@ -114,9 +118,9 @@ class Recorder:
         for name, column in self._columns.items():
             column.append(values[name])
         self._times.append(array("d", answer.times.tobytes()))
-        if answer.outcome not in (Outcome.OK, exchange.outcome):
-            self.errors += 1
-        if answer.outcome in (Outcome.HTTP_ERROR, Outcome.SERVER_ERROR):
+        if answer.outcome is not exchange.outcome:
+            self.errors += (answer.outcome is not Outcome.OK) - exchange.failed
+        if answer.words and answer.outcome is not Outcome.OK:
             kind = in_words(answer.outcome, exchange.status)
             if kind not in self.said:
-                self.said[kind] = told(answer.error or error_body(exchange), self._key)
+                self.said[kind] = told(answer.words, self._key)

@@ -42,9 +42,9 @@ class Outcome(IntEnum):
     CONNECTION_RESET = 4
     """Closed or reset before a complete header came, or while the request was written."""
     TRUNCATED = 5
-    """The answer began and ended early: no last chunk, too few bytes, or neither `[DONE]` nor a finish reason."""
+    """The answer began and was cut off: no last chunk, too few bytes, or neither `[DONE]` nor a finish reason."""
     MALFORMED = 6
-    """Not HTTP, or an event that is not the JSON of this API."""
+    """Not HTTP, or an event that is not JSON, or an answer of another API."""
     SERVER_ERROR = 7
     """An error object in an answer of status 200, most often inside a stream that had begun well."""
     INTERRUPTED = 8
@@ -53,6 +53,30 @@ class Outcome(IntEnum):
     """The generator could not send it (no socket left, name not resolved): its own fault."""
     TLS_ERROR = 10
     """No agreement on encryption, or a certificate that does not verify."""
+    EMPTY = 11
+    """A complete answer of status 200 without output, and without tokens in its usage."""
+    ENDED_EARLY = 12
+    """Output came, and its finish reason does not mean that it is whole, or there is none."""
+    TOKENS_NOT_SENT = 13
+    """No output came, and usage counts tokens all the same: reasoning that the server keeps, or an answer lost."""
+
+
+MEANINGS: Mapping[Outcome, str] = {
+    Outcome.HTTP_ERROR: "the server answered with a status other than 200",
+    Outcome.TIMEOUT: "the answer was not complete in time",
+    Outcome.CONNECTION_REFUSED: "no server accepted the connection",
+    Outcome.CONNECTION_RESET: "the connection ended before an answer began",
+    Outcome.TRUNCATED: "the answer was cut off",
+    Outcome.MALFORMED: "the answer cannot be read as one of this API",
+    Outcome.SERVER_ERROR: "an error came within an answer of status 200",
+    Outcome.INTERRUPTED: "the run was stopped meanwhile",
+    Outcome.NOT_SENT: "the generator could not send it",
+    Outcome.TLS_ERROR: "encryption failed, or the certificate does not verify",
+    Outcome.EMPTY: "the answer was complete and held no output",
+    Outcome.ENDED_EARLY: "output came and no finish reason that means an end (stop, length, tool_calls)",
+    Outcome.TOKENS_NOT_SENT: "tokens were counted and none was sent, as when all of them were hidden reasoning",
+}
+"""What each failure means, for people."""
 
 
 def in_words(outcome: Outcome, status: int) -> str:
@@ -66,6 +90,9 @@ class Records:
 
     Attributes:
         prompt_tokens, output_tokens, cached_tokens: from the server's usage only; -1 where it told none.
+        hidden_tokens: of the output tokens, reasoning that was counted and not sent.
+        first_tokens: of the first content event, where the server counts tokens in every event; else -1.
+        text_bytes, first_bytes: of output, in all content events and in the first one; -1 where not known.
         chunks: events with content (a chunk is not a token).
         chunk_times: when each event with content was complete, of all requests one after the other.
         chunk_offsets: request i has `chunk_times[chunk_offsets[i]:chunk_offsets[i + 1]]`; one longer than the others.
@@ -87,6 +114,10 @@ class Records:
     prompt_tokens: Integers
     output_tokens: Integers
     cached_tokens: Integers
+    hidden_tokens: Integers
+    first_tokens: Integers
+    text_bytes: Integers
+    first_bytes: Integers
     chunks: Integers
     response_bytes: Integers
     outcome: Integers
@@ -159,7 +190,13 @@ class Records:
         """
         try:
             with np.load(path, allow_pickle=False) as file:
-                arrays: dict[str, Any] = {name: file[name] for name in (*COLUMNS, "chunk_times", "chunk_offsets")}
+                arrays: dict[str, Any] = {
+                    name: file[name]
+                    for name in (*COLUMNS, "chunk_times", "chunk_offsets")
+                    if name in file or name not in _LATER
+                }
+                rows = arrays["intended"].size
+                arrays |= {name: np.full(rows, _LATER[name]) for name in _LATER.keys() - arrays.keys()}
                 models = tuple(str(name) for name in file["models"])
         except (OSError, ValueError, KeyError) as error:
             raise UsageError(
@@ -199,6 +236,9 @@ class Records:
 
 COLUMNS = tuple(each.name for each in fields(Records) if each.name not in ("chunk_times", "chunk_offsets", "models"))
 """Names of the columns with one value a request."""
+
+_LATER = {"hidden_tokens": 0, "first_tokens": UNKNOWN, "text_bytes": UNKNOWN, "first_bytes": UNKNOWN}
+"""Columns that files of earlier versions lack, with what they hold then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,7 +320,8 @@ class Run:
         started_at: wall-clock time of the stage's start, s since the epoch.
         complete: false when it was interrupted or a worker was lost; what had been recorded is there.
         notes: what went otherwise than asked for, in whole sentences.
-        said: what the server said of failures, by their kind: one short sample each.
+        said: what the server said of failures, by their kind: one short sample each; of what cannot be read, its
+            first bytes.
     """
 
     records: Records

@@ -52,7 +52,8 @@ class ServerView:
     def summary(self) -> dict[str, float | None]:
         """Means and quantiles in ms of what the server measured between first and last look, and peaks of gauges.
 
-        Quantiles are interpolated linearly within a bucket, as Prometheus' `histogram_quantile` does.
+        Quantiles are interpolated linearly within a bucket, as Prometheus' `histogram_quantile` does, but never within
+        the first one, of which nothing is known but its upper bound: there they are None, and `<name>_at_most` is that.
         """
         if len(self.samples) < 2:  # noqa: PLR2004 (a difference needs two)
             return {}
@@ -64,7 +65,11 @@ class ServerView:
             total = max(counts.values(), default=0.0)
             spent = last.sums.get(name, 0.0) - first.sums.get(name, 0.0)
             found[f"{name}_mean_ms"] = 1e3 * spent / total if total else None
-            found |= {f"{name}_p{part}_ms": _quantile(counts, part / 100) for part in _QUANTILES}
+            for part in _QUANTILES:
+                value, bound = _quantile(counts, part / 100)
+                found[f"{name}_p{part}_ms"] = value
+                if bound is not None:
+                    found[f"{name}_p{part}_ms_at_most"] = bound
         for name in _GAUGES:
             values = [each.gauges[name] for each in self.samples if name in each.gauges]
             found[f"{name}_max"] = max(values) if values else None
@@ -145,14 +150,17 @@ def _add_histogram(samples: Sequence[Any], buckets: dict[float, float], sums: di
             sums[name] = sums.get(name, 0.0) + each.value
 
 
-def _quantile(counts: Buckets, share: float) -> float | None:
+def _quantile(counts: Buckets, share: float) -> tuple[float | None, float | None]:
+    """In ms; and its upper bound where it lies in the first bucket and is not known otherwise."""
     total = max(counts.values(), default=0.0)
-    below_bound, below_count = 0.0, 0.0
+    below_bound, below_count = None, 0.0
     for bound, count in sorted(counts.items()):
         if total and count >= share * total:
+            if below_bound is None:
+                return None, 1e3 * bound if bound != float("inf") else None
             if bound == float("inf"):
-                return 1e3 * below_bound
+                return 1e3 * below_bound, None
             part = (share * total - below_count) / (count - below_count) if count > below_count else 1.0
-            return 1e3 * (below_bound + part * (bound - below_bound))
+            return 1e3 * (below_bound + part * (bound - below_bound)), None
         below_bound, below_count = bound, count
-    return None
+    return None, None

@@ -106,12 +106,25 @@ def _table(measured: "Measures") -> None:
         console.print(f"{name.upper()}: {reason}")
     rates = ("completed_rps", "output_tokens_per_second", "total_tokens_per_second", "chunks_per_token", "goodput")
     told = [f"{name} {value:.4g}" for name in rates if (value := measured.values[name]) is not None]
-    console.print(f"{measured.ok} of {measured.requests} requests well; {', '.join(told)}")
+    console.print(f"{measured.ok} of {measured.requests} requests succeeded; {', '.join(told)}")
     _failures(measured)
+    _ways(measured)
 
 
 def _failures(measured: "Measures", load: str = "") -> None:
+    meanings = measured.meanings()
     if measured.errors:
-        click.echo(f"{load}not well: " + ", ".join(f"{number} {name}" for name, number in measured.errors.items()))
-    for name, words in measured.said.items():
-        click.echo(f"  {name}: {words!r}")
+        kinds = ", ".join(f"{number} {name}" for name, number in measured.errors.items())
+        click.echo(f"{load}failed: {kinds}")
+    for name in measured.errors:
+        words = f": {measured.said[name]!r}" if name in measured.said else f": {meanings[name]}"
+        click.echo(f"  {name}{words}")
+
+
+def _ways(measured: "Measures") -> None:
+    """How tokens came, where it was not simply one by one."""
+    meanings = measured.meanings()
+    usual = {"streamed", "not streamed"}
+    for name, number in measured.deliveries.items():
+        if name not in usual:
+            click.echo(f"{number} of {measured.ok} answers came {name}: {meanings[name]}")

@@ -158,8 +158,10 @@ class Load:
 
     def _may_have_failed(self, exchange: Exchange) -> bool:
         """Whether its client, which waits after a failure, must look at an answer before it sends the next request."""
-        waits = isinstance(self.plan.stage.arrival, Closed)
-        return waits and not exchange.failed and not seems_well(exchange, stream=self.plan.target.stream)
+        if not isinstance(self.plan.stage.arrival, Closed):
+            return False
+        complete = exchange.outcome is Outcome.OK and seems_well(exchange, stream=self.plan.target.stream)
+        return not complete and exchange.outcome in (Outcome.OK, Outcome.TRUNCATED)
 
     def _read_now(self, exchange: Exchange, conversation: Conversation, number: int, turn: int) -> None:
         answer = read_answer(exchange, stream=self.plan.target.stream, keep_text=True)

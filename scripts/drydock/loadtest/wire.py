@@ -58,6 +58,7 @@ def request_head(target: Target) -> bytes:
         f"Host: {host}" if address.port == default else f"Host: {host}:{address.port}",
         "User-Agent: drydock-loadtest",
         f"Accept: {'text/event-stream' if target.stream else 'application/json'}",
+        "Accept-Encoding: identity",
         "Content-Type: application/json",
         *([f"Authorization: Bearer {target.api_key.reveal()}"] if target.api_key else []),
         "Content-Length: ",
@@ -77,6 +78,7 @@ class Head:
     Attributes:
         end: bytes before the body.
         length: of the body; None where chunks or the connection's end tell.
+        encoding: of the body, in lower case; empty where it has none.
     """
 
     status: int
@@ -84,6 +86,7 @@ class Head:
     chunked: bool
     length: int | None
     keep_alive: bool
+    encoding: bytes = b""
 
 
 def parse_head(raw: bytes) -> Head | None:
@@ -128,6 +131,7 @@ def _head(status: int, end: int, modern: bool, lines: list[bytes]) -> Head:
         chunked=chunked,
         length=0 if status in _NO_BODY else None if chunked or length is None else int(length),
         keep_alive=b"close" not in connection and (modern or b"keep-alive" in connection),
+        encoding=fields.get(b"content-encoding", b"").removeprefix(b"identity"),
     )
 
 

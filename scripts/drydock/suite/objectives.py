@@ -6,7 +6,7 @@ The names here are the only list of them.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import yaml
 
@@ -22,8 +22,39 @@ MOST = frozenset(
 """Objectives that must not be exceeded."""
 LEAST = frozenset({"goodput", "goodput_rps", "completed_rps", "output_tokens_per_second", "total_tokens_per_second"})
 """Objectives that must be reached."""
+_GROUPS = dict.fromkeys(("output_tokens_per_second", "total_tokens_per_second"), "tokens a second")
+"""Under which name a measure has its reason, where that is not its first word."""
 REQUEST = ("ttft_ms", "tpot_ms", "e2e_ms")
 """Limits of a good request, under the key `request`: goodput counts those that keep all of them."""
+
+
+DEFAULT_ERROR_RATE = 0.01
+"""Asked of every load test whose objectives do not name an error rate: a pass means that requests were answered."""
+
+
+class Measures(Protocol):
+    """What a run came to, as far as it is judged.
+
+    Attributes:
+        ok, judged: requests that succeeded, of all that count.
+        values: measures by name; reasons: why a group of them is None.
+        worst: times with the requests that failed counted as slower than all others.
+    """
+
+    @property
+    def ok(self) -> int: ...  # noqa: D102
+
+    @property
+    def judged(self) -> int: ...  # noqa: D102
+
+    @property
+    def values(self) -> Mapping[str, float | None]: ...  # noqa: D102
+
+    @property
+    def worst(self) -> Mapping[str, float | None]: ...  # noqa: D102
+
+    @property
+    def reasons(self) -> Mapping[str, str]: ...  # noqa: D102
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,29 +62,35 @@ class Verdict:
     """An objective beside what a run came to.
 
     Attributes:
-        value: as measured; None where there was nothing to measure.
+        value: as measured, with failed requests as slower than all others; None where it is not known.
+        reason: why it cannot be met, whatever the value; empty where the value decides.
+        default: nobody asked for it; it holds for every load test.
     """
 
     name: str
     limit: float
     value: float | None
+    reason: str = ""
+    default: bool = False
 
     @property
     def met(self) -> bool:
         """Whether it is; what could not be measured is not met."""
-        if self.value is None:
+        if self.value is None or self.reason:
             return False
         return self.value <= self.limit if self.name in MOST else self.value >= self.limit
 
     def __str__(self) -> str:
         if self.value is None:
-            return f"{self.name} was not measured (objective {self.limit:g})"
+            return f"{self.name} is not known{f': {self.reason}' if self.reason else ''} (objective {self.limit:g})"
+        if self.reason:
+            return f"{self.name} is {self.value:.4g}: {self.reason} (objective {self.limit:g})"
         if self.met:
             bound = "most" if self.name in MOST else "least"
             return f"{self.name} is {self.value:.4g}, at {bound} {self.limit:g} is asked"
         word = "more" if self.name in MOST else "less"
         by = f", by {abs(self.value / self.limit - 1):.1%}" if self.limit else ""
-        return f"{self.name} is {self.value:.4g}, {word} than {self.limit:g}{by}"
+        return f"{self.name} is {self.value:.4g}, {word} than {self.limit:g}{by}{' (default)' if self.default else ''}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +105,26 @@ class Objectives:
     limits: Mapping[str, float] = field(default_factory=dict)
     request: Mapping[str, float] = field(default_factory=dict)
 
-    def judged(self, measures: Mapping[str, float | None]) -> tuple[Verdict, ...]:
-        """Each beside what a run came to."""
-        return tuple(Verdict(name, limit, measures.get(name)) for name, limit in self.limits.items())
+    def judged(self, measures: Measures) -> tuple[Verdict, ...]:
+        """Each beside what a run came to, and the default error rate where none is asked and it is exceeded."""
+        verdicts = [_verdict(name, limit, measures) for name, limit in self.limits.items()]
+        default = Verdict("error_rate", DEFAULT_ERROR_RATE, measures.values.get("error_rate"), default=True)
+        if "error_rate" not in self.limits and default.value is not None and not default.met:
+            verdicts.append(default)
+        return tuple(verdicts)
+
+
+def _verdict(name: str, limit: float, measures: Measures) -> Verdict:
+    value = measures.values.get(name)
+    if not measures.ok:
+        return Verdict(name, limit, value, "no request succeeded")
+    failed = measures.judged - measures.ok
+    if value is not None and failed and name in measures.worst:
+        value = measures.worst[name]
+        if value is None:
+            return Verdict(name, limit, None, f"{failed} of {measures.judged} requests failed")
+    reason = "" if value is not None else measures.reasons.get(_GROUPS.get(name, name.partition("_")[0]), "")
+    return Verdict(name, limit, value, reason)
 
 
 def read_objectives(file: Path) -> Objectives:
