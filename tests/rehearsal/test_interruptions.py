@@ -123,8 +123,10 @@ def test_ctrl_c_leaves_nothing(start: Start, project: Project, moment: str) -> N
     else:
         _await_run(project)
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=SECONDS)
+    _, errors = process.communicate(timeout=SECONDS)
     assert process.returncode == 130
+    (run,) = project.runs_dir.iterdir()
+    assert f"The logs of this run: {run / 'logs'}" in errors
     await_nothing(project)
 
 

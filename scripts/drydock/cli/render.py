@@ -1,6 +1,7 @@
 """drydock render."""
 
 import json
+import shlex
 from pathlib import Path
 
 import click
@@ -54,7 +55,8 @@ def command(
     project = Project.discover()
     stack = one_environment(project, environment, files, set_values)
     if show_command:
-        commands = list(install_commands(project, stack))
+        away = Path.cwd().resolve() != project.root.resolve()  # the paths are relative to the suite
+        commands = [*([f"cd {shlex.quote(str(project.root))}"] if away else ()), *install_commands(project, stack)]
         click.echo(json.dumps(commands, indent=2) if form == "json" else "\n".join(commands))
         return 0
     with terminal_progress() as progress:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -119,6 +120,7 @@ def rehearse(
     end_leftovers(project)
     folder = folder or new_run_folder(project, environment.name)
     with (
+        _logs_told(folder, progress),
         suite_cluster(
             project, tools, folder, spot_price_share=spot_price_share, port=port, progress=progress
         ) as cluster,
@@ -138,6 +140,17 @@ def rehearse(
         if keep:
             cluster.keep()
     return Rehearsed(report, folder, cluster.kubeconfig if keep else None)
+
+
+@contextmanager
+def _logs_told(folder: RunFolder, progress: Progress) -> Iterator[None]:
+    """Say where the logs are of a run that is interrupted or fails, unless its error does."""
+    try:
+        yield
+    except BaseException as error:
+        if folder.logs.is_dir() and str(folder.logs) not in str(error):
+            progress.note(f"The logs of this run: {folder.logs}")
+        raise
 
 
 def _report(

@@ -15,6 +15,7 @@ from drydock.clusters.description import lacks, target_names
 from drydock.errors import ClusterError, UsageError
 from drydock.progress import PlainProgress
 from drydock.project import Project
+from drydock.rehearsal.runs import find_run
 from drydock.suite.environments import Environment, load_environment
 
 REHEARSAL = "rehearsal"
@@ -60,7 +61,10 @@ def lacking(config: pytest.Config) -> Mapping[str, str]:
     unknown = sorted(set(told) - set(MARKS))
     if unknown:
         raise pytest.UsageError(f"--target-lacks {', '.join(unknown)}: known are {', '.join(MARKS)}")
-    return {**lacks(target_of(config)), **told}
+    target, given = target_of(config), config.getoption("kubeconfig", None)
+    if target == "existing" and given and find_run(Project.discover(), Path(given)):
+        target = REHEARSAL  # one that was kept
+    return {**lacks(target), **told}
 
 
 def deselect(config: pytest.Config, items: list[pytest.Item]) -> None:
