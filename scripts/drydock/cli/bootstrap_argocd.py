@@ -8,6 +8,7 @@ import click
 
 from drydock.cli.options import EnvironmentName
 from drydock.cli.output import columns, format_option
+from drydock.errors import ToolError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,7 +19,11 @@ if TYPE_CHECKING:
 
 @click.command("bootstrap-argocd")
 @click.argument("environment", type=EnvironmentName())
-@click.option("--repository", required=True, metavar="URL", help="Git repository of the suite, as Argo CD knows it.")
+@click.option(
+    "--repository",
+    metavar="URL",
+    help="Git repository of the suite, as Argo CD knows it; without it the checkout's origin.",
+)
 @click.option("--revision", default="main", show_default=True, help="Branch, tag or commit.")
 @click.option("--path", "folder", default="", metavar="FOLDER", help="Folder of the repository that holds charts/.")
 @click.option("--namespace", default="argocd", show_default=True, help="Namespace in which Argo CD runs.")
@@ -33,7 +38,7 @@ if TYPE_CHECKING:
 @format_option(default="yaml")
 def command(
     environment: str,
-    repository: str,
+    repository: str | None,
     revision: str,
     folder: str,
     namespace: str,
@@ -62,7 +67,7 @@ def command(
 
     suite = Project.discover()
     chosen = load_environment(suite, environment)
-    source = Repository(repository, revision, folder)
+    source = Repository(repository or _origin(suite.root), revision, folder)
     with terminal_progress() as progress:
         helm = ensure(suite, ["helm4"], progress)["helm4"]
         brought = applications(helm, assemble_charts(suite), chosen, source)
@@ -76,6 +81,22 @@ def command(
         click.echo(json.dumps(root, indent=2))
     else:
         _print(root)
+
+
+def _origin(root: Path) -> str:
+    """The repository that a checkout was cloned from.
+
+    Raises:
+        UsageError: it has none.
+    """
+    from drydock.tools.process import run
+
+    try:
+        return run(["git", "remote", "get-url", "origin"], cwd=root).stdout.strip()
+    except ToolError as error:
+        raise UsageError(
+            f"{root} has no remote `origin`", remedy="Pass --repository URL, as Argo CD knows the repository."
+        ) from error
 
 
 def _print(root: "Fields") -> None:

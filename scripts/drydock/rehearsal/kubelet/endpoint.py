@@ -109,9 +109,10 @@ def serve_kubelet(credentials: Credentials, find: Find) -> None:
                 "message": sentence,
                 "code": _REFUSED,
             }
-            body = json.dumps(status).encode()
+            text = self.command == "GET" and self.path.startswith("/containerLogs/")  # kubectl shows this as it is
+            body = sentence.encode() if text else json.dumps(status).encode()
             self.send_response(_REFUSED)
-            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Type", "text/plain" if text else "application/json")
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
