@@ -72,7 +72,32 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     ]
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark tests that start a control plane, tell xdist what stays together, deselect what cannot run here.
+
+    Tests of a file share fixtures, so one worker runs them all, unless they are `independent`. Those of clusters come
+    first, because they take longest.
+    """
+    for item in items:
+        if _starts_cluster(item):
+            item.add_marker("cluster")
+        if not item.get_closest_marker("independent"):
+            item.add_marker(pytest.mark.xdist_group(item.path.relative_to(ROOT).as_posix()))
+    items.sort(key=lambda item: item.get_closest_marker("cluster") is None)
+    _deselect(config, items)
+
+
+def _starts_cluster(item: pytest.Item) -> bool:
+    """Whether a fixture of a test is a control plane, or everything that one is started with."""
+    if not isinstance(item, pytest.Function):
+        return False
+    fixtures = item._fixtureinfo.name2fixturedefs
+    results = (str(found[-1].func.__annotations__.get("return", "")) for found in fixtures.values())
+    return "rehearsal_tools" in fixtures or any(re.search(r"\b(RehearsalCluster|Deployed)\b", each) for each in results)
+
+
+def _deselect(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Deselect what needs something that is not here, unless DRYDOCK_REQUIRE says that it has to be."""
     for mark, told in config.stash[_MISSING].items():
         if mark in os.environ.get("DRYDOCK_REQUIRE", "").split(","):

@@ -11,11 +11,11 @@ from drydock.project import Project
 from drydock.suite.environments import environment_names
 from tests.conftest import ROOT, Drydock
 
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 FIXTURE = re.compile(r"@pytest\.fixture(?:\(.*?(?:name=\"(?P<named>\w+)\")?\))?\ndef (?P<name>\w+)")
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_links_inside_the_project_lead_somewhere(page: Path) -> None:
     for link in re.findall(r"\]\((?!https?://)([^)#]+)", page.read_text()):
         assert (page.parent / link).exists(), f"{page.name}: {link}"

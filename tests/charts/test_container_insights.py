@@ -399,4 +399,4 @@ def test_the_page_counts_the_metrics_as_the_values_do(render_chart: RenderChart,
     }
     assert counts["cluster"] == len(sent)
     assert counts["model +"] == sum(["ClusterName", "model_name"] in sets for sets in sent.values())
-    assert counts["GPU node"] == sum(["ClusterName", "Hostname"] in sets for sets in sent.values())
+    assert counts["GPU node"] == sum(["ClusterName", "hostname"] in sets for sets in sent.values())

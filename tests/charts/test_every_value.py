@@ -18,6 +18,8 @@ from drydock.suite.render import helm_reason, template_command
 from drydock.tools import process
 from tests.charts.documented_values import Change, Documented, branches, properties, starts_with, steps
 
+pytestmark = pytest.mark.independent
+
 SAMPLES = Path(__file__).parent / "value_samples"
 CHARTS = (
     "app-of-apps",
@@ -82,6 +84,7 @@ class Renderer:
             return f"!{helm_reason(error.stderr)}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chart", CHARTS)
 @pytest.mark.usefixtures("crd_folders")
 def test_each_documented_value_changes_the_output(

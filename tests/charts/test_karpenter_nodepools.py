@@ -93,7 +93,7 @@ def test_terms_replace_discovery_and_null_removes_one(render_chart: RenderChart)
     ("settings", "terms"),
     [
         ({}, [{"alias": "al2023@latest"}]),
-        ({"amiVersion": "v20260715"}, [{"alias": "al2023@v20260715"}]),
+        ({"amiVersion": "v20260714"}, [{"alias": "al2023@v20260714"}]),
         ({"amiFamily": "Bottlerocket", "amiVersion": "1.54.0"}, [{"alias": "bottlerocket@1.54.0"}]),
         ({"amiSelectorTerms": {"own": {"name": "gpu-*", "owner": "self"}}}, [{"name": "gpu-*", "owner": "self"}]),
     ],
@@ -273,15 +273,27 @@ SNAPSHOT = {"amiFamily": "Bottlerocket", "volume": {"snapshotID": "snap-1", "vol
 RESERVED = {"capacityReservationSelectorTerms": {"mine": {"id": "cr-0123"}}}
 REFUSED_CLASSES = [
     ({"role": "one", "instanceProfile": "two"}, "role and instanceProfile exclude each other"),
-    ({"amiVersion": "1.54.0"}, "'1.54.0' is no release of AL2023: set latest or one like v20260715"),
-    ({"amiFamily": "Bottlerocket", "amiVersion": "v20260715"}, "is no release of Bottlerocket"),
+    ({"amiVersion": "1.54.0"}, "'1.54.0' is no release of AL2023: set latest or one like v20260714"),
+    ({"amiFamily": "Bottlerocket", "amiVersion": "v20260714"}, "is no release of Bottlerocket"),
     ({"volume": {"throughput": 1000}}, "with throughput 1000 set iops to 4000 or more"),
+    (
+        {**SNAPSHOT, "instanceStorePolicy": "RAID0"},
+        'snapshotID: its images are not found .* set instanceStorePolicy to ""',
+    ),
+    (
+        {**SNAPSHOT, "sociParallelPull": {"enabled": True}, "instanceStorePolicy": "RAID0"},
+        "sociParallelPull.enabled to false",
+    ),
     ({**SNAPSHOT, "amiFamily": "AL2023"}, "on AL2023 the snapshot would replace the system"),
     ({"amiFamily": "Bottlerocket", "volume": {"snapshotID": "snap-1"}}, "volumeInitializationRate.* set 100 to 300"),
     ({"volume": {"volumeInitializationRate": 100}}, "set volume.snapshotID, or leave the rate at 0"),
     ({"sociParallelPull": {"enabled": True}}, "slower with it on a disk of 125 MiB/s: set volume.throughput to 600"),
     (
         {"sociParallelPull": {"enabled": True}, "instanceStorePolicy": "RAID0", "userData": "MIME-Version: 1.0"},
+        "a multi-part message cannot be joined",
+    ),
+    (
+        {"sociParallelPull": {"enabled": True}, "instanceStorePolicy": "RAID0", "userData": "Content-Type: text/x"},
         "a multi-part message cannot be joined",
     ),
     (
@@ -372,3 +384,55 @@ def test_what_auto_mode_cannot_do(render_chart: RenderChart, classes: Any, reaso
 def test_the_schema_names_what_is_wrong(render_chart: RenderChart, values: Any, reason: str) -> None:
     with pytest.raises(RenderError, match=reason):
         render_chart(CHART, {**CLUSTER, **values})
+
+
+IN_AUTO_MODE: Mapping[str, Any] = {"autoMode": {"enabled": True}}
+
+
+@pytest.mark.parametrize(("auto_mode", "age"), [({}, "720h"), (IN_AUTO_MODE, "336h")])
+def test_nodes_live_as_long_as_who_runs_them_allows(
+    render_chart: RenderChart, auto_mode: Mapping[str, Any], age: str
+) -> None:
+    pools = by_name(render_chart(CHART, _values({}, {}, **auto_mode)), "NodePool")
+    assert {each["spec"]["template"]["spec"]["expireAfter"] for each in pools.values()} == {age}
+
+
+@pytest.mark.parametrize(
+    ("pool", "reason"),
+    [
+        ({"expireAfter": "720h"}, r"720h and terminationGracePeriod 1h are more than the 21 days \(504h\)"),
+        ({"expireAfter": "504h"}, "lower one of them"),
+        ({"expireAfter": "400h", "terminationGracePeriod": "105h"}, "lower one of them"),
+        ({"expireAfter": "Never"}, "set 480h or less in place of Never"),
+    ],
+)
+def test_auto_mode_refuses_a_longer_life(render_chart: RenderChart, pool: Mapping[str, Any], reason: str) -> None:
+    with pytest.raises(RenderError, match=rf"nodePools\.gpu\.expireAfter: .*{reason}"):
+        render_chart(CHART, _values({}, {"gpu": pool}, **IN_AUTO_MODE))
+    render_chart(CHART, _values({}, {"gpu": {"expireAfter": "502h59m"}}, **IN_AUTO_MODE))
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        (SNAPSHOT, r"volume\.snapshotID: Auto Mode's NodeClass has no snapshot"),
+        (
+            {"capacityReservationSelectorTerms": {"mine": {"id": "cr-1", "instanceMatchCriteria": "open"}}},
+            "leave instanceMatchCriteria out",
+        ),
+    ],
+)
+def test_auto_mode_refuses_what_its_node_class_lacks(
+    render_chart: RenderChart, settings: Mapping[str, Any], reason: str
+) -> None:
+    with pytest.raises(RenderError, match=rf"nodeClasses\.cpu.*{reason}"):
+        render_chart(CHART, _values({"cpu": settings}, {}, **IN_AUTO_MODE))
+
+
+def test_efa_begins_at_the_card_that_has_it(render_chart: RenderChart) -> None:
+    interfaces = _render_class(render_chart, {"efa": {"networkCards": 2, "firstCard": 1}})["spec"]["networkInterfaces"]
+    assert [(each["networkCardIndex"], each["interfaceType"]) for each in interfaces] == [
+        (0, "interface"),
+        (1, "efa-only"),
+        (2, "efa-only"),
+    ]

@@ -1,5 +1,7 @@
 """The device plugins of Neuron devices and of EFA interfaces, and the node labels that lead them."""
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -7,7 +9,9 @@ import pytest
 from drydock.documents import load_yaml
 from drydock.errors import RenderError
 from drydock.project import UMBRELLA
+from drydock.suite.charts import AssembledCharts
 from drydock.suite.manifests import Manifest
+from drydock.suite.render import render_chart as render_alone
 from drydock.testing.pytest_plugin import RenderChart
 from tests.charts.objects import by_name
 
@@ -176,3 +180,27 @@ def test_recovery_is_another_switch(render_chart: RenderChart) -> None:
     recovery = pod["spec"]["containers"][1]
     assert {"name": "ENABLE_RECOVERY", "value": "true"} in recovery["env"]
     assert "privileged" not in recovery["securityContext"]
+
+
+@pytest.mark.parametrize(
+    ("cluster", "scheduler"),
+    [
+        ("1.33.4", "v1.33.13"),
+        ("1.34.3-eks-a1b2c3d", "v1.34.9"),
+        ("1.35.0", "v1.35.8"),
+        ("1.36.3", "v1.36.3"),
+        ("1.37.0", "v1.36.3"),
+    ],
+)
+def test_the_scheduler_is_of_the_clusters_minor(
+    drydock_charts: AssembledCharts, drydock_tool: Callable[[str], Path], cluster: str, scheduler: str
+) -> None:
+    arguments = ["--set", "global.neuronScheduler=neuron-scheduler", "--kube-version", cluster]
+    rendered = render_alone(drydock_tool("helm4"), drydock_charts.chart(NEURON), arguments=arguments)
+    images = [
+        container["image"]
+        for each in rendered
+        if each.kind == "Deployment"
+        for container in each.content["spec"]["template"]["spec"]["containers"]
+    ]
+    assert f"registry.k8s.io/kube-scheduler:{scheduler}" in images

@@ -292,6 +292,14 @@ CASES: dict[str, tuple[str, str]] = {
             container(pod_spec(terminationGracePeriodSeconds=90), lifecycle={"preStop": {"sleep": {"seconds": 30}}})
         ),
     ),
+    "zone": (
+        pool(requirements=[("topology.kubernetes.io/zone", "In", ["us-west-2a", "us-west-2x"])]),
+        pool(requirements=[("topology.kubernetes.io/zone", "In", ["us-west-2a"])]),
+    ),
+    "gateway-model-unknown": (
+        config_map("model_list: [{model_name: a}]\nrouter_settings: {fallbacks: [{a: [b]}]}"),
+        config_map("model_list: [{model_name: a}, {model_name: b}]\nrouter_settings: {fallbacks: [{a: [b]}]}"),
+    ),
     "embedded-document": (config_map("a: [1"), config_map("a: [1]")),
     "metric-unknown": (scaler("vllm:gpu_cache_usage_perc"), scaler("vllm:kv_cache_usage_perc")),
     "wake-up-signal": (scaler("vllm:num_requests_waiting"), scaler("activator_requests")),
@@ -299,6 +307,8 @@ CASES: dict[str, tuple[str, str]] = {
 """By rule: wrong, and put right."""
 
 ELSEWHERE = {
+    "reservation-unused",
+    "values-unused",
     "values-file",
     "region",
     "values-schema",
@@ -308,8 +318,14 @@ ELSEWHERE = {
     "object-schema",
     "render-differs",
     "server-dry-run",
+    "target-storage",
+    "target-load-balancer",
+    "target-karpenter-gate",
+    "ami-release",
+    "auto-mode",
+    "kubernetes-support",
 }
-"""Rules that need Helm, kubeconform or an API server."""
+"""Rules that need Helm, kubeconform, an API server or a certain target (test_cluster_contents.py)."""
 
 
 def test_every_rule_has_a_case() -> None:

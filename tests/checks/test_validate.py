@@ -167,8 +167,9 @@ def test_a_wrong_default_is_told_in_the_charts_own_file(check: Check) -> None:
     assert (found.file, found.line) == ("charts/vllm/values.yaml", 2)
 
 
-def test_values_of_a_chart_that_is_off_are_not_checked(check: Check) -> None:
-    assert check({"values/dev.yaml": "vllm: {enabled: false, modles: 1}\n"}) == ()
+def test_values_of_a_chart_that_is_off_are_not_held_against_its_schema(check: Check) -> None:
+    found = check({"values/dev.yaml": "vllm: {enabled: false, modles: 1}\n"})
+    assert [each.check for each in found] == ["values-unused"]
 
 
 def test_a_key_given_twice_is_told(check: Check) -> None:
@@ -218,7 +219,7 @@ def test_an_object_that_is_not_what_its_api_defines_breaks_no_check(check: Check
 
 def test_an_unknown_region_is_told(check: Check) -> None:
     found = check({"values/dev.yaml": "global: {region: eu-nowhere-1}\n"})
-    assert [(each.check, each.reason) for each in found] == [("region", "unknown AWS region 'eu-nowhere-1'.")]
+    assert [(each.check, each.reason) for each in found] == [("region", "AWS has no region eu-nowhere-1.")]
 
 
 def test_an_unknown_kind_is_told(check: Check) -> None:
@@ -313,3 +314,36 @@ def test_sarif_names_the_rules_and_the_places() -> None:
     place = run["results"][0]["locations"][0]["physicalLocation"]
     assert place == {"artifactLocation": {"uri": "values/dev.yaml"}, "region": {"startLine": 3}}
     assert json.loads(as_json(SAMPLE))[1]["pain"] == 1
+
+
+def test_values_of_a_chart_that_is_off_and_slips_among_globals_are_findings(check: Check) -> None:
+    values = "global:\n  clusterNmae: dev\n  own: 1\nvllm:\n  enabled: false\n"
+    slip, unused = check(
+        {
+            "charts/genai-platform/values.yaml": "global:\n  clusterName: ''\nvllm:\n  enabled: true\n",
+            "values/dev.yaml": values,
+        }
+    )
+    assert (slip.path, slip.file, slip.line) == ("global.clusterNmae", "values/dev.yaml", 2)
+    assert slip.remedy.startswith("Did you mean clusterName?")
+    assert (unused.path, unused.file, unused.line) == ("vllm.models", "values/base.yaml", 2)
+    assert unused.remedy == "Set vllm.enabled=true, or remove the values of vllm."
+
+
+def test_every_finding_of_helm_has_a_remedy(check: Check) -> None:
+    wrong = [
+        ({"values/dev.yaml": "[1]\n"}, ()),
+        ({"values/dev.yaml": "a: [\n"}, ()),
+        ({"values/dev.yaml": "vllm: {refuse: 'models.small.replicas: too few'}\n"}, ()),
+        ({"values/dev.yaml": "vllm: {models: {small: {dtype: int3}}}\n"}, ()),
+        ({}, ("vllm.models",)),
+        ({"charts/vllm/templates/broken.yaml": "{{ .Values.models.none.at.all }}"}, ()),
+        ({"charts/vllm/templates/broken.yaml": "a: [\n"}, ()),
+    ]
+    for files, set_values in wrong:
+        assert all(each.remedy for each in check(files, set_values=set_values)), files
+
+
+def test_a_refusal_of_a_chart_points_at_the_value(check: Check) -> None:
+    (found,) = check({"values/dev.yaml": "vllm: {refuse: 'models.small.replicas: too few'}\n"})
+    assert (found.path, found.file, found.line) == ("vllm.models.small.replicas", "values/base.yaml", 4)

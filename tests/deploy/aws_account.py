@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 from werkzeug.serving import make_server
 from werkzeug.wrappers import Request, Response
@@ -35,6 +36,8 @@ class EksCalls:
             if request.method == "POST":
                 content = json.loads(request.data)
                 name = identifier(content, len(self.kept))
+                if (kind, f"{cluster[1]}/{name}") in self.kept:
+                    return _refused(409, "ResourceInUseException", f"{kind} {name} exists already")
                 entity = self._entity(kind, cluster[1], name, content)
                 self.kept[kind, f"{cluster[1]}/{name}"] = entity
                 return _json({answer: entity})
@@ -55,8 +58,7 @@ class EksCalls:
 
             key = (kind, f"{found[1]}/{unquote(found[2])}")
             if key not in self.kept:
-                body = {"__type": "ResourceNotFoundException", "message": f"No {kind} found for name: {found[2]}"}
-                return 404, {"x-amzn-errortype": "ResourceNotFoundException"}, json.dumps(body)
+                return _refused(404, "ResourceNotFoundException", f"No {kind} found for name: {found[2]}")
             entity = self.kept.pop(key) if request.method == "DELETE" else self.kept[key]
             if request.method == "POST":
                 entity.update(json.loads(request.data or "{}"))
@@ -87,6 +89,21 @@ class EksCalls:
             listed[:] = [each for each in listed if each["policyArn"] != unquote(found[3])]
             return _json({})
         return _json({"associatedAccessPolicies": listed})
+
+    def nodes_join(self, cluster: str, role: str) -> None:
+        """The access entry that EKS makes for the role of a managed node group, unless there is one."""
+        key = ("accessentry", f"{cluster}/{role}")
+        if key not in self.kept:
+            self.kept[key] = {**self._entity("accessentry", cluster, role, {"principalArn": role}), "type": "EC2_LINUX"}
+
+    def versions(self, _request: Any, url: str, _headers: Any) -> Answer:
+        """The default version of an add-on for a Kubernetes version."""
+        asked = parse_qs(urlsplit(url).query)
+        compatible = [
+            {"clusterVersion": asked["kubernetesVersion"][0], "defaultVersion": True, "platformVersions": ["*"]}
+        ]
+        version = {"addonVersion": "v1.0.0-eksbuild.1", "compatibilities": compatible}
+        return _json({"addons": [{"addonName": asked["addonName"][0], "addonVersions": [version]}]})
 
     def _entity(self, kind: str, cluster: str, name: str, content: Mapping[str, Any]) -> dict[str, Any]:
         arn = f"arn:aws:eks:us-west-2:123456789012:{kind}/{cluster}/{name}/a"
@@ -140,6 +157,10 @@ def _refusal(rule: Mapping[str, Any]) -> Response:
     return Response(xml, status=rule["status"], headers={"x-amzn-errortype": rule["code"]}, mimetype="text/xml")
 
 
+def _refused(status: int, code: str, message: str) -> Answer:
+    return status, {"x-amzn-errortype": code}, json.dumps({"__type": code, "message": message})
+
+
 def _json(content: Mapping[str, Any]) -> Answer:
     return 200, {}, json.dumps(content)
 
@@ -155,6 +176,7 @@ def main() -> None:
     identity = calls.collection("podidentityassociation", "association", lambda _content, number: f"a-{number}")
     urls.url_paths.update(
         {
+            "{0}/addons/supported-versions$": calls.versions,
             "{0}/clusters/(?P<name>[^/]+)/addons$": calls.collection("addon", "addon", lambda it, _n: it["addonName"]),
             "{0}/clusters/(?P<name>[^/]+)/addons/(?P<addon>.+)$": calls.item("addon", "addon"),
             "{0}/clusters/(?P<name>[^/]+)/pod-identity-associations$": identity,
@@ -167,14 +189,24 @@ def main() -> None:
             "{0}/clusters/(?P<name>[^/]+)/access-entries/(?P<arn>.+)$": calls.entry,
         }
     )
-    _keep_more(models, responses)
+    _keep_more(models, responses, calls)
     application = Failures(DomainDispatcherApplication(create_backend_app))
     server = make_server("127.0.0.1", 0, application, threaded=True)
     print(server.server_port, flush=True)
     server.serve_forever()
 
 
-def _keep_more(models: Any, responses: Any) -> None:
+def _default_rules(ec2: Any, group: str) -> None:
+    """What EKS gives the group of a cluster: all traffic from and to itself (the latter since 1.33), and all out.
+
+    Source: EKS User Guide, "View Amazon EKS security group requirements for clusters". EC2 refuses a rule twice.
+    """
+    itself = [{"GroupId": group}]
+    ec2.authorize_security_group_ingress(group, "-1", None, None, [], source_groups=itself)
+    ec2.authorize_security_group_egress(group, "-1", None, None, [], source_groups=itself)
+
+
+def _keep_more(models: Any, responses: Any, calls: EksCalls) -> None:
     """What EKS keeps of a cluster or makes for it, and Moto forgets."""
     from moto.ec2 import models as ec2_models
     from moto.ec2.models import ec2_backends
@@ -190,7 +222,8 @@ def _keep_more(models: Any, responses: Any) -> None:
         ec2 = ec2_backends[self.current_account][self.region]
         subnet = ec2.get_subnet(cluster.resources_vpc_config["subnetIds"][0])
         group = ec2.create_security_group(f"eks-cluster-sg-{cluster.name}", "EKS", vpc_id=subnet.vpc_id)
-        cluster.resources_vpc_config[_SECURITY_GROUP] = group.id
+        cluster.resources_vpc_config |= {_SECURITY_GROUP: group.id, "vpcId": subnet.vpc_id}
+        _default_rules(ec2, group.id)
         return answer
 
     def deleted(self: Any, name: str) -> Any:
@@ -203,6 +236,7 @@ def _keep_more(models: Any, responses: Any) -> None:
 
     def nodes_made(self: Any) -> Any:
         answer = make_nodes(self)
+        calls.nodes_join(self._get_param("name"), self._get_param("nodeRole"))
         cluster = self.eks_backend.clusters[self._get_param("name")]
         cluster.nodegroups[self._get_param("nodegroupName")].update_config = self._get_param("updateConfig")
         return answer

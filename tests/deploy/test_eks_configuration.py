@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from drydock.clusters.description import described
+from drydock.suite.cluster_description import described
 from tests.deploy.hcl import blocks, of_kind
 
 UPSTREAM = json.loads(Path(__file__).with_name("load-balancer-policy.json").read_text())

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from drydock.clusters.description import describe, described
 from drydock.deploy.eks import contents
 from drydock.progress import SilentProgress
 from drydock.project import Project
+from drydock.suite.cluster_description import describe, described
 from drydock.suite.environments import environment_names, load_environment
 from drydock.testing.pytest_plugin import RenderEnvironment
 from drydock.tools.modules import fetch
@@ -26,9 +26,9 @@ def settings(command: list[str]) -> dict[str, str]:
 
 @pytest.mark.parametrize("name", environment_names(Project(ROOT, ROOT)))
 def test_nodes_carry_no_tag_that_a_later_deployment_would_change(
-    name: str, render_environment: RenderEnvironment, tmp_path: Path
+    name: str, drydock_project: Project, render_environment: RenderEnvironment, tmp_path: Path
 ) -> None:
-    environment = load_environment(Project(ROOT, ROOT), name)
+    environment = load_environment(drydock_project, name)
     values = contents.values_of(OUTPUTS, auto_mode=describe(environment).auto_mode)
     file = tmp_path / "values.yaml"
     file.write_text(yaml.safe_dump(values))

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,23 @@ def assert_karpenter_may_no_more_than_upstream_documents(statements: Mapping[str
     assert "arc-zonal-shift:GetManagedResource" in actions
 
 
+def assert_the_ebs_driver_tags_its_volumes_and_makes_a_default_class() -> None:
+    eks = boto3.client("eks", region_name=REGION)
+    driver = eks.describe_addon(clusterName=CLUSTER, addonName="aws-ebs-csi-driver")["addon"]
+    settings = json.loads(driver["configurationValues"])
+    assert settings["controller"]["extraVolumeTags"][TAG] == CLUSTER
+    assert "drydock.dev/expires-at" not in settings["controller"]["extraVolumeTags"]
+    assert settings["defaultStorageClass"] == {"enabled": True}
+
+
+def assert_a_new_time_replaces_nothing(terraform: Terraform, progress: SilentProgress) -> None:
+    later = replace(terraform, variables={**terraform.variables, "expires_at": "2031-01-01T00:00:00Z"})
+    plan = later.plan(progress)
+    plan.file.unlink()
+    assert set(plan.changes) == {"aws_eks_cluster.this", "aws_vpc.this[0]"}
+    assert all(list(actions) == ["update"] for actions in plan.changes.values())
+
+
 def test_a_failure_in_the_middle_is_told_and_the_next_run_goes_on_and_destroy_leaves_nothing(
     terraform: Terraform, progress: SilentProgress, fail: Fail
 ) -> None:
@@ -156,12 +174,13 @@ def test_a_failure_in_the_middle_is_told_and_the_next_run_goes_on_and_destroy_le
         f"arn:aws:iam::{ACCOUNT}:role/admin",
         boto3.client("sts", region_name=REGION).get_caller_identity()["Arn"],
     }
-    assert set(eks.list_access_entries(clusterName=CLUSTER)["accessEntries"]) == admins, "whoever deploys gets in"
+    entry = f"arn:aws:iam::{ACCOUNT}:role/KarpenterNodeRole-{CLUSTER}"
+    entries = set(eks.list_access_entries(clusterName=CLUSTER)["accessEntries"])
+    assert entries == {*admins, entry}, "whoever deploys gets in, and so do nodes"
     network = eks.describe_addon(clusterName=CLUSTER, addonName="vpc-cni")["addon"]
     assert json.loads(network["configurationValues"]) == {"enableNetworkPolicy": "true"}
-    driver = eks.describe_addon(clusterName=CLUSTER, addonName="aws-ebs-csi-driver")["addon"]
-    volume_tags = json.loads(driver["configurationValues"])["controller"]["extraVolumeTags"]
-    assert (volume_tags[TAG], volume_tags["drydock.dev/expires-at"]) == (CLUSTER, VARIABLES["expires_at"])
+    assert_the_ebs_driver_tags_its_volumes_and_makes_a_default_class()
+    assert_a_new_time_replaces_nothing(terraform, progress)
     assert_karpenter_may_no_more_than_upstream_documents(role_policy(f"{CLUSTER}-karpenter", "karpenter"))
     assert {arn.split(":")[2] for arn in tagged()} >= {"ec2", "s3", "logs", "sqs"}
 
@@ -191,7 +210,7 @@ def test_auto_mode_brings_no_nodes_and_no_karpenter_of_ours(tmp_path: Path, prog
     ]
     conditions = [each["Condition"]["StringEquals"] for each in json.loads(tags["values"]["policy"])["Statement"]]
     own = {"aws:RequestTag/eks:eks-cluster-name": "${aws:PrincipalTag/eks:eks-cluster-name}"}
-    assert conditions == [own, own], "Auto Mode may not give its nodes our tags otherwise"
+    assert conditions == [own] * 4, "Auto Mode may not give our tags otherwise"
     assert not {"aws_eks_node_group", "aws_sqs_queue", "aws_launch_template"} & set(planned)
     addons = {each["values"]["addon_name"] for each in plan.resources if each["type"] == "aws_eks_addon"}
     assert addons == {"aws-mountpoint-s3-csi-driver"}
@@ -270,6 +289,13 @@ def test_zones_without_a_control_plane_of_eks_are_left_out(tmp_path: Path, progr
         ({"expires_at": "tomorrow"}, "expires_at: give a time such as"),
         ({"owner": "me, myself"}, "owner: letters, digits"),
         ({"cluster_name": "Prod!"}, "cluster_name: lower-case letters"),
+        ({"system_nodes": {"count": 1}}, "system_nodes.count: Karpenter runs twice"),
+        ({"system_nodes": {"instance_types": ["m7g.xlarge"]}}, "system_nodes.instance_types: the nodes' image"),
+        (
+            {"service_accounts": {"models": ["a"], "artifacts": ["a"]}},
+            "service_accounts: EKS gives an account one role",
+        ),
+        ({"kubernetes_version": "v1.36.3"}, "kubernetes_version: give a minor version"),
         ({"account_id": "999999999999"}, "AWS account ID not allowed"),
     ],
 )

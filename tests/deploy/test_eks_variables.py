@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from drydock.clusters.description import describe
 from drydock.deploy.eks.variables import check_variables
 from drydock.errors import UsageError
 from drydock.project import Project
+from drydock.suite.cluster_description import describe
 from drydock.suite.environments import environment_names, load_environment
 from drydock.testing.pytest_plugin import RenderEnvironment
 from tests.conftest import ROOT

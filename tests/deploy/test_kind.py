@@ -10,7 +10,6 @@ import pytest
 import yaml
 from kubernetes import client, dynamic
 
-from drydock.clusters.description import described
 from drydock.clusters.kube import api_client
 from drydock.deploy.deployments import Deployment, keep, list_deployments, now
 from drydock.deploy.kind.docker import check_memory, check_ports
@@ -20,6 +19,7 @@ from drydock.errors import ClusterError
 from drydock.project import Project
 from drydock.rehearsal.cluster import RehearsalCluster
 from drydock.rehearsal.prerequisites import Prerequisites
+from drydock.suite.cluster_description import described
 from drydock.testing.pytest_plugin import RenderEnvironment
 from drydock.tools import process
 from tests.conftest import ROOT, Drydock

@@ -19,7 +19,7 @@ from drydock.project import Project
 from drydock.tools import process
 from tests.conftest import ROOT, Drydock, kind_images
 
-pytestmark = pytest.mark.container_runtime
+pytestmark = [pytest.mark.container_runtime, pytest.mark.cluster]
 NAME = f"drydock-test-{os.getpid()}"
 NODE, BASE = kind_images()
 DEPLOY = ("deploy", "dev", "--target", "kind", "--name", NAME, "--node-image", NODE, "--base-image", BASE)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.conftest import ROOT, Drydock
 
-PAGE = ROOT / "docs" / "architecture.md"
+PAGE = ROOT / "docs" / "what-gets-installed.md"
 
 
 def test_workloads_lead_to_their_pools_and_to_the_services_that_they_name(drydock: Drydock, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from drydock.outcome.made import unmade
 from drydock.outcome.observe import Scene
 from drydock.outcome.results import Circumstances, build_report
 from drydock.outcome.unfinished import explain
-from drydock.outcome.verdict import Verdict
+from drydock.outcome.verdict import Expected, Verdict, judge
 from drydock.rehearsal.events import Said
 from drydock.rehearsal.karpenter import LogReader
 from drydock.scheduling.prices import Prices
@@ -143,6 +143,16 @@ def test_a_node_that_holds_nothing_but_daemons_is_waited_for_while_its_pool_take
     assert consolidate_after(node_pool("gpu", "x", {}, disruption={"consolidateAfter": "1h0m1.5s"})) == 3601.5
 
 
+@pytest.mark.parametrize("empty_nodes", [False, True])
+def test_the_verdict_waits_for_empty_nodes_to_go_if_it_is_to(empty_nodes: bool) -> None:
+    scene = idle_scene("1000000h")
+    for each in [*scene.of("Pod")]:
+        scene.see("Pod", "MODIFIED", {**each, "status": {"conditions": [condition("Ready", "True")]}}, BEGAN)
+    verdict = judge(scene, Expected({}, BEGAN), (), (), empty_nodes=empty_nodes)
+    assert verdict.ready != empty_nodes
+    assert verdict.waiting == (("Node/first",) if empty_nodes else ())
+
+
 def report_of(scene: Scene, verdict: Verdict, **said: str) -> Any:
     prices = Prices({"g6.xlarge": 0.8}, "us-east-1", "2026-01-01", "a list")
     versions = {"kubernetes": "", "karpenter": "", "helm": ""}
@@ -239,3 +249,16 @@ def test_every_other_object_is_told_with_what_it_says_of_itself() -> None:
     assert explain(scene, {}, "Deployment/here/gone") == "it is not there"
     failed = {"Karpenter/provisioner": "Reconciler error: creating node claim, refused"}
     assert explain(scene_of(Pod=[pod("new")]), failed, "Pod/here/new").endswith(failed["Karpenter/provisioner"])
+
+
+def test_a_pool_of_which_nothing_is_known_yet_is_told_before_what_waits_for_it() -> None:
+    pool = node_pool("slow", "its-class", {})
+    unready = {"status": {"conditions": [condition("Ready", "Unknown", "Waiting", "images")]}}
+    node_class = {"metadata": {"name": "its-class"}, **unready}
+    scene = scene_of(NodePool=[pool | unready], EC2NodeClass=[node_class], Pod=[unplaced("model")])
+    verdict = judge(scene, Expected({}, BEGAN), (), ())
+    assert verdict.waiting == ("NodePool/slow", "Pod/here/model")
+    assert (
+        explain(scene, {}, "NodePool/slow")
+        == "Ready: Waiting (images); EC2NodeClass/its-class: Ready: Waiting (images)"
+    )

@@ -7,7 +7,7 @@ import pytest
 from drydock.outcome.decisions import AWAITING, Decided, PoolSkipped
 from drydock.outcome.observe import Scene
 from drydock.outcome.verdict import Expected, Verdict, judge
-from tests.rehearsal.small import GPU, Content, Pods, node_pool
+from tests.rehearsal.small import GPU, Content, Pods, device_plugin, node_pool
 
 CONFIG = "nvidia.com/device-plugin.config"
 INSTALLED, ROUND = 1000.0, 1001.0
@@ -98,3 +98,39 @@ def test_a_round_without_the_pools_whose_overlays_are_not_known_yet_does_not_dec
     skipped = (PoolSkipped("gpu", AWAITING, ROUND), PoolSkipped("gpu", "no instance type is left", ROUND))
     assert not told(scene, refused("first"), *skipped).final
     assert told(scene, refused("first", began=ROUND + 10), *skipped).final
+
+
+def unplugged(plugin: Content | None) -> Scene:
+    """A node that was registered long ago, whose GPUs are not, and a pod that waits for one."""
+    lacking = {"reason": "ResourceNotRegistered", "message": f'Resource "{GPU}" was requested'}
+    registered = {"type": "Registered", "status": "True"}
+    waiting = node_claim(registered, {"type": "Initialized", "status": "Unknown", **lacking})
+    waiting["status"]["nodeName"] = "node"
+    taint = {"key": GPU, "effect": "NoSchedule"}
+    node: Content = {
+        "metadata": {"name": "node", "labels": {"karpenter.sh/nodepool": "gpu"}},
+        "spec": {"taints": [taint]},
+    }
+    scene = seen(None, pod("model"), claims=(waiting,))
+    for kind, content in (("Node", node), ("DaemonSet", plugin)):
+        if content:
+            content["metadata"]["uid"] = kind
+            scene.see(kind, "ADDED", content, INSTALLED)
+    scene.changed = INSTALLED
+    return scene
+
+
+def test_a_node_is_given_up_only_if_no_plugin_is_to_run_there() -> None:
+    assert not told(unplugged(device_plugin("plugin", "gpu")), []).final, "its pod is made a moment later"
+    for plugin in (None, device_plugin("plugin", "another")):
+        (obstacle,) = told(unplugged(plugin), []).obstacles
+        assert "no device plugin runs there" in obstacle.reason
+    intolerant = device_plugin("plugin", "gpu")
+    intolerant["spec"]["template"]["spec"]["tolerations"] = []
+    assert told(unplugged(intolerant), []).final
+
+
+def test_nothing_is_given_up_while_the_cluster_still_changes() -> None:
+    scene = unplugged(None)
+    scene.changed = time.time()
+    assert not told(scene, []).final

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from drydock.clusters.description import described
 from drydock.errors import ClusterError
 from drydock.outcome.decisions import Decided
 from drydock.outcome.exclusions import read_exclusions, shorten
@@ -17,6 +16,7 @@ from drydock.outcome.troubles import actionable_warnings
 from drydock.rehearsal.aws.expected_account import Account
 from drydock.rehearsal.karpenter import LogReader
 from drydock.rehearsal.prerequisites import find_prerequisites
+from drydock.suite.cluster_description import described
 from drydock.suite.environments import CapacityReservation, Environment
 from drydock.suite.manifests import parse_manifests
 from tests.rehearsal.small import Content, claim, node_pool, to_yaml

@@ -10,6 +10,8 @@ from drydock.rehearsal.runs import list_clusters
 from drydock.suite.environments import environment_names
 from tests.conftest import ROOT, Drydock
 
+pytestmark = [pytest.mark.cluster, pytest.mark.independent]
+
 
 @pytest.mark.parametrize("environment", environment_names(Project(ROOT, ROOT)))
 def test_it_becomes_ready(environment: str, drydock: Drydock, drydock_project: Project, tmp_path: Path) -> None:

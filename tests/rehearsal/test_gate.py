@@ -30,7 +30,7 @@ def gate(clock: Clock) -> Gate:
     """One that is held, with the marker made at 100 and the pool `gpu` usable."""
     gate = Gate(clock)
     gate.hold()
-    gate.mark(["gpu"])
+    assert gate.mark(gate.turn, ["gpu"])
     return gate
 
 
@@ -95,6 +95,10 @@ def test_of_one_round_all_claims_are_let_through_or_none(gate: Gate, clock: Cloc
 
 
 def test_another_install_holds_again(gate: Gate) -> None:
+    before = gate.turn
     told(gate, 101)
     gate.hold()
     assert not gate.admits()
+    assert not gate.mark(before, ["gpu"]), "pools of the earlier install have turned out usable only now"
+    assert not told(gate, 111)
+    assert gate.mark(gate.turn, ["gpu"])

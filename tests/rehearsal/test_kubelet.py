@@ -71,10 +71,18 @@ def api(
     program = Program("tools/reporter", command, ("/reporter",), (), (), {"FROM": "{namespace}"})
     shared_cluster.seed(Seed(release.account, (program,)))
     release.install()
+    _await_program(shared_cluster)
     made = shared_cluster.await_api()
     made.create(collection("v1", "nodes"), {"metadata": {"name": "here", "labels": {"kubernetes.io/arch": "amd64"}}})
     _await_account(made)
     return made
+
+
+@until
+def _await_program(cluster: RehearsalCluster) -> None:
+    """KWOK keeps the pods of every program that the cluster does not know yet."""
+    if "tools/reporter" not in (cluster.folder.cluster / "stages.yaml").read_text():
+        raise NotYetError("the program is not known")
 
 
 @until

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
 
 from drydock.clusters.objects import full_name
 from drydock.outcome.results import Circumstances, build_report
@@ -227,12 +228,16 @@ def test_a_static_pool_has_its_node_before_any_pod_asks(rehearsed: Rehearsed) ->
     assert [each.pods for each in rehearsed.report.nodes if each.pool == "always"] == [()]
 
 
+@retry(retry=retry_if_result(lambda found: not found), stop=stop_after_delay(120), wait=wait_fixed(1))
+def offerings(cluster: RehearsalCluster) -> dict[tuple[str, str, str], float]:
+    """Dollars an hour by instance type, zone and capacity type, as Karpenter exports them."""
+    matches = OFFERING.finditer(cluster.karpenter_metrics())
+    return {(match["type"], match["zone"], match["capacity"]): float(match["price"]) for match in matches}
+
+
 def test_prices_are_those_that_karpenter_decides_by(rehearsed: Rehearsed) -> None:
     prices = rehearsed.cluster.prices(rehearsed.release.account.region)
-    page = rehearsed.cluster.karpenter_metrics()
-    found = {
-        (match["type"], match["zone"], match["capacity"]): float(match["price"]) for match in OFFERING.finditer(page)
-    }
+    found = offerings(rehearsed.cluster)
     told: dict[str, CapacityType] = {"on-demand": "on-demand", "spot": "spot"}
     for node in rehearsed.report.nodes:
         hourly = prices.hourly(node.instance_type, told.get(node.capacity_type, "on-demand"))

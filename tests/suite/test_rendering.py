@@ -1,15 +1,20 @@
 """Every environment of values/environments renders, the same each time and by every way."""
 
+import datetime
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from drydock.errors import RenderError
 from drydock.project import UMBRELLA, Project
+from drydock.suite.aws_facts import supported_versions
+from drydock.suite.charts import AssembledCharts
 from drydock.suite.environments import environment_names, load_environment
 from drydock.suite.manifests import Manifest, parse_manifests
-from drydock.suite.render import template_command
+from drydock.suite.render import render, template_command
 from drydock.testing.pytest_plugin import RenderEnvironment
 from drydock.tools import process
 from tests.conftest import ROOT, Drydock
@@ -70,3 +75,20 @@ def test_plain_helm_gives_the_same_objects(
 def test_every_environment_validates(drydock: Drydock) -> None:
     finished = drydock("validate", *NAMES)
     assert finished.returncode == 0, finished.stdout + finished.stderr
+
+
+@pytest.mark.parametrize("minor", supported_versions(datetime.date(2026, 11, 30)))
+@pytest.mark.parametrize("name", environment_names(Project(ROOT, ROOT)))
+def test_it_renders_at_each_kubernetes_that_the_charts_and_eks_support(
+    drydock_project: Project,
+    drydock_charts: AssembledCharts,
+    drydock_tool: Callable[[str], Path],
+    name: str,
+    minor: str,
+) -> None:
+    environment = replace(load_environment(drydock_project, name), cluster={"kubernetes": minor})
+    if minor == "1.32":  # older than `kubeVersion` of the charts
+        with pytest.raises(RenderError, match="incompatible with Kubernetes"):
+            render(drydock_tool("helm4"), drydock_charts, environment)
+    else:
+        assert render(drydock_tool("helm4"), drydock_charts, environment).manifests

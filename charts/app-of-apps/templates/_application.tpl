@@ -6,6 +6,7 @@ Applications. Declared helpers:
   app-of-apps.metadata         metadata of an Application: name, wave, and a finalizer that removes its objects with it
   app-of-apps.destination      the cluster, and a namespace
   app-of-apps.syncPolicy       how an Application is synced
+  app-of-apps.bringsCrds       whether an owner's CRDs have an Application
 */ -}}
 
 {{- define "app-of-apps.checks" -}}
@@ -96,4 +97,10 @@ managedNamespaceMetadata:
     {{- toYaml $root.Values.argoCd.namespaceLabels | nindent 4 }}
 {{- end }}
 {{- end }}
+{{- end -}}
+
+{{- /* Usage: if include "app-of-apps.bringsCrds" (tuple . OWNER CRDS). EKS Auto Mode brings those of Karpenter, and keeps them. */ -}}
+{{- define "app-of-apps.bringsCrds" -}}
+{{- $theirs := and (eq (index . 1) "karpenter") (eq (index . 0).Values.target "eks-auto-mode") -}}
+{{- if and (index . 2).enabled (not $theirs) }}true{{ end -}}
 {{- end -}}

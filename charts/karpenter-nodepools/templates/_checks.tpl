@@ -2,6 +2,8 @@
 What the schema cannot say. Each check fails with the key, the rule and what to set. Declared helpers:
   karpenter-nodepools.checkNodeClass    one node class, with the defaults beneath it
   karpenter-nodepools.checkNodePool     one node pool, with the defaults beneath it
+  karpenter-nodepools.checkLifetime     how long its nodes live in Auto Mode
+  karpenter-nodepools.seconds           a duration such as 1h30m
   karpenter-nodepools.checkUse          reservations that no pool uses
 */ -}}
 
@@ -18,7 +20,7 @@ What the schema cannot say. Each check fails with the key, the rule and what to 
 {{- end -}}
 {{- $pinned := ternary "^v?[0-9]+\\.[0-9]+\\.[0-9]+$" "^v[0-9]{8}$" $bottlerocket -}}
 {{- if not (or (eq $class.amiVersion "latest") (regexMatch $pinned $class.amiVersion)) -}}
-{{- fail (printf "%s.amiVersion: '%s' is no release of %s: set latest or one like %s" $key $class.amiVersion $class.amiFamily (ternary "1.54.0" "v20260715" $bottlerocket)) -}}
+{{- fail (printf "%s.amiVersion: '%s' is no release of %s: set latest or one like %s" $key $class.amiVersion $class.amiFamily (ternary "1.54.0" "v20260714" $bottlerocket)) -}}
 {{- end -}}
 {{- if gt (int $class.volume.throughput) (div (int $class.volume.iops) 4 | int) -}}
 {{- fail (printf "%s.volume: gp3 gives at most a quarter of iops as throughput: with throughput %d set iops to %d or more" $key (int $class.volume.throughput) (mul 4 (int $class.volume.throughput))) -}}
@@ -26,6 +28,12 @@ What the schema cannot say. Each check fails with the key, the rule and what to 
 {{- if $class.volume.snapshotID -}}
 {{- if and (not $bottlerocket) (not (include "common.autoMode" $root)) -}}
 {{- fail (printf "%s.volume.snapshotID: images can be preloaded on Bottlerocket's data volume only, on AL2023 the snapshot would replace the system: set amiFamily to Bottlerocket, or use sociParallelPull" $key) -}}
+{{- end -}}
+{{- if include "common.autoMode" $root -}}
+{{- fail (printf "%s.volume.snapshotID: Auto Mode's NodeClass has no snapshot: leave it out, or run Karpenter and set global.autoMode.enabled to false" $key) -}}
+{{- end -}}
+{{- if or (eq $class.instanceStorePolicy "RAID0") $class.sociParallelPull.enabled -}}
+{{- fail (printf "%s.volume.snapshotID: its images are not found where local disks (instanceStorePolicy) or SOCI (sociParallelPull) keep them, and are pulled again: set instanceStorePolicy to \"\" and sociParallelPull.enabled to false" $key) -}}
 {{- end -}}
 {{- if eq 0 (int $class.volume.volumeInitializationRate) -}}
 {{- fail (printf "%s.volume.volumeInitializationRate: a volume from a snapshot reads each block from S3 at first, which makes a preloaded image slower than a pulled one: set 100 to 300" $key) -}}
@@ -37,7 +45,7 @@ What the schema cannot say. Each check fails with the key, the rule and what to 
 {{- if and (lt (int $class.volume.throughput) 600) (ne $class.instanceStorePolicy "RAID0") -}}
 {{- fail (printf "%s.sociParallelPull: pulls get slower with it on a disk of %d MiB/s: set volume.throughput to 600 or more (and iops to 2400 or more), or instanceStorePolicy to RAID0" $key (int $class.volume.throughput)) -}}
 {{- end -}}
-{{- if and (not $bottlerocket) (hasPrefix "MIME-Version" (trim $class.userData)) -}}
+{{- if and (not $bottlerocket) (or (hasPrefix "MIME-Version" (trim $class.userData)) (hasPrefix "Content-Type" (trim $class.userData))) -}}
 {{- fail (printf "%s.userData: a multi-part message cannot be joined with sociParallelPull: set one script or one NodeConfig, or sociParallelPull.enabled to false and the feature gate FastImagePull in a part of your own" $key) -}}
 {{- end -}}
 {{- if and $bottlerocket (contains "[settings.container-runtime" $class.userData) -}}
@@ -50,6 +58,13 @@ What the schema cannot say. Each check fails with the key, the rule and what to 
 {{- if and $class.placementGroup.name $class.placementGroup.id -}}
 {{- fail (printf "%s.placementGroup: name and id exclude each other: set one" $key) -}}
 {{- end -}}
+{{- if include "common.autoMode" $root -}}
+{{- range $name, $term := $class.capacityReservationSelectorTerms -}}
+{{- if hasKey ($term | default dict) "instanceMatchCriteria" -}}
+{{- fail (printf "%s.capacityReservationSelectorTerms.%s: Auto Mode picks reservations by id, or by tags and owner: leave instanceMatchCriteria out" $key $name) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- if and (include "common.autoMode" $root) (or $class.placementGroup.name $class.placementGroup.id) -}}
 {{- fail (printf "%s.placementGroup: Auto Mode's NodeClass has none: leave it out, or run Karpenter and set global.autoMode.enabled to false" $key) -}}
 {{- end -}}
@@ -58,10 +73,34 @@ What the schema cannot say. Each check fails with the key, the rule and what to 
 {{- end -}}
 {{- end -}}
 
+{{- /* Usage: include "karpenter-nodepools.seconds" "1h30m" */ -}}
+{{- define "karpenter-nodepools.seconds" -}}
+{{- $seconds := 0 -}}
+{{- range regexFindAll "[0-9]+[smh]" . -1 -}}
+{{- $seconds = add $seconds (mul (regexFind "[0-9]+" . | int64) (get (dict "s" 1 "m" 60 "h" 3600) (regexFind "[smh]" .))) -}}
+{{- end -}}
+{{- $seconds -}}
+{{- end -}}
+
+{{- define "karpenter-nodepools.checkLifetime" -}}
+{{- $key := index . 0 -}}
+{{- $pool := index . 1 -}}
+{{- $longest := 1814400 -}}
+{{- if eq $pool.expireAfter "Never" -}}
+{{- fail (printf "%s.expireAfter: Auto Mode replaces each node after 21 days: set 480h or less in place of Never" $key) -}}
+{{- end -}}
+{{- if gt (add (include "karpenter-nodepools.seconds" $pool.expireAfter | int64) (include "karpenter-nodepools.seconds" $pool.terminationGracePeriod | int64)) ($longest | int64) -}}
+{{- fail (printf "%s.expireAfter: %s and terminationGracePeriod %s are more than the 21 days (504h) that Auto Mode allows a node: lower one of them" $key $pool.expireAfter $pool.terminationGracePeriod) -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "karpenter-nodepools.checkNodePool" -}}
 {{- $root := index . 0 -}}
 {{- $pool := index . 2 -}}
 {{- $key := printf "nodePools.%s" (index . 1) -}}
+{{- if include "common.autoMode" $root -}}
+{{- include "karpenter-nodepools.checkLifetime" (tuple $key $pool) -}}
+{{- end -}}
 {{- $known := list -}}
 {{- range $name, $own := $root.Values.nodeClasses -}}
 {{- $class := include "common.merge" (tuple $root.Values.nodeClassDefaults $own) | fromJson -}}

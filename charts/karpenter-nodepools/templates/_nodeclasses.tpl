@@ -114,7 +114,7 @@ Node classes. Declared helpers:
   deviceIndex: 0
   interfaceType: interface
 {{- range $card := until $cards }}
-- networkCardIndex: {{ $card }}
+- networkCardIndex: {{ add $card (int $.efa.firstCard) }}
   deviceIndex: 1
   interfaceType: efa-only
 {{- end }}

@@ -17,6 +17,7 @@ Node pools. Declared helpers:
 {{- $pool := include "common.merge" (tuple $base $own) | fromJson -}}
 {{- $_ := set $pool "nodeClass" ($pool.nodeClass | default (get (dict "none" "cpu" "nvidia" "gpu" "neuron" "neuron") $kind)) -}}
 {{- $_ := set $pool "zones" ($pool.zones | default (($root.Values.global | default dict).zones | default list)) -}}
+{{- $_ := set $pool "expireAfter" ($pool.expireAfter | default (ternary "336h" "720h" (not (empty (include "common.autoMode" $root))))) -}}
 {{- if $pool.enabled -}}
 {{- include "karpenter-nodepools.checkNodePool" (tuple $root $name $pool) -}}
 {{- end -}}

@@ -39,6 +39,17 @@ tolerations:
   - operator: Exists
 {{- end -}}
 
+{{- /*
+Usage: include "neuron-device-plugin.schedulerImage" . | fromJson
+Releases of kube-scheduler by minor version, from Kubernetes' own tags; a newer cluster gets the newest, one minor behind it.
+*/ -}}
+{{- define "neuron-device-plugin.schedulerImage" -}}
+{{- $releases := dict "33" "v1.33.13" "34" "v1.34.9" "35" "v1.35.8" "36" "v1.36.3" -}}
+{{- $minor := regexFind "[0-9]+" .Capabilities.KubeVersion.Minor -}}
+{{- $known := get $releases $minor | default (get $releases (keys $releases | sortAlpha | last)) -}}
+{{- merge (dict "tag" (.Values.scheduler.image.tag | default $known)) .Values.scheduler.image | toJson -}}
+{{- end -}}
+
 {{- define "neuron-device-plugin.checkVersion" -}}
 {{- $minor := regexFind "^v?1\\.[0-9]+" (toString .Values.scheduler.image.tag) | trimPrefix "v" -}}
 {{- if and $minor (semverCompare (printf "<%s.0-0" $minor) .Capabilities.KubeVersion.Version) -}}

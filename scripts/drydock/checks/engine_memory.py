@@ -49,7 +49,7 @@ def _judged(subject: Subject, engine: "ServedModel", types: set[str]) -> Iterato
         yield subject.finding(
             UNKNOWN,
             engine.pod.manifest,
-            f"Whether {engine.names[0]} fits into its GPUs is not known: the catalogue has no model of that name.",
+            f"Whether {engine.args.model} fits into its GPUs is not known: the catalogue has no model of that name.",
             "Name it as the Hub does (`engine.servedModelName` where weights come from a folder), or add its shape to "
             "scripts/drydock/data/models.yaml.",
             path=engine.path,

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from drydock.checks.findings import Finding, Severity
+from drydock.checks.places import cause_of
 from drydock.checks.subject import Subject
 from drydock.engines.image_facts import load_image_facts
 from drydock.scheduling.feasibility import unusable_because
@@ -25,7 +26,8 @@ def check(subject: Subject) -> Iterator[Finding]:
         if unusable:
             if pool.replicas != 0:
                 reason = f"Node pool {pool.name} can never have a node: {unusable.reason}."
-                yield _finding(subject, pool, EMPTY, reason, unusable.remedy, 22, keys=_EMPTY_KEYS)
+                cause = cause_of(subject, pool)
+                yield _finding(subject, pool, EMPTY, reason, unusable.remedy, 22, keys=_EMPTY_KEYS, cause=cause)
         elif not pool.types_within_limits:
             yield _finding(
                 subject,
@@ -100,5 +102,8 @@ def _finding(
     path: str = _REQUIREMENTS,
     severity: Severity = Severity.ERROR,
     keys: Sequence[str] = (),
+    cause: str = "",
 ) -> Finding:
-    return subject.finding(check_id, pool.manifest, reason, remedy, path=path, pain=pain, severity=severity, keys=keys)
+    return subject.finding(
+        check_id, pool.manifest, reason, remedy, path=path, pain=pain, severity=severity, keys=keys, cause=cause
+    )

@@ -8,6 +8,7 @@ refused stands there as the user wrote it, or under the key that the object's ow
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import yaml
 
@@ -70,6 +71,12 @@ class Origins:
                 return Place("", 0, f" (set by --set {pair})")
         return locate(self.files, path)
 
+    def keys_under(self, path: Sequence[str]) -> Iterator[tuple[str, Place]]:
+        """Keys that the files set in a map, with their places, the last of the stack first."""
+        for file in self.files:
+            node, _ = _descend(file.root, path)
+            yield from ((name, Place(str(file.file), line)) for name, _, line in _pairs(node))
+
     def global_value(self, key: str, value: str) -> Place | None:
         """Where `global.KEY` is set to a value, or to a list with it."""
         for pair in reversed(self.set_values):
@@ -90,6 +97,12 @@ class Origins:
             if path[: len(scope)] == list(scope) and named and (text == str(value) or inside[-1] in keys):
                 return Place("", 0, f" (set by --set {pair})")
         return None
+
+
+def line_in(file: Path, value: str) -> int:
+    """Line on which a file says a value; 0 where it does not."""
+    root = ValuesFile.read(file).root if file.is_file() else None
+    return _telling(root, (), value) if root is not None else 0
 
 
 def telling_keys(path: str) -> tuple[str, ...]:

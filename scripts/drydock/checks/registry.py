@@ -4,21 +4,26 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from drydock.checks import (
+    cluster_contents,
     devices,
     downloads,
     engine_memory,
+    gateways,
     image_tags,
     metric_names,
     missing_objects,
     node_pools,
+    places,
     pod_feasibility,
     quantities,
+    reservations,
     rollouts,
     services,
     shared_memory,
     startup_probes,
     storage,
     termination,
+    unused_values,
     values_files,
     workflows,
 )
@@ -28,6 +33,8 @@ from drydock.checks.subject import Subject
 Check = Callable[[Subject], Iterable[Finding]]
 
 CHECKS: tuple[Check, ...] = (
+    places.check,
+    reservations.check,
     pod_feasibility.check,
     node_pools.check,
     devices.check,
@@ -43,7 +50,9 @@ CHECKS: tuple[Check, ...] = (
     termination.check,
     metric_names.check,
     workflows.check,
+    gateways.check,
     quantities.documents,
+    cluster_contents.check,
 )
 """The checks of a rendered environment, in the order in which they run."""
 
@@ -72,7 +81,10 @@ RULES: tuple[Rule, ...] = (
     Rule(values_files.SHAPE, "A values file holds a map of keys"),
     Rule(quantities.DOCUMENT, "Files of ConfigMaps that are called YAML or JSON can be read as such"),
     Rule(quantities.CHECK, "Amounts of resources are Kubernetes quantities"),
-    Rule("region", "The region is one that EC2 has"),
+    Rule(places.REGION, "The region is one that AWS has, and the catalogue of instance types knows it"),
+    Rule(places.CHECK, "The zones that values, node pools and reservations name are the region's"),
+    Rule(reservations.UNUSED, "Some node pool uses every capacity reservation of the account"),
+    Rule(unused_values.CHECK, "Values are of charts that are on, and globals are spelt as charts read them"),
     Rule("render-differs", "Helm 3, Helm 4 and a second render give the same objects", 8),
     Rule("server-dry-run", "A real API server accepts every object: CEL rules, defaulting, pod security"),
     Rule(pod_feasibility.POD, "Every pod has a node pool that can host it", 1),
@@ -110,7 +122,14 @@ RULES: tuple[Rule, ...] = (
     Rule(termination.GRACE, "Nodes live as long as their pods' grace period", 21),
     Rule(termination.CHURN, "Karpenter does not move running models about", 21),
     Rule(termination.DRAIN, "A preStop hook ends before the pod is killed", 21),
+    Rule(cluster_contents.STORAGE, "The target has the StorageClass and the driver of every volume"),
+    Rule(cluster_contents.BALANCERS, "The target gives every load balancer and Ingress an address"),
+    Rule(cluster_contents.GATES, "Karpenter's feature gates on the target are those that objects need"),
+    Rule(cluster_contents.AMI, "Pinned AMI releases exist for the cluster's Kubernetes"),
+    Rule(cluster_contents.AUTO_MODE, "EKS Auto Mode takes every NodePool and NodeClass"),
+    Rule(cluster_contents.SUPPORT, "EKS supports the target's Kubernetes without a surcharge"),
     Rule(workflows.ARTIFACTS, "Artifacts of workflows have a repository with bucket, region and credentials", 25),
+    Rule(gateways.CHECK, "Models that a gateway falls back to are there"),
     Rule(workflows.ACCOUNT, "Pods of workflows have a ServiceAccount that exists and may report results", 25),
 )
 

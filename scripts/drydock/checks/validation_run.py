@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from drydock.checks import schema_conformance
-from drydock.checks.findings import Finding, folded
+from drydock.checks.findings import Finding, Severity, folded
 from drydock.checks.helm_output import SCHEMA_REFUSAL, lint_findings, refusal, versions_of
+from drydock.checks.places import region_finding
 from drydock.checks.registry import run_checks
 from drydock.checks.subject import Subject, template_file
+from drydock.checks.unused_values import unused_values
 from drydock.checks.values_files import misshapen
 from drydock.checks.values_schema import CHECK as VALUES
 from drydock.checks.values_schema import merged_values, refused_values
@@ -24,12 +26,11 @@ from drydock.scheduling.instance_types.region import Catalogue, load_catalogue
 from drydock.suite.charts import AssembledCharts
 from drydock.suite.environments import Environment
 from drydock.suite.manifests import Manifest, parse_manifests
-from drydock.suite.render import HELMS, RenderedEnvironment, template_command
+from drydock.suite.render import HELMS, RenderedEnvironment, kube_version, template_command
 from drydock.tools import process
 from drydock.tools.process import Completed
 
 DIFFERS = "render-differs"
-REGION = "region"
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ class Run:
         return self._pool.submit(merged_values, self._tools[HELMS[0]], self._charts.umbrella, environment)
 
     def _render(self, environment: Environment) -> dict[str, "Future[Completed]"]:
-        arguments = environment.helm_arguments()
+        arguments = [*environment.helm_arguments(), "--kube-version", kube_version(environment)]
         umbrella, namespace = self._charts.umbrella, environment.namespace
         return {
             name: self._pool.submit(
@@ -139,7 +140,8 @@ class Run:
         first, second = (done[name].stdout for name in HELMS)
         manifests = parse_manifests(first)
         differing = () if first == second else _differences(environment, manifests, parse_manifests(second))
-        return _Rendering(environment, manifests, (*files, *differing), values)
+        unused = unused_values(self._charts.umbrella, environment, values.result())
+        return _Rendering(environment, manifests, (*files, *differing, *unused), values)
 
     def _refused(
         self, environment: Environment, done: Mapping[str, Completed], failed: Sequence[str], values: Any
@@ -184,7 +186,12 @@ class Run:
         try:
             catalogue = self._catalogue(account.region)
         except DrydockError as error:
-            return (Finding(environment.name, REGION, f"{error.message}.", error.remedy, path="global.region"),)
+            finding = region_finding(environment, account.region, error)
+            if finding.severity is Severity.ERROR:
+                return (finding,)
+            manifests = tuple(each for each in manifests if each.kind != "NodePool")  # nothing is known of their nodes
+            subject = Subject(RenderedEnvironment(environment, manifests), account, Catalogue(account.region, {}))
+            return (finding, *run_checks(subject))
         values = rendering.values.result() or {}
         return run_checks(Subject(RenderedEnvironment(environment, manifests), account, catalogue, values))
 

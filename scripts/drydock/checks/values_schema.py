@@ -105,11 +105,11 @@ def _charts(folder: Path, path: tuple[str, ...], values: Any) -> Iterator[_Chart
     for dependency in (load_yaml_file(folder / "Chart.yaml") or {}).get("dependencies") or ():
         name = dependency.get("alias") or dependency["name"]
         below = folder / "charts" / dependency["name"]
-        if below.is_dir() and isinstance(values, dict) and _is_enabled(dependency, values):
+        if below.is_dir() and isinstance(values, dict) and is_enabled(dependency, values):
             yield from _charts(below, (*path, name), values.get(name) or {})
 
 
-def _is_enabled(dependency: Mapping[str, Any], values: Mapping[str, Any]) -> bool:
+def is_enabled(dependency: Mapping[str, Any], values: Mapping[str, Any]) -> bool:
     """Whether Helm takes a dependency in: the first path of its condition that holds a boolean decides."""
     for condition in str(dependency.get("condition") or "").split(","):
         value: Any = values

@@ -9,7 +9,8 @@ from drydock.cli.output import format_option
 from drydock.loadtest.benchmark.benches import Measure
 
 USUAL = ("render", "validate", "rehearse")
-PARTS = (*USUAL, "loadtest")
+PARTS = (*USUAL, "scale", "first-run", "loadtest")
+_REHEARSES = {"rehearse", "scale", "first-run"}
 
 
 @click.command("bench")
@@ -18,13 +19,32 @@ PARTS = (*USUAL, "loadtest")
     "--rounds", type=click.IntRange(1, 50), default=5, show_default=True, help="Runs of which the median counts."
 )
 @click.option("--environment", default="dev", show_default=True, help="What the rehearsal benchmark rehearses.")
+@click.option(
+    "--replicas",
+    type=click.IntRange(1, 5000),
+    multiple=True,
+    default=(1, 10, 30, 100, 300),
+    show_default=True,
+    help="Replicas of the model in the benchmark of scale; give it once for each.",
+)
+@click.option("--model", default="llama-3-8b", show_default=True, help="Model in the benchmark of scale.")
 @format_option()
-def command(parts: tuple[str, ...], rounds: int, environment: str, form: str) -> int:
+def command(
+    parts: tuple[str, ...], rounds: int, environment: str, replicas: tuple[int, ...], model: str, form: str
+) -> int:
     """Measure Drydock itself, against the bare programs in the same run; exit 1 when a bound is missed.
 
-    PARTS are what to measure; all by default but loadtest, which installs other load generators to compare with.
+    PARTS are what to measure. By default render, validate and rehearse: loadtest installs other load generators to
+    compare with; scale rehearses many replicas; first-run rehearses with an empty cache beside a busy machine.
     """
-    from drydock.loadtest.benchmark.benches import bench_loadtest, bench_rehearse, bench_render, bench_validate
+    from drydock.loadtest.benchmark.benches import (
+        bench_first_run,
+        bench_loadtest,
+        bench_rehearse,
+        bench_render,
+        bench_scale,
+        bench_validate,
+    )
     from drydock.progress import terminal_progress
     from drydock.project import Project
     from drydock.tools.setup import set_up
@@ -37,13 +57,17 @@ def command(parts: tuple[str, ...], rounds: int, environment: str, form: str) ->
             measures += bench_loadtest(project.cache_dir, rounds, progress)
         if chosen == ("loadtest",):
             return _tell(measures, form)
-        ready = set_up(project, "rehearse" if "rehearse" in chosen else "validate", progress)
+        ready = set_up(project, "rehearse" if _REHEARSES & {*chosen} else "validate", progress)
         if "render" in chosen:
             measures += bench_render(project, ready.tools, rounds, progress)
         if "validate" in chosen:
             measures += bench_validate(project, ready.tools, ready.schemas, rounds, progress)
         if "rehearse" in chosen:
             measures += bench_rehearse(environment, progress)
+        if "scale" in chosen:
+            measures += bench_scale(environment, model, replicas, progress)
+        if "first-run" in chosen:
+            measures += bench_first_run(project, ready.tools, environment, rounds, progress)
     return _tell(measures, form)
 
 

@@ -12,7 +12,17 @@ import click
 
 from drydock.cli.options import EnvironmentName, check_account_id, check_writable, one_environment, stack_options
 from drydock.cli.output import columns, format_option, pasteable
-from drydock.deploy.deployments import Deployment, alone, check_name, forget, keep, list_deployments, now, rfc3339
+from drydock.deploy.deployments import (
+    Deployment,
+    alone,
+    check_name,
+    forget,
+    keep,
+    list_deployments,
+    now,
+    remembered,
+    rfc3339,
+)
 from drydock.deploy.targets import TARGETS
 from drydock.errors import UsageError
 
@@ -24,7 +34,7 @@ _HOURS = {"h": 1, "d": 24}
 _LONGEST = 366 * 24
 _SETTINGS = {
     "kind": ("node_image", "base_image"),
-    "eks": ("account_id", "region", "owner", "backend_bucket", "backend_region"),
+    "eks": ("account_id", "region", "owner", "backend_bucket", "backend_region", "take_over"),
 }
 
 
@@ -50,6 +60,7 @@ _SETTINGS = {
     metavar="TIME",
     help="Hours or days (8h, 2d) that a cluster that is made lives: then `destroy --expired` removes it.",
 )
+@click.option("--take-over", is_flag=True, help="EKS: answer from now on for a cluster that has another owner's tag.")
 @click.option("--backend-bucket", default="", help="EKS: keep Terraform's state, locked, in this S3 bucket.")
 @click.option("--backend-region", default="", help="EKS: of that bucket; --region when absent.")
 @click.option("--node-image", default="", help="kind: image of the node, in place of the one in ci/kind/cluster.yaml.")
@@ -77,7 +88,7 @@ def command(
     yes: bool,
     show: bool,
     form: str,
-    **options: str,
+    **options: Any,
 ) -> None:
     r"""Install ENVIRONMENT on a real cluster: one that is there (--kubeconfig), or one that is made (--target).
 
@@ -108,6 +119,7 @@ def command(
     deployment = Deployment(
         check_name(name or f"{environment}-{chosen}"), environment, chosen, stack.namespace, now(), expires, settings
     )
+    deployment = remembered(project, deployment)
     _deploy(project, stack, deployment, output=output, timeout=timeout, yes=yes, form=form)
 
 
@@ -121,7 +133,6 @@ def _deploy(
     yes: bool,
     form: str,
 ) -> None:
-    from drydock.clusters.description import lacks
     from drydock.deploy.deployment_report import build_deployment_report
     from drydock.deploy.in_use import deploying
     from drydock.deploy.install import Helm, install, with_target
@@ -130,6 +141,7 @@ def _deploy(
     from drydock.report.model import StepReport
     from drydock.report.terminal import print_report
     from drydock.suite.charts import assemble_charts
+    from drydock.suite.cluster_description import lacks
     from drydock.tools.build import ensure
     from drydock.tools.crd_files import ensure_crds
 
@@ -181,7 +193,7 @@ def _agree(yes: bool) -> Any:
     return agree
 
 
-def _settings(target: str, options: dict[str, str], *, yes: bool) -> dict[str, str]:
+def _settings(target: str, options: dict[str, Any], *, yes: bool) -> dict[str, Any]:
     mine = {key: value for key, value in options.items() if key in _SETTINGS.get(target, ())}
     if target != "eks":
         return mine

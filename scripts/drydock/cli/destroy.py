@@ -1,6 +1,7 @@
 """drydock destroy."""
 
 import json
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 @click.option("--region", default="us-west-2", show_default=True, help="With --expired: the AWS Region.")
 @click.option("--backend-bucket", default="", help="With --expired: S3 bucket with the Terraform states.")
 @click.option("--backend-region", default="", help="With --expired: of that bucket; --region when absent.")
-@click.option("--yes", is_flag=True, help="With --expired: remove them; without it they are only listed.")
+@click.option("--yes", is_flag=True, help="Do not ask; with --expired: remove them, not only list them.")
 @click.option("--timeout", type=click.IntRange(1), default=1800, show_default=True, help="Seconds to wait for nodes.")
 @format_option(default="text")
 def command(
@@ -62,24 +63,28 @@ def command(
         )
     project = Project.discover()
     if name:
+        deployment = load_deployment(project, name)
+        if not yes:
+            _confirm(deployment)
         with terminal_progress() as progress:
-            _destroy(project, load_deployment(project, name), progress, timeout)
+            _destroy(project, deployment, progress, timeout)
         click.echo(json.dumps({"removed": [name]}, indent=2) if form == "json" else f"removed: {name}")
         return
     undated: Mapping[str, str] = {}
+    misnamed: Sequence[str] = ()
     if account_id:
         check_account_id(account_id)
         from drydock.deploy.expired import find_expired
 
         found = find_expired(project, account_id, region, backend_bucket, backend_region)
-        chosen, undated = found.expired, found.undated
+        chosen, undated, misnamed = found.expired, found.undated, found.misnamed
     else:
         chosen = past_their_time(project)
     say = (lambda _line: None) if form == "json" else click.echo
     for each in chosen:
         say(f"{each.name}: expired at {each.expires}")
     failed = _destroy_all(project, chosen, timeout, say) if yes else {}
-    if form == "json" and not (failed or undated):  # else the error is what it prints
+    if form == "json" and not (failed or undated or misnamed):  # else the error is what it prints
         removed = [each.name for each in chosen if yes]
         expired_at = {each.name: each.expires for each in chosen}
         click.echo(json.dumps({"expired": expired_at, "removed": removed}, indent=2))
@@ -87,6 +92,7 @@ def command(
         say("nothing is expired")
     elif not yes:
         click.echo("Nothing was removed: --yes removes them.", err=True)
+    failed |= dict.fromkeys(misnamed, "its tag drydock.dev/cluster is no name of a cluster")
     failed |= {each: _without_time(text) for each, text in undated.items()}
     if failed:
         raise ClusterError("\n".join(("not removed:", *(f"  {each}: {why}" for each, why in failed.items()))))
@@ -96,6 +102,23 @@ def _without_time(text: str) -> str:
     if text:
         return f"its tag drydock.dev/expires-at is no time: {text}"
     return "neither its cluster nor its VPC is there to say when it expires: `drydock destroy` it by its name"
+
+
+def _confirm(deployment: Deployment) -> None:
+    """Ask for the name of a cluster in an account, whose data goes with it; the others are made again in minutes."""
+    if deployment.target != "eks":
+        return
+    from drydock.deploy.eks.data import data_of
+
+    if not sys.stdin.isatty():
+        raise UsageError(f"nobody can be asked here whether {deployment.name} may go", remedy="Give --yes.")
+    account, region = str(deployment.settings["account_id"]), str(deployment.settings["region"])
+    click.echo(f"This removes the cluster {deployment.name} in {region} of account {account}.", err=True)
+    for line in data_of(deployment.name, account, region):
+        click.echo(f"  It holds data: {line}", err=True)
+    click.echo("Type its name to go on:", err=True)
+    if sys.stdin.readline().strip() != deployment.name:
+        raise UsageError("nothing was removed: that is not its name")
 
 
 def _destroy_all(

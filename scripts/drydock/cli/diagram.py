@@ -20,7 +20,7 @@ def command(environment: str, files: tuple[Path, ...], set_values: tuple[str, ..
     \b
     Examples:
       drydock diagram prod
-      { echo '```mermaid'; drydock diagram prod; echo '```'; } > architecture.md
+      { echo '```mermaid'; drydock diagram prod; echo '```'; } > what-gets-installed.md
     """
     import json
     from dataclasses import asdict

@@ -1,22 +1,35 @@
 """drydock test."""
 
+import os
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
 
+MEMORY_GIB = 3
+"""What the control plane of one worker's tests takes."""
+FAST = "not cluster and not slow"
+
 
 @click.command("test", context_settings={"ignore_unknown_options": True, "help_option_names": ["-h", "--help"]})
+@click.option("--check", is_flag=True, help="Check format, lint rules and types only; run no tests.")
+@click.option("--fast", is_flag=True, help="Run neither slow tests nor those that start a control plane.")
+@click.option("--coverage", is_flag=True, help="Report the lines of the package that no test runs.")
 @click.argument("pytest_arguments", nargs=-1, type=click.UNPROCESSED, metavar="[PYTEST ARGUMENT]...")
-def command(pytest_arguments: tuple[str, ...]) -> int:
-    r"""Build what the tests need, then run ruff, mypy and pytest over this checkout.
+def command(check: bool, fast: bool, coverage: bool, pytest_arguments: tuple[str, ...]) -> int:
+    r"""Run ruff, mypy and pytest over this checkout.
 
-    With arguments, only pytest runs, and gets them.
+    Without arguments everything that tests need is built first. With arguments, only pytest runs: it gets them, and
+    tests build what they need. As many tests run side by side as the machine has processors and memory for; -n N sets
+    their number.
 
     \b
     Examples:
       drydock test
+      drydock test --fast
+      drydock test --check
       drydock test tests/charts -k accelerator
     """
     from drydock.errors import UsageError
@@ -27,16 +40,44 @@ def command(pytest_arguments: tuple[str, ...]) -> int:
     project = Project.discover()
     if not (project.root / "tests").is_dir():
         raise UsageError(f"{project.root} has no tests/", remedy="Run this in a checkout of Drydock.")
-    with terminal_progress() as progress:
-        set_up_everything(project, progress)
-    pytest = [sys.executable, "-m", "pytest"]
-    if pytest_arguments:
-        return _run([*pytest, *pytest_arguments], project.root)
+    if check and (fast or coverage or pytest_arguments):
+        raise UsageError("--check runs no tests", remedy="Leave the other arguments out.")
+    failed = 0
+    if not pytest_arguments:
+        failed = max([_run(each, project.root) for each in _checks()])
+    if check:
+        return failed
+    if not (fast or pytest_arguments):
+        with terminal_progress() as progress:
+            set_up_everything(project, progress)
+    pytest = [sys.executable, "-m", "pytest", *_distribution(pytest_arguments)]
+    if fast:
+        pytest += ["-m", FAST]
+    if coverage:
+        pytest += ["--cov", "--cov-report=term:skip-covered", "--cov-report=html"]
+    return _run([*pytest, *pytest_arguments], project.root) or failed
+
+
+def _checks() -> Iterator[list[str]]:
     sources = ["scripts", "tests"]
-    failed = _run([sys.executable, "-m", "ruff", "format", "--check", *sources, "scripts/run"], project.root)
-    failed |= _run([sys.executable, "-m", "ruff", "check", *sources], project.root)
-    failed |= _run([sys.executable, "-m", "mypy"], project.root)
-    return _run([*pytest, "-n", "2", "--dist", "loadfile"], project.root) or failed
+    yield [sys.executable, "-m", "ruff", "format", "--check", *sources, "scripts/run"]
+    yield [sys.executable, "-m", "ruff", "check", *sources]
+    yield [sys.executable, "-m", "mypy"]
+
+
+def _distribution(arguments: Sequence[str]) -> list[str]:
+    """How pytest spreads tests: those of a file stay together unless tests/conftest.py says otherwise."""
+    if any(argument.startswith(("-n", "--numprocesses", "--pdb", "--trace")) for argument in arguments):
+        return ["--dist", "loadgroup"]
+    if any("::" in argument for argument in arguments):
+        return []  # starting workers takes longer than a test or two
+    return ["-n", str(_workers()), "--dist", "loadgroup"]
+
+
+def _workers() -> int:
+    import psutil
+
+    return max(1, min(os.cpu_count() or 1, psutil.virtual_memory().total // (MEMORY_GIB * 1024**3)))
 
 
 def _run(command: list[str], folder: Path) -> int:

@@ -14,6 +14,7 @@ from drydock.errors import UsageError
 from drydock.project import Project
 
 _RECORD = "deployment.json"
+_PLACE = ("backend_bucket", "backend_region")
 _NAME = re.compile("[a-z][a-z0-9-]{0,33}[a-z0-9]")
 
 
@@ -49,13 +50,18 @@ def deployments_dir(project: Project) -> Path:
     return project.cache_dir / "deployments"
 
 
+def is_name(text: str) -> bool:
+    """Whether a text, such as a tag that anyone may have written, is the name of a deployment."""
+    return bool(_NAME.fullmatch(text))
+
+
 def check_name(name: str) -> str:
     """The name, which becomes that of a folder, of a cluster and of what is made for it.
 
     Raises:
         UsageError: one of these cannot have it.
     """
-    if not _NAME.fullmatch(name):
+    if not is_name(name):
         raise UsageError(
             f"--name {name}: not the name of a deployment",
             remedy="Lower-case letters, digits and hyphens, 2 to 35 of them, a letter first and no hyphen last.",
@@ -140,6 +146,29 @@ def list_deployments(project: Project) -> tuple[Deployment, ...]:
 def past_their_time(project: Project) -> tuple[Deployment, ...]:
     """Those of this machine that have expired."""
     return tuple(each for each in list_deployments(project) if each.expires and each.expires <= now())
+
+
+def remembered(project: Project, deployment: Deployment) -> Deployment:
+    """The deployment with the place of its state as the record has it, when the command names none.
+
+    Raises:
+        UsageError: the command names another place, where it would begin without a state.
+    """
+    known = {each.name: each for each in list_deployments(project)}.get(deployment.name)
+    if known is None or known.target != deployment.target:
+        return deployment
+    settings = dict(deployment.settings)
+    for key in _PLACE:
+        before, given = known.settings.get(key, ""), settings.get(key, "")
+        if given and given != before:
+            where = f"in {before}" if before else f"in {deployment.folder(project) / 'terraform'}"
+            raise UsageError(
+                f"--{key.replace('_', '-')} {given}: the state of {deployment.name} lies {where}",
+                remedy="Leave the option out. To move the state, copy it there and remove the record.",
+            )
+        if key in settings:
+            settings[key] = before
+    return replace(deployment, settings=settings)
 
 
 def forget(project: Project, deployment: Deployment) -> None:

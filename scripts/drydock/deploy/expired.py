@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from drydock.deploy.deployments import Deployment, list_deployments
+from drydock.deploy.deployments import Deployment, is_name, list_deployments
 from drydock.deploy.eks.caller import check_account
 from drydock.deploy.eks.leftovers import CLUSTER_TAG, EXPIRES_TAG, dated_clusters, expiry
 from drydock.project import Project
@@ -17,10 +17,12 @@ class Found:
     Attributes:
         expired: past their time, as deployments that can be destroyed from here.
         undated: name and what stands in the tag, of those whose time cannot be read.
+        misnamed: what stands in the tag of a cluster's name and is no such name, quoted.
     """
 
     expired: tuple[Deployment, ...]
     undated: Mapping[str, str]
+    misnamed: tuple[str, ...] = ()
 
 
 def find_expired(project: Project, account_id: str, region: str, bucket: str, bucket_region: str) -> Found:
@@ -62,8 +64,11 @@ def find_expired(project: Project, account_id: str, region: str, bucket: str, bu
             settings={**settings, "owner": tags.get("drydock.dev/owner", "")},
         )
 
-    now, times = datetime.now(UTC), [(tags, expiry(tags[EXPIRES_TAG])) for tags in dated_clusters(region)]
+    found = dated_clusters(region)
+    named = [tags for tags in found if is_name(tags[CLUSTER_TAG])]
+    now, times = datetime.now(UTC), [(tags, expiry(tags[EXPIRES_TAG])) for tags in named]
     return Found(
         expired=tuple(deployment(tags) for tags, expires in times if expires and expires < now),
         undated={tags[CLUSTER_TAG]: tags[EXPIRES_TAG] for tags, expires in times if expires is None},
+        misnamed=tuple(sorted({repr(tags[CLUSTER_TAG]) for tags in found if tags not in named})),
     )

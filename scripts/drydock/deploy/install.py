@@ -11,7 +11,7 @@ import yaml
 
 from drydock.clusters.crds import read_crds, upgrade_crds
 from drydock.clusters.kube import api_client, asking
-from drydock.deploy.addresses import await_addresses
+from drydock.deploy.balancer_addresses import await_addresses
 from drydock.deploy.target import Reached
 from drydock.errors import ClusterError
 from drydock.progress import Progress

@@ -88,7 +88,9 @@ def gpu_of(facts: InstanceFacts) -> Gpu | None:
 def _served_model(pod: PodUse, container: Mapping[str, Any], arguments: Sequence[str]) -> ServedModel:
     args = parse_known([each for each in arguments if not _UNKNOWN.match(each)])
     exact = recognized(args.model)
-    candidates = (recognized(name) for name in args.values["served_model_name"] or ())
+    folder = args.model.startswith(("/", ".", "~")) or "/" not in args.model or "://" in args.model
+    names = (args.values["served_model_name"] or ()) if folder else ()  # an id of the Hub says which model it is
+    candidates = (recognized(name) for name in names)
     found = exact or next((each for each in candidates if each), None)
     model, quantization = found or (None, None)
     if quantization and args.quantization is None:

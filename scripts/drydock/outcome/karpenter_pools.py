@@ -1,7 +1,7 @@
 """When Karpenter knows what each node pool can give."""
 
 import datetime
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from drydock.clusters.objects import condition, is_true
@@ -16,8 +16,14 @@ def are_settled(pools: Iterable[Mapping[str, Any]], classes: Mapping[str, Mappin
         pools: NodePools.
         classes: every EC2NodeClass by its name.
     """
+    return not any(undecided(pools, classes))
+
+
+def undecided(pools: Iterable[Mapping[str, Any]], classes: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """Names of the pools of which it is not known whether they are usable; arguments as of `are_settled`."""
     dynamic = (pool for pool in pools if is_managed(pool) and not is_static(pool))
-    return all(is_true(pool, "Ready") or _given_up(pool, classes) for pool in dynamic)
+    open_ones = (pool for pool in dynamic if not is_true(pool, "Ready") and not _given_up(pool, classes))
+    yield from (pool["metadata"]["name"] for pool in open_ones)
 
 
 def is_static(pool: Mapping[str, Any]) -> bool:

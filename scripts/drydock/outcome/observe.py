@@ -112,9 +112,9 @@ class Observer:
             in_background(self._follow, kind, collections[kind])
 
     def look(self, seconds: float) -> None:
-        """Wait up to `seconds` for a change, then take note of all there are."""
+        """Take note of all changes of so many seconds; changes come without a pause while hundreds of nodes start."""
+        time.sleep(seconds)
         try:
-            self.scene.see(*self._seen.get(timeout=seconds))
             while True:
                 self.scene.see(*self._seen.get_nowait())
         except queue.Empty:

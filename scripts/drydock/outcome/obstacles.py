@@ -5,18 +5,21 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from drydock.clusters.objects import BACK_OFF, condition, driver_of, full_name, is_served, is_true
+from drydock.clusters.objects import BACK_OFF, condition, driver_of, full_name, is_served, is_true, labels_of
 from drydock.outcome.decisions import AWAITING, MARKER_POD, Decided, PoolSkipped
 from drydock.outcome.exclusions import read_exclusions
 from drydock.outcome.karpenter_pools import since
 from drydock.outcome.observe import Scene
 from drydock.outcome.shared_gpus import registers_gpus, shares_to_come
+from drydock.scheduling.pod_admission import tolerates
+from drydock.scheduling.requirements import conflicts, from_expressions, from_labels, merged
 
-REFUSED_SECONDS = 5.0
-"""How long a controller may fail to make a pod before that counts: its service account may be made a moment later."""
+QUIET_SECONDS = 5.0
+"""How long nothing may change before what is missing counts as never to come: controllers may be late."""
 NUDGE = MARKER_POD
 _RESTARTS = 5
 _SCHEDULER = "default-scheduler"
+_REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 _NO_PROVISIONER = "kubernetes.io/no-provisioner"
 _NO_DEFAULT = "the target has no default StorageClass, and no static volume matches it"
 
@@ -129,7 +132,7 @@ def _without_pool(scene: Scene, installed: float) -> Iterator[Obstacle]:
     pools = list(scene.of("NodePool"))
     if scene.pools_settled is None or any(is_true(pool, "Ready") for pool in pools):
         return
-    if not pools and time.time() - installed < REFUSED_SECONDS:
+    if not pools and not _is_quiet(scene, installed):
         return
     reason = "no node pool is ready" if pools else "there is no node pool"
     for pod in pending_pods(scene):
@@ -138,7 +141,7 @@ def _without_pool(scene: Scene, installed: float) -> Iterator[Obstacle]:
 
 def _refused(scene: Scene, installed: float) -> Iterator[Obstacle]:
     """Workloads whose pods the API server does not take (pod security, quota, a missing service account)."""
-    if time.time() - installed < REFUSED_SECONDS:
+    if not _is_quiet(scene, installed):
         return
     latest: dict[tuple[str, str], Mapping[str, Any]] = {}
     for event in scene.of("Event"):
@@ -182,7 +185,7 @@ def _unplugged(scene: Scene) -> Iterator[Obstacle]:
     for claim in scene.of("NodeClaim"):
         initialized = condition(claim, "Initialized")
         node = (claim.get("status") or {}).get("nodeName")
-        if initialized.get("reason") != "ResourceNotRegistered" or not node or not _quiet(scene, claim, node):
+        if initialized.get("reason") != "ResourceNotRegistered" or not node or not _lacks_plugin(scene, claim, node):
             continue
         for pod in pending_pods(scene):
             wants = {name for each in pod["spec"]["containers"] for name in each.get("resources", {}).get("limits", {})}
@@ -193,29 +196,51 @@ def _unplugged(scene: Scene) -> Iterator[Obstacle]:
                 yield Obstacle(f"Pod/{full_name(pod)}", full_name(pod), reason, unschedulable=False)
 
 
-def _quiet(scene: Scene, claim: Mapping[str, Any], node: str) -> bool:
-    registered = since(condition(claim, "Registered"))
-    if time.time() - registered <= REFUSED_SECONDS or any(
-        _lacks_pods("DaemonSet", each) for each in scene.of("DaemonSet")
-    ):
+def _lacks_plugin(scene: Scene, claim: Mapping[str, Any], name: str) -> bool:
+    """Whether a node has all that it will ever have, and no plugin for its devices among it."""
+    if not _is_quiet(scene, since(condition(claim, "Registered"))):
+        return False
+    node = scene.named("Node").get(name)
+    if node is None:
+        return False
+    templates = [each["spec"]["template"] for each in scene.of("DaemonSet")]
+    if any(registers_gpus(each) and _runs_on(each["spec"], node) for each in templates):
+        return False
+    if any(_lacks_pods("DaemonSet", each) for each in scene.of("DaemonSet")):
         return False
     alive = (pod for pod in scene.of("Pod") if lives(pod))
-    there = [pod for pod in alive if pod["spec"].get("nodeName") == node or _is_meant_for(pod, node)]
+    there = [pod for pod in alive if pod["spec"].get("nodeName") == name or _is_meant_for(pod, name)]
     return all(is_true(pod, "Ready") and not registers_gpus(pod) for pod in there)
+
+
+def _runs_on(spec: Mapping[str, Any], node: Mapping[str, Any]) -> bool:
+    """Whether a DaemonSet with pods like this puts one on a node; it overlooks the taints of Kubernetes' own."""
+    labels = merged(from_labels(labels_of(node)))
+    required = ((spec.get("affinity") or {}).get("nodeAffinity") or {}).get(_REQUIRED) or {}
+    selector = from_labels(spec.get("nodeSelector"))
+    terms = required.get("nodeSelectorTerms") or [{}]
+    taints = [each for each in node["spec"].get("taints") or () if not each["key"].startswith("node.kubernetes.io/")]
+    return any(
+        not conflicts(labels, merged(selector, from_expressions(term.get("matchExpressions"))), frozenset())
+        for term in terms
+    ) and all(tolerates(spec.get("tolerations") or (), each) for each in taints if each["effect"] != "PreferNoSchedule")
+
+
+def _is_quiet(scene: Scene, began: float) -> bool:
+    """Whether nothing has changed for a while, on a cluster that had that while since something began."""
+    return time.time() - max(began, scene.changed) >= QUIET_SECONDS
 
 
 def _is_meant_for(pod: Mapping[str, Any], node: str) -> bool:
     """Whether a DaemonSet made the pod for this node; it is bound there a moment later."""
-    required = ((pod["spec"].get("affinity") or {}).get("nodeAffinity") or {}).get(
-        "requiredDuringSchedulingIgnoredDuringExecution"
-    ) or {}
+    required = ((pod["spec"].get("affinity") or {}).get("nodeAffinity") or {}).get(_REQUIRED) or {}
     fields = (field for term in required.get("nodeSelectorTerms", ()) for field in term.get("matchFields", ()))
     return any(node in field.get("values", ()) for field in fields)
 
 
 def _unbound(scene: Scene, installed: float) -> Iterator[Obstacle]:
     """Claims of volumes that nothing will ever make."""
-    if time.time() - installed < REFUSED_SECONDS:
+    if not _is_quiet(scene, installed):
         return
     classes, drivers = scene.named("StorageClass"), scene.named("CSIDriver")
     for claim in scene.of("PersistentVolumeClaim"):
@@ -235,7 +260,7 @@ def _unbound(scene: Scene, installed: float) -> Iterator[Obstacle]:
 
 def _unserved(scene: Scene, installed: float) -> Iterator[Obstacle]:
     """Services and Ingresses that no controller of the target gives an address."""
-    if time.time() - installed < REFUSED_SECONDS:
+    if not _is_quiet(scene, installed):
         return
     for kind, key in (("Service", "loadBalancerClass"), ("Ingress", "ingressClassName")):
         for each in (one for one in scene.of(kind) if not is_served(one)):
@@ -246,7 +271,7 @@ def _unserved(scene: Scene, installed: float) -> Iterator[Obstacle]:
 
 def _ungated(scene: Scene, installed: float) -> Iterator[Obstacle]:
     """Pools with a fixed number of nodes where Karpenter's gate StaticCapacity is off: it makes none."""
-    if time.time() - installed < REFUSED_SECONDS:
+    if not _is_quiet(scene, installed):
         return
     for pool in scene.of("NodePool"):
         if "replicas" in pool["spec"] and not scene.gates.get("staticCapacity", True):
@@ -259,6 +284,6 @@ def _stuck_daemons(scene: Scene) -> Iterator[Obstacle]:
     for pod in pending_pods(scene):
         owners = pod["metadata"].get("ownerReferences") or []
         placed = condition(pod, "PodScheduled")
-        stuck = placed.get("reason") == "Unschedulable" and time.time() - since(placed) > REFUSED_SECONDS
+        stuck = placed.get("reason") == "Unschedulable" and _is_quiet(scene, since(placed))
         if stuck and any(each["kind"] == "DaemonSet" for each in owners):
             yield Obstacle(f"Pod/{full_name(pod)}", full_name(pod), str(placed.get("message")))

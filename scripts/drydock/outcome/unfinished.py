@@ -110,6 +110,9 @@ def _pool(scene: Scene, said: Mapping[str, str], pool: Mapping[str, Any]) -> Ite
         owned = sum(labels_of(each).get(_POOL) == name for each in scene.of("NodeClaim"))
         yield f"{owned} of {wanted} nodes of a fixed number"
     yield from _conditions(scene, said, pool)
+    name = pool["spec"]["template"]["spec"]["nodeClassRef"]["name"]
+    node_class = scene.named("EC2NodeClass").get(name)
+    yield from (f"EC2NodeClass/{name}: {told}" for told in _conditions(scene, said, node_class or {}))
 
 
 def _conditions(_scene: Scene, _said: Mapping[str, str], content: Mapping[str, Any]) -> Iterator[str]:

@@ -8,6 +8,7 @@ from typing import Any
 from drydock.clusters.objects import full_name, is_served, is_true, labels_of
 from drydock.outcome.decisions import Decided, PoolSkipped
 from drydock.outcome.idle import going_nodes
+from drydock.outcome.karpenter_pools import undecided
 from drydock.outcome.observe import WORKLOADS, Scene
 from drydock.outcome.obstacles import NUDGE, Obstacle, lives, obstacles
 from drydock.outcome.ray import unfinished_ray
@@ -50,7 +51,14 @@ class Verdict:
         return self.ready or bool(self.obstacles)
 
 
-def judge(scene: Scene, expected: Expected, decisions: Sequence[Decided], skipped: Sequence[PoolSkipped]) -> Verdict:
+def judge(
+    scene: Scene,
+    expected: Expected,
+    decisions: Sequence[Decided],
+    skipped: Sequence[PoolSkipped],
+    *,
+    empty_nodes: bool = False,
+) -> Verdict:
     """The verdict on what was seen so far.
 
     Args:
@@ -58,11 +66,15 @@ def judge(scene: Scene, expected: Expected, decisions: Sequence[Decided], skippe
         expected: what the install left.
         decisions: what Karpenter could not place, in the order it told.
         skipped: pools that Karpenter left out of rounds of decisions.
+        empty_nodes: wait also for nodes to go that hold nothing but daemons.
     """
-    waiting = tuple(_waiting(scene, expected)) or tuple(f"Node/{each}" for each in going_nodes(scene, time.time()))
+    waiting = tuple(_waiting(scene, expected))
     if not waiting:
-        settled = time.time() - scene.changed >= SETTLE_SECONDS
-        return Verdict(settled, (), () if settled else ("the last changes",))
+        going = tuple(f"Node/{each}" for each in going_nodes(scene, time.time())) if empty_nodes else ()
+        settled = not going and time.time() - scene.changed >= SETTLE_SECONDS
+        return Verdict(settled, (), () if settled else going or ("the last changes",))
+    pools = undecided(scene.of("NodePool"), scene.named("EC2NodeClass"))  # nothing is bought before they are decided
+    waiting = (*(f"NodePool/{each}" for each in pools), *waiting)
     found = tuple(obstacles(scene, expected.since, decisions, skipped))
     return Verdict(False, found, waiting)
 

@@ -5,7 +5,7 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -87,13 +87,13 @@ class BringUp:
 
     def release(self) -> None:
         """Have Karpenter buy, once it knows what every pool can give, for every pod that there is by then."""
-        in_background(self._release)
+        in_background(self._release, self._gate.turn)
 
-    def _release(self) -> None:
+    def _release(self, turn: int) -> None:
         if self._api:
             marker.remove(self._api)
-            self._gate.mark(await_settled(self._api))
-            marker.create(self._api)
+            if self._gate.mark(turn, await_settled(self._api)):
+                marker.create(self._api)
 
     def _remove_marker(self) -> None:
         if self._api:
@@ -109,11 +109,12 @@ class BringUp:
         Raises:
             ClusterError: something does not start.
         """
-        beside = ThreadPoolExecutor(max_workers=1)
+        beside = ThreadPoolExecutor(max_workers=2)
         first = beside.submit(self._first_seed)
-        beside.shutdown(wait=False)  # the first one may never come
         credentials, server = self._start_api_server()
         self._api = api = Api(credentials.access(server))
+        webhook = beside.submit(self._start_nodes, api, credentials, first)
+        beside.shutdown(wait=False)  # the first seed may never come
         self._start_beside(api, credentials)
         version = str(api.get("/version")["gitVersion"])
         self.outlet.tell(ApiReady(server, version))
@@ -121,7 +122,7 @@ class BringUp:
         kubelet = Kubelet(api, self.children, server, self.folder.cluster, self._addresses)
         serve_kubelet(credentials, kubelet.find)
         self._run_pods(kubelet, credentials, seed.programs)
-        self._start_nodes(api, credentials, aws)
+        webhook.result()
         self._serve_addresses(api, seed)
         launch = karpenter.Launch(self.children, self._tools, credentials, seed.account, server, aws, seed.gates)
         while True:
@@ -129,6 +130,7 @@ class BringUp:
             while (wanted := self._next(api, kubelet, credentials, launch, _minor(version))) == launch:
                 self.outlet.tell(KarpenterStarted(running.process.pid))
             launch = wanted
+            karpenter.await_saved(api)
             running.end()
 
     def _next(
@@ -247,9 +249,11 @@ class BringUp:
         self.outlet.tell(KarpenterStarted(running.process.pid))
         return running
 
-    def _start_nodes(self, api: Api, credentials: Credentials, aws: "AwsStandIn") -> None:
+    def _start_nodes(self, api: Api, credentials: Credentials, first: "Future[tuple[AwsStandIn, Seed]]") -> None:
+        """See to nodes as they appear; over before Karpenter starts, and so is what `first` gives."""
+
         def reserved(counts: Counter[str]) -> None:
-            aws.market.in_use = counts
+            first.result()[0].market.in_use = counts
 
         nodes = NodeStandIn(api, reserved)
         nodes.start()
@@ -262,7 +266,7 @@ class BringUp:
             zones = nodes.class_zones(claim)
             if not zones:
                 raise TooEarlyError("the zones of the node class are not known")
-            narrowed = fleet.narrow(claim["spec"]["requirements"], zones, aws.offers())
+            narrowed = fleet.narrow(claim["spec"]["requirements"], zones, first.result()[0].offers())
             return [{"op": "replace", "path": "/spec/requirements", "value": narrowed}] if narrowed else ()
 
         with self._step("webhook for nodes"):

@@ -27,25 +27,35 @@ class Gate:
     clock: Callable[[], float] = time.time
     _opened: threading.Condition = field(default_factory=threading.Condition)
     _held: bool = False
+    _turn: int = 0
     _marked: float | None = None
     _usable: frozenset[str] = frozenset()
     _incomplete: set[float] = field(default_factory=set)
 
+    @property
+    def turn(self) -> int:
+        """How often purchases were held so far."""
+        with self._opened:
+            return self._turn
+
     def hold(self) -> None:
         """Let nothing through from now on."""
         with self._opened:
-            self._held, self._marked = True, None
+            self._held, self._marked, self._turn = True, None, self._turn + 1
 
-    def mark(self, usable: Iterable[str]) -> None:
+    def mark(self, turn: int, usable: Iterable[str]) -> bool:
         """The marker is about to be made: the first round after this that speaks of it counts.
 
         Args:
+            turn: that is over; nothing happens, and the answer is False, when purchases were held again since.
             usable: names of the pools that such a round must not leave out because Karpenter does not know them yet.
         """
         with self._opened:
-            if self._held:
-                self._marked, self._usable = self.clock(), frozenset(usable)
-                self._incomplete.clear()
+            if not self._held or turn != self._turn:
+                return False
+            self._marked, self._usable = self.clock(), frozenset(usable)
+            self._incomplete.clear()
+            return True
 
     def heard(self, event: Decided | PoolSkipped, marker: str) -> bool:
         """Take note of what Karpenter's log tells; whether that opened the gate.

@@ -3,6 +3,7 @@
 import datetime
 import json
 import re
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,18 +11,24 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from drydock.clusters.gates import environment_variable
+from drydock.clusters.api import Api, collection
 from drydock.outcome.decisions import AWAITING, NOT_READY, Decided, PoolSkipped
 from drydock.rehearsal.aws.expected_account import Account
 from drydock.rehearsal.children import Child, Children
 from drydock.rehearsal.credentials import Credentials
 from drydock.rehearsal.events import Said
+from drydock.suite.feature_gates import environment_variable
 
 if TYPE_CHECKING:
     from drydock.rehearsal.aws.stand_in import AwsStandIn
 
 SYSTEM_NAMESPACE = "kube-system"
 _OK = 200
+_SAVED_SECONDS = 30.0
+_METRICS_SECONDS = 60
+_SAVED_PAUSE_SECONDS = 0.2
+_CONFIG_MAPS = collection("v1", "configmaps", SYSTEM_NAMESPACE)
+_CLAIMS = collection("karpenter.sh/v1", "nodeclaims")
 _ROUND = "computing scheduling decision"
 _UNPLACED = "could not schedule pod"
 _IGNORED = "ignoring pod"
@@ -71,6 +78,25 @@ class Launch:
         }
 
 
+def await_saved(api: Api) -> None:
+    """Wait until another Karpenter would know of every machine that this one launched.
+
+    Its KWOK build writes them down every second, and those of a Karpenter that ends before never become nodes.
+    """
+    end = time.monotonic() + _SAVED_SECONDS
+    while time.monotonic() < end:
+        saved = "".join(map(str, (each.get("data") for each in api.get(_CONFIG_MAPS)["items"] if _is_backup(each))))
+        claims = api.get(_CLAIMS)["items"]
+        machines = [(each.get("status") or {}).get("providerID", "").rpartition("/")[2] for each in claims]
+        if all(machine and machine in saved for machine in machines):
+            return
+        time.sleep(_SAVED_PAUSE_SECONDS)
+
+
+def _is_backup(config_map: Mapping[str, Any]) -> bool:
+    return str(config_map["metadata"]["name"]).startswith("kwok-aws-instances-")
+
+
 def metrics(pid: int, token: str) -> str:
     """The metrics page, looked for on each port that the process listens on; empty while there is none."""
     import urllib3
@@ -80,7 +106,7 @@ def metrics(pid: int, token: str) -> str:
     except psutil.Error:
         return ""
     headers = {"Authorization": f"Bearer {token}"}
-    with urllib3.PoolManager(retries=False, timeout=10) as pool:
+    with urllib3.PoolManager(retries=False, timeout=_METRICS_SECONDS) as pool:
         for port in sorted({each.laddr.port for each in connections if each.status == psutil.CONN_LISTEN}):
             try:
                 answer = pool.request("GET", f"http://127.0.0.1:{port}/metrics", headers=headers)

@@ -4,12 +4,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from drydock.clusters.api import Api, collection
-from drydock.clusters.description import ClusterDescription
 from drydock.rehearsal.volume_drivers import CSI_DRIVERS, STORAGE_CLASSES, csi_driver
+from drydock.suite.cluster_description import ClusterDescription, admission_policies
 from drydock.suite.environments import Environment
 from drydock.suite.manifests import Manifest
 
 _NAMESPACES = collection("v1", "namespaces")
+_POLICIES = {
+    "ValidatingAdmissionPolicy": "validatingadmissionpolicies",
+    "ValidatingAdmissionPolicyBinding": "validatingadmissionpolicybindings",
+}
 _OPERATORS = {
     "LeaderWorkerSet": "LeaderWorkerSet's controller runs in the cluster; here nothing made the pods of its objects",
     "ScaledObject": "KEDA's operator runs in the cluster; here ScaledObjects were accepted, and nothing scaled",
@@ -65,6 +69,8 @@ def create_prerequisites(api: Api, wanted: Prerequisites) -> None:
     """Make them, with the storage classes and the drivers of the target."""
     for name in wanted.namespaces:
         api.create(_NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    for policy in admission_policies(wanted.target):
+        api.create(collection(policy["apiVersion"], _POLICIES[policy["kind"]]), policy)
     for driver in wanted.target.drivers:
         api.create(CSI_DRIVERS, csi_driver(driver))
     for each in wanted.target.storage_classes:

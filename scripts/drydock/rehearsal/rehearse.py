@@ -60,11 +60,14 @@ def suite_cluster(
     folder: RunFolder,
     *,
     crds: Iterable[Path] | None = None,
+    cache: Path | None = None,
     spot_price_share: float = DEFAULT_SPOT_SHARE,
     port: int = 0,
     progress: Progress | None = None,
 ) -> RehearsalCluster:
     """A cluster of a suite, not started yet; with `suite_crds` unless other files are given.
+
+    `cache` is the folder that rehearsals share, unless this one is to share nothing.
 
     `progress` shows the building of controllers that an environment brings and this machine has not built before.
     """
@@ -73,7 +76,7 @@ def suite_cluster(
         folder,
         tools,
         crds=suite_crds(project) if crds is None else crds,
-        cache=project.cache_dir / "rehearsal",
+        cache=cache or project.cache_dir / "rehearsal",
         price_list=ensure_price_list(project, shown),
         spot_price_share=spot_price_share,
         port=port,
@@ -95,6 +98,7 @@ def rehearse(
     started: float | None = None,
     port: int = 0,
     serve_models: bool = False,
+    cache: Path | None = None,
 ) -> Rehearsed:
     """Install an environment on a cluster of its own, watch what becomes of it, and report.
 
@@ -111,6 +115,7 @@ def rehearse(
         started: when the command was given, as Unix time; now when absent.
         port: of the API server; 0 takes a free one.
         serve_models: run the simulator of vLLM in the models' pods, so that they answer.
+        cache: folder that rehearsals share, in place of the usual one.
 
     Raises:
         ClusterError: the cluster or the install failed.
@@ -122,7 +127,7 @@ def rehearse(
     with (
         _logs_told(folder, progress),
         suite_cluster(
-            project, tools, folder, spot_price_share=spot_price_share, port=port, progress=progress
+            project, tools, folder, cache=cache, spot_price_share=spot_price_share, port=port, progress=progress
         ) as cluster,
         while_alive(cluster.failure),
     ):
@@ -134,7 +139,7 @@ def rehearse(
             change(folder.path, doing="installing")
             release.install()
         with clock.step("Wait until every workload is ready or can never be") as step:
-            outcome = release.wait(timeout, step)
+            outcome = release.wait(timeout, step, empty_nodes=True)
         seconds = time.time() - clock.begun
         report = _report(cluster, release, outcome, clock, seconds)
         if keep:

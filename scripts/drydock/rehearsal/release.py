@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from drydock.clusters.api import Api
-from drydock.clusters.description import describe, described
 from drydock.clusters.objects import full_name
 from drydock.errors import ClusterError
 from drydock.outcome.made import unmade
@@ -24,12 +23,15 @@ from drydock.rehearsal.kubelet.programs import Program, find_runnable, programs
 from drydock.rehearsal.prerequisites import Prerequisites, create_prerequisites, find_prerequisites
 from drydock.rehearsal.seeding import Seed
 from drydock.suite.charts import AssembledCharts
+from drydock.suite.cluster_description import describe, described
 from drydock.suite.environments import Environment
 from drydock.suite.manifests import Manifest
 from drydock.suite.render import RenderedEnvironment, render
 
 DEFAULT_TIMEOUT = 600.0
 _LOOK_SECONDS = 0.1
+_IDLE_SHARE = 9
+"""Of the time that looking takes, for the cluster: it needs the cores more."""
 _SIBLING_SECONDS = 0.5
 _MADE_SECONDS = 60
 _DETAIL_WIDTH = 150
@@ -186,25 +188,30 @@ class Release:
         """Of the Helm that installs."""
         return self._cluster.helm(self._program).version()
 
-    def wait(self, timeout: float = DEFAULT_TIMEOUT, step: Step | None = None) -> Outcome:
+    def wait(self, timeout: float = DEFAULT_TIMEOUT, step: Step | None = None, *, empty_nodes: bool = False) -> Outcome:
         """Watch until every workload is ready, or one can never be, or time is over.
 
         Args:
             timeout: seconds.
             step: told what is missing.
+            empty_nodes: wait also until Karpenter has taken away the nodes that hold nothing but daemons, as far as
+                their pools allow.
 
         Raises:
             ClusterError: nothing was installed, or the cluster failed.
         """
         if self._expected is None:
             raise ClusterError("nothing was installed yet")
-        began = time.monotonic()
+        began, pause = time.monotonic(), _LOOK_SECONDS
         while True:
-            verdict = self._verdict(self._expected)
+            self._watching().look(pause)
+            looked = time.monotonic()
+            verdict = self._verdict(self._expected, empty_nodes=empty_nodes)
             if verdict.final or time.monotonic() - began > timeout:
                 return Outcome(verdict, time.time() - self._expected.since)
             if step:
                 step.detail(self._told(verdict.waiting))
+            pause = max(_LOOK_SECONDS, _IDLE_SHARE * (time.monotonic() - looked))
 
     def _told(self, waiting: Sequence[str]) -> str:
         if not waiting:
@@ -233,15 +240,12 @@ class Release:
             names = (full_name(each) for each in self.scene.of(kind))
             yield from (f"{kind}/{name}" for name in names if name != marker.NAME)
 
-    def _verdict(self, expected: Expected) -> Verdict:
-        self._watching().look(_LOOK_SECONDS)
+    def _verdict(self, expected: Expected, *, empty_nodes: bool) -> Verdict:
         self._cluster.check()
-        verdict = self._judge(expected)
+        verdict = self._judge(expected, empty_nodes=empty_nodes)
         if verdict.obstacles:  # Karpenter tells of one pod after the other
-            end = time.monotonic() + _SIBLING_SECONDS
-            while time.monotonic() < end:
-                self._watching().look(_LOOK_SECONDS)
-            verdict = self._judge(expected)
+            self._watching().look(_SIBLING_SECONDS)
+            verdict = self._judge(expected, empty_nodes=empty_nodes)
         return verdict
 
     def _programs(self, manifests: Sequence[Manifest], step: Opener) -> tuple[Program, ...]:
@@ -253,8 +257,9 @@ class Release:
         with step(f"Build {', '.join(tools)}") if tools else nullcontext():
             return programs(runnable, build)
 
-    def _judge(self, expected: Expected) -> Verdict:
-        return judge(self.scene, expected, self._cluster.decisions(), self._cluster.skipped_pools())
+    def _judge(self, expected: Expected, *, empty_nodes: bool) -> Verdict:
+        decisions, skipped = self._cluster.decisions(), self._cluster.skipped_pools()
+        return judge(self.scene, expected, decisions, skipped, empty_nodes=empty_nodes)
 
     def _watching(self) -> Observer:
         if self._observer is None:

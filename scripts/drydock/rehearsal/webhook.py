@@ -133,16 +133,23 @@ def _application(
             probed.set()
             answer = {"uid": asked["uid"], "allowed": True}
         else:
-            answer = {"uid": asked["uid"], **_answer(asked, creators, on_failure)}
+            answer = {"uid": asked["uid"], **answer_review(asked, creators, on_failure)}
         body = {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": answer}
         return Response(json.dumps(body), mimetype="application/json")
 
     return application
 
 
-def _answer(
+def answer_review(
     asked: Content, creators: Mapping[str, Callable[[Content], Patch]], on_failure: Callable[[Exception], None]
 ) -> dict[str, Any]:
+    """The `response` to an admission review's `request`, without its uid.
+
+    Args:
+        asked: the request.
+        creators: give the patch for a new object, by its kind.
+        on_failure: called with what they raise, other than TooEarlyError.
+    """
     try:
         if asked["operation"] == "CREATE":
             patch = creators[asked["kind"]["kind"]](asked["object"])

@@ -34,7 +34,7 @@ def account_of(environment: Environment, manifests: Sequence[Manifest]) -> Accou
 
     Zones are those that values (`global.zones`), node pools and reservations name, or the first three of the region.
     """
-    shared = _global_values(environment)
+    shared = global_values(environment)
     zones = {each.zone for each in environment.capacity_reservations} | {
         str(zone) for zone in shared.get("zones") or ()
     }
@@ -48,7 +48,7 @@ def account_of(environment: Environment, manifests: Sequence[Manifest]) -> Accou
     return Account(region, named, environment.capacity_reservations)
 
 
-def _global_values(environment: Environment) -> dict[str, Any]:
+def global_values(environment: Environment) -> dict[str, Any]:
     """`global.region` and `global.zones` of the stack."""
     found: dict[str, Any] = {}
     for file in environment.values_files:

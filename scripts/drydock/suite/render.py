@@ -9,6 +9,7 @@ from pathlib import Path
 from drydock.errors import RenderError, ToolError, UsageError
 from drydock.project import UMBRELLA, Project
 from drydock.suite.charts import AssembledCharts, chart_names
+from drydock.suite.cluster_description import describe
 from drydock.suite.environments import Environment
 from drydock.suite.manifests import Manifest, parse_manifests
 from drydock.tools import process
@@ -46,6 +47,12 @@ def template_command(
     return [str(helm), "template", release, str(chart), *fixed, *arguments]
 
 
+def kube_version(environment: Environment) -> str:
+    """What `.Capabilities` says of the environment's cluster: the pinned control plane, or its own minor version."""
+    minor = describe(environment).kubernetes
+    return KUBERNETES_VERSION if KUBERNETES_VERSION.startswith(f"{minor}.") else f"{minor}.0"
+
+
 def install_commands(project: Project, environment: Environment) -> tuple[str, ...]:
     """The plain commands that install the same objects from a checkout, to paste into a shell in its root."""
     chart = f"charts/{UMBRELLA}"
@@ -67,7 +74,8 @@ def render(helm: Path, charts: AssembledCharts, environment: Environment) -> Ren
     Raises:
         RenderError: Helm refused, with its reason and the files of the stack.
     """
-    command = template_command(helm, charts.umbrella, environment.helm_arguments(), namespace=environment.namespace)
+    arguments = [*environment.helm_arguments(), "--kube-version", kube_version(environment)]
+    command = template_command(helm, charts.umbrella, arguments, namespace=environment.namespace)
     try:
         completed = process.run(command)
     except ToolError as error:

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from drydock.clusters.description import lacks, target_names
 from drydock.errors import ClusterError, UsageError
 from drydock.progress import PlainProgress
 from drydock.project import Project
 from drydock.rehearsal.runs import find_run
+from drydock.suite.cluster_description import lacks, target_names
 from drydock.suite.environments import Environment, load_environment
 
 REHEARSAL = "rehearsal"

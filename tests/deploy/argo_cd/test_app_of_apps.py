@@ -119,7 +119,7 @@ def test_every_custom_resource_has_the_crds_of_its_owner(
         if (each.api_version.partition("/")[0], each.kind) in owners
     }
     installed = {each.name.removeprefix(f"{name}-crds-") for each in brought(name) if "-crds-" in each.name}
-    assert needed <= installed
+    assert needed - ({"karpenter"} if name == "auto-mode" else set()) <= installed, "EKS brings them in Auto Mode"
 
 
 @pytest.mark.parametrize("name", ENVIRONMENTS)
@@ -337,3 +337,14 @@ def test_the_verb_prints_the_root_application_and_lists_what_it_brings(drydock: 
     assert drydock("bootstrap-argocd", "prod").returncode == 2
     elsewhere = drydock("bootstrap-argocd", "nowhere", "--repository", REPOSITORY.url)
     assert (elsewhere.returncode, elsewhere.stdout) == (2, "")
+
+
+def test_what_may_wait_for_capacity_keeps_nothing_else_waiting(brought: Brought) -> None:
+    numbers = {each.name: number for number, each in waves(brought("prod"))}
+    assert max(numbers, key=lambda name: numbers[name]) == "prod-vllm"
+    assert list(numbers.values()).count(numbers["prod-vllm"]) == 1
+
+
+def test_auto_mode_keeps_the_crds_that_eks_brings(brought: Brought) -> None:
+    assert "auto-mode-crds-karpenter" not in [each.name for each in brought("auto-mode")]
+    assert "dev-crds-karpenter" in [each.name for each in brought("dev")]

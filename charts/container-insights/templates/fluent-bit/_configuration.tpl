@@ -38,6 +38,8 @@ Fluent Bit's files. Each takes the root.
     Match                     kube.*
     multiline.key_content     log
     multiline.parser          python
+    emitter_storage.type      filesystem
+    emitter_mem_buf_limit     50M
 
 # Lines of JSON, such as the audit log of the gateway, become fields.
 [FILTER]

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from drydock.clusters.description import ClusterDescription
-from drydock.clusters.gates import helm_settings
 from drydock.deploy.eks.leftovers import CLUSTER_TAG
+from drydock.suite.cluster_description import ClusterDescription
+from drydock.suite.feature_gates import helm_settings
 from drydock.suite.manifests import Manifest
 
 SYSTEM = "kube-system"

@@ -7,6 +7,7 @@ from functools import partial
 from itertools import groupby
 from typing import Any
 
+from drydock.deploy.deployments import is_name
 from drydock.deploy.eks.caller import AwsError, call, client
 from drydock.errors import UsageError
 
@@ -32,23 +33,33 @@ class Leftover:
     id: str
 
 
-def find_leftovers(cluster: str, region: str) -> tuple[Leftover, ...]:
+def find_leftovers(cluster: str, region: str, vpc: str = "", *, own: bool = False) -> tuple[Leftover, ...]:
     """What has the cluster's tags: instances, load balancers, volumes, interfaces, security groups; in this order.
+
+    Args:
+        cluster: its name.
+        region: AWS Region.
+        vpc: where the cluster was: what lies in another VPC is a namesake's. "" when that is not known.
+        own: only what carries Drydock's own tag, for a cluster whose state is gone.
 
     Raises:
         AwsError: AWS refused.
     """
     ec2 = client("ec2", region)
     found: dict[Leftover, None] = {}
-    for name, values in _tags(cluster).items():
-        filters = [{"Name": f"tag:{name}", "Values": values}]
-        found |= dict.fromkeys(_instances(ec2, filters))
+    tags = {CLUSTER_TAG: [cluster]} if own else _tags(cluster)
+    within = _within(vpc)
+    for name, values in tags.items():
+        filters: list[Mapping[str, Any]] = [{"Name": f"tag:{name}", "Values": values}]
         found |= dict.fromkeys(_simple(ec2, "describe_volumes", "Volumes", "volume", "VolumeId", filters))
+        filters = [*filters, *within]
+        found |= dict.fromkeys(_instances(ec2, filters))
         found |= dict.fromkeys(
             _simple(ec2, "describe_network_interfaces", "NetworkInterfaces", "interface", "NetworkInterfaceId", filters)
         )
-    found |= dict.fromkeys((*_load_balancers(cluster, region), *_interfaces(ec2, cluster)))
-    found |= dict.fromkeys(_security_groups(ec2, cluster))
+    found |= dict.fromkeys(_load_balancers(cluster, region, tags))
+    if not own:
+        found |= dict.fromkeys((*_interfaces(ec2, cluster, within), *_security_groups(ec2, cluster, within)))
     order = list(_REMOVERS)
     return tuple(sorted(found, key=lambda each: order.index(each.kind)))
 
@@ -57,7 +68,7 @@ def is_there(cluster: str, region: str) -> bool:
     """Whether the cluster, or a VPC that was made for it, exists."""
     filters = [{"Name": f"tag:{CLUSTER_TAG}", "Values": [cluster]}]
     networks = call(lambda: client("ec2", region).describe_vpcs(Filters=filters))["Vpcs"]
-    return bool(networks) or _cluster_tags(cluster, region) is not None
+    return bool(networks) or cluster_of(cluster, region) is not None
 
 
 def check_ours(cluster: str, region: str) -> None:
@@ -67,23 +78,25 @@ def check_ours(cluster: str, region: str) -> None:
         UsageError: it was not; what looks like its leftovers is in use.
         AwsError: AWS refused.
     """
-    tags = _cluster_tags(cluster, region)
-    if tags is not None and tags.get(CLUSTER_TAG) != cluster:
+    found = cluster_of(cluster, region)
+    if found is not None and found.get("tags", {}).get(CLUSTER_TAG) != cluster:
         raise UsageError(
             f"there is an EKS cluster {cluster} in {region} that Drydock did not make: it has no tag {CLUSTER_TAG}",
             remedy="Give another --name; nothing of that cluster is touched.",
         )
 
 
-def find_caused(cluster: str, region: str) -> tuple[Leftover, ...]:
+def find_caused(cluster: str, region: str, vpc: str = "") -> tuple[Leftover, ...]:
     """What keeps Terraform's resources from going: instances, load balancers, interfaces, security groups."""
-    ec2 = client("ec2", region)
+    ec2, within = client("ec2", region), _within(vpc)
     filters = [
         {"Name": f"tag:kubernetes.io/cluster/{cluster}", "Values": ["owned"]},
         {"Name": "tag-key", "Values": ["karpenter.sh/nodepool"]},
+        *within,
     ]
-    balancers = dict.fromkeys(_load_balancers(cluster, region))
-    return *_instances(ec2, filters), *balancers, *_interfaces(ec2, cluster), *_security_groups(ec2, cluster)
+    balancers = dict.fromkeys(_load_balancers(cluster, region, _tags(cluster)))
+    left = (*_interfaces(ec2, cluster, within), *_security_groups(ec2, cluster, within))
+    return *_instances(ec2, filters), *balancers, *left
 
 
 def stop_karpenter(cluster: str, region: str) -> None:
@@ -141,7 +154,11 @@ def dated_clusters(region: str) -> tuple[Mapping[str, str], ...]:
             times = (tags.get(EXPIRES_TAG, ""), known.get(EXPIRES_TAG, ""))
             latest = max(times, key=lambda text: expiry(text) or _NEVER)
             clusters[tags[CLUSTER_TAG]] = {**known, **tags, EXPIRES_TAG: latest or max(times)}
-    return tuple(tags for name, tags in clusters.items() if is_there(name, region) or find_leftovers(name, region))
+    return tuple(
+        tags
+        for name, tags in clusters.items()
+        if not is_name(name) or is_there(name, region) or find_leftovers(name, region)
+    )
 
 
 def expiry(text: str) -> datetime | None:
@@ -153,10 +170,15 @@ def expiry(text: str) -> datetime | None:
     return expires if expires.tzinfo else expires.replace(tzinfo=UTC)
 
 
-def _cluster_tags(cluster: str, region: str) -> Mapping[str, str] | None:
+def cluster_of(cluster: str, region: str) -> Mapping[str, Any] | None:
+    """What EKS says of a cluster; None when there is none of that name.
+
+    Raises:
+        AwsError: AWS refused.
+    """
     eks = client("eks", region)
     try:
-        found: Mapping[str, str] = call(lambda: eks.describe_cluster(name=cluster))["cluster"].get("tags", {})
+        found: Mapping[str, Any] = call(lambda: eks.describe_cluster(name=cluster))["cluster"]
     except AwsError as error:
         if "ResourceNotFoundException" in error.message:
             return None
@@ -187,9 +209,10 @@ def _simple(
     yield from (Leftover(kind, each[key]) for page in pages for each in page[listed])
 
 
-def _load_balancers(cluster: str, region: str) -> Iterator[Leftover]:
+def _load_balancers(cluster: str, region: str, tags: Mapping[str, Sequence[str]]) -> Iterator[Leftover]:
     """Of every generation: AWS's own controller makes classic ones for a Service of type LoadBalancer."""
-    tags = {**_tags(cluster), "elbv2.k8s.aws/cluster": [cluster]}
+    if len(tags) > 1:
+        tags = {**tags, "elbv2.k8s.aws/cluster": [cluster]}
     api = client("resourcegroupstaggingapi", region)
     for name, values in tags.items():
         for each in _tagged(api, TagFilters=[{"Key": name, "Values": values}]):
@@ -197,18 +220,23 @@ def _load_balancers(cluster: str, region: str) -> Iterator[Leftover]:
                 yield Leftover("load balancer", each["ResourceARN"])
 
 
-def _interfaces(ec2: Any, cluster: str) -> Iterator[Leftover]:
+def _within(vpc: str) -> list[Mapping[str, Any]]:
+    return [{"Name": "vpc-id", "Values": [vpc]}] if vpc else []
+
+
+def _interfaces(ec2: Any, cluster: str, within: Sequence[Mapping[str, Any]]) -> Iterator[Leftover]:
     """Interfaces of pods whose node has ended before the VPC CNI could remove them, by the CNI's own tag."""
     filters = [
         {"Name": "tag:cluster.k8s.amazonaws.com/name", "Values": [cluster]},
         {"Name": "status", "Values": ["available"]},
+        *within,
     ]
     yield from _simple(
         ec2, "describe_network_interfaces", "NetworkInterfaces", "interface", "NetworkInterfaceId", filters
     )
 
 
-def _security_groups(ec2: Any, cluster: str) -> Iterator[Leftover]:
+def _security_groups(ec2: Any, cluster: str, within: Sequence[Mapping[str, Any]]) -> Iterator[Leftover]:
     """Those of load balancers, of Auto Mode's too; that of the cluster goes with it."""
     owned = [
         [{"Name": f"tag:kubernetes.io/cluster/{cluster}", "Values": ["owned"]}],
@@ -216,7 +244,7 @@ def _security_groups(ec2: Any, cluster: str) -> Iterator[Leftover]:
         [{"Name": "tag:eks:eks-cluster-name", "Values": [cluster]}, {"Name": "tag-key", "Values": _AUTO_MODE_GROUPS}],
     ]
     for filters in owned:
-        for page in _pages(ec2, "describe_security_groups", Filters=filters):
+        for page in _pages(ec2, "describe_security_groups", Filters=[*filters, *within]):
             for each in page["SecurityGroups"]:
                 if _EKS_OWN not in {tag["Key"] for tag in each["Tags"]}:
                     yield Leftover("security group", each["GroupId"])

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from drydock.clusters.description import describe
 from drydock.clusters.kube import apply_objects
 from drydock.deploy.deployments import Deployment
 from drydock.deploy.eks import contents
@@ -18,19 +18,27 @@ from drydock.deploy.eks.leftovers import (
     check_ours,
     find_caused,
     find_leftovers,
-    is_there,
     remove_leftovers,
     stop_karpenter,
 )
-from drydock.deploy.eks.terraform import Backend, Terraform, TerraformError
+from drydock.deploy.eks.ownership import (
+    adopt_old_state,
+    check_before_change,
+    check_before_removal,
+    check_versions,
+    state_key,
+)
+from drydock.deploy.eks.terraform import Backend, Plan, Terraform, TerraformError
 from drydock.deploy.eks.variables import check_variables
 from drydock.deploy.target import Reached
 from drydock.errors import ClusterError
 from drydock.progress import Progress
 from drydock.project import Project
+from drydock.suite.cluster_description import describe
 from drydock.suite.environments import Environment, environment_names, load_environment
 from drydock.tools.on_path import find_terraform
 
+_KARPENTER_RIGHTS = "aws_iam_role_policy.karpenter[0]"
 _SPOT_ROLE = "aws_iam_service_linked_role.spot[0]"
 _NODE_ENTRY = "aws_eks_access_entry.nodes[0]"
 _LOG_GROUP = "aws_cloudwatch_log_group.cluster"
@@ -60,6 +68,8 @@ class EksTarget:
             find_terraform()
             check_account(self._account, self._region)
             check_ours(self.deployment.name, self._region)
+            if bucket := self.deployment.settings.get("backend_bucket"):
+                check_versions(bucket, self.deployment.settings.get("backend_region") or self._region)
             find_aws_cli()
 
     def create(self, progress: Progress) -> Reached:
@@ -67,12 +77,16 @@ class EksTarget:
         from drydock.scheduling.prices import load_prices
 
         terraform = self._terraform(progress)
+        owner, take_over = self.deployment.settings.get("owner", ""), bool(self.deployment.settings.get("take_over"))
+        made = terraform.managed()
+        check_before_change(self.deployment.name, self._region, made, owner=owner, take_over=take_over)
         prices = load_prices(self.project, progress, self._region)
         plan = terraform.plan(progress)
         try:
             cost = hourly_cost(plan.resources, prices)
             if plan.changes:
-                self.agree("\n".join((cost, f"It expires at {self.deployment.expires}.", *self._reach())))
+                expires = f"It expires at {self.deployment.expires}."
+                self.agree("\n".join((cost, expires, *_losses(plan), *self._reach())))
         except BaseException:
             plan.file.unlink(missing_ok=True)
             raise
@@ -118,34 +132,32 @@ class EksTarget:
         """
         check_account(self._account, self._region)
         check_ours(self.deployment.name, self._region)
-        stop_karpenter(self.deployment.name, self._region)
-        self._sweep(find_caused, progress)
         terraform = self._terraform(progress)
         made = terraform.managed()
-        if not made and is_there(self.deployment.name, self._region):
-            raise ClusterError(
-                f"the cluster {self.deployment.name} is there, and its Terraform state is not",
-                remedy="Give --backend-bucket, or destroy it from the machine that made it.",
-            )
+        vpc = check_before_removal(self.deployment.name, self._region, made, applied=terraform.applied)
+        if _KARPENTER_RIGHTS in made:  # IAM knows no Region: a namesake elsewhere has a role of this name too
+            stop_karpenter(self.deployment.name, self._region)
+        if made:
+            self._sweep(partial(find_caused, vpc=vpc), progress)
         if _SPOT_ROLE in made:
             terraform.forget(_SPOT_ROLE)
         if made:
-            self._destroy(terraform, progress)
-        kept = self._sweep(find_leftovers, progress)
+            self._destroy(terraform, vpc, progress)
+        kept = self._sweep(partial(find_leftovers, vpc=vpc, own=not made), progress)
         if kept:
             raise ClusterError(
                 "\n  ".join((f"left in account {self._account}:", *kept)),
                 remedy=f"Repeat `drydock destroy {self.deployment.name}`, or remove them by hand.",
             )
 
-    def _destroy(self, terraform: Terraform, progress: Progress) -> None:
+    def _destroy(self, terraform: Terraform, vpc: str, progress: Progress) -> None:
         """Twice, when something came or could not go before that is in Terraform's way."""
         try:
             terraform.apply(terraform.plan(progress, destroy=True), progress)
         except TerraformError:
-            if not find_caused(self.deployment.name, self._region):
+            if not find_caused(self.deployment.name, self._region, vpc):
                 raise
-            self._sweep(find_caused, progress)
+            self._sweep(partial(find_caused, vpc=vpc), progress)
             terraform.apply(terraform.plan(progress, destroy=True), progress)
 
     def _sweep(self, find: Callable[[str, str], Sequence[Leftover]], progress: Progress) -> tuple[str, ...]:
@@ -161,7 +173,9 @@ class EksTarget:
         bucket = settings.get("backend_bucket", "")
         region = settings.get("backend_region") or self._region
         terraform = Terraform(find_terraform(), self._folder / "terraform", {})
-        backend = Backend(bucket, f"drydock/{self.deployment.name}.tfstate", region)
+        backend = Backend(bucket, state_key(self._account, self._region, self.deployment.name), region)
+        if bucket and adopt_old_state(bucket, region, self._account, self._region, self.deployment.name):
+            progress.note(f"The state was copied to {backend.key} of {bucket}: its key names account and Region now.")
         terraform.init(self.project.root / "ci" / "eks", backend, progress)
         made = terraform.managed()
         found = {
@@ -210,3 +224,9 @@ class EksTarget:
     @property
     def _folder(self) -> Path:
         return self.deployment.folder(self.project)
+
+
+def _losses(plan: Plan) -> tuple[str, ...]:
+    """What a plan deletes or replaces, for people who are about to agree."""
+    lost = sorted(address for address, actions in plan.changes.items() if "delete" in actions)
+    return ("It deletes or replaces:", *(f"  {address}" for address in lost)) if lost else ()

@@ -15,13 +15,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from drydock.clusters.gates import environment_variable
 from drydock.rehearsal.aws.actions import Market
 from drydock.rehearsal.aws.expected_account import Account
 from drydock.rehearsal.aws.stand_in import AwsStandIn
 from drydock.rehearsal.karpenter import SYSTEM_NAMESPACE
 from drydock.rehearsal.kwok import NODE_IP, write_stages
 from drydock.scheduling.prices import Prices
+from drydock.suite.feature_gates import environment_variable
 
 _NODES = "kwok.x-k8s.io/node=fake"
 _HEALTH_PORT = "8081"

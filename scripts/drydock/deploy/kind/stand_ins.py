@@ -6,11 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from drydock.clusters.description import StorageClass
 from drydock.clusters.kube import api_client, apply_objects, asking
 from drydock.documents import load_yaml_all
 from drydock.errors import ClusterError
 from drydock.rehearsal.prerequisites import Prerequisites
+from drydock.suite.cluster_description import StorageClass
 
 NAME = "drydock-stand-ins"
 NAMESPACE = "kube-system"

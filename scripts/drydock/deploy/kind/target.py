@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from drydock.clusters.description import describe
 from drydock.deploy.deployments import Deployment
 from drydock.deploy.kind.docker import Docker, Kind, check_memory, check_ports
 from drydock.deploy.kind.image import IMAGE, build_image
@@ -13,6 +12,7 @@ from drydock.deploy.target import Reached
 from drydock.errors import DrydockError, UsageError
 from drydock.progress import Progress
 from drydock.project import Project
+from drydock.suite.cluster_description import describe
 from drydock.suite.environments import Environment, load_environment
 
 MEMORY_GIB = 4

@@ -10,12 +10,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from drydock.errors import DrydockError, ToolError, UsageError
-from drydock.progress import Progress
+from drydock.progress import Progress, SilentProgress
 from drydock.project import Project
 from drydock.suite.charts import assemble_charts
 from drydock.suite.environments import load_environments
@@ -30,6 +31,8 @@ REHEARSE_GIGABYTES = 3.0
 LOADTEST_EVENTS = 10_000
 LOADTEST_PEER_RATIO = 0.5
 _SAMPLE_SECONDS = 0.5
+_BUSY = 4
+_GPU_OF_HELM = r"nvidia\.com/gpu"
 _WITH_BYTECODE = {"PYTHONDONTWRITEBYTECODE": ""}
 """What users run was compiled once; a developer's setting would have each run compile it again."""
 
@@ -106,6 +109,71 @@ def bench_rehearse(environment: str, progress: Progress) -> list[Measure]:
         *steps,
         Measure(f"rehearse {environment}", seconds, "s", bound=REHEARSE_SECONDS),
         Measure(f"rehearse {environment}, peak memory", peak / 1e9, "GB", bound=REHEARSE_GIGABYTES),
+    ]
+
+
+def bench_scale(environment: str, model: str, counts: Sequence[int], progress: Progress) -> list[Measure]:
+    """Rehearsals of so many replicas of a model with one GPU each: nodes bought, seconds, and memory.
+
+    Raises:
+        DrydockError: a rehearsal could not be made.
+    """
+    measures: list[Measure] = []
+    for count in counts:
+        values = (
+            f"vllm.models.{model}.replicas={count}",
+            f"karpenter-nodepools.nodePools.gpu.limits.{_GPU_OF_HELM}={2 * count}",
+        )
+        name = f"rehearse {environment}, {count} replicas"
+        with tempfile.TemporaryDirectory() as folder, progress.step(name):
+            arguments = [argument for each in values for argument in ("--set", each)]
+            command = _command("rehearse", environment, "--ignore-findings", "-o", folder, *arguments)
+            began = time.monotonic()
+            peak = _peak_memory([*command], allowed=(0, 1))
+            seconds = time.monotonic() - began
+            report = json.loads((Path(folder) / "report.json").read_text())
+        nodes = sum(each["pool"] == "gpu" for each in report["nodes"])
+        measures += [
+            Measure(f"{name}: nodes", nodes, "nodes", count, 1.0),
+            Measure(f"{name}: not ready", float(not report["ready"]), "verdicts", None, 0.0),
+            Measure(f"{name}: whole", seconds, "s"),
+            Measure(f"{name}: whole, each", seconds / count, "s"),
+            Measure(f"{name}: peak memory", peak / 1e9, "GB"),
+            *(Measure(f"{name}: {each['name']}", each["seconds"], "s") for each in report["steps"]),
+        ]
+    return measures
+
+
+def bench_first_run(
+    project: Project, tools: Mapping[str, Path], environment: str, rounds: int, progress: Progress
+) -> list[Measure]:
+    """Rehearsals that find an empty cache, beside four processes that only compute: what they buy.
+
+    Raises:
+        DrydockError: a rehearsal could not be made.
+    """
+    from drydock.rehearsal.rehearse import rehearse
+
+    wanted = load_environments(project, [environment])[0]
+    purchases: Counter[str] = Counter()
+    seconds: list[float] = []
+    loops = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(_BUSY)]
+    try:
+        for number in range(rounds):
+            with tempfile.TemporaryDirectory() as cache, progress.step(f"First run {number + 1} of {rounds}"):
+                report = rehearse(project, tools, wanted, progress=SilentProgress(), cache=Path(cache)).report
+            nodes = sorted(f"{each.pool} {each.instance_type} {each.capacity_type}" for each in report.nodes)
+            purchases[f"{'ready' if report.ready else 'not ready'}: {', '.join(nodes)}"] += 1
+            seconds.append(report.seconds)
+    finally:
+        for loop in loops:
+            loop.kill()
+            loop.wait()
+    for bought, count in purchases.most_common():
+        progress.note(f"{count} of {rounds}: {bought}")
+    return [
+        Measure(f"first run of {environment}: different outcomes", len(purchases), "outcomes", None, 1.0),
+        Measure(f"first run of {environment}", statistics.median(seconds), "s"),
     ]
 
 
@@ -192,7 +260,7 @@ def _drydock(*arguments: str) -> None:
         raise DrydockError(f"drydock {' '.join(arguments)} failed:\n{completed.stderr.strip()}")
 
 
-def _peak_memory(command: list[str]) -> int:
+def _peak_memory(command: list[str], allowed: Sequence[int] = (0,)) -> int:
     """Most bytes that a command and all its descendants held at once, sampled twice a second.
 
     Linux tells each process's proportional share of shared pages; elsewhere the resident size counts those in full.
@@ -215,6 +283,6 @@ def _peak_memory(command: list[str]) -> int:
                 started.wait(timeout=_SAMPLE_SECONDS)
             except subprocess.TimeoutExpired:
                 continue
-    if started.returncode != 0:
+    if started.returncode not in allowed:
         raise DrydockError(f"{' '.join(command)} exited with {started.returncode}, so its figures mean nothing")
     return peak

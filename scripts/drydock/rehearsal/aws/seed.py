@@ -12,6 +12,7 @@ from typing import Any
 from drydock.errors import ClusterError
 from drydock.rehearsal.aws.expected_account import Account
 from drydock.rehearsal.credentials import SERVICE_ADDRESSES
+from drydock.suite.aws_facts import ami_release
 
 ACCOUNT_ID = "123456789012"
 _IMAGES_MADE = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
@@ -153,6 +154,8 @@ def _images(spec: Mapping[str, Any], kubernetes_version: str) -> Iterator[dict[s
 def _alias_images(alias: str, kubernetes_version: str) -> Iterator[dict[str, Any]]:
     """SSM paths of EKS's and Bottlerocket's images, as their user guides give them."""
     family, _, version = alias.partition("@")
+    if family == "al2023" and version != "latest" and ami_release(version, kubernetes_version).missing:
+        return
     for architecture in _ARCHITECTURES:
         if family == "al2023":
             for variant in ("standard", "nvidia", "neuron"):

@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from drydock.documents import load_yaml_file
+from drydock.documents import load_yaml_all, load_yaml_file
 from drydock.errors import UsageError
 
 if TYPE_CHECKING:
@@ -176,6 +176,11 @@ def described(target: str, differs: Mapping[str, Any] | None = None, file: str =
         admission=tuple(content.get("admission", ())),
         options=tuple(chosen),
     )
+
+
+def admission_policies(target: ClusterDescription) -> tuple[Mapping[str, Any], ...]:
+    """Policies of the platform, as objects."""
+    return tuple(each for name in target.admission for each in load_yaml_all((_FILE.parent / name).read_text()))
 
 
 @cache

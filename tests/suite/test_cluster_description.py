@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from drydock.clusters.description import ENVIRONMENT_TARGETS, describe, described, lacks, target_names
-from drydock.clusters.gates import environment_variable, helm_settings
 from drydock.errors import UsageError
 from drydock.project import Project
+from drydock.suite.cluster_description import ENVIRONMENT_TARGETS, describe, described, lacks, target_names
 from drydock.suite.environments import Environment, environment_names, load_environment
+from drydock.suite.feature_gates import environment_variable, helm_settings
 from drydock.suite.render import KUBERNETES_VERSION
 from drydock.testing.pytest_plugin import RenderEnvironment
 from drydock.tools.pins import Toolchain

@@ -1,0 +1,71 @@
+"""What stands in for AWS and for EC2 Fleet, asked as Karpenter and the API server ask it."""
+
+from typing import Any
+
+import boto3
+import pytest
+
+from drydock.errors import ClusterError
+from drydock.rehearsal.aws.actions import Market
+from drydock.rehearsal.aws.expected_account import Account
+from drydock.rehearsal.aws.stand_in import AwsStandIn
+from drydock.rehearsal.webhook import TooEarlyError, answer_review
+from drydock.scheduling.prices import Prices
+
+ZONES = ("us-west-2a", "us-west-2b")
+PRICES = Prices({"g6.xlarge": 0.8, "g5.metal": 4.0}, "us-east-1", "2026-01-01", "a list", spot_share=0.25)
+
+
+@pytest.fixture(scope="module")
+def aws(tmp_path_factory: pytest.TempPathFactory) -> AwsStandIn:
+    """One that has just been given its account, and that nothing asked before."""
+    stand_in = AwsStandIn(Market(tmp_path_factory.mktemp("cache"), lambda _: PRICES))
+    stand_in.add(Account("small", "us-west-2", ZONES, ()), "1.36")
+    return stand_in
+
+
+def client(aws: AwsStandIn, service: str) -> Any:
+    keys = {"aws_access_key_id": "x", "aws_secret_access_key": "x"}
+    return boto3.client(service, endpoint_url=aws.url, region_name="us-west-2", **keys)
+
+
+def test_prices_are_there_before_karpenter_asks_for_the_first_time(aws: AwsStandIn) -> None:
+    history = client(aws, "ec2").describe_spot_price_history()["SpotPriceHistory"]
+    found = {(each["InstanceType"], each["AvailabilityZone"]): float(each["SpotPrice"]) for each in history}
+    assert found == {(kind, zone): price / 4 for kind, price in PRICES.on_demand.items() for zone in ZONES}
+    assert aws.offers().on_demand == PRICES.on_demand
+
+
+@pytest.mark.parametrize(
+    ("family", "name"), [("Compute Instance", "g6.xlarge"), ("Compute Instance (bare metal)", "g5.metal")]
+)
+def test_karpenter_is_told_our_price_of_each_type(aws: AwsStandIn, family: str, name: str) -> None:
+    wanted = [{"Type": "TERM_MATCH", "Field": "productFamily", "Value": family}]
+    listed = client(aws, "pricing").get_products(ServiceCode="AmazonEC2", Filters=wanted)["PriceList"]
+    (product,) = listed
+    assert f'"instanceType": "{name}"' in product
+    assert f'"USD": "{PRICES.on_demand[name]}"' in product
+
+
+def refusing(error: Exception) -> tuple[dict[str, Any], list[Exception]]:
+    failures: list[Exception] = []
+
+    def create(_content: Any) -> Any:
+        raise error
+
+    asked = {"operation": "CREATE", "kind": {"kind": "NodeClaim"}, "object": {}}
+    return answer_review(asked, {"NodeClaim": create}, failures.append), failures
+
+
+def test_a_claim_that_comes_too_early_is_to_be_made_again() -> None:
+    answer, failures = refusing(TooEarlyError("not yet"))
+    assert not answer["allowed"]
+    assert answer["status"] == {"code": 429, "message": "not yet"}
+    assert not failures
+
+
+def test_a_fault_in_the_choice_ends_the_rehearsal_and_is_not_tried_for_ever() -> None:
+    fault = ClusterError("no price of x is known")
+    answer, failures = refusing(fault)
+    assert not answer["allowed"]
+    assert failures == [fault]
