@@ -35,7 +35,7 @@ data "aws_iam_policy_document" "read" {
 data "aws_iam_policy_document" "artifacts" {
   statement {
     actions   = ["s3:ListBucket"]
-    resources = [for bucket in aws_s3_bucket.this : bucket.arn]
+    resources = [for use in ["models", "artifacts"] : aws_s3_bucket.this[use].arn]
   }
 
   statement {
@@ -55,7 +55,7 @@ data "aws_iam_policy_document" "artifacts" {
 data "aws_iam_policy_document" "audit_log" {
   statement {
     actions   = ["s3:PutObject"]
-    resources = ["${aws_s3_bucket.this["artifacts"].arn}/audit/*"]
+    resources = ["${aws_s3_bucket.this["audit"].arn}/*"]
   }
 }
 

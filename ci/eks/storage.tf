@@ -1,9 +1,9 @@
-# Weights, and what workflows make. The account's number keeps the names unique.
+# Weights, what workflows make, and the audit log of the gateway. The account's number keeps the names unique.
 
 resource "aws_s3_bucket" "this" {
   # checkov:skip=CKV2_AWS_6: aws_s3_bucket_public_access_block.this is of every bucket; for_each hides it from the scan
   # checkov:skip=CKV_AWS_145: aws_s3_bucket_server_side_encryption_configuration.this is too
-  for_each = toset(["models", "artifacts"])
+  for_each = toset(["models", "artifacts", "audit"])
 
   bucket        = "${local.name}-${each.value}-${local.account}"
   force_destroy = !var.keep_buckets
@@ -76,6 +76,40 @@ resource "aws_s3_bucket_lifecycle_configuration" "artifacts" {
       days_after_initiation = 1
     }
   }
+}
+
+# Who writes the audit log may not delete, and an object that is written again keeps its first version.
+resource "aws_s3_bucket_versioning" "audit" {
+  bucket = aws_s3_bucket.this["audit"].id
+
+  versioning_configuration {
+    status = "Enabled"
+  }
+}
+
+resource "aws_s3_bucket_lifecycle_configuration" "audit" {
+  bucket = aws_s3_bucket.this["audit"].id
+
+  rule {
+    id     = "expire"
+    status = "Enabled"
+
+    filter {}
+
+    expiration {
+      days = var.audit_days
+    }
+
+    noncurrent_version_expiration {
+      noncurrent_days = var.audit_days
+    }
+
+    abort_incomplete_multipart_upload {
+      days_after_initiation = 1
+    }
+  }
+
+  depends_on = [aws_s3_bucket_versioning.audit]
 }
 
 data "aws_iam_policy_document" "tls_only" {

@@ -186,6 +186,12 @@ variable "artifact_days" {
   default     = 30
 }
 
+variable "audit_days" {
+  description = "Days that the audit log is kept."
+  type        = number
+  default     = 365
+}
+
 variable "keep_buckets" {
   description = "Refuse to remove buckets that still hold objects."
   type        = bool

@@ -1,5 +1,6 @@
 """The library chart, seen through a chart that calls one helper."""
 
+import re
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -270,3 +271,89 @@ def test_merging_takes_every_value_as_it_is(evaluate: Evaluate) -> None:
 def test_a_wrong_call_says_so(evaluate: Evaluate, call: str, reason: str) -> None:
     with pytest.raises(RenderError, match=reason):
         evaluate(call)
+
+
+def test_null_takes_an_entry_away_and_false_does_not(evaluate: Evaluate) -> None:
+    values = {"map": {"b": {"one": 1}, "a": 0, "c": None, "d": False, "e": True}}
+    assert evaluate('include "common.entries" .Values.map', values) == {"a": 0, "b": {"one": 1}, "d": False, "e": True}
+    assert evaluate('include "common.entryList" .Values.map', values) == [0, {"one": 1}, False, True]
+    assert evaluate('include "common.enabledNames" .Values.map', values) == ["e"]
+    assert evaluate('include "common.entryList" .Values.none') == []
+
+
+def test_numbers_are_written_out(evaluate: Evaluate) -> None:
+    values = {"large": 1000000, "share": 0.25, "flag": True, "text": "a"}
+    written = {key: evaluate(f'include "common.scalar" .Values.{key} | quote', values) for key in values}
+    assert written == {"large": "1000000", "share": "0.25", "flag": "true", "text": "a"}
+
+
+def test_an_environment_takes_values_and_keys_of_secrets(evaluate: Evaluate) -> None:
+    call = 'include "common.environment" (dict "key" "extraEnv" "variables" .Values.env "own" (list "HOME"))'
+    env = {"LIMIT": 1000000, "API_KEY": {"secret": "keys", "key": "one"}, "GONE": None}
+    assert evaluate(call, {"env": env}) == [
+        {"name": "API_KEY", "valueFrom": {"secretKeyRef": {"name": "keys", "key": "one"}}},
+        {"name": "LIMIT", "value": "1000000"},
+    ]
+    with pytest.raises(RenderError, match=r"extraEnv\.HOME: the chart sets this variable itself"):
+        evaluate(call, {"env": {"HOME": "/"}})
+    with pytest.raises(RenderError, match=r"extraEnv\.OWN_TOKEN: a credential in values can be read by everybody"):
+        evaluate(call, {"env": {"OWN_TOKEN": "abc"}})
+
+
+def test_a_policy_lets_in_only_those_who_are_named(evaluate: Evaluate) -> None:
+    frame = '(include "common.networkPolicy" (dict "root" . "name" "one" "component" "server") | fromYaml)'
+    policy = evaluate(f"toYaml {frame}")
+    assert policy["metadata"]["name"] == "one"
+    assert policy["spec"]["policyTypes"] == ["Ingress", "Egress"]
+    assert policy["spec"]["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "server"
+    rules = '(list (dict "ports" (list 80 81) "from" .Values.peers) (dict "ports" (list 82) "from" list))'
+    peers: list[dict[str, Any]] = [{"podSelector": {}}]
+    assert evaluate(f'include "common.ingress" {rules}', {"peers": peers})["ingress"] == [
+        {"ports": [{"port": 80, "protocol": "TCP"}, {"port": 81, "protocol": "TCP"}], "from": peers}
+    ]
+    assert evaluate(f'include "common.ingress" {rules}', {"peers": []}) == {"ingress": []}
+
+
+def test_a_load_balancer_on_the_internet_needs_a_list_of_addresses(evaluate: Evaluate) -> None:
+    arguments = '(dict "key" "service" "service" .Values.s "reaches" "hub")'
+    check = f'include "common.loadBalancer.check" {arguments} | default "none"'
+    balancer = {"scheme": "internet-facing", "sourceRanges": {"office": "203.0.113.0/24"}, "certificateArn": "arn"}
+    service = {"type": "LoadBalancer", "port": 80, "annotations": {"own": "1"}, "loadBalancer": balancer}
+    assert evaluate(check, {"s": service}) == "none"
+    for ranges, reason in (({}, "needs the address ranges"), ({"all": "0.0.0.0/0"}, "is the whole internet")):
+        with pytest.raises(RenderError, match=rf"service\.loadBalancer\.sourceRanges: .*{reason}"):
+            evaluate(check, {"s": {**service, "loadBalancer": {**balancer, "sourceRanges": ranges}}})
+    call = 'include "common.loadBalancer.annotations" (dict "root" . "service" .Values.s "healthPath" "/health")'
+    prefix = "service.beta.kubernetes.io/aws-load-balancer"
+    assert evaluate(call, {"s": service, "global": {"tags": {"team": "a"}}}) == {
+        "own": "1",
+        f"{prefix}-scheme": "internet-facing",
+        f"{prefix}-nlb-target-type": "ip",
+        f"{prefix}-healthcheck-protocol": "http",
+        f"{prefix}-healthcheck-path": "/health",
+        f"{prefix}-ssl-cert": "arn",
+        f"{prefix}-ssl-ports": "80",
+        f"{prefix}-additional-resource-tags": "team=a",
+    }
+    assert evaluate(call, {"s": {**service, "type": "ClusterIP"}}) == {"own": "1"}
+
+
+def test_several_pods_have_a_budget(evaluate: Evaluate) -> None:
+    budget = '"name" "one" "component" "server" "replicas"'
+    call = f'include "common.podDisruptionBudget" (dict "root" . {budget} %d) | default "none"'
+    assert evaluate(call % 2)["spec"]["maxUnavailable"] == 1
+    assert evaluate(call % 1) == "none"
+
+
+def test_another_chart_of_the_release_is_found_by_its_name(evaluate: Evaluate) -> None:
+    assert evaluate('include "common.siblingName" (tuple . "vllm" "catalogue")') == "genai-vllm-catalogue"
+
+
+def test_the_page_names_every_helper(drydock_charts: AssembledCharts) -> None:
+    page = (drydock_charts.chart("common") / "README.md").read_text()
+    for file in sorted((drydock_charts.chart("common") / "templates").glob("_*.tpl")):
+        assert f"`{file.name}`" in page
+        head = file.read_text().partition("*/")[0]
+        for name in re.findall(r'define "([^"]+)"', file.read_text()):
+            assert name in head, f"{file.name} does not list {name}"
+            assert f"`{name}`" in page or name.startswith("common.accelerator."), name

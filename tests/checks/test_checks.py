@@ -256,6 +256,7 @@ CASES: dict[str, tuple[str, str]] = {
         + objects({"kind": "RuntimeClass", "metadata": {"name": "nvidia"}}),
     ),
     "engine-memory": (G6 + engine("--max-model-len=65536"), G6 + engine("--max-model-len=8192")),
+    "engine-refuses": (G6 + engine("--max-model-len=4096", "--block-size=24"), G6 + engine("--max-model-len=4096")),
     "engine-concurrency": (G6 + engine("--max-model-len=16384"), G6 + engine("--max-model-len=8192")),
     "engine-unknown-model": (G6 + engine("--max-model-len=8192", model="org/own"), G6 + engine("--max-model-len=8192")),
     "shared-memory": (
@@ -307,6 +308,7 @@ CASES: dict[str, tuple[str, str]] = {
 """By rule: wrong, and put right."""
 
 ELSEWHERE = {
+    "objective-unreachable",
     "reservation-unused",
     "values-unused",
     "values-file",
@@ -356,8 +358,11 @@ def test_a_rule_is_broken_and_kept(check: str) -> None:
         ("zonal-volume", pool() + objects(storage_class(), claim()) + deployment(MOUNTED, replicas=2)),
         ("engine-memory", G6 + engine("--max-num-seqs=512", "--max-num-batched-tokens=256")),
         ("engine-memory", G6 + engine("--max-model-len=many")),
+        ("engine-refuses", G6 + engine("--max-model-len=16384", model="meta-llama/Meta-Llama-3-8B-Instruct")),
+        ("engine-refuses", G6 + engine("--quantization=awq", "--max-model-len=4096")),
+        ("engine-memory", G6 + engine(model="acme/mystery-70b")),
         (
-            "engine-memory",
+            "engine-refuses",
             pool(requirements=[(FAMILY, "In", ["g4dn"])])
             + engine("--dtype=bfloat16", "--max-model-len=4096", model="meta-llama/Llama-3.2-1B-Instruct"),
         ),

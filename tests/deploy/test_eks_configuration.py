@@ -81,3 +81,15 @@ def test_auto_mode_may_give_our_tags_to_all_that_it_makes(action: str) -> None:
     statements = blocks()["data.aws_iam_policy_document.auto_mode_tags"].split("\n  statement {")[1:]
     (found,) = [each for each in statements if f'"{action}"' in each]
     assert "aws:PrincipalTag/eks:eks-cluster-name" in found
+
+
+def test_who_is_audited_cannot_rewrite_the_audit_log() -> None:
+    writers = {
+        name: text
+        for name, text in blocks().items()
+        if name.startswith("data.aws_iam_policy_document.") and 'aws_s3_bucket.this["audit"]' in text
+    }
+    assert set(writers) == {"data.aws_iam_policy_document.audit_log"}
+    assert re.findall(r'"s3:(\w+)"', writers["data.aws_iam_policy_document.audit_log"]) == ["PutObject"]
+    assert "for bucket in aws_s3_bucket.this" not in blocks()["data.aws_iam_policy_document.artifacts"]
+    assert 'status = "Enabled"' in blocks()["resource.aws_s3_bucket_versioning.audit"]

@@ -97,7 +97,7 @@ def test_on_kind_the_endpoint_of_dev_is_the_simulator_without_an_accelerator(
     spec = engine.content["spec"]["template"]["spec"]
     (container,) = spec["containers"]
     assert container["image"] == IMAGE
-    assert {"name": "DRYDOCK_VLLM_GPU", "value": "l4"} in container["env"]
+    assert {"name": "DRYDOCK_VLLM_GPU", "value": "a10g"} in container["env"]
     assert "nvidia.com/gpu" not in str(spec)
     assert "karpenter" not in str(spec)
     assert float(container["resources"]["requests"]["cpu"].removesuffix("m")) <= 500

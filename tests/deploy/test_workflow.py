@@ -36,16 +36,33 @@ def test_a_job_may_only_what_it_needs_and_ends() -> None:
     more = {name: set(job["permissions"]) - {"contents"} for name, job in JOBS.items() if "permissions" in job}
     assert more == {
         "expired": {"id-token"},
-        "diff": {"pull-requests"},
+        "diff": set(),
+        "comment": {"pull-requests"},
         "package": {"id-token", "attestations"},
     }
-    assert all(job["permissions"]["contents"] == "read" for job in JOBS.values() if "permissions" in job)
-    assert all(job["timeout-minutes"] <= 90 for job in JOBS.values())
+    writers = {name for name, job in JOBS.items() if "write" in job.get("permissions", {}).values()}
+    assert writers == {"expired", "comment", "package"}
+    assert all(job["permissions"].get("contents", "read") == "read" for job in JOBS.values() if "permissions" in job)
+    assert all(job["timeout-minutes"] <= 90 for name, job in JOBS.items() if name != "expired")
     assert all(each["with"]["persist-credentials"] is False for _, each in steps("actions/checkout"))
     assert "secrets." not in TEXT, "AWS is reached by OpenID Connect"
     (credentials,) = steps("aws-actions/configure-aws-credentials")
     assert credentials[0] == "expired"
-    assert set(credentials[1]["with"]) == {"role-to-assume", "aws-region"}
+    assert set(credentials[1]["with"]) == {"role-to-assume", "aws-region", "role-duration-seconds"}
+
+
+def test_credentials_outlive_the_removal_and_only_main_gets_them() -> None:
+    job, (credentials,) = JOBS["expired"], steps("aws-actions/configure-aws-credentials")
+    assert credentials[1]["with"]["role-duration-seconds"] > job["timeout-minutes"] * 60
+    assert job["environment"] == "drydock-destroy"
+    assert job["concurrency"] == {"group": "drydock-expired", "cancel-in-progress": False}
+
+
+def test_who_may_write_runs_no_code_of_a_pull_request() -> None:
+    assert JOBS["comment"]["needs"] == "diff"
+    assert not [
+        each for each in JOBS["comment"]["steps"] if "checkout" in each.get("uses", "") or "scripts/" in str(each)
+    ]
 
 
 def test_nothing_ends_the_hourly_removal_in_the_middle() -> None:
@@ -53,7 +70,7 @@ def test_nothing_ends_the_hourly_removal_in_the_middle() -> None:
     assert "github.event_name" in WORKFLOW["concurrency"]["group"]
     assert WORKFLOW["concurrency"]["cancel-in-progress"] == "${{ github.event_name == 'pull_request' }}"
     scheduled = {name for name, job in JOBS.items() if job.get("if") != "github.event_name != 'schedule'"}
-    assert scheduled == {"expired", "diff", "package"}
+    assert scheduled == {"expired", "diff", "comment", "package"}
     assert "github.event_name == 'schedule'" in JOBS["expired"]["if"]
 
 
@@ -70,6 +87,6 @@ def test_its_commands_are_commands() -> None:
 
 
 def test_forks_are_compared_and_not_written_to() -> None:
-    (comment,) = [each for each in JOBS["diff"]["steps"] if "gh pr comment" in each.get("run", "")]
-    assert comment["if"] == "github.event.pull_request.head.repo.full_name == github.repository"
+    assert [each for each in JOBS["comment"]["steps"] if "gh pr comment" in each.get("run", "")]
+    assert JOBS["comment"]["if"] == "github.event.pull_request.head.repo.full_name == github.repository"
     assert any("GITHUB_STEP_SUMMARY" in each.get("run", "") for each in JOBS["diff"]["steps"])

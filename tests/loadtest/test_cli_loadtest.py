@@ -397,3 +397,41 @@ def test_wrong_usage_sends_nothing(arguments: tuple[str, ...]) -> None:
     done = CliRunner().invoke(program, ["loadtest", *arguments])
     assert isinstance(done.exception, UsageError)
     assert done.exception.exit_status == 2
+
+
+def test_requests_fit_an_endpoint_of_another_kind_and_secrets_stay_secret(
+    bad: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OUR_TOKEN", "hush-variable")
+    monkeypatch.setenv("OUR_KEY", "hush-key")
+    (tmp_path / "secret").write_text("hush-file\n")
+    before = len(requests_seen(bad))
+    done = loadtest(
+        f"{bad}?tenant=dock", "ok", "--api", "azure", "--api-key-env", "OUR_KEY", "--header", "X-Team=ships",
+        "--header-env", "X-Token=OUR_TOKEN", "--query-file", f"sig={tmp_path / 'secret'}", "--body", "temperature=0",
+        "--rename-field", "max_tokens=max_completion_tokens", "--rate", "10", "--arrival", "constant",
+        "--duration", "0.5", "--json", "-o", str(tmp_path / "result"),
+    )  # fmt: skip
+    assert told(done)["runs"][0]["ok"] == 5
+    seen = requests_seen(bad)[before:]
+    for each in seen:
+        path, _, query = each["path"].partition("?")
+        assert path == "/openai/deployments/ok/chat/completions"
+        assert set(query.split("&")) == {"api-version=2024-10-21", "sig=hush-file", "tenant=dock"}
+        assert (each["api-key"], each["x-token"], each["x-team"]) == ("hush-key", "hush-variable", "ships")
+        assert "authorization" not in each
+        assert each["body"]["temperature"] == 0
+        assert each["body"]["max_completion_tokens"] > 0
+        assert not {"ignore_eos", "max_tokens"} & each["body"].keys()
+    written = "".join(file.read_text(errors="replace") for file in (tmp_path / "result").rglob("*.*") if file.is_file())
+    assert "hush" not in done.output + written
+
+
+def test_answers_longer_than_the_load_are_counted_until_their_end(bad: str) -> None:
+    done = loadtest(bad, "serial", "--concurrency", "1", "--duration", "0.2", "--json")
+    found = told(done)
+    (run,) = found["runs"]
+    assert run["ok"] == 1
+    assert 0 < run["values"]["completed_rps"] <= 2
+    assert run["values"]["total_tokens_per_second"] > run["values"]["output_tokens_per_second"] > 0
+    assert any("rates count until the last one" in note for note in found["notes"])

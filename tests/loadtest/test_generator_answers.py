@@ -8,7 +8,8 @@ import pytest
 
 from drydock.loadtest.generator import generate
 from drydock.loadtest.records import UNKNOWN, Records, Run
-from drydock.loadtest.settings import Closed, Constant, Lengths, LoadPlan, Secret, Stage, Target, Workload
+from drydock.loadtest.secrets import Secret
+from drydock.loadtest.settings import Closed, Constant, Lengths, LoadPlan, Stage, Target, Workload
 from drydock.loadtest.vocabulary import told
 from tests.loadtest.servers import SERIAL_SECONDS, misbehaving_server, requests_seen
 
@@ -211,7 +212,7 @@ def test_a_client_that_is_answered_waits_for_nothing(asked: Asked) -> None:
     ],
 )
 def test_words_of_a_server_are_short_and_safe(body: bytes, words: str) -> None:
-    assert told(body, Secret('s3c"ret\\&')) == words
+    assert told(body, [Secret('s3c"ret\\&')]) == words
 
 
 def test_a_stalled_server_is_not_flattered() -> None:

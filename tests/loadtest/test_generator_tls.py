@@ -12,7 +12,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from drydock.errors import DrydockError, UsageError
 from drydock.loadtest.generator import generate
+from drydock.loadtest.preflight import check
 from drydock.loadtest.records import Run
 from drydock.loadtest.settings import Constant, Lengths, LoadPlan, Stage, Target, Workload
 from tests.loadtest.servers import misbehaving_server
@@ -58,10 +60,10 @@ def certificate() -> bytes:
     return private + made.public_bytes(serialization.Encoding.PEM)
 
 
-def run(url: str, *, verify: bool = True) -> Run:
+def run(url: str, *, verify: bool = True, ca_file: Path | None = None) -> Run:
     # a prompt that the kernel does not take at once
     workload = Workload("large", Lengths("fixed", 200_000), Lengths("fixed", 5))
-    return generate(LoadPlan(Target(url, "ok", verify_tls=verify), workload, Stage(Constant(10), 0.5)))
+    return generate(LoadPlan(Target(url, "ok", verify_tls=verify, ca_file=ca_file), workload, Stage(Constant(10), 0.5)))
 
 
 def test_a_certificate_that_is_trusted_serves(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,6 +74,19 @@ def test_a_certificate_that_is_trusted_serves(server: Server, monkeypatch: pytes
     assert records.counts() == {"ok": 5}
     assert set(records.output_tokens) == {5}
     assert set(records.chunks) == {5}
+
+
+def test_a_file_of_certificates_is_trusted(server: Server, tmp_path: Path) -> None:
+    pem = server.certificate.read_text()
+    (tmp_path / "ca.pem").write_text(pem[pem.index("-----BEGIN CERTIFICATE") :])
+    (tmp_path / "none.pem").write_text("no certificate")
+
+    assert run(server.url, ca_file=tmp_path / "ca.pem").records.counts() == {"ok": 5}
+    with pytest.raises(UsageError, match="holds no certificates"):
+        check(Target(server.url, "ok", ca_file=tmp_path / "none.pem"))
+    with pytest.raises(DrydockError, match="nobody answers") as caught:
+        check(Target(server.url, "ok"))
+    assert "--ca-file" in str(caught.value)
 
 
 def test_a_certificate_that_is_not_is_counted(server: Server) -> None:

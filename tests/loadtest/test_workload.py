@@ -9,16 +9,17 @@ import numpy as np
 import pytest
 
 from drydock.errors import UsageError
+from drydock.loadtest.dialects import Dialect, Parameter, dialect
 from drydock.loadtest.plan_file import plan_facts, plan_from
 from drydock.loadtest.presets import dataset, preset, presets
 from drydock.loadtest.prompts import Prompts, draw_lengths
+from drydock.loadtest.secrets import Secret
 from drydock.loadtest.settings import (
     Constant,
     Endpoint,
     Gamma,
     Lengths,
     LoadPlan,
-    Secret,
     Stage,
     Target,
     Trace,
@@ -68,7 +69,7 @@ def test_an_end_left_to_the_model_asks_for_no_number() -> None:
 
 
 def test_what_the_user_adds_to_the_body_wins() -> None:
-    (body,) = bodies(plan(extra_body={"temperature": 0, "ignore_eos": False}))
+    (body,) = bodies(plan(dialect=Dialect(add={"temperature": 0, "ignore_eos": False})))
 
     assert body["temperature"] == 0
     assert body["ignore_eos"] is False
@@ -229,12 +230,13 @@ def test_a_file_without_prompts_is_refused(tmp_path: Path) -> None:
 def test_a_plan_survives_its_file_and_its_key_never_goes_in(stage: Stage, tmp_path: Path) -> None:
     file = tmp_path / "prompts.jsonl"
     workload = replace(FIXED, dataset=file)
-    made = replace(plan(workload, api_key=Secret("s3cret"), loras=("a",), extra_body={"top_k": 1}), stage=stage)
+    made = replace(plan(workload, api_key=Secret("s3cret"), loras=("a",), dialect=DIALECT), stage=stage)
 
     text = json.dumps(plan_facts(made))
 
     assert "s3cret" not in text + repr(made) + str(made.target.api_key)
-    assert plan_from(json.loads(text), Secret("s3cret")) == made
+    assert plan_from(json.loads(text), Secret("s3cret"), ["hush"]) == made
+    assert "hush" not in text + repr(made)
 
 
 def test_a_key_comes_from_environment_or_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -254,3 +256,74 @@ def test_a_key_comes_from_environment_or_file(tmp_path: Path, monkeypatch: pytes
 def test_what_is_no_endpoint_is_refused(url: str) -> None:
     with pytest.raises(UsageError, match="not the URL"):
         Target(url, "model")
+
+
+DIALECT = Dialect(
+    key_header="api-key",
+    headers=(Parameter("X-Tenant", "dock"), Parameter("X-Token", Secret("hush"))),
+    query=(Parameter("api-version", "1"),),
+    rename={"max_tokens": "max_completion_tokens"},
+    drop=("ignore_eos",),
+    add={"top_k": 1},
+)
+
+
+def test_fields_of_a_body_are_renamed_dropped_and_added() -> None:
+    (body,) = bodies(plan(dialect=DIALECT))
+    assert body["max_completion_tokens"] > 0
+    assert body["top_k"] == 1
+    assert not {"max_tokens", "ignore_eos"} & body.keys()
+
+
+@pytest.mark.parametrize("name", ["vllm", "openai", "strict", "azure", "azure-v1"])
+def test_every_carried_api_makes_a_request(name: str) -> None:
+    made = dialect(
+        name, drop=["stream_options"], add=["top_k=5", "user=dock", 'stop=["a"]'], rename=["stream=streaming"]
+    )
+    (body,) = bodies(plan(dialect=made))
+    assert (body["top_k"], body["user"], body["stop"], body["streaming"]) == (5, "dock", ["a"], True)
+    assert "stream_options" not in body
+
+
+def test_the_path_of_azure_holds_the_deployment() -> None:
+    made = dialect("azure", query=[Parameter("api-version", "2026-01-01")])
+    path = made.request_path("/", "/chat/completions", "my gpt")
+    assert path == "/openai/deployments/my%20gpt/chat/completions?api-version=2026-01-01"
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {
+            "role": "user",
+            "content": [{"type": "text", "text": "What is it?"}, {"type": "image_url", "image_url": {"url": "data:,"}}],
+        },
+        {"role": "tool", "content": "42", "tool_call_id": "call_1"},
+    ],
+)
+def test_messages_of_any_shape_are_sent_as_they_are(tmp_path: Path, message: dict[str, Any]) -> None:
+    call = {"role": "assistant", "content": None, "tool_calls": [{"id": "call_1"}]}
+    file = tmp_path / "images.jsonl"
+    file.write_text(json.dumps({"messages": [call, message]}))
+    (body,) = bodies(plan(dataset(file)))
+    assert body["messages"] == [call, message]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"name": "bedrock"}, "there is no API 'bedrock'"),
+        ({"name": "vllm", "rename": ["max_tokens"]}, "--rename-field max_tokens: not NAME=VALUE"),
+        ({"name": "vllm", "add": ["=1"]}, "--body =1"),
+    ],
+)
+def test_a_wrong_dialect_is_told(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        dialect(**given)
+
+
+@pytest.mark.parametrize(("name", "value"), [("Host", "x"), ("a b", "x"), ("X-A", "a\r\nX-B: 1"), ("X-A", "ключ")])
+def test_a_header_that_cannot_be_sent_is_told(name: str, value: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        Parameter(name, Secret(value))
+    assert value not in str(caught.value) or value == "x"

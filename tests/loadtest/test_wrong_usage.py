@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 
 from drydock.cli import drydock as program
 from drydock.errors import UsageError
-from drydock.loadtest.settings import Secret
+from drydock.loadtest.secrets import Secret
 from drydock.loadtest.statistics import compare
 from tests.loadtest.servers import misbehaving_server
 

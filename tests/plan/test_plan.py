@@ -140,7 +140,7 @@ def test_an_environment_is_planned_on_what_its_pools_may_buy(tmp_path: Path) -> 
     file.write_text("objectives:\n  ttft_p95_ms: 800\n  itl_p99_ms: 200\n  completed_rps: 2\n")
     (found,) = planned("dev", "--rate", "2", "--objectives", str(file))
     assert found["name"] == "llama-3-8b"
-    assert {each["gpu"] for each in found["choices"]} == {"a10g", "l4"}
+    assert {each["gpu"] for each in found["choices"]} == {"a10g"}
     assert found["objectives"] == {"ttft_p95_ms": 800, "itl_p99_ms": 200}
     assert all(row["max_model_len"] == 8192 for row in found["memory"])
     (own,) = planned("dev", "--rate", "2")

@@ -81,7 +81,8 @@ def api(
 @until
 def _await_program(cluster: RehearsalCluster) -> None:
     """KWOK keeps the pods of every program that the cluster does not know yet."""
-    if "tools/reporter" not in (cluster.folder.cluster / "stages.yaml").read_text():
+    stages = cluster.folder.cluster / "stages.yaml"
+    if not stages.exists() or "tools/reporter" not in stages.read_text():
         raise NotYetError("the program is not known")
 
 

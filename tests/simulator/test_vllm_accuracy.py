@@ -34,7 +34,7 @@ def points(profile: str) -> list[Point]:
         if profile == "h100-vllm-0.11":
             file = folder / "vllm-0.11-h100-llama3.1-8b-open-loop.csv"
             limits = limits_of("h100", "llama-3.1-8b", "")
-            return read_points(file, limits, arrival="constant", max_in_flight=440)
+            return read_points(file, limits, arrival="poisson", max_in_flight=440)
         limits = limits_of("h200", "llama-3-8b", "--max-model-len 8192 --no-enable-prefix-caching")
         return [
             point

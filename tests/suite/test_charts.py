@@ -51,3 +51,11 @@ def test_packages_have_the_same_bytes_each_time_and_leave_library_charts_inside(
     with tarfile.open(first[0].file) as archive:
         assert "genai-platform/charts/part/charts/common/Chart.yaml" in archive.getnames()
     assert [each.sha256 for each in first] == [hashlib.sha256(each.file.read_bytes()).hexdigest() for each in first]
+
+
+def test_what_helmignore_names_stays_out_of_every_chart_around(small_project: MakeProject) -> None:
+    files = {"charts/part/.helmignore": "# Sources.\n.helmignore\nexamples/\nvalues.types.yaml\n"}
+    files |= {"charts/part/values.types.yaml": "types: {}\n", "charts/part/examples/one.yaml": "a: 1\n"}
+    charts = assemble_charts(small_project({**FILES, **files}))
+    inside = {file.name for file in charts.umbrella.rglob("*") if file.is_file()}
+    assert inside == {"Chart.yaml", "part.yaml"}

@@ -13,7 +13,7 @@ What would fail later. Each check names the key, the rule and what to set. Decla
 {{- if and $auth.sso.enabled (not (and $auth.sso.issuer $auth.sso.redirectUrl)) -}}
 {{- fail "server.auth.sso: set issuer and redirectUrl" -}}
 {{- end -}}
-{{- if and $auth.sso.enabled $auth.sso.rbac (not (include "argo.entries" $auth.sso.groups | fromJsonArray)) -}}
+{{- if and $auth.sso.enabled $auth.sso.rbac (not (include "common.entryList" $auth.sso.groups | fromJsonArray)) -}}
 {{- fail "server.auth.sso.groups: with rbac, who logs in may do only what an entry here allows: add one, or set rbac to false" -}}
 {{- end -}}
 {{- end -}}

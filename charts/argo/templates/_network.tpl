@@ -20,7 +20,7 @@ Who reaches what. Declared helpers:
 # The Kubernetes API, S3, STS and the Hugging Face Hub.
 {{ include "common.apiRule" . }}
 {{ include "common.podIdentityRule" . }}
-{{- with include "argo.entries" .Values.workflows.networkPolicy.egress | fromJsonArray }}
+{{- with include "common.entryList" .Values.workflows.networkPolicy.egress | fromJsonArray }}
 {{ toYaml . }}
 {{- end }}
 {{- end -}}

@@ -53,8 +53,7 @@ A pipeline's context is (dict "root" . "name" NAME "namespace" NAMESPACE "pipeli
 {{- if $deployment.name -}}
 {{- $deployment.name -}}
 {{- else -}}
-{{- $vllm := dict "Release" .root.Release "Values" .root.Values "Chart" (dict "Name" "vllm") -}}
-{{- include "common.componentName" (tuple $vllm $deployment.model) -}}
+{{- include "common.siblingName" (tuple .root "vllm" $deployment.model) -}}
 {{- end -}}
 {{- end -}}
 
@@ -89,7 +88,7 @@ container:
 {{- $nodeSelector := deepCopy $pipeline.nodeSelector -}}
 {{- with $pipeline.architecture }}{{ $_ := set $nodeSelector "kubernetes.io/arch" . }}{{ end -}}
 {{- $accelerator := .accelerated | ternary $pipeline.accelerator (dict "kind" "none") -}}
-{{- $tolerations := include "argo.entries" $pipeline.tolerations | fromJsonArray -}}
+{{- $tolerations := include "common.entryList" $pipeline.tolerations | fromJsonArray -}}
 {{- include "common.accelerator.scheduling" (dict "root" .root "accelerator" $accelerator "nodeSelector" $nodeSelector "tolerations" $tolerations) -}}
 {{- end -}}
 

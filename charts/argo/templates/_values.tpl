@@ -1,29 +1,15 @@
 {{- /*
 Values in the shapes that objects need. Declared helpers:
-  argo.entries     values of a map that are not null, in the order of their names, as a JSON list
   argo.namespaces  namespaces of workflows, as a JSON list; takes the root
   argo.scope       Role or ClusterRole, whichever holds the rights of controller and server; takes the root
   argo.region      Region of the artifact repository; takes the root
   argo.repository  the artifact repository in Argo's words; takes the root
   argo.key         (tuple . PATH) key of an artifact of a run
   argo.address     (tuple . PATH) the same as an address of S3
-  argo.corePod     what the pods of controller and server have in common; takes the root
 */ -}}
 
-{{- define "argo.entries" -}}
-{{- $entries := list -}}
-{{- range $name := keys . | sortAlpha -}}
-{{- $entry := get $ $name -}}
-{{- if not (kindIs "invalid" $entry) }}{{ $entries = append $entries $entry }}{{ end -}}
-{{- end -}}
-{{- toJson $entries -}}
-{{- end -}}
-
 {{- define "argo.namespaces" -}}
-{{- $names := list .Release.Namespace -}}
-{{- range $name := keys .Values.workflows.namespaces | sortAlpha -}}
-{{- if eq true (get $.Values.workflows.namespaces $name) }}{{ $names = append $names $name }}{{ end -}}
-{{- end -}}
+{{- $names := prepend (include "common.enabledNames" .Values.workflows.namespaces | fromJsonArray) .Release.Namespace -}}
 {{- if and .Values.controller.enabled (not .Values.controller.clusterWide) (gt (len (uniq $names)) 1) -}}
 {{- fail (printf "workflows.namespaces: the controller looks after %s alone: set controller.clusterWide, or install the chart in each namespace" .Release.Namespace) -}}
 {{- end -}}
@@ -59,22 +45,4 @@ s3:
 
 {{- define "argo.address" -}}
 {{- printf "s3://%s/%s" (index . 0).Values.artifactRepository.bucket (include "argo.key" .) -}}
-{{- end -}}
-
-{{- define "argo.corePod" -}}
-enableServiceLinks: false
-{{- with include "common.imagePullSecrets" . }}
-{{ . }}
-{{- end }}
-{{- with .Values.scheduling.priorityClassName }}
-priorityClassName: {{ . }}
-{{- end }}
-{{- with .Values.scheduling.nodeSelector }}
-nodeSelector:
-  {{- toYaml . | nindent 2 }}
-{{- end }}
-{{- with include "argo.entries" .Values.scheduling.tolerations | fromJsonArray }}
-tolerations:
-  {{- toYaml . | nindent 2 }}
-{{- end }}
 {{- end -}}

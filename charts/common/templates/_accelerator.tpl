@@ -7,6 +7,7 @@ From "2 NVIDIA GPUs of pool gpu" to what a pod says. Declared helpers:
   common.accelerator.claimed       "true" when the devices come by a claim in place of an extended resource
   common.accelerator.resources     the container's resources
   common.accelerator.scheduling    the pod's nodeSelector, affinity and tolerations
+  common.accelerator.affinity      a user's affinity, narrowed to the nodes of the accelerator
   common.accelerator               all of them as one document: resources, nodeSelector, affinity, tolerations
   common.accelerator.schedulerName the scheduler of pods that need neighbouring devices, empty for the cluster's own
 

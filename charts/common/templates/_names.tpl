@@ -3,6 +3,7 @@ Names and labels. Declared helpers:
   common.name            name of the chart as a label value
   common.fullname        release and chart name: the stem of every object's name
   common.componentName   common.fullname with a suffix, cut so that the suffix survives
+  common.siblingName     common.componentName of another chart of the release
   common.selectorLabels  what a selector may hold: name, instance, component
   common.labels          metadata labels: the selector's, and version, part-of, managed-by, chart
 */ -}}
@@ -32,6 +33,15 @@ Names and labels. Declared helpers:
 {{- fail (printf "common.componentName: '%s' is longer than an object's name may be (61 characters)" $suffix) -}}
 {{- end -}}
 {{- printf "%s-%s" ($stem | trunc $room | trimSuffix "-") $suffix -}}
+{{- end -}}
+
+{{- /* Usage: include "common.siblingName" (tuple . CHART SUFFIX) */ -}}
+{{- define "common.siblingName" -}}
+{{- if or (not (kindIs "slice" .)) (ne (len .) 3) -}}
+{{- fail "common.siblingName: call it with (tuple ROOT CHART SUFFIX)" -}}
+{{- end -}}
+{{- $chart := dict "Chart" (dict "Name" (index . 1)) "Release" (index . 0).Release -}}
+{{- include "common.componentName" (tuple $chart (index . 2)) -}}
 {{- end -}}
 
 {{- /*

@@ -1,9 +1,68 @@
 {{- /*
-What pods connect to. Declared helpers:
+NetworkPolicies, and what pods connect to. Declared helpers:
+  common.networkPolicy    a policy up to its rules
+  common.ingress          rules of a policy's ingress for those who may connect
+  common.peer             peer: the release's pods of a component; takes (tuple ROOT COMPONENT)
   common.dnsRule          rule of a NetworkPolicy's egress for DNS, to anywhere: a `to` may follow it
   common.apiRule          the same for the Kubernetes API, and for HTTPS to anywhere else
   common.podIdentityRule  the same for the agent of EKS Pod Identity, which listens on the node
 */ -}}
+
+{{- /*
+Usage: include "common.networkPolicy" (dict "root" . "name" NAME "component" COMPONENT ["namespace" NAMESPACE]
+         ["labels" LABELS] ["selector" LABELS]), followed by `ingress` and `egress` at an indent of 2
+LABELS are YAML; they are those of the component when absent.
+*/ -}}
+{{- define "common.networkPolicy" -}}
+{{- include "common.checkCall" (tuple "common.networkPolicy" . (list "root" "name" "component")) -}}
+{{- $component := dict "root" .root "component" .component -}}
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata:
+  name: {{ .name }}
+  namespace: {{ .namespace | default .root.Release.Namespace }}
+  labels:
+    {{- .labels | default (include "common.labels" $component) | nindent 4 }}
+spec:
+  podSelector:
+    matchLabels:
+      {{- .selector | default (include "common.selectorLabels" $component) | nindent 6 }}
+  policyTypes:
+    - Ingress
+    - Egress
+{{- end -}}
+
+{{- /*
+Usage: include "common.ingress" (list (dict "ports" (list 8000) "from" PEERS) ...) | nindent 2
+A rule without peers would let everybody in, so what has none is left out; nothing at all closes the pods.
+*/ -}}
+{{- define "common.ingress" -}}
+{{- $rules := list -}}
+{{- range . -}}
+{{- if .from -}}
+{{- $ports := list -}}
+{{- range .ports }}{{ $ports = append $ports (dict "port" . "protocol" "TCP") }}{{ end -}}
+{{- $rules = append $rules (dict "ports" $ports "from" .from) -}}
+{{- end -}}
+{{- end -}}
+{{- if $rules -}}
+ingress:
+{{- range $rules }}
+  - ports:
+      {{- toYaml .ports | nindent 6 }}
+    from:
+      {{- toYaml .from | nindent 6 }}
+{{- end }}
+{{- else -}}
+ingress: []
+{{- end -}}
+{{- end -}}
+
+{{- define "common.peer" -}}
+- podSelector:
+    matchLabels:
+      {{- include "common.selectorLabels" (dict "root" (index . 0) "component" (index . 1)) | nindent 6 }}
+{{- end -}}
 
 {{- define "common.dnsRule" -}}
 - ports:

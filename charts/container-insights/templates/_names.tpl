@@ -1,20 +1,14 @@
 {{- /*
 Names and what all parts need. Each takes the root, if nothing else is said.
   container-insights.namespace      namespace of the DaemonSets
-  container-insights.componentName  objects of a component; takes (tuple ROOT COMPONENT)
   container-insights.clusterName    global.clusterName, which is needed
   container-insights.region         global.region, which is needed
   container-insights.logGroup       log group of Container Insights; takes (tuple ROOT NAME)
   container-insights.serviceAccount ServiceAccount of a component; takes (dict "root" . "component" NAME "namespace" NAMESPACE)
-  container-insights.entries        entries of a map that are neither null nor false, as JSON; takes (tuple MAP)
 */ -}}
 
 {{- define "container-insights.namespace" -}}
 {{- .Values.namespace | default .Release.Namespace -}}
-{{- end -}}
-
-{{- define "container-insights.componentName" -}}
-{{- include "common.componentName" . -}}
 {{- end -}}
 
 {{- define "container-insights.clusterName" -}}
@@ -33,7 +27,7 @@ Names and what all parts need. Each takes the root, if nothing else is said.
 apiVersion: v1
 kind: ServiceAccount
 metadata:
-  name: {{ include "container-insights.componentName" (tuple .root .component) }}
+  name: {{ include "common.componentName" (tuple .root .component) }}
   namespace: {{ .namespace }}
   labels:
     {{- include "common.labels" (dict "root" .root "component" .component) | nindent 4 }}
@@ -41,12 +35,4 @@ metadata:
   annotations:
     {{- toYaml . | nindent 4 }}
   {{- end }}
-{{- end -}}
-
-{{- define "container-insights.entries" -}}
-{{- $entries := dict -}}
-{{- range $name, $entry := index . 0 -}}
-{{- if not (or (kindIs "invalid" $entry) (eq (toString $entry) "false")) }}{{ $_ := set $entries $name $entry }}{{ end -}}
-{{- end -}}
-{{- toJson $entries -}}
 {{- end -}}

@@ -11,7 +11,7 @@ What the pods have in common. Declared helpers:
 {{- with include "common.imagePullSecrets" .root }}{{ . }}
 {{ end -}}
 {{- if .account }}
-serviceAccountName: {{ include "container-insights.componentName" (tuple .root .component) }}
+serviceAccountName: {{ include "common.componentName" (tuple .root .component) }}
 {{- else }}
 automountServiceAccountToken: false
 {{- end }}
@@ -36,7 +36,7 @@ nodeAffinity:
 {{- end -}}
 
 {{- define "container-insights.role" -}}
-{{- $name := include "container-insights.componentName" (tuple .root .component) -}}
+{{- $name := include "common.componentName" (tuple .root .component) -}}
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
 metadata:

@@ -31,7 +31,7 @@ What cannot work, or would be open to everybody. Declared helpers:
 {{- fail (printf "hub.authenticator.callbackUrl: %s needs it: set https://HOST%shub/oauth_callback" $authenticator.type .Values.hub.baseUrl) -}}
 {{- end -}}
 {{- $members := ternary $authenticator.oidc.allowedGroups $authenticator.github.allowedOrganizations (eq $authenticator.type "oidc") -}}
-{{- if not (or $authenticator.allowAll (include "jupyterhub.chosen" $authenticator.allowedUsers | fromJsonArray) (include "jupyterhub.chosen" $authenticator.adminUsers | fromJsonArray) (include "jupyterhub.chosen" $members | fromJsonArray)) -}}
+{{- if not (or $authenticator.allowAll (include "common.enabledNames" $authenticator.allowedUsers | fromJsonArray) (include "common.enabledNames" $authenticator.adminUsers | fromJsonArray) (include "common.enabledNames" $members | fromJsonArray)) -}}
 {{- fail "hub.authenticator: nobody would get in: set allowedUsers, adminUsers, oidc.allowedGroups or github.allowedOrganizations, or allowAll" -}}
 {{- end -}}
 {{- end -}}
@@ -41,7 +41,7 @@ What cannot work, or would be open to everybody. Declared helpers:
 {{- fail (printf "hub.authenticator.oidc.%s: set it to what the identity provider tells under /.well-known/openid-configuration" $key) -}}
 {{- end -}}
 {{- end -}}
-{{- if and (include "jupyterhub.chosen" $authenticator.oidc.allowedGroups | fromJsonArray) (not $authenticator.oidc.groupsClaim) -}}
+{{- if and (include "common.enabledNames" $authenticator.oidc.allowedGroups | fromJsonArray) (not $authenticator.oidc.groupsClaim) -}}
 {{- fail "hub.authenticator.oidc.groupsClaim: allowedGroups needs the claim that holds a user's groups" -}}
 {{- end -}}
 {{- end -}}
@@ -60,18 +60,10 @@ What cannot work, or would be open to everybody. Declared helpers:
 {{- define "jupyterhub.checkPublic" -}}
 {{- $service := .Values.proxy.service -}}
 {{- if and (eq $service.type "LoadBalancer") (eq $service.loadBalancer.scheme "internet-facing") -}}
-{{- $ranges := include "jupyterhub.entries" $service.loadBalancer.sourceRanges | fromJsonArray -}}
 {{- if not $service.loadBalancer.certificateArn -}}
 {{- fail "proxy.service.loadBalancer.scheme: internet-facing without a certificate sends passwords unencrypted: set certificateArn, or scheme to internal" -}}
 {{- end -}}
-{{- if not $ranges -}}
-{{- fail "proxy.service.loadBalancer.sourceRanges: internet-facing needs the address ranges that may reach the hub: set them, or scheme to internal" -}}
-{{- end -}}
-{{- range $ranges -}}
-{{- if hasSuffix "/0" . -}}
-{{- fail (printf "proxy.service.loadBalancer.sourceRanges: %s is the whole internet: set the ranges of those who use the hub, or scheme to internal" .) -}}
-{{- end -}}
-{{- end -}}
+{{- include "common.loadBalancer.check" (dict "key" "proxy.service" "service" $service "reaches" "hub") -}}
 {{- if .Values.hub.authenticator.allowPasswordless -}}
 {{- fail "proxy.service.loadBalancer.scheme: internet-facing lets the world in without a password: unset hub.authenticator.allowPasswordless, or set scheme to internal" -}}
 {{- end -}}

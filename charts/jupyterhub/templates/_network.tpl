@@ -1,16 +1,9 @@
 {{- /*
 Rules that several NetworkPolicies have. Declared helpers:
-  jupyterhub.pods             peer: the release's pods of a component; takes (tuple ROOT COMPONENT)
   jupyterhub.dnsRule          egress: DNS of the cluster
   jupyterhub.internet         ipBlocks of everything that is neither private nor of the node
   jupyterhub.private          ipBlocks of private addresses
 */ -}}
-
-{{- define "jupyterhub.pods" -}}
-- podSelector:
-    matchLabels:
-      {{- include "common.selectorLabels" (dict "root" (index . 0) "component" (index . 1)) | nindent 6 }}
-{{- end -}}
 
 {{- /* Pods of EKS may have addresses of 100.64.0.0/10; fd00:ec2:: holds IPv6 addresses of the node's own services. */ -}}
 {{- define "jupyterhub.private" -}}

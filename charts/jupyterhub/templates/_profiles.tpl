@@ -74,8 +74,8 @@ spec:
 {{- $nodeSelector := deepCopy $profile.nodeSelector -}}
 {{- with $profile.zone }}{{ $_ := set $nodeSelector "topology.kubernetes.io/zone" . }}{{ end -}}
 {{- with $profile.architecture }}{{ $_ := set $nodeSelector "kubernetes.io/arch" . }}{{ end -}}
-{{- $tolerations := include "jupyterhub.entries" $profile.tolerations | fromJsonArray -}}
-{{- $environment := include "jupyterhub.environment" (tuple (printf "singleuser.profiles.%s.extraEnv" .name) $profile.extraEnv (list "CPU_LIMIT" "MEM_LIMIT")) | fromYamlArray -}}
+{{- $tolerations := include "common.entryList" $profile.tolerations | fromJsonArray -}}
+{{- $environment := include "common.environment" (dict "key" (printf "singleuser.profiles.%s.extraEnv" .name) "variables" $profile.extraEnv "own" (list "CPU_LIMIT" "MEM_LIMIT")) | fromYamlArray -}}
 {{- with include "common.imagePullSecrets" .root }}{{ . }}
 {{ end -}}
 serviceAccountName: {{ include "jupyterhub.singleuserName" .root }}

@@ -43,8 +43,8 @@ What jupyterhub_config.py reads. Declared helpers:
 
 {{- define "jupyterhub.authenticator" -}}
 {{- $authenticator := .Values.hub.authenticator -}}
-{{- $common := dict "admin_users" (include "jupyterhub.chosen" $authenticator.adminUsers | fromJsonArray) -}}
-{{- with include "jupyterhub.chosen" $authenticator.allowedUsers | fromJsonArray }}{{ $_ := set $common "allowed_users" . }}{{ end -}}
+{{- $common := dict "admin_users" (include "common.enabledNames" $authenticator.adminUsers | fromJsonArray) -}}
+{{- with include "common.enabledNames" $authenticator.allowedUsers | fromJsonArray }}{{ $_ := set $common "allowed_users" . }}{{ end -}}
 {{- if $authenticator.allowAll }}{{ $_ := set $common "allow_all" true }}{{ end -}}
 {{- $traits := dict "Authenticator" $common -}}
 {{- if eq $authenticator.type "none" -}}
@@ -54,7 +54,7 @@ What jupyterhub_config.py reads. Declared helpers:
 {{- else if eq $authenticator.type "github" -}}
 {{- $_ := set $traits "JupyterHub" (dict "authenticator_class" "github") -}}
 {{- $own := dict "oauth_callback_url" $authenticator.callbackUrl -}}
-{{- with include "jupyterhub.chosen" $authenticator.github.allowedOrganizations | fromJsonArray -}}
+{{- with include "common.enabledNames" $authenticator.github.allowedOrganizations | fromJsonArray -}}
 {{- $_ := set $own "allowed_organizations" . -}}
 {{- $_ := set $own "scope" (list "read:org") -}}
 {{- end -}}
@@ -67,12 +67,12 @@ What jupyterhub_config.py reads. Declared helpers:
 {{- $_ := set $own "token_url" $oidc.tokenUrl -}}
 {{- $_ := set $own "userdata_url" $oidc.userdataUrl -}}
 {{- $_ := set $own "username_claim" $oidc.usernameClaim -}}
-{{- $_ := set $own "scope" (include "jupyterhub.chosen" $oidc.scopes | fromJsonArray) -}}
+{{- $_ := set $own "scope" (include "common.enabledNames" $oidc.scopes | fromJsonArray) -}}
 {{- with $oidc.groupsClaim -}}
 {{- $_ := set $own "auth_state_groups_key" (printf "oauth_user.%s" .) -}}
 {{- $_ := set $own "manage_groups" true -}}
 {{- end -}}
-{{- with include "jupyterhub.chosen" $oidc.allowedGroups | fromJsonArray }}{{ $_ := set $own "allowed_groups" . }}{{ end -}}
+{{- with include "common.enabledNames" $oidc.allowedGroups | fromJsonArray }}{{ $_ := set $own "allowed_groups" . }}{{ end -}}
 {{- $_ := set $traits "GenericOAuthenticator" $own -}}
 {{- end -}}
 {{- toJson $traits -}}

@@ -4,7 +4,6 @@ What is asked for, with the defaults beneath it. Declared helpers, each of which
   kuberay.services  every enabled RayService in that order: a list of NAME, SERVICE and its CLUSTER; takes the root
   kuberay.cluster   (tuple . OWN) a cluster with defaults beneath it and beneath each of its groups of workers
   kuberay.checkName  refuses a name of the chart's own objects
-  kuberay.entries   values of a map, in the order of their names, without those that are null
 */ -}}
 
 {{- define "kuberay.clusters" -}}
@@ -59,14 +58,4 @@ What is asked for, with the defaults beneath it. Declared helpers, each of which
 {{- end -}}
 {{- $_ := set $cluster "workers" $workers -}}
 {{- toJson $cluster -}}
-{{- end -}}
-
-{{- define "kuberay.entries" -}}
-{{- $map := . -}}
-{{- $entries := list -}}
-{{- range $name := keys . | sortAlpha -}}
-{{- $entry := get $map $name -}}
-{{- if not (kindIs "invalid" $entry) }}{{ $entries = append $entries $entry }}{{ end -}}
-{{- end -}}
-{{- toJson $entries -}}
 {{- end -}}

@@ -4,16 +4,7 @@ What the pods have in common. Declared helpers:
   loadtest.podSpec    the pod's nodes, security and volumes; takes the root
   loadtest.container  (dict "root" . "resources" MAP) of the container all but name, arguments, ports and environment
   loadtest.planArguments  arguments that name the load; takes the root
-  loadtest.entries    the entries of a map that are not null, as JSON
 */ -}}
-
-{{- define "loadtest.entries" -}}
-{{- $entries := dict -}}
-{{- range $name, $entry := index . 0 -}}
-{{- if not (kindIs "invalid" $entry) }}{{ $_ := set $entries $name $entry }}{{ end -}}
-{{- end -}}
-{{- toJson $entries -}}
-{{- end -}}
 
 {{- define "loadtest.jobSpec" -}}
 {{- include "common.checkCall" (tuple "loadtest.jobSpec" . (list "root" "component" "pods")) -}}
@@ -55,11 +46,9 @@ affinity:
             - key: karpenter.k8s.aws/instance-accelerator-name
               operator: DoesNotExist
 {{- end }}
-{{- with include "loadtest.entries" (tuple $scheduling.tolerations) | fromJson }}
+{{- with include "common.entryList" $scheduling.tolerations | fromJsonArray }}
 tolerations:
-{{- range $toleration := . }}
-  - {{ toYaml $toleration | nindent 4 | trim }}
-{{- end }}
+  {{- toYaml . | nindent 2 }}
 {{- end }}
 volumes:
   - name: plan

@@ -19,6 +19,5 @@ Names and labels. Each takes the root.
 {{- end -}}
 
 {{- define "model-gateway.catalogueName" -}}
-{{- $vllm := dict "Chart" (dict "Name" "vllm") "Release" .Release -}}
-{{- .Values.catalogue.name | default (include "common.componentName" (tuple $vllm "catalogue")) -}}
+{{- .Values.catalogue.name | default (include "common.siblingName" (tuple . "vllm" "catalogue")) -}}
 {{- end -}}

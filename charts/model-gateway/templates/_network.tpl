@@ -1,17 +1,9 @@
 {{- /*
 Who reaches what. Declared helpers:
-  model-gateway.peers        peers of a map, as a list; takes (tuple MAP)
   model-gateway.egressRules  rules of a component's egress; takes (dict "root" . "component" NAME)
   model-gateway.modelPorts   ports of models outside of the release, as JSON; the same. The activator has those that sleep
   model-gateway.ports        all ports outside of the release, as JSON; the same
 */ -}}
-
-{{- define "model-gateway.peers" -}}
-{{- $peers := list -}}
-{{- $entries := include "model-gateway.entries" . | fromJson -}}
-{{- range $name := keys $entries | sortAlpha }}{{ $peers = append $peers (get $entries $name) }}{{ end -}}
-{{- toYaml $peers -}}
-{{- end -}}
 
 {{- define "model-gateway.egressRules" -}}
 {{ include "common.dnsRule" . }}
@@ -39,7 +31,7 @@ Who reaches what. Declared helpers:
 {{- if and (eq .component "gateway") .root.Values.audit.s3.bucket }}
 {{ include "common.podIdentityRule" .root }}
 {{- end }}
-{{- range $name, $rule := include "model-gateway.entries" (tuple .root.Values.networkPolicy.egress) | fromJson }}
+{{- range $name, $rule := include "common.entries" .root.Values.networkPolicy.egress | fromJson }}
 - {{ toYaml $rule | nindent 2 | trim }}
 {{- end }}
 {{- end -}}
@@ -47,7 +39,7 @@ Who reaches what. Declared helpers:
 {{- define "model-gateway.modelPorts" -}}
 {{- $component := .component -}}
 {{- $ports := list -}}
-{{- range $name, $model := include "model-gateway.entries" (tuple .root.Values.models) | fromJson -}}
+{{- range $name, $model := include "common.entries" .root.Values.models | fromJson -}}
 {{- if and $model.url (or (eq $component "gateway") $model.scaleToZero) -}}
 {{- $url := urlParse $model.url -}}
 {{- $ports = append $ports (regexFind "[0-9]+$" (regexFind ":[0-9]+$" $url.host) | default (eq $url.scheme "https" | ternary "443" "80") | int) -}}

@@ -26,13 +26,13 @@ securityContext:
 nodeSelector:
   {{- toYaml . | nindent 2 }}
 {{- end }}
-{{- with include "model-gateway.entries" (tuple $values.scheduling.tolerations) | fromJson }}
+{{- with include "common.entries" $values.scheduling.tolerations | fromJson }}
 tolerations:
 {{- range $toleration := . }}
   - {{ toYaml $toleration | nindent 4 | trim }}
 {{- end }}
 {{- end }}
-{{- with include "model-gateway.entries" (tuple $values.scheduling.topologySpread) | fromJson }}
+{{- with include "common.entries" $values.scheduling.topologySpread | fromJson }}
 topologySpreadConstraints:
 {{- range $label, $constraint := . }}
   - topologyKey: {{ $label }}
@@ -91,5 +91,5 @@ annotations:
 {{- end -}}
 
 {{- define "model-gateway.modelKeys" -}}
-{{- include "model-gateway.entries" (tuple .Values.modelKeySecrets) | fromJson | keys | sortAlpha | toJson -}}
+{{- include "common.entries" .Values.modelKeySecrets | fromJson | keys | sortAlpha | toJson -}}
 {{- end -}}

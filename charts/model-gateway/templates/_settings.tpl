@@ -1,17 +1,8 @@
 {{- /*
 What the Python files read. Declared helpers, each for the root:
-  model-gateway.entries   entries of a map that are not null, as JSON; takes (tuple MAP)
   model-gateway.settings  settings.json
   model-gateway.check     fails on what the schema cannot say
 */ -}}
-
-{{- define "model-gateway.entries" -}}
-{{- $entries := dict -}}
-{{- range $name, $entry := index . 0 -}}
-{{- if not (kindIs "invalid" $entry) }}{{ $_ := set $entries $name $entry }}{{ end -}}
-{{- end -}}
-{{- toJson $entries -}}
-{{- end -}}
 
 {{- define "model-gateway.settings" -}}
 {{- include "model-gateway.check" . -}}
@@ -22,8 +13,8 @@ What the Python files read. Declared helpers, each for the root:
 {{- $_ := set $activator "url" (printf "http://%s.%s:8080" (include "model-gateway.activatorName" .) .Release.Namespace) -}}
 {{- $settings := dict "activator" $activator "retries" $values.retries "timeoutSeconds" $values.timeoutSeconds -}}
 {{- $_ := set $settings "audit" (dict "stdout" $values.audit.stdout "content" $values.audit.content "s3" $s3) -}}
-{{- $_ := set $settings "models" (include "model-gateway.entries" (tuple $values.models) | fromJson) -}}
-{{- $_ := set $settings "keys" (include "model-gateway.entries" (tuple $values.keys) | fromJson) -}}
+{{- $_ := set $settings "models" (include "common.entries" $values.models | fromJson) -}}
+{{- $_ := set $settings "keys" (include "common.entries" $values.keys | fromJson) -}}
 {{- $_ := set $settings "redis" (pick $values.redis "host" "port" "tls") -}}
 {{- $_ := set $settings "database" (not (empty $values.database.urlSecret.name)) -}}
 {{- $_ := set $settings "share" (empty $values.redis.host | ternary (int $values.replicas) 1) -}}
@@ -32,18 +23,18 @@ What the Python files read. Declared helpers, each for the root:
 
 {{- define "model-gateway.check" -}}
 {{- $values := .Values -}}
-{{- $keys := include "model-gateway.entries" (tuple $values.keys) | fromJson -}}
+{{- $keys := include "common.entries" $values.keys | fromJson -}}
 {{- if and $keys $values.database.urlSecret.name -}}
 {{- fail "keys: with a database LiteLLM keeps the keys there, and these would not count: make them at /key/generate, or leave database.urlSecret.name empty" -}}
 {{- end -}}
-{{- range $kind, $entries := dict "keys" $keys "models" (include "model-gateway.entries" (tuple $values.models) | fromJson) -}}
+{{- range $kind, $entries := dict "keys" $keys "models" (include "common.entries" $values.models | fromJson) -}}
 {{- range $name, $entry := $entries -}}
 {{- if and $entry.budget (not $values.redis.host) -}}
 {{- fail (printf "%s.%s.budget: what is spent would be forgotten with the pod that counted it: set redis.host" $kind $name) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
-{{- range $name, $model := include "model-gateway.entries" (tuple $values.models) | fromJson -}}
+{{- range $name, $model := include "common.entries" $values.models | fromJson -}}
 {{- $secret := ($model.apiKeySecret | default dict) -}}
 {{- if and $secret.name (not (has $secret.key (get $values.modelKeySecrets $secret.name | default list))) -}}
 {{- fail (printf "models.%s.apiKeySecret: the key is not mounted: set modelKeySecrets.%s to [%s]" $name $secret.name $secret.key) -}}

@@ -1,7 +1,6 @@
 {{- /*
 Tenants and head-room, with what they start from. Declared helpers:
   tenancy.contexts        entries of a map with defaults beneath, as JSON: a list of NAME and ENTRY; takes (tuple DEFAULTS MAP)
-  tenancy.entries         entries of a map that are not null, as JSON; takes (tuple MAP)
   tenancy.namespace       namespace of a tenant; takes (dict "name" NAME "entry" TENANT)
   tenancy.tenantLabels    labels of a tenant's objects; takes (dict "root" . "name" NAME)
 */ -}}
@@ -16,14 +15,6 @@ Tenants and head-room, with what they start from. Declared helpers:
 {{- end -}}
 {{- end -}}
 {{- toJson $contexts -}}
-{{- end -}}
-
-{{- define "tenancy.entries" -}}
-{{- $entries := dict -}}
-{{- range $name, $entry := index . 0 -}}
-{{- if not (kindIs "invalid" $entry) }}{{ $_ := set $entries $name $entry }}{{ end -}}
-{{- end -}}
-{{- toJson $entries -}}
 {{- end -}}
 
 {{- define "tenancy.namespace" -}}

@@ -14,7 +14,6 @@ The command line of `vllm serve`. Declared helpers, each for a model's context u
   vllm.checkArgument  (dict "key" KEY "name" NAME "value" VALUE "version" VERSION "known" KNOWN "rules" RULES) fails on what
                       the release does not take
   vllm.spell          (tuple NAME VALUE) one argument as a JSON list of words
-  vllm.scalar         a number, string or boolean as text
 */ -}}
 
 {{- define "vllm.command" -}}
@@ -205,9 +204,9 @@ The command line of `vllm serve`. Declared helpers, each for a model's context u
 {{- end -}}
 {{- with get .known.choices $name -}}
 {{- $allowed := list -}}
-{{- range . }}{{ $allowed = append $allowed (include "vllm.scalar" .) }}{{ end -}}
-{{- if not (has (include "vllm.scalar" $.value) $allowed) -}}
-{{- fail (printf "%s: '%s' is nothing that --%s of %s takes: set one of %s" $.key (include "vllm.scalar" $.value) $name $command (join ", " $allowed)) -}}
+{{- range . }}{{ $allowed = append $allowed (include "common.scalar" .) }}{{ end -}}
+{{- if not (has (include "common.scalar" $.value) $allowed) -}}
+{{- fail (printf "%s: '%s' is nothing that --%s of %s takes: set one of %s" $.key (include "common.scalar" $.value) $name $command (join ", " $allowed)) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
@@ -223,18 +222,9 @@ The command line of `vllm serve`. Declared helpers, each for a model's context u
 {{- $words = list (printf "%s=%s" $flag (toRawJson $value)) -}}
 {{- else if kindIs "slice" $value -}}
 {{- $words = list $flag -}}
-{{- range $value }}{{ $words = append $words (kindIs "map" . | ternary (toRawJson .) (include "vllm.scalar" .)) }}{{ end -}}
+{{- range $value }}{{ $words = append $words (kindIs "map" . | ternary (toRawJson .) (include "common.scalar" .)) }}{{ end -}}
 {{- else -}}
-{{- $words = list (printf "%s=%s" $flag (include "vllm.scalar" $value)) -}}
+{{- $words = list (printf "%s=%s" $flag (include "common.scalar" $value)) -}}
 {{- end -}}
 {{- toJson $words -}}
-{{- end -}}
-
-{{- /* Helm hands numbers over as floating point, which would print 1000000 as 1e+06. */ -}}
-{{- define "vllm.scalar" -}}
-{{- if kindIs "float64" . -}}
-{{- if eq (floor .) . }}{{ int64 . }}{{ else }}{{ . }}{{ end -}}
-{{- else -}}
-{{- . -}}
-{{- end -}}
 {{- end -}}

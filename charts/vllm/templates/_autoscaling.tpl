@@ -42,7 +42,7 @@ Declared helpers:
 {{- $keda := .model.autoscaling.keda -}}
 {{- $triggers := list -}}
 {{- if include "vllm.scalesToZero" . -}}
-{{- $count := dict "url" (include "vllm.activatorUrl" .) "valueLocation" "requests" "targetValue" (include "vllm.scalar" $keda.requestsPerPod) -}}
+{{- $count := dict "url" (include "vllm.activatorUrl" .) "valueLocation" "requests" "targetValue" (include "common.scalar" $keda.requestsPerPod) -}}
 {{- $triggers = append $triggers (dict "type" "metrics-api" "name" "requests" "metadata" (merge $count (dict "aggregateFromKubeServiceEndpoints" "true" "aggregationType" "sum"))) -}}
 {{- end -}}
 {{- if or (eq $keda.source "prometheus") (include "vllm.kedaAsksPods" .) -}}
@@ -73,7 +73,7 @@ true
 {{- define "vllm.engineTrigger" -}}
 {{- $keda := .context.model.autoscaling.keda -}}
 {{- $series := printf "%s{model_name=%q}" .trigger.metric (include "vllm.servedName" .context) -}}
-{{- $target := include "vllm.scalar" .trigger.target -}}
+{{- $target := include "common.scalar" .trigger.target -}}
 {{- $metadata := dict -}}
 {{- if eq $keda.source "prometheus" -}}
 {{- $address := $keda.prometheusAddress | required (printf "models.%s.autoscaling.keda.prometheusAddress: KEDA has to know where Prometheus is: set its URL, or source to metrics-api" .context.name) -}}
@@ -92,7 +92,6 @@ true
 {{- if and $own (not (regexMatch "^https?://[^./:]+[.][^./:]+[.][^/]+$" $own)) -}}
 {{- fail (printf "models.%s.autoscaling.keda.activatorUrl: KEDA reads Service and namespace from %s: set http://NAME.NAMESPACE.svc:8081" .name $own) -}}
 {{- end -}}
-{{- $gateway := dict "Chart" (dict "Name" "model-gateway") "Release" .root.Release -}}
-{{- $activator := printf "http://%s.%s.svc:8081" (include "common.componentName" (tuple $gateway "activator")) .root.Release.Namespace -}}
+{{- $activator := printf "http://%s.%s.svc:8081" (include "common.siblingName" (tuple .root "model-gateway" "activator")) .root.Release.Namespace -}}
 {{- printf "%s/models/%s" ($own | default $activator | trimSuffix "/") .name -}}
 {{- end -}}

@@ -37,15 +37,7 @@ Declared helpers:
 {{- if not .model.apiKeySecret.name -}}
 {{- fail (printf "%s.service.loadBalancer.scheme: internet-facing without an API key lets anybody use the model: set apiKeySecret.name, or scheme to internal" $key) -}}
 {{- end -}}
-{{- $ranges := include "vllm.sourceRanges" . | fromJsonArray -}}
-{{- if not $ranges -}}
-{{- fail (printf "%s.service.loadBalancer.sourceRanges: internet-facing needs the address ranges that may reach the model: set them, or scheme to internal" $key) -}}
-{{- end -}}
-{{- range $ranges -}}
-{{- if hasSuffix "/0" . -}}
-{{- fail (printf "%s.service.loadBalancer.sourceRanges: %s is the whole internet: set the ranges of those who use the model, or scheme to internal" $key .) -}}
-{{- end -}}
-{{- end -}}
+{{- include "common.loadBalancer.check" (dict "key" (printf "%s.service" $key) "service" .model.service "reaches" "model") -}}
 {{- end -}}
 {{- end -}}
 

@@ -72,24 +72,7 @@ Environment of the server. Declared helpers:
 {{- define "vllm.environment" -}}
 {{- include (empty (include "vllm.isNim" .) | ternary "vllm.serverEnvironment" "vllm.nim.environment") . }}
 {{- $own := include "vllm.ownNames" . | fromJsonArray }}
-{{- range $name := keys .model.extraEnv | sortAlpha }}
-{{- $value := get $.model.extraEnv $name }}
-{{- $key := printf "models.%s.extraEnv.%s" $.name $name }}
-{{- if has $name $own }}
-{{- fail (printf "%s: the chart sets this variable itself" $key) }}
-{{- end }}
-{{- if kindIs "map" $value }}
-- name: {{ $name | quote }}
-  valueFrom:
-    secretKeyRef:
-      name: {{ $value.secret }}
-      key: {{ $value.key }}
-{{- else if not (kindIs "invalid" $value) }}
-{{- if regexMatch "(TOKEN|SECRET|PASSWORD|API_KEY|ACCESS_KEY)$" $name }}
-{{- fail (printf "%s: a credential in values can be read by everybody: put it into a Secret and set {secret: NAME, key: KEY}" $key) }}
-{{- end }}
-- name: {{ $name | quote }}
-  value: {{ include "vllm.scalar" $value | quote }}
-{{- end }}
+{{- with include "common.environment" (dict "key" (printf "models.%s.extraEnv" .name) "variables" .model.extraEnv "own" $own) }}
+{{ . }}
 {{- end }}
 {{- end -}}

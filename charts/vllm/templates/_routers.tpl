@@ -74,6 +74,8 @@ Prefill and decode on different engines. A router's context is (dict "root" . "n
 {{- range include "vllm.contexts" $.root | fromJsonArray -}}
 {{- if eq .name $model }}{{ $_ := set $contexts $role . }}{{ end -}}
 {{- end -}}
+{{- /* Fails for a model of two routers. */ -}}
+{{- $_ := include "vllm.side" (dict "root" $.root "name" $model) -}}
 {{- if not (hasKey $contexts $role) -}}
 {{- fail (printf "%s.%s: '%s' is no entry of models that is enabled: set one" $key $role $model) -}}
 {{- end -}}

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from drydock.errors import UsageError
 
 FITS = "engine-memory"
+REFUSED = "engine-refuses"
 ROOM = "engine-concurrency"
 UNKNOWN = "engine-unknown-model"
 PAIN = 3
@@ -56,6 +57,7 @@ def _judged(subject: Subject, engine: "ServedModel", types: set[str]) -> Iterato
             pain=PAIN,
             severity=Severity.NOTE,
         )
+        yield from _by_name(subject, engine, types)
         return
     by_gpu = _by_gpu(subject, types)
     findings = [(gpu, _on_gpu(subject, engine, engine.model, gpu, names)) for gpu, names in by_gpu.items()]
@@ -100,12 +102,12 @@ def _on_gpu(subject: Subject, engine: "ServedModel", model: "Model", gpu: "Gpu",
             path=engine.path,
             pain=PAIN,
         )
-    if fit.error and engine.args.dtype == "bfloat16" and not gpu.bf16:
+    if fit.refused is not None:
         return subject.finding(
-            FITS,
+            REFUSED,
             engine.pod.manifest,
-            f"{what} does not start on {where}: {fit.error.partition('. ')[0]}.",
-            remedy(gpu, model, engine.args, fit),
+            f"{what} does not start on {where}: {fit.refused.reason}.",
+            fit.refused.remedy,
             path=engine.path,
             pain=PAIN,
         )
@@ -126,10 +128,35 @@ def _on_gpu(subject: Subject, engine: "ServedModel", model: "Model", gpu: "Gpu",
             engine.pod.manifest,
             f"The KV cache of {what} on {where} has {fit.tokens:,} tokens: {fit.max_concurrency:.1f} requests of the "
             f"longest context ({fit.max_model_len:,} tokens) at once.",
-            f"Set maxModelLen to {longest(fit, FEWEST_REQUESTS):,} or less for {FEWEST_REQUESTS} of them, use an 8-bit "
-            "KV cache (kvCacheDtype: fp8), or take larger GPUs.",
+            f"Set maxModelLen to {longest(fit, FEWEST_REQUESTS):,} or less for {FEWEST_REQUESTS} of them, "
+            + ("use an 8-bit KV cache (kvCacheDtype: fp8), " if gpu.fp8_tflops else "")
+            + "or take larger GPUs.",
             path=engine.path,
             pain=PAIN,
             severity=Severity.WARNING,
         )
     return None
+
+
+def _by_name(subject: Subject, engine: "ServedModel", types: set[str]) -> Iterator[Finding]:
+    """Weights of a model that the catalogue does not know, by the number of parameters in its name: a guess."""
+    from drydock.engines.catalogue import weights_by_name
+
+    gib = weights_by_name(engine.args.model, engine.args.quantization)
+    count = engine.args.tensor_parallel_size * engine.args.pipeline_parallel_size
+    share = engine.args.gpu_memory_utilization * count
+    small = sorted(
+        (gpu for gpu in _by_gpu(subject, types) if gib is not None and gib > share * gpu.memory_gib),
+        key=lambda gpu: gpu.memory_gib,
+    )
+    if small:
+        yield subject.finding(
+            FITS,
+            engine.pod.manifest,
+            f"By its name {engine.args.model} has weights of some {gib:.0f} GiB, more than the "
+            f"{share * small[0].memory_gib:.0f} GiB that vLLM takes of {count} x {small[0].name}: it would not start.",
+            "Take more or larger GPUs (accelerator.count, tensorParallelSize, gpuNames), or quantized weights.",
+            path=engine.path,
+            pain=PAIN,
+            severity=Severity.WARNING,
+        )

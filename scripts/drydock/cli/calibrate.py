@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from drydock.cli.options import check_folder
+from drydock.cli.options import ArrivalName, check_folder
 from drydock.cli.output import format_option
 from drydock.errors import UsageError
 
@@ -27,7 +27,7 @@ _NAMES = {"tpot": "TPOT (mean)", "completed": "requests/s", "ttft": "TTFT (media
 @click.option("--model", "model_name", required=True, metavar="NAME", help="Model that was measured.")
 @click.option("--engine", required=True, metavar="VERSION", help="Version of vLLM that was measured.")
 @click.option("--engine-args", default="", metavar="ARGS", help="Its arguments, where a line of results has none.")
-@click.option("--arrival", type=click.Choice(["constant", "even", "poisson"]), default="poisson", show_default=True)
+@click.option("--arrival", type=ArrivalName("constant", "poisson"), default="poisson", show_default=True)
 @click.option(
     "--max-in-flight", type=click.IntRange(min=1), metavar="N", help="Requests that the client kept open at most."
 )

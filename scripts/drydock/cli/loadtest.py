@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from drydock.cli.options import EnvironmentName, NumberRange
+from drydock.cli.options import ArrivalName, EnvironmentName, NumberRange
 from drydock.cli.output import format_option
 from drydock.errors import UsageError
 
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from drydock.loadtest.cluster.endpoints import Cluster, Endpoint
-    from drydock.loadtest.settings import Arrival, LoadPlan, Secret
+    from drydock.loadtest.dialects import Dialect, Parameter
+    from drydock.loadtest.secrets import Secret
+    from drydock.loadtest.settings import Arrival, LoadPlan
     from drydock.project import Project
     from drydock.suite.objectives import Objectives
 
@@ -43,10 +45,10 @@ _ONLY_IN_URLS = frozenset(":/.")
 @click.option("--concurrency", type=int, metavar="N", help="Clients with one request each at a time (closed loop).")
 @click.option(
     "--arrival",
-    type=click.Choice(["constant", "poisson", "gamma"]),
+    type=ArrivalName(),
     default="poisson",
     show_default=True,
-    help="Spacing of an open loop's conversations.",
+    help="Spacing of an open loop's conversations: constant is equal gaps.",
 )
 @click.option("--burstiness", type=float, default=0.5, show_default=True, help="Shape of gamma arrivals; 1 is Poisson.")
 @click.option("--end-rate", type=float, metavar="N", help="Let --rate change to N over the load (a ramp).")
@@ -69,6 +71,29 @@ _ONLY_IN_URLS = frozenset(":/.")
 @click.option("--lora", "loras", multiple=True, metavar="NAME", help="Ask for adapters instead of --model, evenly.")
 @click.option("--api-key-env", metavar="VARIABLE", help="Environment variable that holds the API key.")
 @click.option("--api-key-file", type=click.Path(path_type=Path), metavar="FILE", help="File that holds the API key.")
+@click.option(
+    "--api",
+    "api_name",
+    default="vllm",
+    show_default=True,
+    metavar="NAME",
+    help="How the endpoint takes requests: vllm, openai, strict, azure or azure-v1.",
+)
+@click.option("--header", "headers", multiple=True, metavar="NAME=VALUE", help="Header of each request.")
+@click.option(
+    "--header-env", "header_variables", multiple=True, metavar="NAME=VARIABLE", help="A secret one, from there."
+)
+@click.option("--header-file", "header_files", multiple=True, metavar="NAME=FILE", help="A secret one, from a file.")
+@click.option("--query", "queries", multiple=True, metavar="NAME=VALUE", help="Parameter of the URL.")
+@click.option(
+    "--query-env", "query_variables", multiple=True, metavar="NAME=VARIABLE", help="A secret one, from there."
+)
+@click.option("--query-file", "query_files", multiple=True, metavar="NAME=FILE", help="A secret one, from a file.")
+@click.option("--body", "body_fields", multiple=True, metavar="NAME=JSON", help="Further field of each request's body.")
+@click.option("--drop-field", "dropped", multiple=True, metavar="NAME", help="Leave out a field of the body.")
+@click.option("--rename-field", "renamed", multiple=True, metavar="OLD=NEW", help="Send a field under another name.")
+@click.option("--ca-file", type=click.Path(path_type=Path), metavar="FILE", help="Certificates to trust (PEM).")
+@click.option("--insecure", is_flag=True, help="Do not verify the certificate of an https endpoint.")
 @click.option("--timeout", type=float, default=600.0, show_default=True, metavar="S", help="Of each request.")
 @click.option("--environment", type=EnvironmentName(), metavar="ENV", help="Whose objectives must be met.")
 @click.option(
@@ -133,7 +158,8 @@ def command(
     environment = environment or (None if _is_url(target) or objectives_file else target)
     wanted = _objectives(environment, objectives_file, objective_texts)
     own_key = _own_key(asked)
-    plan = _plan(asked)
+    target, parameters = _url_parts(target)
+    plan = _plan(asked, parameters)
     if asked["gpu"]:
         least_tpot(asked["gpu"], asked["model"], asked["tensor_parallel"])
     earlier = read_baseline(baseline, plan) if baseline else None
@@ -227,7 +253,7 @@ def _is_url(target: str) -> bool:
 
 
 def _own_key(asked: dict[str, Any]) -> "Secret | None":
-    from drydock.loadtest.settings import Secret
+    from drydock.loadtest.secrets import Secret
 
     if asked["api_key_env"] and asked["api_key_file"]:
         raise UsageError("--api-key-env and --api-key-file both name a key", remedy="give one of them")
@@ -275,7 +301,57 @@ def _using(
         yield found
 
 
-def _plan(asked: dict[str, Any]) -> "LoadPlan":
+def _url_parts(target: str) -> "tuple[str, list[tuple[str, str]]]":
+    """A URL without its parameters, and these."""
+    from urllib.parse import parse_qsl, urlsplit, urlunsplit
+
+    if not target.startswith(("http://", "https://")):
+        return target, []
+    try:
+        parts = urlsplit(target)
+    except ValueError:
+        return target, []
+    return urlunsplit(parts._replace(query="")), parse_qsl(parts.query, keep_blank_values=True)
+
+
+def _parameters(asked: dict[str, Any], kind: str, plain: str) -> "list[Parameter]":
+    """Those given as they are, and secret ones from variables and files."""
+    from drydock.loadtest.dialects import Parameter
+    from drydock.loadtest.secrets import Secret
+
+    def pairs(option: str, texts: tuple[str, ...]) -> list[tuple[str, str]]:
+        for text in texts:
+            if "=" not in text.strip("="):
+                raise UsageError(f"{option}: not NAME=VALUE", remedy=f"write it like {option} NAME=VALUE")
+        return [(text.partition("=")[0], text.partition("=")[2]) for text in texts]
+
+    found = [Parameter(*pair) for pair in pairs(f"--{kind}", asked[plain])]
+    for name, variable in pairs(f"--{kind}-env", asked[f"{kind}_variables"]):
+        found.append(Parameter(name, Secret.from_environment(variable)))
+    for name, file in pairs(f"--{kind}-file", asked[f"{kind}_files"]):
+        found.append(Parameter(name, Secret.from_file(Path(file))))
+    return found
+
+
+def _dialect(asked: dict[str, Any], parameters: "list[tuple[str, str]]") -> "Dialect":
+    from drydock.loadtest.dialects import Parameter, dialect, with_query
+
+    made = dialect(
+        asked["api_name"],
+        headers=_parameters(asked, "header", "headers"),
+        query=_parameters(asked, "query", "queries"),
+        rename=asked["renamed"],
+        drop=asked["dropped"],
+        add=asked["body_fields"],
+    )
+    if asked["in_cluster"] and made.secrets:
+        raise UsageError(
+            "--in-cluster takes no secret headers or parameters", remedy="use the API key of the model's Secret alone"
+        )
+    return with_query(made, [Parameter(name, value) for name, value in parameters]) if parameters else made
+
+
+def _plan(asked: dict[str, Any], parameters: "list[tuple[str, str]]") -> "LoadPlan":
     """All but the endpoint's address and key."""
     from drydock.loadtest.presets import dataset, preset
     from drydock.loadtest.settings import LoadPlan, Stage, Target, Workload
@@ -294,6 +370,9 @@ def _plan(asked: dict[str, Any]) -> "LoadPlan":
         stream=not asked["no_stream"],
         timeout_seconds=asked["timeout"],
         loras=asked["loras"],
+        dialect=_dialect(asked, parameters),
+        verify_tls=not asked["insecure"],
+        ca_file=asked["ca_file"],
     )
     stage = Stage(_arrival(asked), asked["duration"], asked["warm_up"])
     return LoadPlan(target, workload, stage, asked["processes"], asked["seed"])

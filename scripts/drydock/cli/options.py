@@ -31,6 +31,22 @@ class EnvironmentName(click.ParamType[str]):
         return [CompletionItem(each) for each in names if each.startswith(incomplete)]
 
 
+class ArrivalName(click.Choice[str]):
+    """How conversations of an open loop are spaced; the same words with the same meaning in every verb."""
+
+    def __init__(self, *names: str) -> None:
+        super().__init__(names or ("constant", "poisson", "gamma"))
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The name; the one of earlier versions is refused with what it is called now."""
+        if value == "even":
+            raise UsageError(
+                "--arrival even is called --arrival constant: equal gaps, as in every other verb",
+                remedy="--arrival constant; what simulate and calibrate called constant, random moments, is poisson",
+            )
+        return str(super().convert(value, param, ctx))
+
+
 class NumberRange(click.FloatRange):
     """A range of numbers that `nan` is outside of."""
 

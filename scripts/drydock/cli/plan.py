@@ -82,7 +82,7 @@ def command(target: str | None, listed: bool, html_file: Path | None, form: str,
 
     from drydock.errors import UsageError
     from drydock.plan.page import write_html
-    from drydock.plan.planner import Request, make_plans
+    from drydock.plan.planner import Request, make_plans, total_sentence
     from drydock.progress import terminal_progress
     from drydock.project import Project
 
@@ -102,6 +102,8 @@ def command(target: str | None, listed: bool, html_file: Path | None, form: str,
         console = Console(highlight=False)
         for plan in plans:
             _show(console if console.is_terminal else Console(highlight=False, width=_WIDE), plan)
+        if total := total_sentence(plans):
+            console.print(f"[bold]{total}[/]", soft_wrap=True)
     return int(not all(each.holds for each in plans))
 
 
@@ -117,7 +119,7 @@ def _list(console: "Console") -> None:
 
 
 def _show(console: "Console", plan: "Plan") -> None:
-    from drydock.plan.plan_tables import choices_table, memory_table, weights_gib
+    from drydock.plan.plan_tables import choices_table, memory_table, refusal_lines, weights_gib
 
     target = plan.target
     kinds = ", ".join(f"{name} {size:.1f} GiB" for name, size in weights_gib(target).items())
@@ -126,6 +128,8 @@ def _show(console: "Console", plan: "Plan") -> None:
         f"weights: {kinds}; KV cache {target.model.kv_bytes(target.args.kv_cache_dtype) / 1024:.0f} KiB a token"
     )
     console.print(memory_table(target, plan.memory))
+    for line in refusal_lines(plan.memory):
+        console.print(f"[dim]{line}[/]", soft_wrap=True)
     if plan.demand is None:
         return
     met = [each for each in plan.choices if each.meets]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
+from drydock.cli.options import ArrivalName
 from drydock.cli.output import format_option
 
 if TYPE_CHECKING:
@@ -31,10 +32,10 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--arrival",
-    type=click.Choice(["constant", "even", "poisson", "gamma"]),
+    type=ArrivalName(),
     default="poisson",
     show_default=True,
-    help="Spacing of an open loop's requests: even is equal gaps, constant a fixed number at random moments.",
+    help="Spacing of an open loop's requests: constant is equal gaps.",
 )
 @click.option("--burstiness", type=float, default=0.5, show_default=True, help="Shape of gamma arrivals; 1 is Poisson.")
 @click.option("--engine-args", default="", metavar="ARGS", help="Arguments of `vllm serve`, as one string.")

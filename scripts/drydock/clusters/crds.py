@@ -10,12 +10,16 @@ from drydock.clusters.kube import api_client, asking
 from drydock.errors import ClusterError, UsageError
 from drydock.progress import Progress
 from drydock.project import Project
+from drydock.suite.manifests import Manifest
 
 FIELD_MANAGER = "drydock-crds"
 ESTABLISH_SECONDS = 180
 _NOT_FOUND = 404
 _CONFLICT = 409
 _PAGE = 500
+_AUTO_MODE = "eks.amazonaws.com/"
+_OURS = ("drydock", "helm", "kubectl", "kube-apiserver")
+"""Field managers of people and of ourselves; others, such as Argo CD or EKS, would take a change back."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,68 @@ def read_crds(project: Project, owners: Sequence[str] = ()) -> tuple[Mapping[str
     return tuple(json.loads(file.read_text()) for file in crd_files(project, owners))
 
 
-def upgrade_crds(kubeconfig: Path | None, crds: Sequence[Mapping[str, Any]], progress: Progress) -> list[UpgradedCrd]:
+def owners_of(project: Project, manifests: Sequence[Manifest]) -> tuple[str, ...]:
+    """Owners of CRDs that an environment needs: of its own objects, or of those that a Role of it is about.
+
+    Under EKS Auto Mode those of Karpenter are EKS's own.
+    """
+    auto_mode = any(each.api_version.startswith(_AUTO_MODE) for each in manifests)
+    used = {(each.api_version.partition("/")[0], each.kind) for each in manifests}
+    named = {
+        (group, resource.partition("/")[0])
+        for each in manifests
+        if each.kind in ("Role", "ClusterRole")
+        for rule in each.content.get("rules") or ()
+        for group in rule.get("apiGroups") or ()
+        for resource in rule.get("resources") or ()
+    }
+    found = set()
+    for file in crd_files(project):
+        spec = json.loads(file.read_text())["spec"]
+        if (spec["group"], spec["names"]["kind"]) in used or (spec["group"], spec["names"]["plural"]) in named:
+            found.add(file.parents[1].name)
+    return tuple(sorted(found - ({"karpenter"} if auto_mode else set())))
+
+
+def reason_to_leave(crd: Mapping[str, Any], before: Mapping[str, Any]) -> str:
+    """Why a CRD of a cluster is not ours to replace; empty when it is.
+
+    Args:
+        crd: the pinned one.
+        before: the one of the cluster, as its API gives it.
+    """
+    keepers = {
+        str(each.get("manager"))
+        for each in before["metadata"].get("managedFields") or ()
+        if "f:spec" in (each.get("fieldsV1") or {})
+    }
+    foreign = sorted(name for name in keepers if not name.lower().startswith(_OURS))
+    if foreign:
+        return f"{', '.join(foreign)} keeps it"
+    lost = sorted(_properties(before) - _properties(crd))
+    return f"it has fields that the pinned one lacks, such as {lost[0]}" if lost else ""
+
+
+def _properties(crd: Mapping[str, Any]) -> set[str]:
+    """Every field of every version, dotted."""
+    found: set[str] = set()
+
+    def walk(schema: Mapping[str, Any], path: str) -> None:
+        for name, each in (schema.get("properties") or {}).items():
+            found.add(f"{path}.{name}")
+            walk(each, f"{path}.{name}")
+        for inner in ("items", "additionalProperties"):
+            if isinstance(schema.get(inner), Mapping):
+                walk(schema[inner], path)
+
+    for version in crd["spec"]["versions"]:
+        walk((version.get("schema") or {}).get("openAPIV3Schema") or {}, version["name"])
+    return found
+
+
+def upgrade_crds(
+    kubeconfig: Path | None, crds: Sequence[Mapping[str, Any]], progress: Progress, *, careful: bool = False
+) -> list[UpgradedCrd]:
     """Apply CRDs server-side, wait until each is established, and rewrite objects still stored in an older version.
 
     Nothing is applied when any of them cannot be: the new CRD must serve every version that the cluster still stores.
@@ -64,6 +129,7 @@ def upgrade_crds(kubeconfig: Path | None, crds: Sequence[Mapping[str, Any]], pro
         kubeconfig: file with the cluster's access; None takes $KUBECONFIG or the default one, as kubectl does.
         crds: complete CustomResourceDefinition objects.
         progress: one step is shown for each CRD.
+        careful: leave alone what others keep, and what is newer than the pinned one, and say so.
 
     Raises:
         UsageError: there is no kubeconfig.
@@ -75,13 +141,24 @@ def upgrade_crds(kubeconfig: Path | None, crds: Sequence[Mapping[str, Any]], pro
     api = client.ApiextensionsV1Api(api_client(kubeconfig))
     with asking():
         before = {each.metadata.name: each for each in api.list_custom_resource_definition().items}
-        for crd in crds:
+        chosen = [crd for crd in crds if not (careful and _left(api, crd, before, progress))]
+        for crd in chosen:
             _refuse_lost_version(crd, before)
         results = []
-        for crd in crds:
+        for crd in chosen:
             with progress.step(f"CRD {crd['metadata']['name']}"):
                 results.append(_upgrade(api, crd, before.get(crd["metadata"]["name"])))
     return results
+
+
+def _left(api: Any, crd: Mapping[str, Any], before: Mapping[str, Any], progress: Progress) -> bool:
+    name = crd["metadata"]["name"]
+    if name not in before:
+        return False
+    reason = reason_to_leave(crd, api.api_client.sanitize_for_serialization(before[name]))
+    if reason:
+        progress.note(f"CRD {name} of the cluster stays as it is: {reason}. `drydock crds upgrade` replaces it.")
+    return bool(reason)
 
 
 def _refuse_lost_version(crd: Mapping[str, Any], before: Mapping[str, Any]) -> None:

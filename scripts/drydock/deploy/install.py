@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from drydock.clusters.crds import read_crds, upgrade_crds
+from drydock.clusters.crds import owners_of, read_crds, upgrade_crds
 from drydock.clusters.kube import api_client, asking
 from drydock.deploy.balancer_addresses import await_addresses
 from drydock.deploy.target import Reached
@@ -87,7 +87,8 @@ def install(
     """
     manifests = render(helm.program, charts, environment).manifests
     _check_secrets(reached.kubeconfig, environment)
-    upgrade_crds(reached.kubeconfig, read_crds(project), progress)
+    if owners := owners_of(project, manifests):
+        upgrade_crds(reached.kubeconfig, read_crds(project, owners), progress, careful=True)
     more = ["--namespace", environment.namespace, "--create-namespace", "--rollback-on-failure"]
     limits = [f"--timeout={timeout}s", "--wait=watcher"]
     command = ["upgrade", "--install", RELEASE, str(charts.umbrella), *environment.helm_arguments(), *more, *limits]
@@ -140,7 +141,9 @@ def _warnings(kubeconfig: Path, namespace: str, since: float) -> tuple[str, ...]
     from kubernetes import client
 
     with asking():
-        events = client.CoreV1Api(api_client(kubeconfig)).list_namespaced_event(namespace).items
+        api = client.CoreV1Api(api_client(kubeconfig))
+        # Those of node claims, such as a quota that is used up, lie in the namespace `default`.
+        events = [each for where in {namespace, "default"} for each in api.list_namespaced_event(where).items]
     start = datetime.fromtimestamp(since - 1, UTC)
     recent = [each for each in events if each.type == "Warning" and _when(each) >= start]
     by_subject: dict[str, str] = {}

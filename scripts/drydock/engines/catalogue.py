@@ -1,12 +1,13 @@
 """What is known of GPUs and models: `data/gpus.yaml` and `data/models.yaml`."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
+from drydock.engines.model_config import read_shape
 from drydock.errors import UsageError
 
 DTYPE_BYTES = {
@@ -21,21 +22,7 @@ DTYPE_BYTES = {
 }
 """Bytes a weight; four-bit formats with one 8-bit or 16-bit scale for 32 or 128 weights."""
 
-_QUANTIZATION_DTYPES = {
-    "fp8": "fp8",
-    "fbgemm_fp8": "fp8",
-    "ptpc_fp8": "fp8",
-    "modelopt": "fp8",
-    "experts_int8": "int8",
-    "awq": "int4",
-    "awq_marlin": "int4",
-    "gptq": "int4",
-    "gptq_marlin": "int4",
-    "bitsandbytes": "int4",
-    "modelopt_fp4": "int4",
-    "mxfp4": "mxfp4",
-}
-
+_PARAMETERS = re.compile(r"(?<![a-z\d.])(?:(\d+)x)?(\d+(?:\.\d+)?)b(?![a-z\d])")
 _QUANTIZED_NAME = re.compile(r"[-.](fp8|w8a8|quantized\.w8a8|awq|gptq|w4a16|quantized\.w4a16|bnb-4bit)(?![a-z]).*$")
 
 
@@ -51,8 +38,13 @@ class Gpu:
     watts: float
     instances: tuple[str, ...]
     source: str
+    capability: float
     fp8_tflops: float | None = None
-    bf16: bool = True
+
+    @property
+    def bf16(self) -> bool:
+        """Whether it computes in bfloat16; vLLM refuses it on others."""
+        return self.capability >= 8.0  # noqa: PLR2004 (see start_rules.py)
 
     @property
     def nvidia(self) -> bool:
@@ -84,6 +76,25 @@ class Model:
     dense_layers: int = 0
     latent: int = 0
     q_latent: int = 0
+    fp8_block: int = 0
+    window: int = 0
+    full_layers: int = 0
+    linear_layers: int = 0
+    linear_mixer: float = 0.0
+    state_elements: int = 0
+    encoder: float = 0.0
+    guessed: str = ""
+
+    @property
+    def window_layers(self) -> int:
+        """Layers that look back only so many tokens as `window` says."""
+        return self.layers - self.full_layers - self.linear_layers if self.window else 0
+
+    @property
+    def mixer_parameters(self) -> float:
+        """Of all layers' attention, and of what stands in its place in layers of linear attention."""
+        attending = self.layers - self.linear_layers
+        return self.attention_parameters * attending + 1e6 * self.linear_mixer * self.linear_layers
 
     @property
     def attention_parameters(self) -> float:
@@ -112,11 +123,11 @@ class Model:
     @property
     def linear_parameters(self) -> float:
         """Of all layers' matrices, without embeddings."""
-        return self.attention_parameters * self.layers + self._mlp_parameters(self.experts)
+        return self.mixer_parameters + self._mlp_parameters(self.experts)
 
     def active_parameters(self) -> float:
         """Matrix parameters that one token goes through, without embeddings."""
-        return self.attention_parameters * self.layers + self._mlp_parameters(self.active_experts)
+        return self.mixer_parameters + self._mlp_parameters(self.active_experts)
 
     def touched_parameters(self, tokens: float) -> float:
         """Matrix parameters read for a batch of independent tokens: of a mixture, the experts that anyone chose."""
@@ -124,7 +135,7 @@ class Model:
             return self.linear_parameters
         missed = float((1 - self.active_experts / self.experts) ** tokens)
         return (
-            self.attention_parameters * self.layers
+            self.mixer_parameters
             + self._mlp_parameters(1)
             + (self._mlp_parameters(self.experts) - self._mlp_parameters(1)) * (1 - missed)
         )
@@ -141,24 +152,63 @@ class Model:
         return linear * DTYPE_BYTES[target] + (self.parameters * 1e9 - linear) * 2.0
 
     def kv_elements(self) -> int:
-        """Elements of KV cache a token, all layers."""
-        return self.layers * (self.latent or 2 * self.kv_heads * self.head_dim)
+        """Elements of KV cache a token, all layers that have one."""
+        return (self.layers - self.linear_layers) * (self.latent or 2 * self.kv_heads * self.head_dim)
 
-    def kv_bytes(self, kv_cache_dtype: str = "auto") -> float:
-        """Bytes of KV cache a token, all layers."""
+    def kv_share(self, length: int, batched: int) -> float:
+        """Of a token in every layer, what each token of a request of that length holds on average.
+
+        A layer with a window holds the window and the tokens of a step (vllm/v1/kv_cache_interface.py,
+        SlidingWindowSpec.max_memory_usage_bytes); one of linear attention a state that does not grow.
+        """
+        attending = self.layers - self.linear_layers
+        held = min(1.0, (self.window + batched) / max(length, 1)) if self.window else 1.0
+        full = attending - self.window_layers
+        state = self.linear_layers * self.state_elements / max(length, 1)
+        grown = (full + self.window_layers * held) * (self.latent or 2 * self.kv_heads * self.head_dim)
+        return (grown + state) / max(self.kv_elements(), 1)
+
+    def kv_bytes(self, kv_cache_dtype: str = "auto", dtype: str = "auto") -> float:
+        """Bytes of KV cache a token, all layers; `auto` is the type that the model computes in."""
+        if kv_cache_dtype == "auto":
+            return self.kv_elements() * (4.0 if dtype in ("float32", "float") else 2.0)
         return self.kv_elements() * (1.0 if kv_cache_dtype.startswith(("fp8", "int8")) else 2.0)
 
 
+@dataclass(frozen=True, slots=True)
+class QuantizationMethod:
+    """One of vLLM's methods; units as in the data file."""
+
+    weights: str
+    capability: float
+    dtypes: tuple[str, ...]
+    source: str
+    config: str = ""
+
+
+@cache
+def quantization_methods() -> dict[str, QuantizationMethod]:
+    """Every method by name."""
+    return {
+        name: QuantizationMethod(**{**facts, "dtypes": tuple(facts["dtypes"])})
+        for name, facts in _read("vllm/quantization.yaml").items()
+    }
+
+
 def quantized_dtype(quantization: str | None) -> str | None:
-    """What weights are stored in under vLLM's `--quantization`."""
+    """What weights are stored in under vLLM's `--quantization`.
+
+    Raises:
+        UsageError: there is no such method.
+    """
     if quantization is None:
         return None
-    if quantization not in _QUANTIZATION_DTYPES:
+    if quantization not in quantization_methods():
         raise UsageError(
             f"quantization {quantization!r} is not known",
-            remedy=f"known are {', '.join(sorted(_QUANTIZATION_DTYPES))}",
+            remedy=f"known are {', '.join(sorted(quantization_methods()))}",
         )
-    return _QUANTIZATION_DTYPES[quantization]
+    return quantization_methods()[quantization].weights
 
 
 def _read(name: str) -> dict[str, dict[str, Any]]:
@@ -197,7 +247,13 @@ def find_gpu(name: str) -> Gpu:
 
 
 def find_model(name: str) -> Model:
-    """A model by its name here, by a Hugging Face repository, or by that repository's last part."""
+    """A model by its name here, a Hugging Face repository or its last part, or by its own config.json.
+
+    Raises:
+        UsageError: it is not known, or the file is not that of a model.
+    """
+    if (own := read_shape(name)) is not None:
+        return _own_model(own)
     key = name.rstrip("/").lower()
     for model in models().values():
         for known in (model.name, *model.ids):
@@ -207,6 +263,17 @@ def find_model(name: str) -> Model:
     if last in models():
         return models()[last]
     raise _unknown("model", name, list(models()))
+
+
+def _own_model(shape: dict[str, Any]) -> Model:
+    """A model of which only its shape is known: parameters by the bytes of its weights, else by its matrices."""
+    stored = int(shape.pop("index_bytes"))
+    model = Model(**shape, parameters=0.0)
+    counted = model.linear_parameters + model.embedding_parameters * (1 if model.tied else 2)
+    parameters = counted / 1e9 + model.encoder
+    if stored and model.dtype in ("bfloat16", "float16", "float32"):
+        parameters = stored / DTYPE_BYTES[model.dtype] / 1e9
+    return replace(model, parameters=parameters)
 
 
 def recognized(name: str) -> tuple[Model, str | None] | None:
@@ -226,7 +293,35 @@ def recognized(name: str) -> tuple[Model, str | None] | None:
     return model, "fp8" if re.search("fp8|w8a8|int8", last[marked.start() :]) else "awq"
 
 
+def weights_by_name(name: str, quantization: str | None = None) -> float | None:
+    """GiB of weights by the parameters that a model's name tells, as `acme/dock-70b`; None where it tells none.
+
+    A guess: `8x7b` counts as 56 billion, and names of mixtures tell all parameters, or those of one expert.
+    """
+    last = name.rstrip("/").rpartition("/")[2].lower()
+    found = _PARAMETERS.search(last)
+    if not found:
+        return None
+    method = quantization or checkpoint_of(name)
+    stored = quantized_dtype(method) if method in quantization_methods() else None
+    billions = int(found[1] or 1) * float(found[2])
+    return billions * 1e9 * DTYPE_BYTES[stored or "bfloat16"] / 2**30
+
+
+def checkpoint_of(name: str) -> str | None:
+    """The method by which weights were quantized, as the name of their repository says; None where it says nothing."""
+    owner, _, last = name.rstrip("/").lower().rpartition("/")
+    marked = _QUANTIZED_NAME.search(last)
+    if not marked:
+        return None
+    if owner in ("redhatai", "neuralmagic") or "dynamic" in last:
+        return "compressed-tensors"
+    methods = {"awq": "awq", "gptq": "gptq", "bnb-4bit": "bitsandbytes", "fp8": "fp8"}
+    return methods.get(marked[1], "compressed-tensors")
+
+
 def _unknown(kind: str, name: str, known: list[str]) -> UsageError:
     close = get_close_matches(name.lower(), known, n=1)
     guess = f"did you mean {close[0]}? " if close else ""
-    return UsageError(f"{kind} {name!r} is not in the catalogue", remedy=f"{guess}known are {', '.join(known)}")
+    own = "; or name a folder with its config.json, or put that into the Hugging Face cache" if kind == "model" else ""
+    return UsageError(f"{kind} {name!r} is not in the catalogue", remedy=f"{guess}known are {', '.join(known)}{own}")

@@ -14,8 +14,24 @@ from typing import Any, NoReturn
 from drydock.engines.catalogue import Gpu
 from drydock.errors import UsageError
 
+_AS_LONG_AS_FITS = -1
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)([kKmMgGtT])?")
 _POWERS = {"k": 1, "m": 2, "g": 3, "t": 4}
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """What is known of the weights that an engine loads.
+
+    Attributes:
+        checkpoint: method by which they were quantized, as their name says; None where it says nothing.
+        known: they are those of the model's repository; a folder may hold others.
+        long_allowed: VLLM_ALLOW_LONG_MAX_MODEL_LEN is set.
+    """
+
+    checkpoint: str | None = None
+    known: bool = True
+    long_allowed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +39,9 @@ class EngineArgs:
     """Arguments that matter for time and memory, None where vLLM decides by itself.
 
     Attributes:
+        max_model_len: -1 for as long as fits.
         values: every argument by vLLM's name with underscores, defaults included.
+        weights: what is known of those that it loads, which no argument says.
     """
 
     model: str
@@ -45,6 +63,7 @@ class EngineArgs:
     enforce_eager: bool
     max_loras: int
     values: dict[str, Any]
+    weights: Weights = Weights()
 
     def changed(self, **values: Any) -> "EngineArgs":
         """The same arguments but for some, by vLLM's name with underscores."""
@@ -140,6 +159,8 @@ def _add(made: argparse.ArgumentParser, name: str, facts: dict[str, Any]) -> Non
 
 
 def _size(text: str) -> int:
+    if text in ("auto", "-1"):  # of --max-model-len: as long as fits
+        return _AS_LONG_AS_FITS
     found = _SIZE.fullmatch(text)
     if not found:
         raise argparse.ArgumentTypeError(f"{text!r} is no number of the kind 8192, 8k or 8K")
@@ -185,7 +206,11 @@ def _engine_args(values: dict[str, Any]) -> EngineArgs:
     values["model"] = values["model"] or values.pop("model_tag", None) or ""
     values.pop("model_tag", None)
     for name in _FROM_ONE:
-        if values[name] is not None and values[name] < 1:
+        if (
+            values[name] is not None
+            and values[name] < 1
+            and (name, values[name]) != ("max_model_len", _AS_LONG_AS_FITS)
+        ):
             raise UsageError(f"{name} must be 1 or more, not {values[name]}", remedy=f"change {_flag(name)}")
     share = values["gpu_memory_utilization"]
     if not 0 < share <= 1:
@@ -195,7 +220,7 @@ def _engine_args(values: dict[str, Any]) -> EngineArgs:
         )
     if not 0 <= values["port"] <= _MOST_PORT:
         raise UsageError(f"port must be from 0 to {_MOST_PORT}, not {values['port']}", remedy="change --port")
-    names = EngineArgs.__dataclass_fields__.keys() - {"values"}
+    names = EngineArgs.__dataclass_fields__.keys() - {"values", "weights"}
     return EngineArgs(**{name: values[name] for name in names}, values=values)
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from drydock.engines.catalogue import Gpu, Model, gpus
 from drydock.engines.engine_args import EngineArgs
 from drydock.engines.gpu_memory import MemoryFit, memory_fit
+from drydock.engines.start_rules import divides
 from drydock.errors import UsageError
 
 PARALLEL_SIZES = (1, 2, 4, 8, 16)
@@ -38,7 +39,7 @@ def fits(
     model: Model, args: EngineArgs, among: Iterable[Gpu], parallel: Iterable[int] = PARALLEL_SIZES[:4]
 ) -> Iterator[Fit]:
     """The account on each GPU and for each tensor parallelism that the model's heads can be divided by."""
-    sizes = [size for size in parallel if model.heads % size == 0]
+    sizes = [size for size in parallel if divides(model, size)]
     for gpu in among:
         for size in sizes:
             changed = args.changed(tensor_parallel_size=size)
@@ -49,15 +50,15 @@ def fits(
 
 
 def longest(fit: MemoryFit, requests: int = 1) -> int:
-    """The largest maxModelLen, rounded down, of which so many requests fit into the KV cache at once."""
-    tokens = fit.tokens // requests
+    """The largest maxModelLen that the model has, rounded down, of which so many requests fit at once."""
+    tokens = min(fit.tokens // requests, fit.context)
     return tokens // _ROUND * _ROUND or tokens
 
 
 def remedy(gpu: Gpu, model: Model, args: EngineArgs, fit: MemoryFit) -> str:
     """What makes a model start: a shorter context, else more GPUs, fp8 weights, or the smallest GPU that holds it."""
-    if args.dtype == "bfloat16" and not gpu.bf16:
-        return "Set dtype to float16, or take GPUs that have bfloat16 (compute capability 8.0 and higher)."
+    if fit.refused is not None:
+        return fit.refused.remedy
     if fit.tokens > args.block_size and fit.weights_gib < fit.requested_gib:
         return f"Set maxModelLen to {longest(fit):,} or less, or take larger GPUs."
     ways = []

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from drydock.engines.catalogue import Gpu, Model
 from drydock.engines.engine_args import EngineArgs
-from drydock.errors import DrydockError, UsageError
+from drydock.engines.start_rules import Refusal, refusals
+from drydock.errors import DrydockError
 
 GIB = 2**30
 
@@ -50,6 +51,8 @@ class MemoryFit:
         max_model_len: tokens of the longest request.
         max_concurrency: requests of that length at once.
         error: why the engine would not start, in vLLM's words; empty when it would.
+        refused: the rule that it breaks, where the reason is not memory.
+        context: the model's own, tokens.
     """
 
     requested_gib: float
@@ -64,6 +67,23 @@ class MemoryFit:
     max_model_len: int
     max_concurrency: float
     error: str
+    refused: Refusal | None = None
+    context: int = 0
+
+    @property
+    def why(self) -> str:
+        """Why it would not start, in a few words; empty when it would."""
+        if not self.error:
+            return ""
+        if self.refused is not None:
+            return self.refused.reason
+        if self.weights_gib > self.requested_gib:
+            return f"weights of {self.weights_gib:.1f} GiB a GPU do not fit into {self.requested_gib:.1f} GiB"
+        if self.tokens < 1:
+            return f"weights of {self.weights_gib:.1f} GiB a GPU leave no room for a KV cache"
+        if self.tokens < self.max_model_len:
+            return f"a request of {self.max_model_len:,} tokens does not fit: longest context {self.tokens:,}"
+        return self.error.partition(". ")[0]
 
 
 class DoesNotFitError(DrydockError):
@@ -80,15 +100,10 @@ def memory_fit(gpu: Gpu, model: Model, args: EngineArgs, *, free_gib: float | No
         free_gib: free memory on the GPU when the engine starts; all but the CUDA context's when not given.
 
     Raises:
-        UsageError: arguments that exclude each other, or GPUs among which the model's heads cannot be divided.
+        UsageError: arguments that exclude each other.
     """
-    if model.heads % args.tensor_parallel_size:
-        raise UsageError(
-            f"Total number of attention heads ({model.heads}) must be divisible by tensor parallel size"
-            f" ({args.tensor_parallel_size}).",
-            remedy="change --tensor-parallel-size",
-        )
-    max_model_len = args.max_model_len or model.context
+    as_long_as_fits = args.max_model_len == -1
+    max_model_len = model.context if as_long_as_fits else args.max_model_len or model.context
     split = args.tensor_parallel_size * args.pipeline_parallel_size
     seqs, tokens = args.batch_limits(gpu, max_model_len)
     requested = args.gpu_memory_utilization * gpu.memory_gib
@@ -101,20 +116,31 @@ def memory_fit(gpu: Gpu, model: Model, args: EngineArgs, *, free_gib: float | No
     available = requested - weights - activation - non_torch
     if args.kv_cache_memory_bytes:
         available = args.kv_cache_memory_bytes / GIB
-    per_token = _kv_bytes(model, args)
+    per_token = _kv_bytes(model, args) * model.kv_share(max_model_len, tokens)
     block_bytes = per_token * args.block_size
     blocks = max(0, int(available * GIB // block_bytes))
     if args.num_gpu_blocks_override:
         blocks = args.num_gpu_blocks_override
     cached = blocks * args.block_size
+    if as_long_as_fits:
+        max_model_len = max(1, min(model.context, cached))
     needed = per_token * -(-max_model_len // args.block_size) * args.block_size / GIB
     free = gpu.memory_gib - _CONTEXT_GIB if free_gib is None else free_gib
+    weights_facts = args.weights
+    refused = next(
+        refusals(
+            model,
+            args,
+            gpu,
+            checkpoint=weights_facts.checkpoint,
+            known_weights=weights_facts.known,
+            long_allowed=weights_facts.long_allowed,
+        ),
+        None,
+    )
     error = ""
-    if args.dtype == "bfloat16" and not gpu.bf16:
-        error = (
-            f"Bfloat16 is only supported on GPUs with compute capability of at least 8.0. {gpu.name.upper()} has a"
-            " lower one. Use float16 by `--dtype=half`."
-        )
+    if refused is not None:
+        error = refused.words
     elif free < requested and free_gib is not None:
         error = (
             f"Free memory on device cuda:0 ({free:.2f}/{gpu.memory_gib:.1f} GiB) on startup is less than desired GPU"
@@ -151,6 +177,8 @@ def memory_fit(gpu: Gpu, model: Model, args: EngineArgs, *, free_gib: float | No
         max_model_len=max_model_len,
         max_concurrency=blocks / -(-max_model_len // args.block_size),
         error=error,
+        refused=refused,
+        context=model.context,
     )
 
 
@@ -185,5 +213,5 @@ def _lora_gib(model: Model, args: EngineArgs) -> float:
 
 def _kv_bytes(model: Model, args: EngineArgs) -> float:
     """Bytes of KV cache a token on one GPU: heads are split, and copied when there are fewer of them than GPUs."""
-    split = 1 if model.latent else min(args.tensor_parallel_size, model.kv_heads)
-    return model.kv_bytes(args.kv_cache_dtype) / split / args.pipeline_parallel_size
+    split = 1 if model.latent else max(1, min(args.tensor_parallel_size, model.kv_heads))
+    return model.kv_bytes(args.kv_cache_dtype, args.dtype) / split / args.pipeline_parallel_size

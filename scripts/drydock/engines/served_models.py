@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from drydock.engines.catalogue import Gpu, Model, gpus, recognized
-from drydock.engines.engine_args import EngineArgs, parse_known
+from drydock.engines.catalogue import Gpu, Model, checkpoint_of, gpus, recognized
+from drydock.engines.engine_args import EngineArgs, Weights, parse_known
 from drydock.scheduling.instance_types.facts import InstanceFacts
 from drydock.scheduling.instance_types.resources import NVIDIA_GPU
 from drydock.scheduling.pods import PodUse, container_requests
@@ -93,6 +93,13 @@ def _served_model(pod: PodUse, container: Mapping[str, Any], arguments: Sequence
     candidates = (recognized(name) for name in names)
     found = exact or next((each for each in candidates if each), None)
     model, quantization = found or (None, None)
+    literal = {str(each["name"]): str(each.get("value", "")) for each in container.get("env") or ()}
+    weights = Weights(
+        checkpoint=checkpoint_of(args.model) if exact else None,
+        known=exact is not None and not args.model.startswith((".", "/")),
+        long_allowed=literal.get("VLLM_ALLOW_LONG_MAX_MODEL_LEN", "0") not in ("0", "", "false"),
+    )
+    args = args.changed(weights=weights)
     if quantization and args.quantization is None:
         args = args.changed(quantization=quantization)
     return ServedModel(pod, str(container["name"]), args, model, assumed=exact is None)

@@ -83,7 +83,7 @@ def deliveries(records: Records) -> Deliveries:
     chunks = np.diff(records.chunk_offsets)
     tokens: Floats = np.where(records.output_tokens >= 0, records.output_tokens, np.nan).astype(np.float64)
     sent: Floats = tokens - records.hidden_tokens
-    short = (records.text_bytes >= 0) & (records.text_bytes < _FEWEST_BYTES_PER_TOKEN * sent)
+    short = (records.text_bytes > 0) & (records.text_bytes < _FEWEST_BYTES_PER_TOKEN * sent)
     # a count of hidden tokens that leaves fewer than there were events is not to be trusted either
     untold = (short | (sent < 1)) & (chunks > 0)
     hidden = untold | ((records.hidden_tokens > 0) & (chunks > 0))

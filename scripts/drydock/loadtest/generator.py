@@ -8,7 +8,7 @@ from pathlib import Path
 
 from drydock.errors import DrydockError
 from drydock.loadtest.messages import snapshot_from
-from drydock.loadtest.plan_file import KEY_VARIABLE, plan_facts
+from drydock.loadtest.plan_file import KEY_VARIABLE, SECRETS_VARIABLE, plan_facts
 from drydock.loadtest.prompts import Prompts
 from drydock.loadtest.records import Run, Snapshot
 from drydock.loadtest.run_files import load_run
@@ -42,11 +42,14 @@ def generate(plan: LoadPlan, on_progress: Callable[[Snapshot], None] = lambda _s
     with tempfile.TemporaryDirectory(prefix="drydock-loadtest-") as folder:
         file, output = Path(folder) / "plan.json", Path(folder) / "run"
         file.write_text(json.dumps(plan_facts(plan)))
-        key = plan.target.api_key
+        key, others = plan.target.api_key, plan.target.dialect.secrets
+        env = {KEY_VARIABLE: key.reveal()} if key else {}
+        if others:
+            env[SECRETS_VARIABLE] = json.dumps([each.reveal() for each in others])
         done = process.run_streamed(
             [sys.executable, "-m", "drydock.loadtest.node", "all", "--plan", file, "--output", output],
             on_line,
-            env={KEY_VARIABLE: key.reveal()} if key else None,
+            env=env or None,
             forward_interrupt=True,
         )
         if told:

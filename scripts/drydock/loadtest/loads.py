@@ -85,12 +85,9 @@ def offer(plan: LoadPlan, objectives: Objectives, *, name: str = "", live: bool 
 
     arrival = plan.stage.arrival
     called = name or describe(arrival)
-    key = plan.target.api_key
     view: AbstractContextManager[Any] = live_view(plan.stage, called) if live else nullcontext(lambda _snapshot: None)
     with (
-        watched(
-            site.metrics_url or plan.target.base_url, key.reveal() if key else None, verify=plan.target.verify_tls
-        ) as server,
+        watched(plan.target, site.metrics_url) as server,
         view as show,
     ):
         run = site.generate(plan, show)

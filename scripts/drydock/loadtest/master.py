@@ -5,7 +5,7 @@ import logging
 import signal
 import statistics
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,6 +25,7 @@ _HEAD_START_SECONDS = 0.3
 """From the message that names the start to the start."""
 _HAND_OVER_SECONDS = 60.0
 _LOOK_SECONDS = 0.1
+_RATE_SECONDS = 2.0
 _ROUNDING_SECONDS = 1e-6
 """Recorded times are differences of clock readings: the last one must not fall before the moment that it was due."""
 
@@ -90,7 +91,7 @@ class Master:
             self._runner.register_message(name, listener)
         self._connect_seconds = connect_seconds
         self._stopping = False
-        self._last = (0.0, 0, 0)
+        self._history: deque[tuple[float, int, int]] = deque([(0.0, 0, 0)])
 
     @property
     def port(self) -> int:
@@ -158,9 +159,13 @@ class Master:
         totals = {
             name: sum(each[name] for each in said) for name in ("sent", "in_flight", "finished", "errors", "reads")
         }
-        since, sent, reads = self._last
-        passed = max(seconds - since, 1e-9)
-        self._last = (seconds, totals["sent"], totals["reads"])
+        # workers report at their own times: rates are of their clocks, over two seconds
+        told = statistics.fmean(each["seconds"] for each in said) if said else 0.0
+        self._history.append((told, totals["sent"], totals["reads"]))
+        while told - self._history[1][0] >= _RATE_SECONDS:
+            self._history.popleft()
+        since, sent, reads = self._history[0]
+        passed = max(told - since, 1e-9)
         recent = [value for each in said for value in each["ttft"]]
         return Snapshot(
             seconds=seconds,

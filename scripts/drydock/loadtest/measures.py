@@ -15,7 +15,8 @@ counts as slower than all others, and where a percentile falls among such answer
 Percentiles are numpy's, linear between two values, from all rows. Rows due in the warm-up are left out. Rates are of
 the time from the end of the warm-up to the end of sending (or to the last end, where all ended sooner): answers that
 ended in it, and tokens by the share of an answer's events that came in it, so that neither the filling nor the
-emptying of the server counts.
+emptying of the server counts. Where most answers end after the sending, as in a load that is shorter than its answers,
+rates are of the time until the last end, so that answers that came are not left out.
 """
 
 from collections.abc import Mapping
@@ -157,7 +158,16 @@ def measure(run: Run, limits: Mapping[str, float] | None = None) -> Measures:
         judged=judged,
         deliveries=came.counts(),
         worst=_worst(found, judged - len(good)),
-        notes=observations(run, good, came, found),
+        notes=(*observations(run, good, came, found), *_short(run)),
+    )
+
+
+def _short(run: Run) -> tuple[str, ...]:
+    if not outlast_the_sending(run):
+        return ()
+    return (
+        "most answers ended after the sending: rates count until the last one, and the server was never full for long; "
+        f"give a --duration several times the {run.stage.duration_seconds:g} s",
     )
 
 
@@ -226,6 +236,13 @@ def _worst(found: Mapping[str, Floats], failed: int) -> dict[str, float | None]:
     return {name: value for each, values in found.items() for name, value in _spread(each, values, failed).items()}
 
 
+def outlast_the_sending(run: Run) -> bool:
+    """Whether most answers ended after the sending did: a load shorter than its answers."""
+    rows = counted(run)
+    finished = rows.finished[rows.ok]
+    return bool(finished.size) and float(np.mean(finished <= run.stage.sending_seconds)) < 0.5  # noqa: PLR2004 (most)
+
+
 def _rates(run: Run) -> dict[str, float | None]:
     names = ("completed_rps", *TOKEN_RATES, "sent_rps")
     rows = run.records.select(run.records.ok)
@@ -234,6 +251,9 @@ def _rates(run: Run) -> dict[str, float | None]:
     end = min(run.stage.sending_seconds, float(ends.max())) if ends.size else begin
     if end <= begin:
         return dict.fromkeys(names)
+    sending_end = end
+    if outlast_the_sending(run):
+        end = float(ends.max())
     inside = (rows.finished >= begin) & (rows.finished <= end)
     sizes = np.diff(rows.chunk_offsets)
     within = np.concatenate([[0], np.cumsum((rows.chunk_times >= begin) & (rows.chunk_times <= end))])
@@ -241,6 +261,8 @@ def _rates(run: Run) -> dict[str, float | None]:
     share = np.where(sizes > 0, events / np.maximum(sizes, 1), inside)
     output = float((share * np.maximum(rows.output_tokens, 0)).sum())
     prompts = float((inside * np.maximum(rows.prompt_tokens, 0)).sum())
-    sent = np.count_nonzero((run.records.sent >= begin) & (run.records.sent <= end))
-    rates = (int(inside.sum()), output, output + prompts, int(sent))
-    return dict(zip(names, (rate / (end - begin) for rate in rates), strict=True))
+    sent = np.count_nonzero((run.records.sent >= begin) & (run.records.sent <= sending_end))
+    ended = dict(
+        zip(names, (rate / (end - begin) for rate in (int(inside.sum()), output, output + prompts)), strict=False)
+    )
+    return {**ended, "sent_rps": int(sent) / (sending_end - begin)}

@@ -26,11 +26,12 @@ import locust  # noqa: F401
 from drydock.errors import DrydockError
 from drydock.loadtest.master import Master
 from drydock.loadtest.messages import snapshot_facts
-from drydock.loadtest.plan_file import KEY_VARIABLE, plan_from
+from drydock.loadtest.plan_file import KEY_VARIABLE, SECRETS_VARIABLE, plan_from
 from drydock.loadtest.records import Snapshot
 from drydock.loadtest.results_server import ResultsServer
 from drydock.loadtest.run_files import save_run
-from drydock.loadtest.settings import LoadPlan, Secret
+from drydock.loadtest.secrets import Secret
+from drydock.loadtest.settings import LoadPlan
 from drydock.loadtest.worker import run_worker
 
 
@@ -77,7 +78,8 @@ def _address(text: str) -> tuple[str, int]:
 
 def _plan(arguments: argparse.Namespace) -> LoadPlan:
     key = os.environ.pop(KEY_VARIABLE, "").strip()
-    plan = plan_from(json.loads(arguments.plan.read_text()), Secret(key) if key else None)
+    others = json.loads(os.environ.pop(SECRETS_VARIABLE, "[]"))
+    plan = plan_from(json.loads(arguments.plan.read_text()), Secret(key) if key else None, others)
     if arguments.url:
         plan = replace(plan, target=replace(plan.target, base_url=arguments.url))
     if arguments.dataset:

@@ -53,6 +53,10 @@ def check(target: Target) -> None:
         DrydockError: nobody answers there, or not with this encryption.
         UsageError: the key is refused, there is no such path, or none of the models has such a name.
     """
+    if target.dialect.path:
+        # where models are parts of the path there is no list of them under it
+        _check_path(target)
+        return
     listed = _ask(target, "GET", "/models")
     if listed is None:
         return
@@ -69,7 +73,8 @@ def _check_access(target: Target, answer: _Answer) -> None:
         given = "refused the API key" if target.api_key else "wants an API key"
         raise UsageError(
             f"{target.base_url} {given}: http {answer.status}{_quoted(target, answer)}",
-            remedy="name the right one by --api-key-env VARIABLE or --api-key-file FILE",
+            remedy="name the right one by --api-key-env VARIABLE or --api-key-file FILE; where it does not go into "
+            "Authorization: Bearer, say where by --api azure or --header-env NAME=VARIABLE",
         )
     if answer.location:
         raise UsageError(
@@ -106,7 +111,7 @@ def _check_path(target: Target) -> None:
     _check_access(target, answer)
     if answer.is_absent:
         raise UsageError(
-            f"{_url(target, path)} does not exist, or has no model {name}: http {answer.status}"
+            f"{_shown(target, path)} does not exist, or has no model {name}: http {answer.status}"
             + _quoted(target, answer),
             remedy="give the URL where the API begins, like http://host:8000/v1, and the model's name there",
         )
@@ -114,11 +119,11 @@ def _check_path(target: Target) -> None:
 
 def _one_token(target: Target, name: str) -> dict[str, Any]:
     asked = {"messages": [{"role": "user", "content": "Hello"}]} if target.endpoint == "chat" else {"prompt": "Hello"}
-    return {"model": name, **asked, "max_tokens": 1, **target.extra_body}
+    return {"model": name, **asked, **target.dialect.body_fields({"max_tokens": 1})}
 
 
 def _quoted(target: Target, answer: _Answer) -> str:
-    said = told(answer.body, target.api_key)
+    said = told(answer.body, target.secrets)
     return f", {said!r}" if said else ""
 
 
@@ -127,11 +132,15 @@ def _url(target: Target, rest: str) -> str:
     return f"{parts.scheme}://{parts.netloc}{api_path(target, rest)}"
 
 
+def _shown(target: Target, rest: str) -> str:
+    """The same without parameters, which may be secret."""
+    return _url(target, rest).partition("?")[0]
+
+
 def _ask(target: Target, method: str, rest: str, body: dict[str, Any] | None = None) -> _Answer | None:
     """What the endpoint answers; None where it takes the connection and does not answer as HTTP, or not in time."""
-    headers = {"Connection": "close", "User-Agent": "drydock-loadtest"}
-    if target.api_key:
-        headers["Authorization"] = f"Bearer {target.api_key.reveal()}"
+    headers = target.dialect.header_fields({"User-Agent": "drydock-loadtest"}, target.api_key)
+    headers["Connection"] = "close"
     timeout = urllib3.Timeout(connect=_CONNECT_SECONDS, read=min(_ANSWER_SECONDS, target.timeout_seconds))
     with urllib3.PoolManager(retries=False, ssl_context=tls_context(target), timeout=timeout) as pool:
         try:
@@ -154,7 +163,10 @@ def _unreachable(target: Target, error: HTTPError) -> DrydockError:
     cause = error.__cause__ if isinstance(error.__cause__, OSError) else None
     why = (cause.strerror if cause else None) or str(cause or error)
     if isinstance(error, SSLError):
-        remedy = "check that the server speaks TLS there (https or http), and that its certificate can be verified"
+        remedy = (
+            "check that the server speaks TLS there (https or http), and that its certificate can be verified: "
+            "--ca-file FILE names the authority's own"
+        )
     else:
         remedy = "check the URL's host name and port, and that the server is up"
     return DrydockError(f"nobody answers at {target.base_url}: {why}", remedy=remedy)

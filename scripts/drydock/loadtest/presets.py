@@ -50,13 +50,13 @@ class Row:
     """One line of a file of prompts.
 
     Attributes:
-        turns: what the user says, turn by turn; for token ids the prompt's only turn is empty.
+        turns: what the user says, turn by turn, as text or as a message; for token ids the prompt's only turn is empty.
         messages: what stands before the first turn, as the chat API has it.
         token_ids: the prompt as ids; None for text.
         output_tokens: asked for; None leaves it to the workload.
     """
 
-    turns: tuple[str, ...]
+    turns: tuple[str | Mapping[str, Any], ...]
     messages: tuple[Mapping[str, Any], ...] = ()
     token_ids: tuple[int, ...] | None = None
     output_tokens: int | None = None
@@ -127,12 +127,17 @@ def _messages(value: object) -> Row | None:
     if not isinstance(value, list) or not value:
         return None
     for message in value:
-        if not isinstance(message, dict) or message.get("role") not in _ROLES or "content" not in message:
+        if not isinstance(message, dict) or message.get("role") not in _ROLES:
+            return None
+        if not isinstance(message.get("content"), str | list) and not message.get("tool_calls"):
             return None
     last = value[-1]
-    if last["role"] != "user" or not isinstance(last["content"], str):
+    if last["role"] == "assistant":
         return None
-    return Row((last["content"],), messages=tuple(value[:-1]))
+    text = last.get("content")
+    # parts of messages (texts, images, files) and answers of tools are sent as they are
+    plain = last["role"] == "user" and isinstance(text, str) and last.keys() == {"role", "content"}
+    return Row((text if plain else last,), messages=tuple(value[:-1]))
 
 
 def _wrong(path: Path, number: int, what: str) -> UsageError:

@@ -72,6 +72,15 @@ class Prompts:
                 f"{workload.dataset} has prompts of token ids, which can only be sent to /v1/completions",
                 remedy="choose that endpoint, or text",
             )
+        if (
+            self._rows
+            and target.endpoint == "completions"
+            and any(not isinstance(row.turns[-1], str) for row in self._rows)
+        ):
+            raise UsageError(
+                f"{workload.dataset} has messages of several parts, which can only be sent to /v1/chat/completions",
+                remedy="leave out --completions, or give texts",
+            )
         longest = max(int(_highest(workload.input)), workload.shared_prefix_tokens) + _COUNTING_TOKENS
         self._corpus = Corpus([plan.seed, _TEXT], longest, ids=workload.token_ids)
         places = np.random.default_rng([plan.seed, _PREFIXES]).integers(0, _CORPUS_TOKENS, workload.prefix_groups)
@@ -91,7 +100,7 @@ class Prompts:
         if self._rows:
             told = self._rows[index % len(self._rows)]
             return Conversation(self, model, list(told.turns), told, outputs)
-        texts: list[str | bytes] = []
+        texts: list[str | bytes | Mapping[str, Any]] = []
         for turn, tokens in enumerate(inputs):
             counted = self._count(index, min(tokens, _COUNTING_TOKENS)) if turn == 0 else b""
             own = self._corpus.cut(int(drawn.place[row, turn]), tokens - len(counted) // self._corpus.width)
@@ -144,7 +153,7 @@ class Conversation:
         self,
         prompts: Prompts,
         model: int,
-        texts: Sequence[str | bytes],
+        texts: Sequence[str | bytes | Mapping[str, Any]],
         row: Row | None,
         outputs: Sequence[int],
         prefix: bytes = b"",
@@ -172,7 +181,7 @@ class Conversation:
         elif prompts.chat:
             field = self._messages(turn, text)
         else:
-            self._said.append(text if isinstance(text, bytes) else json.dumps(text)[1:-1].encode())
+            self._said.append(text if isinstance(text, bytes) else json.dumps(str(text))[1:-1].encode())
             field = b'"prompt":"%b%b"' % (self._prefix, b"".join(self._said))
         return prompts.body(self.model, field, asked)
 
@@ -184,11 +193,14 @@ class Conversation:
         else:
             self._said.append(quoted[1:-1].encode())
 
-    def _messages(self, turn: int, text: str | bytes) -> bytes:
+    def _messages(self, turn: int, text: str | bytes | Mapping[str, Any]) -> bytes:
         if turn == 0 and self._prefix:
             self._said.append(b'{"role":"system","content":"%b"}' % self._prefix)
         if turn == 0 and self._row:
             self._said += [json.dumps(dict(message)).encode() for message in self._row.messages]
+        if isinstance(text, Mapping):
+            self._said.append(json.dumps(dict(text)).encode())
+            return b'"messages":[%b]' % b",".join(self._said)
         quoted = b'"%b"' % text if isinstance(text, bytes) else json.dumps(text).encode()
         self._said.append(b'{"role":"user","content":%b}' % quoted)
         return b'"messages":[%b]' % b",".join(self._said)
@@ -230,7 +242,7 @@ def _tail(plan: LoadPlan, output: int | None) -> bytes:
             fields["ignore_eos"] = True
     if target.stream:
         fields |= {"stream": True, "stream_options": {"include_usage": True}}
-    return _rest({**fields, **target.extra_body})
+    return _rest(target.dialect.body_fields(fields))
 
 
 def _rest(fields: Mapping[str, Any]) -> bytes:

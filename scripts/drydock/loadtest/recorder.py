@@ -2,6 +2,7 @@
 
 from array import array
 from collections import deque
+from collections.abc import Sequence
 from math import nan
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from drydock.loadtest.answers import Answer, read_answer
 from drydock.loadtest.exchange import Exchange
 from drydock.loadtest.records import COLUMNS, Outcome, Records, in_words
-from drydock.loadtest.settings import Secret
+from drydock.loadtest.secrets import Secret
 from drydock.loadtest.vocabulary import told
 
 _SPARE_READS = 256
@@ -23,7 +24,7 @@ class Recorder:
     """One worker's rows.
 
     Args:
-        key: that no word of the server may hold.
+        secrets: that no word of the server may hold.
 
     Attributes:
         finished, errors, reads: so far.
@@ -31,8 +32,8 @@ class Recorder:
         recent: seconds to first byte of recent answers.
     """
 
-    def __init__(self, *, stream: bool, models: tuple[str, ...], worker: int, key: Secret | None) -> None:
-        self._stream, self._models, self._worker, self._key = stream, models, worker, key
+    def __init__(self, *, stream: bool, models: tuple[str, ...], worker: int, secrets: Sequence[Secret]) -> None:
+        self._stream, self._models, self._worker, self._secrets = stream, models, worker, secrets
         self.said: dict[str, str] = {}
         self._columns: dict[str, list[float]] = {name: [] for name in COLUMNS}
         self._times: list[array[float]] = []
@@ -123,4 +124,4 @@ class Recorder:
         if answer.words and answer.outcome is not Outcome.OK:
             kind = in_words(answer.outcome, exchange.status)
             if kind not in self.said:
-                self.said[kind] = told(answer.words, self._key)
+                self.said[kind] = told(answer.words, self._secrets)

@@ -297,7 +297,7 @@ class Snapshot:
     Attributes:
         seconds: since the stage's start (below 0 while workers get ready).
         sent, finished, errors: requests so far; in_flight: now.
-        sent_per_second, chunks_per_second: over the last interval; `chunks` are reads that brought something.
+        sent_per_second, chunks_per_second: over the last two seconds; `chunks` are reads that brought something.
         ttft_seconds: median time to first byte over the last interval; NaN without answers.
     """
 

@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
+from drydock.loadtest.settings import Target
+from drydock.loadtest.wire import tls_context
+
 INTERVAL_SECONDS = 1.0
 _TIMEOUT_SECONDS = 5.0
 _GAUGES = {
@@ -85,12 +88,17 @@ class ServerView:
 
 
 @contextmanager
-def watched(base_url: str, api_key: str | None = None, *, verify: bool = True) -> Iterator[ServerView]:
-    """Scrape the endpoint's /metrics once a second while the block runs; a server without them is no error."""
-    parts = urlsplit(base_url)
+def watched(target: Target, metrics_url: str | None = None) -> Iterator[ServerView]:
+    """Scrape /metrics once a second while the block runs; a server without them is no error.
+
+    Args:
+        target: the endpoint, with its key, headers and certificates.
+        metrics_url: where the server's metrics are, when that is not the endpoint.
+    """
+    parts = urlsplit(metrics_url or target.base_url)
     url = f"{parts.scheme}://{parts.netloc}/metrics"
     view, ended = ServerView(), threading.Event()
-    thread = threading.Thread(target=_scrape, args=(url, api_key, verify, view, ended), daemon=True)
+    thread = threading.Thread(target=_scrape, args=(url, target, view, ended), daemon=True)
     thread.start()
     try:
         yield view
@@ -99,12 +107,12 @@ def watched(base_url: str, api_key: str | None = None, *, verify: bool = True) -
         thread.join(_TIMEOUT_SECONDS + INTERVAL_SECONDS)
 
 
-def _scrape(url: str, api_key: str | None, verify: bool, view: ServerView, ended: threading.Event) -> None:
+def _scrape(url: str, target: Target, view: ServerView, ended: threading.Event) -> None:
     import urllib3
     from urllib3.exceptions import HTTPError
 
-    headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-    pool = urllib3.PoolManager(retries=False, cert_reqs="CERT_REQUIRED" if verify else "CERT_NONE")
+    headers = target.dialect.header_fields({}, target.api_key)
+    pool = urllib3.PoolManager(retries=False, ssl_context=tls_context(target))
     last = False
     while not last:
         last = ended.wait(INTERVAL_SECONDS if view.samples else 0.0)

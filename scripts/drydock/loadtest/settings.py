@@ -3,14 +3,14 @@
 Times are seconds, lengths tokens, rates conversations a second (requests, where a conversation has one turn).
 """
 
-import os
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 from urllib.parse import urlsplit
 
 from drydock.errors import UsageError
+from drydock.loadtest.dialects import Dialect
+from drydock.loadtest.secrets import Secret
 
 Endpoint = Literal["chat", "completions"]
 LengthKind = Literal["fixed", "uniform", "normal", "lognormal", "exponential"]
@@ -27,70 +27,6 @@ def _above_zero(name: str, value: float) -> None:
         raise UsageError(f"{name} must be above 0, not {value:g}", remedy="give a finite number above 0")
 
 
-def _sendable(key: str, where: str) -> str:
-    if not key.isascii() or not key.isprintable() or " " in key:
-        raise UsageError(
-            f"what {where} holds cannot be sent as an API key", remedy="one line of ASCII characters without spaces"
-        )
-    return key
-
-
-@dataclass(frozen=True, slots=True)
-class Secret:
-    """A value that no representation shows; `reveal` is the only way to it."""
-
-    _value: str = field(repr=False)
-
-    def __str__(self) -> str:
-        return "***"
-
-    def reveal(self) -> str:
-        """The value itself, for the one header that needs it."""
-        return self._value
-
-    @classmethod
-    def from_bytes(cls, content: bytes, where: str) -> "Secret":
-        """Read what a Secret of a cluster holds; `where` names it.
-
-        Raises:
-            UsageError: it is empty, or no key.
-        """
-        value = content.decode("latin-1").strip()
-        if not value:
-            raise UsageError(f"{where} holds an empty API key", remedy="put the key into it")
-        return cls(_sendable(value, where))
-
-    @classmethod
-    def from_environment(cls, name: str) -> "Secret":
-        """Read an environment variable.
-
-        Raises:
-            UsageError: it is not set, empty, or no key.
-        """
-        value = os.environ.get(name, "").strip()
-        if not value:
-            raise UsageError(f"the environment variable {name} holds no API key", remedy=f"export {name}=...")
-        return cls(_sendable(value, f"the environment variable {name}"))
-
-    @classmethod
-    def from_file(cls, path: Path) -> "Secret":
-        """Read a file's only line.
-
-        Raises:
-            UsageError: it cannot be read, is empty, or no key.
-        """
-        try:
-            value = path.read_text().strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(
-                f"cannot read the API key from {path}: {error}",
-                remedy="name a file that holds the key, and nothing else",
-            ) from error
-        if not value:
-            raise UsageError(f"{path} holds no API key", remedy="write the key into it, on a line of its own")
-        return cls(_sendable(value, str(path)))
-
-
 @dataclass(frozen=True, slots=True)
 class Target:
     """An endpoint.
@@ -103,8 +39,9 @@ class Target:
         api_key: sent as a bearer token.
         timeout_seconds: from a request's sending to the end of its answer.
         loras: names that requests ask for instead of `model`, drawn evenly.
-        extra_body: merged into each request's body, above all that the workload sets.
+        dialect: how it differs from vLLM's API.
         verify_tls: check an https server's certificate.
+        ca_file: certificates that it is checked against, in PEM, beside the system's.
     """
 
     base_url: str
@@ -114,8 +51,9 @@ class Target:
     api_key: Secret | None = None
     timeout_seconds: float = 600.0
     loras: tuple[str, ...] = ()
-    extra_body: Mapping[str, Any] = field(default_factory=dict)
+    dialect: Dialect = field(default_factory=Dialect)
     verify_tls: bool = True
+    ca_file: Path | None = None
 
     def __post_init__(self) -> None:
         try:
@@ -128,8 +66,15 @@ class Target:
                 f"{self.base_url!r} is not the URL of an endpoint", remedy="give one like http://host:8000/v1"
             )
         _above_zero("timeout", self.timeout_seconds)
+        if self.ca_file is not None and not self.ca_file.is_file():
+            raise UsageError(f"there is no file {self.ca_file} of certificates", remedy="name a file in PEM form")
         if not self.model:
             raise UsageError("no model was named", remedy="name the one that the server serves (GET /v1/models)")
+
+    @property
+    def secrets(self) -> tuple[Secret, ...]:
+        """Values that nothing may show: the API key, and those of headers and parameters."""
+        return (*([self.api_key] if self.api_key else []), *self.dialect.secrets)
 
 
 @dataclass(frozen=True, slots=True)

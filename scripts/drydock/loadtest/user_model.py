@@ -65,7 +65,7 @@ class Load:
         self.end = start + plan.stage.sending_seconds
         self._numbers = count(worker, plan.processes)
         self.recorder = Recorder(
-            stream=plan.target.stream, models=self.prompts.models, worker=worker, key=plan.target.api_key
+            stream=plan.target.stream, models=self.prompts.models, worker=worker, secrets=plan.target.secrets
         )
         self.reactor = Reactor(
             connector(plan.target),

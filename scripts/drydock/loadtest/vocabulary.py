@@ -3,9 +3,10 @@
 import html
 import json
 import re
+from collections.abc import Sequence
 from urllib.parse import quote
 
-from drydock.loadtest.settings import Secret
+from drydock.loadtest.secrets import Secret
 
 MOST = 200
 """Characters of a sample."""
@@ -15,19 +16,19 @@ _HEADER = re.compile(r"""(authorization["']?\s*[:=]\s*["']?)(?:(?:bearer|basic)\
 """An echoed field of a request's header."""
 
 
-def told(body: bytes, key: Secret | None) -> str:
+def told(body: bytes, secrets: Sequence[Secret] = ()) -> str:
     """The words of an error's body: a message of its JSON, the title of a page, or else the text.
 
-    Neither the API key nor the value of an echoed `Authorization` is in them.
+    Neither a secret nor the value of an echoed `Authorization` is in them.
     """
     text = body[:_MOST_READ].decode(errors="replace")
-    return safe(_message(text), key)
+    return safe(_message(text), secrets)
 
 
-def safe(text: str, key: Secret | None) -> str:
-    """At most 200 printable characters in one line, without the API key in any of its usual spellings."""
+def safe(text: str, secrets: Sequence[Secret] = ()) -> str:
+    """At most 200 printable characters in one line, without a secret in any of its usual spellings."""
     line = " ".join("".join(each for each in text if each.isprintable() or each.isspace()).split())
-    for spelling in _spellings(key.reveal()) if key else ():
+    for spelling in (spelling for secret in secrets for spelling in _spellings(secret.reveal())):
         line = line.replace(spelling, "***")
     line = _HEADER.sub(r"\1***", line)
     return line if len(line) <= MOST else f"{line[: MOST - 3]}..."

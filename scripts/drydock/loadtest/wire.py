@@ -4,6 +4,7 @@ import ssl
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from drydock.errors import UsageError
 from drydock.loadtest.settings import Target
 
 PATHS = {"chat": "/chat/completions", "completions": "/completions"}
@@ -34,8 +35,19 @@ class Address:
 
 
 def tls_context(target: Target) -> ssl.SSLContext:
-    """How an https target's certificate is looked at."""
+    """How an https target's certificate is checked.
+
+    Raises:
+        UsageError: the file of certificates holds none.
+    """
     context = ssl.create_default_context()
+    if target.ca_file is not None:
+        try:
+            context.load_verify_locations(cafile=target.ca_file)
+        except (OSError, ssl.SSLError) as error:
+            raise UsageError(
+                f"{target.ca_file} holds no certificates: {error}", remedy="name a file in PEM form (BEGIN CERTIFICATE)"
+            ) from error
     if not target.verify_tls:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
@@ -43,9 +55,8 @@ def tls_context(target: Target) -> ssl.SSLContext:
 
 
 def api_path(target: Target, rest: str) -> str:
-    """Path of an API call, with the `/v1` that the URL may or may not end with."""
-    base = urlsplit(target.base_url).path.rstrip("/")
-    return (base if base.endswith("/v1") else f"{base}/v1") + rest
+    """Path and parameters of an API call, with the `/v1` that the URL may or may not end with."""
+    return target.dialect.request_path(urlsplit(target.base_url).path, rest, target.model)
 
 
 def request_head(target: Target) -> bytes:
@@ -53,14 +64,16 @@ def request_head(target: Target) -> bytes:
     address = Address.of(target)
     host = f"[{address.host}]" if ":" in address.host else address.host
     default = 443 if address.tls else 80
+    own = {
+        "User-Agent": "drydock-loadtest",
+        "Accept": "text/event-stream" if target.stream else "application/json",
+        "Accept-Encoding": "identity",
+        "Content-Type": "application/json",
+    }
     lines = [
         f"POST {api_path(target, PATHS[target.endpoint])} HTTP/1.1",
         f"Host: {host}" if address.port == default else f"Host: {host}:{address.port}",
-        "User-Agent: drydock-loadtest",
-        f"Accept: {'text/event-stream' if target.stream else 'application/json'}",
-        "Accept-Encoding: identity",
-        "Content-Type: application/json",
-        *([f"Authorization: Bearer {target.api_key.reveal()}"] if target.api_key else []),
+        *(f"{name}: {value}" for name, value in target.dialect.header_fields(own, target.api_key).items()),
         "Content-Length: ",
     ]
     return "\r\n".join(lines).encode("latin-1")

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import ceil, inf
+from math import ceil, inf, isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -170,4 +170,4 @@ def _measure(choice: Choice, name: str) -> float:
 
 
 def _number(value: float) -> float | None:
-    return None if value != value else round(value, 4)  # noqa: PLR0124 (not a number)
+    return round(value, 4) if isfinite(value) else None

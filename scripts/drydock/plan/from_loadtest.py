@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from drydock.errors import UsageError
-from drydock.plan.estimate import Estimate, keeps_up, measures_of
+from drydock.plan.estimate import Estimate, keeps_up
 from drydock.simulator.measurements import check_valid
 from drydock.suite.objectives import MOST
 
@@ -19,9 +19,6 @@ _COMPLETED = ("req_s", "completed_rps")
 _OUTPUT_RATES = ("output_tok_s", "output_tokens_per_second")
 _INPUTS = ("input_tokens_per_req", "prompt_tokens_mean", "input_tokens")
 _OUTPUTS = ("output_tokens_per_req", "output_tokens_mean", "output_tokens")
-_FEWEST_CHUNKS_PER_TOKEN = 0.95
-"""Below it a chunk is no token, and the times between chunks are not those between tokens."""
-
 _FORMS = "give the DIR of `drydock loadtest -o`, one of the runs in it, or a CSV with a line for each rate"
 
 
@@ -45,6 +42,25 @@ def read_measurements(path: Path, objectives: Mapping[str, float]) -> list[Estim
     return found
 
 
+def cautions(path: Path, found: Sequence[Estimate], objectives: Mapping[str, float], workload: str) -> list[str]:
+    """What a plan that rests on these measurements must say of them."""
+    from drydock.loadtest.outputs import RESULT_FILE, read_result
+
+    told = []
+    highest = max(found, key=lambda each: each.rate)
+    if not highest.missed(objectives):
+        told.append(
+            f"The load test never missed an objective: a replica may carry more than {highest.rate:.3g}/s, the highest "
+            "rate that was measured; `drydock loadtest --find-limit` finds it."
+        )
+    folder = path.parent if path.name == RESULT_FILE else path
+    if (folder / RESULT_FILE).is_file():
+        was = read_result(folder)["workload"]
+        if was != workload:
+            told.append(f"The load test sent another workload, {was}: its figures are not those of {workload}.")
+    return told
+
+
 def _runs(folder: Path) -> list[Estimate]:
     from drydock.loadtest.run_files import RUN_FILE, load_run
 
@@ -60,6 +76,8 @@ def _of_run(run: "Run", folder: Path) -> Estimate:
     """Requests that were due after the warm-up; times count from when they were due."""
     import numpy as np
 
+    from drydock.loadtest.measures import measure
+
     if not run.complete or not run.health.valid:
         reasons = "; ".join((*run.notes, *run.health.reasons))
         raise UsageError(f"the run in {folder} does not count: {reasons}", remedy="repeat it")
@@ -68,26 +86,20 @@ def _of_run(run: "Run", folder: Path) -> Estimate:
     if not len(records):
         raise UsageError(f"the run in {folder} has no request after its warm-up", remedy="let it run for longer")
     good = records.select(records.ok)
-    counted = good.output_tokens > 0
-    known = good.output_tokens[counted]
-    end, first, due = good.finished, good.first_token, good.intended
-    measures = {"error_rate": 1 - len(good) / len(records)}
-    times = {"ttft": first - due, "e2e": end - due}
-    many = counted & (good.output_tokens > 1)
-    times["tpot"] = (end - first)[many] / (good.output_tokens[many] - 1)
-    if known.size and good.chunks[counted].sum() >= _FEWEST_CHUNKS_PER_TOKEN * known.sum():
-        times["itl"] = good.gaps()
-    for name, values in times.items():
-        finite = values[np.isfinite(values)]
-        measures |= measures_of(name, finite)
-    output = float(known.sum())
+    found = measure(run)
+    # what is not known is no measure, and requests that failed are slower than all others
+    measures = {"error_rate": found.values["error_rate"] or 0.0}
+    for name, value in found.worst.items():
+        if found.values[name] is not None:
+            measures[name] = math.inf if value is None else value
+    output = float(np.maximum(good.output_tokens, 0).sum())
     prompts = good.prompt_tokens[good.prompt_tokens > 0]
     return Estimate(
         rate=len(records) / duration,
         measures=measures,
         output_tokens_per_second=output / duration,
         total_tokens_per_second=(output + float(prompts.sum())) / duration,
-        keeps_up=keeps_up(records.intended - warm_up, end - warm_up, duration),
+        keeps_up=keeps_up(records.intended - warm_up, good.finished - warm_up, duration),
         origin=str(folder),
     )
 

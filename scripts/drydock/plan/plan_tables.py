@@ -48,6 +48,7 @@ def memory_row(target: "Target", fit: Fit) -> dict[str, Any]:
         "instance_families": families(target.types, fit),
         "starts": fit.starts,
         "error": memory.error,
+        "reason": memory.why,
         "gpu_memory_gib": round(fit.gpu.memory_gib, 2),
         "requested_gib": round(memory.requested_gib, 3),
         "weights_gib": round(memory.weights_gib, 3),
@@ -59,7 +60,18 @@ def memory_row(target: "Target", fit: Fit) -> dict[str, Any]:
         "kv_cache_tokens": memory.tokens,
         "max_model_len": memory.max_model_len,
         "max_concurrency": round(memory.max_concurrency, 2),
+        "max_num_seqs": most_at_once(target, fit),
     }
+
+
+def most_at_once(target: "Target", fit: Fit) -> int:
+    """Requests that vLLM runs at once at most (`--max-num-seqs`)."""
+    return target.args.batch_limits(fit.gpu, fit.memory.max_model_len)[0]
+
+
+def refusal_lines(found: Sequence[Fit]) -> list[str]:
+    """Why a model does not start where it does not, one line a reason."""
+    return [f"{fit.gpu.name} x {fit.parallel} does not start: {fit.memory.why}" for fit in found if not fit.starts]
 
 
 def _length(target: "Target") -> str:
@@ -88,7 +100,7 @@ def memory_table(target: "Target", found: Sequence[Fit]) -> "Table":
             f"{memory.available_kv_gib:.1f}",
             f"{memory.block_bytes / target.args.block_size / _KIB:.0f}",
             f"{memory.tokens:,}",
-            f"{memory.max_concurrency:.1f}",
+            f"{min(memory.max_concurrency, most_at_once(target, fit)):.1f}",
         )
     return table
 

@@ -5,10 +5,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from drydock.engines.catalogue import Gpu, Model, find_model, recognized
-from drydock.engines.engine_args import EngineArgs, parse_line
+from drydock.engines.catalogue import Gpu, Model, checkpoint_of, find_model, recognized
+from drydock.engines.engine_args import EngineArgs, Weights, parse_line
 from drydock.engines.fit import PARALLEL_SIZES
 from drydock.engines.served_models import gpu_of, served_models
+from drydock.engines.start_rules import divides
 from drydock.errors import UsageError
 from drydock.plan.scalers import Scaler, find_scaler
 from drydock.scheduling.instance_types.facts import InstanceFacts
@@ -31,6 +32,8 @@ class Target:
         object: of the environment, empty for a model by name.
         pod, container: that run it there.
         scaler: what scales it there.
+        replicas: that its object asks for; None for a model by name.
+        left_out: engines of the same environment for which nothing is planned, with the reason.
     """
 
     name: str
@@ -42,6 +45,8 @@ class Target:
     pod: PodUse | None = None
     container: str = ""
     scaler: Scaler | None = None
+    replicas: int | None = None
+    left_out: tuple[str, ...] = ()
 
     @property
     def gpus(self) -> list[Gpu]:
@@ -61,15 +66,16 @@ def model_target(
     args = parse_line(f"--model {name} {engine_args}")
     found = recognized(name)
     model, quantization = found or (find_model(name), None)
+    args = args.changed(weights=Weights(checkpoint_of(name)))
     if quantization and args.quantization is None:
         args = args.changed(quantization=quantization)
     given = (args.tensor_parallel_size,) if args.tensor_parallel_size > 1 else PARALLEL_SIZES[:4]
     sizes = tuple(parallel) or given
-    if all(model.heads % size for size in sizes):
+    if not any(divides(model, size) for size in sizes):
         raise UsageError(
-            f"the {model.heads} attention heads of {model.name} cannot be divided by a tensor parallelism of"
-            f" {', '.join(map(str, sizes))}",
-            remedy="take one of " + ", ".join(str(size) for size in PARALLEL_SIZES if model.heads % size == 0),
+            f"the {model.heads} attention heads and {model.kv_heads} KV heads of {model.name} cannot be divided by a"
+            f" tensor parallelism of {', '.join(map(str, sizes))}",
+            remedy="take one of " + ", ".join(str(size) for size in PARALLEL_SIZES if divides(model, size)),
         )
     return Target(name, model, args, _with_gpu(types.values()), sizes)
 
@@ -90,6 +96,8 @@ def environment_targets(
     equipment = set_up(project, "render", progress)
     subject = load_subject(project.cache_dir, render(equipment.tools["helm4"], assemble_charts(project), environment))
     allowed = {id(each.pod): {name for pool in each.pools for name in pool.types} for each in subject.verdicts}
+    served = list(served_models(subject.pods))
+    left_out = tuple(f"{each.names[0]} (its model is not known)" for each in served if each.model is None)
     found = [
         Target(
             each.names[0],
@@ -101,8 +109,10 @@ def environment_targets(
             each.pod,
             each.container,
             find_scaler(subject.manifests, each.pod.manifest.name),
+            each.pod.manifest.content.get("spec", {}).get("replicas"),
+            left_out,
         )
-        for each in served_models(subject.pods)
+        for each in served
         if each.model is not None
     ]
     if not found:

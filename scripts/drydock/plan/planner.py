@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from drydock.engines.fit import Fit, fits
 from drydock.errors import UsageError
 from drydock.plan.choices import Choice, choices, frontier
-from drydock.plan.from_loadtest import read_measurements
+from drydock.plan.from_loadtest import cautions, read_measurements
 from drydock.plan.plan_tables import memory_row, weights_gib
 from drydock.plan.planned_models import Target, environment_targets, model_target, narrowed, region_types
 from drydock.plan.sizing import Demand, Sizing, measured
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from drydock.progress import Progress
     from drydock.project import Project
 
+MOST_MISSED = 0.5
+"""Share of a day's requests from which on a day that misses their objectives is no plan."""
 DEFAULT_OBJECTIVES: Mapping[str, float] = {"ttft_p95_ms": 1000.0, "itl_p99_ms": 150.0}
 """Where nobody gave any: below a second to the first word, and faster than people read."""
 
@@ -93,6 +95,7 @@ class Plan:
         choices: instance types, cheapest first.
         frontier: those that none beats in dollars and time to first token.
         day: on the cheapest choice, where a trace was given.
+        cautions: what must be said of measurements that it rests on.
     """
 
     target: Target
@@ -103,12 +106,15 @@ class Plan:
     prices: Prices | None = None
     capacity_type: CapacityType = "on-demand"
     day: WhatIf | None = None
+    cautions: Sequence[str] = ()
 
     @property
     def holds(self) -> bool:
         """Whether it starts somewhere and, where that was asked, meets the objectives."""
         if self.demand is None:
             return any(each.starts for each in self.memory)
+        if self.day is not None and self.day.scaled.missed_share > MOST_MISSED:
+            return False
         return any(each.meets for each in self.choices)
 
     @property
@@ -126,7 +132,19 @@ class Plan:
                 f"Cheapest {self.capacity_type}: {best.nodes} x {best.instance_type} for {best.sizing.replicas} "
                 f"replica{'s' * (best.sizing.replicas != 1)}, {best.cost(self.capacity_type):,.2f} $ an hour."
             )
-        return [*found, *(self.day.sentences if self.day else ()), *self.assumptions]
+            found.append(f"{self._spare(best)}{self._beside_values(best)}")
+        return [*found, *self.cautions, *(self.day.sentences if self.day else ()), *self.assumptions]
+
+    def _spare(self, best: Choice) -> str:
+        """What a lost replica would cost: the replicas are as few as meet the objectives, none is spare."""
+        if best.sizing.replicas == 1:
+            return "None of them is spare: while it restarts nothing answers."
+        share = best.sizing.replicas / (best.sizing.replicas - 1)
+        return f"None of them is spare: without one each of the others gets {share:.0%} of its load."
+
+    def _beside_values(self, best: Choice) -> str:
+        asked = self.target.replicas
+        return "" if asked is None else f" The values have {asked}, this plan {best.sizing.replicas}."
 
     @property
     def assumptions(self) -> list[str]:
@@ -159,10 +177,30 @@ class Plan:
                 "choices": [each.as_dict() for each in self.choices],
                 "frontier": [each.instance_type for each in self.frontier],
                 "cheapest": self.cheapest.instance_type if self.cheapest else None,
+                "replicas_in_values": self.target.replicas,
+                "cautions": list(self.cautions),
                 "assumptions": self.assumptions,
                 **({"day": self.day.as_dict()} if self.day else {}),
             }
         return found
+
+
+def total_sentence(plans: Sequence[Plan]) -> str:
+    """What an environment's models cost together, and which are left out; empty for a single model by name."""
+    left_out = plans[0].target.left_out if plans else ()
+    without = f"; left out: {', '.join(left_out)}" if left_out else ""
+    planned = [each for each in plans if each.demand is not None]
+    if not planned or not planned[0].target.object:
+        return f"Left out: {', '.join(left_out)}" if left_out else ""
+    costs = {each.target.name: each.cheapest.cost(each.capacity_type) for each in planned if each.cheapest}
+    unmet = [each.target.name for each in planned if each.target.name not in costs]
+    total = sum(costs.values())
+    missing = f"; nothing meets the objectives of {', '.join(unmet)}" if unmet else ""
+    rate = planned[0].demand.rate if planned[0].demand else 0.0
+    return (
+        f"All of {len(costs)} model{'s' * (len(costs) != 1)} at {rate:g} requests/s each: {total:,.2f} $ an hour"
+        f"{missing}{without}."
+    )
 
 
 def make_plans(project: "Project", request: Request, progress: "Progress") -> list[Plan]:
@@ -228,7 +266,8 @@ def _plan(project: "Project", request: Request, target: Target, progress: "Progr
             measured=_measured(request, target, demand),
         )
     kept = frontier(found, "ttft_p95_ms", request.capacity_type)
-    made = Plan(target, memory, demand, found, kept, prices, request.capacity_type)
+    told = _cautions(request, demand)
+    made = Plan(target, memory, demand, found, kept, prices, request.capacity_type, cautions=told)
     if trace is None or made.cheapest is None:
         return made
     with progress.step(f"A day of {target.name}"):
@@ -248,6 +287,13 @@ def _measured(request: Request, target: Target, demand: Demand) -> Mapping[tuple
             remedy="say which it was measured on with --gpu and --tensor-parallel",
         )
     return {(gpus[0].name, parallel[0]): measured(read_measurements(request.from_loadtest, demand.objectives), demand)}
+
+
+def _cautions(request: Request, demand: Demand) -> Sequence[str]:
+    if request.from_loadtest is None:
+        return ()
+    found = read_measurements(request.from_loadtest, demand.objectives)
+    return cautions(request.from_loadtest, found, demand.objectives, request.workload)
 
 
 def _objectives(file: Path | None, texts: Sequence[str]) -> dict[str, float]:

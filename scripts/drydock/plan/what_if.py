@@ -36,6 +36,7 @@ class WhatIf:
         told: where those come from.
         replicas: of the static day: as many as the peak needs.
         dollars: of a node and hour.
+        rendered: the environment has this autoscaler; otherwise it is assumed.
     """
 
     trace: DayTrace
@@ -47,6 +48,7 @@ class WhatIf:
     dollars: float
     scaled: Day
     static: Day
+    rendered: bool = True
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -55,6 +57,7 @@ class WhatIf:
             "instance_type": self.instance_type,
             "min_replicas": self.scaler.least,
             "max_replicas": self.scaler.most,
+            "autoscaler_rendered": self.rendered,
             "start_seconds": round(self.seconds),
             "autoscaled": self._day(self.scaled),
             "static": {"replicas": self.replicas, **self._day(self.static)},
@@ -76,14 +79,16 @@ class WhatIf:
 
     @property
     def sentences(self) -> list[str]:
-        """Both days, told."""
+        """Both days, in words."""
+        own = "" if self.rendered else " of an autoscaler that is not there (the chart's defaults)"
         days = (
-            (f"{self.scaler.least} to {self.scaler.most} replicas", self.scaled),
+            (f"{self.scaler.least} to {self.scaler.most} replicas{own}", self.scaled),
             (f"{self.replicas} replica{'s' * (self.replicas != 1)} all day", self.static),
         )
         return [
             f"{self.trace.name} with {name} on {self.instance_type}: {day.node_hours * self.dollars:,.2f} $ for the "
-            f"day, objectives missed for {day.missed_share:.2%} of the requests ({day.missed_minutes:.0f} minutes)."
+            f"day, {day.most_pods} pods at most, objectives missed for {day.missed_share:.2%} of the requests "
+            f"({day.missed_minutes:.0f} minutes)."
             for name, day in days
         ]
 
@@ -132,6 +137,7 @@ def what_if(
         prices.hourly(choice.instance_type, capacity_type) or 0.0,
         autoscaled(trace, replica, objectives, scaler, start_seconds=seconds, per_node=choice.per_node),
         static(trace, replica, objectives, replicas, per_node=choice.per_node),
+        rendered=target.scaler is not None,
     )
 
 

@@ -147,7 +147,9 @@ class Release:
             rendered = render(self._program, self._charts, environment)
             auto_mode = is_auto_mode(rendered)
             if auto_mode:
-                rendered = render(self._program, self._charts, environment.stacked((), (AUTO_MODE_OFF,)))
+                rendered = render(
+                    self._program, self._charts, environment.stacked((), (AUTO_MODE_OFF, *_lifetimes(rendered)))
+                )
         target = describe(environment)
         self._wanted = Wanted(
             environment=rendered.environment,
@@ -306,3 +308,10 @@ def _generations(api: Api) -> dict[str, int]:
         for each in api.get(COLLECTIONS[kind])["items"]
         if "deletionTimestamp" not in each["metadata"]
     }
+
+
+def _lifetimes(rendered: RenderedEnvironment) -> Iterator[str]:
+    """Nodes live as long as in Auto Mode, whose pools have another default."""
+    for pool in rendered.of_kind("NodePool"):
+        age = pool.content["spec"]["template"]["spec"]["expireAfter"]
+        yield f"karpenter-nodepools.nodePools.{pool.name}.expireAfter={age}"

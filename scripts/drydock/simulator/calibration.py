@@ -83,7 +83,7 @@ def simulated(coefficients: Coefficients, point: Point) -> dict[str, float]:
     """The measures of a point as simulated; short open loops are averaged over some seeds."""
     workload = point.workload
     short = workload.rate is not None and (workload.requests or workload.rate * workload.duration) < _ENOUGH
-    seeds = _SEEDS if short and workload.arrival != "even" else 1
+    seeds = _SEEDS if short and workload.arrival != "constant" else 1
     found = [_measures(replay(coefficients, point, seed=seed)) for seed in range(seeds)]
     return {name: sum(one[name] for one in found) / seeds for name in found[0]}
 

@@ -9,7 +9,7 @@ from drydock.simulator.profile import setup
 from drydock.simulator.simulation import simulate
 from drydock.simulator.workload import Workload
 
-_CHAT = {"input_tokens": 204, "output_tokens": 64, "arrival": "constant"}
+_CHAT = {"input_tokens": 204, "output_tokens": 64, "arrival": "poisson"}
 CASES = (
     ("h100", "llama-3.1-8b", "--max-num-seqs 128", Workload(rate=92, **_CHAT)),  # type: ignore[arg-type]
     ("h100", "llama-3.1-8b", "--max-num-seqs 128", Workload(rate=150, max_in_flight=440, **_CHAT)),  # type: ignore[arg-type]

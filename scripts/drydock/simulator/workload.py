@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 from drydock.errors import UsageError
 
-Arrival = Literal["constant", "poisson", "gamma", "even"]
+Arrival = Literal["constant", "poisson", "gamma"]
 
 _SPREADS = (0.001, 100.0)
 _MOST_REQUESTS = 10_000_000
@@ -38,10 +38,8 @@ class Workload:
         spread: relative standard deviation of both lengths, as a gamma distribution.
         max_model_len: tokens of prompt and answer that the engine takes at most: an answer ends there, and a prompt
             that is drawn longer leaves room for one token. None for no limit.
-        arrival: spacing of an open loop: `even`ly, or by random gaps scaled to fill the duration: `poisson` exponential
-            ones, `gamma` those with shape `burstiness` (below 1: in bursts). `constant` is exponential too: so
-            inference-perf, which measured the H100 that the carried profile follows, sends what it calls a constant
-            rate (inference_perf/loadgen/load_timer.py, ConstantLoadTimer).
+        arrival: spacing of an open loop: `constant` gaps, or random ones scaled to fill the duration: `poisson`
+            exponential ones, `gamma` those with shape `burstiness` (below 1: in bursts).
         max_in_flight: requests that the client keeps open at most; others wait at the client, and their clock starts
             when they are sent. None for no limit.
         shapes: of the requests, in turn and again from the first; in place of the lengths above.
@@ -110,7 +108,7 @@ class Workload:
             yield from self.times
             return
         wanted = round(self._wanted(self.rate))
-        if self.arrival == "even":
+        if self.arrival == "constant":
             step = self.duration / wanted
             yield from (index * step for index in range(wanted))
             return

@@ -57,13 +57,20 @@ def assemble_charts(project: Project) -> AssembledCharts:
 
 
 def _copy_with_dependencies(source: Path, target: Path) -> None:
-    shutil.copytree(source, target, ignore=shutil.ignore_patterns("*.tgz", "Chart.lock"))
+    shutil.copytree(source, target, ignore=shutil.ignore_patterns("*.tgz", "Chart.lock", *_ignored(source)))
     metadata = load_yaml_file(source / "Chart.yaml")
     for dependency in metadata.get("dependencies", []):
         repository = dependency.get("repository", "")
         if repository.startswith("file://"):
             folder = (source / repository.removeprefix("file://")).resolve()
             _copy_with_dependencies(folder, target / "charts" / dependency["name"])
+
+
+def _ignored(chart: Path) -> list[str]:
+    """Names in a chart's .helmignore, which Helm reads only of the chart around."""
+    file = chart / ".helmignore"
+    lines = file.read_text().splitlines() if file.is_file() else []
+    return [line.rstrip("/") for line in lines if line and not line.startswith("#")]
 
 
 def _digest(folder: Path) -> str:

@@ -9,10 +9,10 @@ What the collector reads and sends. Declared helpers:
 
 {{- define "container-insights.sources" -}}
 {{- $sources := dict -}}
-{{- range $name, $source := include "container-insights.entries" (tuple .Values.collector.sources) | fromJson -}}
-{{- $metrics := include "container-insights.entries" (tuple $source.metrics) | fromJson | keys | sortAlpha -}}
+{{- range $name, $source := include "common.entries" .Values.collector.sources | fromJson -}}
+{{- $metrics := include "common.enabledNames" $source.metrics | fromJsonArray -}}
 {{- if and $source.enabled $metrics -}}
-{{- $dimensions := include "container-insights.entries" (tuple ($source.dimensions | default dict)) | fromJson | keys | sortAlpha -}}
+{{- $dimensions := include "common.enabledNames" $source.dimensions | fromJsonArray -}}
 {{- $_ := set $sources $name (set (set (deepCopy $source) "metrics" $metrics) "dimensions" $dimensions) -}}
 {{- end -}}
 {{- end -}}
@@ -101,7 +101,7 @@ exporters:
     region: {{ include "container-insights.region" . }}
     namespace: {{ .Values.collector.metricsNamespace }}
     log_group_name: {{ include "container-insights.logGroup" (tuple . "prometheus") }}
-    log_stream_name: {{ include "container-insights.componentName" (tuple . "collector") }}
+    log_stream_name: {{ include "common.componentName" (tuple . "collector") }}
     dimension_rollup_option: NoDimensionRollup
     metric_declarations:
       {{- range $name, $source := $sources }}

@@ -97,8 +97,8 @@ Fluent Bit's files. Each takes the root.
 {{- end -}}
 
 {{- define "container-insights.excludedPaths" -}}
-{{- $paths := list (printf "/var/log/containers/%s-*.log" (include "container-insights.componentName" (tuple . "fluent-bit"))) -}}
-{{- range include "container-insights.entries" (tuple .Values.logs.excludedNamespaces) | fromJson | keys | sortAlpha -}}
+{{- $paths := list (printf "/var/log/containers/%s-*.log" (include "common.componentName" (tuple . "fluent-bit"))) -}}
+{{- range include "common.enabledNames" .Values.logs.excludedNamespaces | fromJsonArray -}}
 {{- $paths = append $paths (printf "/var/log/containers/*_%s_*.log" .) -}}
 {{- end -}}
 {{- join "," $paths -}}

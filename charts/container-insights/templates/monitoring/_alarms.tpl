@@ -28,7 +28,7 @@ is said.
 {{- define "container-insights.alarms" -}}
 {{- $data := include "container-insights.alarmData" . | fromJson -}}
 {{- $alarms := dict -}}
-{{- range $name, $entry := include "container-insights.entries" (tuple .Values.alarms.entries) | fromJson -}}
+{{- range $name, $entry := include "common.entries" .Values.alarms.entries | fromJson -}}
 {{- if not (hasKey $data $name) -}}
 {{- fail (printf "container-insights: alarms.entries.%s is no alarm of files/alarms.yaml, which has %s" $name (keys $data | sortAlpha | join ", ")) -}}
 {{- end -}}

@@ -41,7 +41,7 @@ The hub's pod. Declared helpers:
       name: {{ .Values.hub.existingSecret }}
       key: hub.config.CryptKeeper.keys
       optional: true
-{{- with include "jupyterhub.environment" (tuple "hub.extraEnv" .Values.hub.extraEnv $own) | fromYamlArray }}
+{{- with include "common.environment" (dict "key" "hub.extraEnv" "variables" .Values.hub.extraEnv "own" $own) | fromYamlArray }}
 {{ toYaml . }}
 {{- end }}
 {{- end -}}

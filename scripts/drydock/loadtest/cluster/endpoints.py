@@ -12,7 +12,7 @@ from drydock.loadtest.cluster.jobs import JobSet
 from drydock.loadtest.cluster.models import Pod, find_model, read_key, ready_pods
 from drydock.loadtest.cluster.relay import relayed
 from drydock.loadtest.loads import HERE, Site
-from drydock.loadtest.settings import Secret
+from drydock.loadtest.secrets import Secret
 
 if TYPE_CHECKING:
     from drydock.project import Project

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from drydock.clusters.kube import asking
 from drydock.errors import ClusterError
-from drydock.loadtest.settings import Secret
+from drydock.loadtest.secrets import Secret
 
 _CATALOGUES = "app.kubernetes.io/name=vllm,app.kubernetes.io/component=catalogue"
 _NOT_FOUND = 404

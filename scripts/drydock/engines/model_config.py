@@ -1,0 +1,256 @@
+"""A model of one's own, by the config.json that its weights come with: a file, a folder, or the Hugging Face cache.
+
+Names of fields are those of transformers; where models differ, each name in use is tried. What a file says that is not
+understood is told in `Model.guessed`, so that no figure that rests on it is taken for certain.
+"""
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from drydock.errors import UsageError
+
+_ID = re.compile(r"[\w][\w.-]*/[\w.-]+")
+_CONFIG = "config.json"
+_INDEX = "model.safetensors.index.json"
+_TEXT = ("text_config", "llm_config", "language_config", "thinker_config")
+_STORED = {"fp8": "fp8", "mxfp4": "mxfp4", "awq": "int4", "gptq": "int4", "bitsandbytes": "int4", "modelopt": "fp8"}
+_METHOD_BITS = {4: "int4", 8: "fp8"}
+
+
+def read_shape(name: str) -> dict[str, Any] | None:
+    """The shape of a config.json's model, of a folder that has one, or of an id in the Hugging Face cache; else None.
+
+    Raises:
+        UsageError: the file is not that of a model.
+    """
+    path = Path(name)
+    if path.suffix == ".json" and path.is_file():
+        return shape_of(_loaded(path), name=path.parent.name or path.stem, folder=path.parent)
+    if (path / _CONFIG).is_file():
+        return shape_of(_loaded(path / _CONFIG), name=path.resolve().name, folder=path)
+    if _ID.fullmatch(name) and (cached := _cached(name)) is not None:
+        return shape_of(_loaded(cached), name=name.rpartition("/")[2].lower(), folder=cached.parent, ids=(name,))
+    return None
+
+
+def _cached(name: str) -> Path | None:
+    """Of the newest snapshot, where there is one."""
+    home = Path(os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface")
+    hub = Path(os.environ.get("HF_HUB_CACHE") or home / "hub")
+    found = (hub / f"models--{name.replace('/', '--')}" / "snapshots").glob(f"*/{_CONFIG}")
+    return max(found, key=lambda file: file.stat().st_mtime, default=None)
+
+
+def _loaded(file: Path) -> Mapping[str, Any]:
+    try:
+        found = json.loads(file.read_text())
+    except (OSError, ValueError) as error:
+        raise UsageError(f"cannot read {file}: {error}", remedy="name the config.json of a model") from error
+    if not isinstance(found, dict):
+        raise UsageError(f"{file} is not the config.json of a model", remedy="it must hold an object of JSON")
+    return found
+
+
+def shape_of(
+    config: Mapping[str, Any], *, name: str, folder: Path | None = None, ids: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """The shape that a config.json tells, by the names of `catalogue.Model`, and `index_bytes` of its weights.
+
+    Args:
+        config: as the file has it.
+        name: that the model gets.
+        folder: in which the index of its weights may lie, which tells their bytes.
+        ids: names under which it is known.
+
+    Raises:
+        UsageError: it lacks a field without which nothing can be said.
+    """
+    text = next((config[each] for each in _TEXT if isinstance(config.get(each), Mapping)), config)
+    if isinstance(text.get("text_config"), Mapping):
+        text = text["text_config"]
+    get = _Fields(text, name)
+    layers = get.number("num_hidden_layers", "n_layer", "num_layers")
+    hidden = get.number("hidden_size", "n_embd", "d_model")
+    heads = get.number("num_attention_heads", "n_head", "num_heads")
+    kv_heads = get.number("num_key_value_heads", "num_kv_heads", "n_head_kv", default=heads)
+    head_dim = get.number("head_dim", "v_head_dim", default=hidden // heads)
+    intermediate = get.number("intermediate_size", "n_inner", "ffn_dim", default=4 * hidden)
+    experts = get.number("num_experts", "n_routed_experts", "num_local_experts", default=0)
+    expert_wide = (
+        get.number("moe_intermediate_size", "expert_intermediate_size", default=intermediate) if experts else 0
+    )
+    shared = get.number("shared_expert_intermediate_size", default=0)
+    shared = shared or expert_wide * get.number("n_shared_experts", "num_shared_experts", default=0)
+    latent = get.number("kv_lora_rank", default=0)
+    kinds, window = _layer_kinds(text, layers)
+    stored = _stored(config, text)
+    return {
+        "name": name,
+        "ids": ids or (name,),
+        "layers": layers,
+        "hidden": hidden,
+        "heads": heads,
+        "kv_heads": kv_heads,
+        "head_dim": get.number("qk_nope_head_dim", default=head_dim) if latent else head_dim,
+        "intermediate": intermediate,
+        "vocab": get.number("vocab_size"),
+        "context": _context(text),
+        "dtype": stored,
+        "tied": bool(text.get("tie_word_embeddings", config.get("tie_word_embeddings", False))),
+        "experts": experts,
+        "active_experts": get.number("num_experts_per_tok", "experts_per_token", "moe_topk", default=0)
+        if experts
+        else 0,
+        "expert_intermediate": expert_wide,
+        "shared_intermediate": shared if experts else 0,
+        "dense_layers": get.number("first_k_dense_replace", default=0) if experts else 0,
+        "latent": latent + get.number("qk_rope_head_dim", default=0) if latent else 0,
+        "q_latent": get.number("q_lora_rank", default=0) if latent else 0,
+        "window": window,
+        "full_layers": kinds.count("full"),
+        "linear_layers": kinds.count("linear"),
+        "linear_mixer": _linear_mixer(text, hidden) if "linear" in kinds else 0.0,
+        "state_elements": _state(text) if "linear" in kinds else 0,
+        "encoder": _encoder(config),
+        "fp8_block": _block(config),
+        "guessed": _guessed(text, kinds),
+        "index_bytes": _index_bytes(folder),
+    }
+
+
+class _Fields:
+    """Numbers of a config by the names in use."""
+
+    def __init__(self, text: Mapping[str, Any], name: str) -> None:
+        self._text, self._name = text, name
+
+    def number(self, *names: str, default: int | None = None) -> int:
+        """The first that is there."""
+        for each in names:
+            value = self._text.get(each)
+            if isinstance(value, int) and not isinstance(value, bool):
+                return value
+        if default is None:
+            raise UsageError(
+                f"the config.json of {self._name} has no {names[0]}",
+                remedy="give that of a language model, as its Hub page has it",
+            )
+        return default
+
+
+def _layer_kinds(text: Mapping[str, Any], layers: int) -> tuple[list[str], int]:
+    """`full`, `window` or `linear` for each layer, and the window in tokens (0 where there is none)."""
+    window = next(
+        (text[each] for each in ("sliding_window", "attention_chunk_size") if isinstance(text.get(each), int)), 0
+    )
+    told = text.get("layer_types") or text.get("layers_block_type") or text.get("block_types")
+    if isinstance(told, list) and len(told) == layers:
+        words = [str(each) for each in told]
+        kinds = [_kind(each) for each in words]
+    elif isinstance(every := text.get("full_attention_interval"), int) and every > 0:
+        kinds = ["full" if (place + 1) % every == 0 else "linear" for place in range(layers)]
+    elif window and isinstance(every := text.get("sliding_window_pattern"), int) and every > 0:
+        kinds = ["full" if (place + 1) % every == 0 else "window" for place in range(layers)]
+    elif window and text.get("use_sliding_window", "sliding_window" in text) and text.get("model_type") != "qwen2":
+        kinds = ["window"] * layers
+    else:
+        kinds = ["full"] * layers
+    return kinds, window if "window" in kinds else 0
+
+
+def _kind(word: str) -> str:
+    if "sliding" in word or "chunk" in word or "local" in word:
+        return "window"
+    return "linear" if any(each in word for each in ("linear", "mamba", "recurrent", "conv")) else "full"
+
+
+def _context(text: Mapping[str, Any]) -> int:
+    """As vLLM derives it (vllm/config/model.py, _get_and_verify_max_len)."""
+    names = (
+        "max_position_embeddings",
+        "n_positions",
+        "max_seq_len",
+        "seq_length",
+        "model_max_length",
+        "max_sequence_length",
+    )
+    longest = next((text[each] for each in names if isinstance(text.get(each), int)), 2048)
+    rope = text.get("rope_scaling") or text.get("rope_parameters") or {}
+    kind = rope.get("rope_type", rope.get("type")) if isinstance(rope, Mapping) else None
+    if kind in (None, "su", "longrope", "llama3", "default", "mrope") or "gemma3" in str(text.get("model_type")):
+        return int(longest)
+    if kind == "yarn":
+        longest = rope.get("original_max_position_embeddings", longest)
+    return int(longest * (rope.get("factor") or 1.0))
+
+
+def _stored(config: Mapping[str, Any], text: Mapping[str, Any]) -> str:
+    """How weights are stored."""
+    quantization = config.get("quantization_config") or text.get("quantization_config")
+    if isinstance(quantization, Mapping):
+        method = str(quantization.get("quant_method", ""))
+        if method == "compressed-tensors":
+            groups = [each for each in (quantization.get("config_groups") or {}).values() if isinstance(each, Mapping)]
+            bits = [(each.get("weights") or {}).get("num_bits") for each in groups]
+            return _METHOD_BITS.get(int(bits[0] or 8) if bits else 8, "fp8")
+        return _STORED.get(method, "fp8")
+    told = (
+        config.get("torch_dtype") or config.get("dtype") or text.get("torch_dtype") or text.get("dtype") or "bfloat16"
+    )
+    return str(told)
+
+
+def _block(config: Mapping[str, Any]) -> int:
+    size = (config.get("quantization_config") or {}).get("weight_block_size")
+    return int(size[0]) if isinstance(size, list) and size else 0
+
+
+def _linear_mixer(text: Mapping[str, Any], hidden: int) -> float:
+    """Millions of parameters of a layer of linear attention, in the names of Qwen3-Next; else four square matrices."""
+    keys = text.get("linear_num_key_heads", 0) * text.get("linear_key_head_dim", 0)
+    values = text.get("linear_num_value_heads", 0) * text.get("linear_value_head_dim", 0)
+    count = hidden * (2 * keys + 2 * values) + values * hidden if keys and values else 4 * hidden * hidden
+    return count / 1e6
+
+
+def _state(text: Mapping[str, Any]) -> int:
+    """Elements of a request's state in a layer of linear attention or Mamba."""
+    if "linear_num_value_heads" in text:
+        return int(text["linear_num_value_heads"] * text["linear_key_head_dim"] * text["linear_value_head_dim"])
+    heads, head_dim = text.get("mamba_num_heads", 0), text.get("mamba_head_dim", 0)
+    return int(heads * head_dim * text.get("ssm_state_size", text.get("mamba_d_state", 128)))
+
+
+def _encoder(config: Mapping[str, Any]) -> float:
+    """Billions of parameters of vision and audio encoders, by their layers' matrices."""
+    total = 0.0
+    for name in ("vision_config", "audio_config", "vit_config"):
+        part = config.get(name)
+        if not isinstance(part, Mapping):
+            continue
+        hidden = part.get("hidden_size") or part.get("d_model") or part.get("embed_dim") or 0
+        layers = part.get("num_hidden_layers") or part.get("depth") or part.get("encoder_layers") or 0
+        wide = part.get("intermediate_size") or part.get("encoder_ffn_dim") or 4 * hidden
+        total += layers * (4 * hidden * hidden + 2 * hidden * wide)
+    return total / 1e9
+
+
+def _guessed(text: Mapping[str, Any], kinds: list[str]) -> str:
+    if "hybrid_override_pattern" in text:
+        return "its layers follow a pattern of its own (hybrid_override_pattern), counted as full attention"
+    if "linear" in kinds and "linear_num_value_heads" not in text:
+        return "the parameters of its layers without attention"
+    return ""
+
+
+def _index_bytes(folder: Path | None) -> int:
+    """Of all weights, as the index of their files counts them; 0 where there is none."""
+    try:
+        found = json.loads((folder / _INDEX).read_text()) if folder else {}
+        return int(found.get("metadata", {}).get("total_size", 0))
+    except (OSError, ValueError, TypeError, AttributeError):
+        return 0

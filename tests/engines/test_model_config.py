@@ -1,0 +1,162 @@
+"""Models by the config.json that their weights come with."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from drydock.engines.catalogue import Model, find_gpu, find_model, recognized
+from drydock.engines.engine_args import parse_line
+from drydock.engines.gpu_memory import memory_fit
+from drydock.errors import UsageError
+
+LLAMA = {
+    "architectures": ["LlamaForCausalLM"],
+    "model_type": "llama",
+    "hidden_size": 4096,
+    "intermediate_size": 14336,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "vocab_size": 128256,
+    "max_position_embeddings": 131072,
+    "rope_scaling": {"rope_type": "llama3", "factor": 8.0, "original_max_position_embeddings": 8192},
+    "tie_word_embeddings": False,
+    "torch_dtype": "bfloat16",
+}
+GEMMA = {
+    "model_type": "gemma3",
+    "text_config": {
+        "model_type": "gemma3_text",
+        "hidden_size": 5376,
+        "intermediate_size": 21504,
+        "num_hidden_layers": 62,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 16,
+        "head_dim": 128,
+        "vocab_size": 262208,
+        "max_position_embeddings": 131072,
+        "rope_scaling": {"rope_type": "linear", "factor": 8.0},
+        "sliding_window": 1024,
+        "sliding_window_pattern": 6,
+        "tie_word_embeddings": True,
+    },
+    "vision_config": {"hidden_size": 1152, "intermediate_size": 4304, "num_hidden_layers": 27},
+    "torch_dtype": "bfloat16",
+}
+QWEN3_NEXT = {
+    "model_type": "qwen3_next",
+    "hidden_size": 2048,
+    "intermediate_size": 5120,
+    "num_hidden_layers": 48,
+    "num_attention_heads": 16,
+    "num_key_value_heads": 2,
+    "head_dim": 256,
+    "vocab_size": 151936,
+    "max_position_embeddings": 262144,
+    "full_attention_interval": 4,
+    "linear_num_key_heads": 16,
+    "linear_key_head_dim": 128,
+    "linear_num_value_heads": 32,
+    "linear_value_head_dim": 128,
+    "num_experts": 512,
+    "num_experts_per_tok": 10,
+    "moe_intermediate_size": 512,
+    "shared_expert_intermediate_size": 512,
+    "quantization_config": {"quant_method": "fp8", "weight_block_size": [128, 128]},
+}
+DEEPSEEK = {
+    "hidden_size": 7168,
+    "intermediate_size": 18432,
+    "moe_intermediate_size": 2048,
+    "num_hidden_layers": 61,
+    "num_attention_heads": 128,
+    "num_key_value_heads": 128,
+    "n_routed_experts": 256,
+    "n_shared_experts": 1,
+    "num_experts_per_tok": 8,
+    "first_k_dense_replace": 3,
+    "kv_lora_rank": 512,
+    "qk_rope_head_dim": 64,
+    "qk_nope_head_dim": 128,
+    "v_head_dim": 128,
+    "q_lora_rank": 1536,
+    "vocab_size": 129280,
+    "max_position_embeddings": 163840,
+    "rope_scaling": {"type": "yarn", "factor": 40, "original_max_position_embeddings": 4096},
+    "quantization_config": {"quant_method": "fp8", "weight_block_size": [128, 128]},
+}
+
+
+def made(folder: Path, config: dict[str, Any]) -> Model:
+    folder.mkdir(exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(config))
+    return find_model(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("config", "known"),
+    [(LLAMA, "llama-3.1-8b"), (GEMMA, "gemma-3-27b"), (QWEN3_NEXT, "qwen3-next-80b-a3b"), (DEEPSEEK, "deepseek-v3")],
+    ids=lambda each: each if isinstance(each, str) else "",
+)
+def test_a_config_tells_what_the_catalogue_says(config: dict[str, Any], known: str, tmp_path: Path) -> None:
+    own, carried = made(tmp_path, config), find_model(known)
+    assert own.parameters == pytest.approx(carried.parameters, rel=0.015)
+    for name in (
+        "layers", "hidden", "heads", "kv_heads", "head_dim", "vocab", "context", "tied", "experts", "active_experts",
+        "expert_intermediate", "shared_intermediate", "dense_layers", "latent", "q_latent", "window", "full_layers",
+        "linear_layers", "state_elements",
+    ):  # fmt: skip
+        if name != "full_layers" or carried.full_layers:
+            assert getattr(own, name) == getattr(carried, name), name
+
+
+def test_the_index_of_the_weights_tells_their_size(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"metadata": {"total_size": 20 * 10**9}}))
+    assert made(tmp_path, LLAMA).weight_bytes() == pytest.approx(20e9)
+
+
+def test_a_file_and_the_cache_of_the_hub_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    snapshot = tmp_path / "hub/models--acme--dock/snapshots/1"
+    snapshot.mkdir(parents=True)
+    (snapshot / "config.json").write_text(json.dumps(LLAMA))
+    monkeypatch.delenv("HF_HUB_CACHE", raising=False)
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    assert find_model(str(snapshot / "config.json")).layers == 32
+    assert find_model("acme/dock").hidden == 4096
+    assert recognized("acme/dock") is not None
+    assert recognized("acme/other") is None
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("[]", "is not the config.json of a model"),
+        ("{", "cannot read"),
+        ('{"num_hidden_layers": 2}', "has no hidden_size"),
+    ],
+)
+def test_a_file_that_is_none_is_told(tmp_path: Path, content: str, said: str) -> None:
+    (tmp_path / "config.json").write_text(content)
+    with pytest.raises(UsageError, match=said):
+        find_model(str(tmp_path))
+
+
+def test_layers_with_a_window_hold_no_more_than_it() -> None:
+    """gemma-3-27b: ten of 62 layers see all of 131,072 tokens, the others 1,024 and those of a step."""
+    model, args = find_model("gemma-3-27b"), parse_line("--max-model-len 131072 --max-num-batched-tokens 8192")
+    fit = memory_fit(find_gpu("h100"), model, args)
+    layer = 2 * 16 * 128 * 2
+    needed = layer * (10 * 131072 + 52 * (1024 + 8192))
+    assert fit.max_concurrency == pytest.approx(fit.available_kv_gib * 2**30 / needed, rel=0.01)
+    short = memory_fit(find_gpu("h100"), model, args.changed(max_model_len=4096))
+    assert short.block_bytes == pytest.approx(16 * 62 * layer)
+
+
+def test_layers_of_linear_attention_hold_a_state_that_does_not_grow() -> None:
+    model = find_model("qwen3-next-80b-a3b")
+    assert model.kv_elements() == 12 * 2 * 2 * 256
+    long, short = model.kv_share(262144, 8192), model.kv_share(1024, 8192)
+    assert long < 1.01
+    assert short > 1.5
