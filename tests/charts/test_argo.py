@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -237,7 +238,8 @@ def test_training_on_ray_is_the_same_script(render_chart: RenderChart) -> None:
     template = templates(manifests)["fine-tuning"]
     job = load_yaml(template["resource"]["manifest"])
     assert job["kind"] == "RayJob"
-    assert job["spec"]["entrypoint"].startswith("python3 /opt/pipeline/fine_tuning.py --dataset=s3://artifacts/")
+    assert job["spec"]["entrypoint"] == "python3 /opt/pipeline/fine_tuning.py"
+    assert job["spec"]["rayClusterSpec"]["authOptions"] == {"mode": "token"}
     cluster = job["spec"]["rayClusterSpec"]
     assert cluster["headGroupSpec"]["rayStartParams"] == {"num-cpus": "0"}
     (head,) = cluster["headGroupSpec"]["template"]["spec"]["containers"]
@@ -253,6 +255,9 @@ def test_training_on_ray_is_the_same_script(render_chart: RenderChart) -> None:
     members, jobs = policy["ingress"]
     assert members == {"from": own}
     assert jobs["ports"] == [{"port": 8265, "protocol": "TCP"}]
+    (operator,) = jobs["from"]
+    (names,) = operator["namespaceSelector"]["matchExpressions"]
+    assert (names["key"], names["values"]) == ("kubernetes.io/metadata.name", ["genai"])
     assert {"to": own} in policy["egress"]
     assert POD_IDENTITY in policy["egress"]
     (rule,) = rules(manifests, "genai-argo-assistant-ray")
@@ -260,6 +265,22 @@ def test_training_on_ray_is_the_same_script(render_chart: RenderChart) -> None:
     without = render(render_chart)
     assert "genai-argo-assistant-ray" not in by_name(without, "Role")
     assert "genai-argo-ray" not in by_name(without, "NetworkPolicy")
+
+
+def test_what_people_choose_stays_data_in_a_ray_job(render_chart: RenderChart) -> None:
+    """Argo puts parameters into the manifest's text. Only what makes base64 of them may stand there."""
+    manifests = render(render_chart, {"ray": {"enabled": True}})
+    text = templates(manifests)["fine-tuning"]["resource"]["manifest"]
+    variables = set(re.findall(r"\{\{([^}]*)\}\}", text))
+    assert {each for each in variables if not each.startswith("=sprig.b64enc(")} == {
+        "workflow.name",
+        "workflow.namespace",
+    }
+    job = load_yaml(text)
+    (container,) = job["spec"]["rayClusterSpec"]["workerGroupSpecs"][0]["template"]["spec"]["containers"]
+    environment = {each["name"]: each.get("value") for each in container["env"]}
+    assert environment["TRAINING_CHANGES"] == "{{=sprig.b64enc(inputs.parameters.changes)}}"
+    assert environment["TRAINING_FOLDER"] == "s3://artifacts/workflows/{{workflow.namespace}}/{{workflow.name}}"
 
 
 def test_training_on_ray_finds_a_share_of_a_gpu(render_chart: RenderChart) -> None:

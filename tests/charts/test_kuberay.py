@@ -48,15 +48,46 @@ def test_a_head_takes_no_work_and_workers_come_from_zero(render_chart: RenderCha
 
 
 def test_only_the_autoscaler_has_a_token_for_the_api(render_chart: RenderChart) -> None:
+    """Jobs run in the head, beside the autoscaler: the token is not in their container, nor a file of theirs in its."""
     spec = ray_cluster(render_chart)
-    assert spec["headGroupSpec"]["template"]["spec"]["automountServiceAccountToken"] is True
-    assert spec["workerGroupSpecs"][0]["template"]["spec"]["automountServiceAccountToken"] is False
+    head, worker = spec["headGroupSpec"]["template"]["spec"], spec["workerGroupSpecs"][0]["template"]["spec"]
+    assert [pod["automountServiceAccountToken"] for pod in (head, worker)] == [False, False]
+    (token,) = (volume["name"] for volume in head["volumes"] if "serviceAccountToken" in str(volume))
+    assert "serviceAccountToken" not in str(worker["volumes"])
+    mounted = {mount["name"]: mount["mountPath"] for mount in spec["autoscalerOptions"]["volumeMounts"]}
+    assert mounted[token] == "/var/run/secrets/kubernetes.io/serviceaccount"
+    assert not set(mounted) & {mount["name"] for mount in head["containers"][0]["volumeMounts"]}
+    assert len(head["containers"]) == 1
     without = ray_cluster(
         render_chart, autoscaling={"enabled": False}, workers={"gpu": {**WORKERS["gpu"], "minReplicas": 1}}
     )
-    assert without["headGroupSpec"]["template"]["spec"]["automountServiceAccountToken"] is False
+    assert "serviceAccountToken" not in str(without)
     with pytest.raises(RenderError, match=r"workers\.gpu\.minReplicas is 0 and autoscaling is off"):
         ray_cluster(render_chart, autoscaling={"enabled": False})
+
+
+def test_each_cluster_and_service_has_an_account_of_its_own(render_chart: RenderChart) -> None:
+    manifests = render_chart(CHART, {**RESEARCH, **CHAT, "serviceAccount": {"annotations": {"role": "ray"}}})
+    accounts = by_name(manifests, "ServiceAccount")
+    (service,) = by_name(manifests, "RayService").values()
+    (cluster,) = by_name(manifests, "RayCluster").values()
+    for name, spec in (("chat", service["spec"]["rayClusterConfig"]), ("research", cluster["spec"])):
+        pods = [spec["headGroupSpec"]["template"], *(group["template"] for group in spec["workerGroupSpecs"])]
+        assert {pod["spec"]["serviceAccountName"] for pod in pods} == {f"genai-kuberay-{name}"}
+        account = accounts[f"genai-kuberay-{name}"]
+        assert account["automountServiceAccountToken"] is False
+        assert account["metadata"]["annotations"] == {"role": "ray"}
+
+
+def test_an_operator_of_another_release_is_known_by_its_namespace(render_chart: RenderChart) -> None:
+    """Labels alone anybody can set, in a namespace of their own."""
+    for namespace, expected in (("", "genai"), ("operators", "operators")):
+        values = {**RESEARCH, "operator": {"enabled": False, "namespace": namespace}}
+        policy = by_name(render_chart(CHART, values), "NetworkPolicy")["genai-kuberay-research"]
+        (operator,) = (
+            rule["from"][0] for rule in policy["spec"]["ingress"] if rule.get("ports", [{}])[0].get("port") == 8265
+        )
+        assert operator["namespaceSelector"] == {"matchLabels": {"kubernetes.io/metadata.name": expected}}
 
 
 def test_a_new_release_of_the_chart_is_no_other_cluster(render_chart: RenderChart) -> None:
@@ -180,7 +211,11 @@ def test_names_that_the_operator_would_refuse(
 
 def test_without_the_operator_its_clusters_stay_and_nothing_of_it_is_left(render_chart: RenderChart) -> None:
     manifests = render_chart(CHART, {**RESEARCH, "operator": {"enabled": False}})
-    assert {each.kind for each in manifests} == {"RayCluster", "NetworkPolicy", "ServiceAccount"}
+    assert {each.kind for each in manifests if not each.kind.startswith("ValidatingAdmissionPolicy")} == {
+        "RayCluster",
+        "NetworkPolicy",
+        "ServiceAccount",
+    }
     assert OPERATOR not in {each.name for each in manifests}
 
 
@@ -205,7 +240,8 @@ def test_it_looks_after_other_namespaces_with_a_role_in_each(render_chart: Rende
         found = [each.content for each in manifests if each.kind == kind and each.name == OPERATOR]
         assert [each["metadata"]["namespace"] for each in found] == ["genai", "team-a"]
     assert not {each.kind for each in manifests} & {"ClusterRole", "ClusterRoleBinding"}
-    (rule,) = (rule for rule in by_name(manifests, "NetworkPolicy")[OPERATOR]["spec"]["egress"] if rule.get("to"))
+    rules = by_name(manifests, "NetworkPolicy")[OPERATOR]["spec"]["egress"]
+    (rule,) = (rule for rule in rules if rule.get("to") and rule["ports"][0]["port"] == 8265)
     (expression,) = rule["to"][0]["namespaceSelector"]["matchExpressions"]
     assert expression["values"] == ["genai", "team-a"]
     with pytest.raises(RenderError, match=r"operator\.watchNamespaces: with clusterWide"):

@@ -169,10 +169,10 @@ def test_replicas_without_redis_share_the_limits(render_chart: RenderChart) -> N
 def test_only_what_is_needed_reaches_and_is_reached(render_chart: RenderChart) -> None:
     manifests = render_chart(CHART)
     gateway = _policy(manifests, GATEWAY)
-    assert [(_ports(rule), rule["from"]) for rule in gateway["ingress"]] == [
-        ({4000}, [{"podSelector": {}}, TENANTS]),
-        ({9090}, [{"namespaceSelector": {}}]),
-    ]
+    requests, metrics = gateway["ingress"]
+    assert (_ports(requests), requests["from"]) == ({4000}, [{"podSelector": {}}, TENANTS])
+    assert _ports(metrics) == {9090}
+    assert not [peer for peer in metrics["from"] if not any(peer.values())], "not every pod, and not every namespace"
     assert [_ports(rule) for rule in gateway["egress"]] == [{53}, {8000}, {8080}]
     activator = _policy(manifests, ACTIVATOR)
     assert [_ports(rule) for rule in activator["egress"]] == [{53}, {8000}]
@@ -181,7 +181,12 @@ def test_only_what_is_needed_reaches_and_is_reached(render_chart: RenderChart) -
     assert peer["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "gateway"
     closed = render_chart(
         CHART,
-        {"networkPolicy": {"ingress": {"same-namespace": None, "tenants": None}, "metrics": {"any-namespace": None}}},
+        {
+            "networkPolicy": {
+                "ingress": {"same-namespace": None, "tenants": None},
+                "metrics": {"collector": None, "namespaces": None},
+            }
+        },
     )
     assert _policy(closed, GATEWAY)["ingress"] == []
     assert len(_policy(closed, ACTIVATOR)["ingress"]) == 1

@@ -21,8 +21,9 @@ def render(render_chart: RenderChart, model: Mapping[str, Any], **others: Any) -
 
 
 def the(manifests: Iterable[Manifest], kind: str) -> Any:
-    """Content of the one object of a kind, beside the catalogue of all models."""
-    own = (each for each in manifests if not each.template.endswith("/catalogue.yaml"))
+    """Content of the one object of a kind, beside the catalogue of all models and the policy of the namespace."""
+    of_all = ("/catalogue.yaml", "/networkpolicy-default-deny.yaml")
+    own = (each for each in manifests if not each.template.endswith(of_all))
     (found,) = (each.content for each in own if each.kind == kind)
     return found
 

@@ -53,6 +53,37 @@ def node_class(name: str = "own", **spec: Any) -> dict[str, Any]:
     }
 
 
+def account(verb: str, resource: str = "pods", **rule: Any) -> str:
+    """A Role that a ServiceAccount holds."""
+    rules = [{"apiGroups": [""], "resources": [resource], "verbs": [verb], **rule}]
+    api = "rbac.authorization.k8s.io/v1"
+    reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "own"}
+    return objects(
+        {"apiVersion": api, "kind": "Role", "metadata": {"name": "own"}, "rules": rules},
+        {
+            "apiVersion": api,
+            "kind": "RoleBinding",
+            "metadata": {"name": "own"},
+            "roleRef": reference,
+            "subjects": [{"kind": "ServiceAccount", "name": "runner"}],
+        },
+    )
+
+
+def policy(*ingress: Any, namespace: str = "", selector: Any = None) -> str:
+    metadata = {"name": "own", "namespace": namespace}
+    spec = {
+        "podSelector": {"matchLabels": {"app": "a"}} if selector is None else selector,
+        "policyTypes": ["Ingress", "Egress"],
+        "ingress": list(ingress),
+    }
+    return objects({"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": metadata, "spec": spec})
+
+
+def namespace(labels: dict[str, str]) -> str:
+    return objects({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "own", "labels": labels}})
+
+
 def config_map(text: str) -> str:
     content = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "own"}, "data": {"settings.yaml": text}}
     return objects(content)
@@ -300,6 +331,19 @@ CASES: dict[str, tuple[str, str]] = {
     "gateway-model-unknown": (
         config_map("model_list: [{model_name: a}]\nrouter_settings: {fallbacks: [{a: [b]}]}"),
         config_map("model_list: [{model_name: a}, {model_name: b}]\nrouter_settings: {fallbacks: [{a: [b]}]}"),
+    ),
+    "account-escalation": (account("create"), account("get")),
+    "policy-any-namespace": (
+        policy({"from": [{"namespaceSelector": {}, "podSelector": {"matchLabels": {"a": "b"}}}]}),
+        policy({"from": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "x"}}}]}),
+    ),
+    "namespace-open": (
+        namespace({}),
+        namespace({"pod-security.kubernetes.io/enforce": "restricted"}) + policy(namespace="own", selector={}),
+    ),
+    "credential-in-values": (
+        deployment(container(pod_spec(), env=[{"name": "HF_TOKEN", "value": "hf_abcdef"}])),
+        deployment(container(pod_spec(), env=[{"name": "HF_TOKEN_PATH", "value": "/tokens/hf"}])),
     ),
     "embedded-document": (config_map("a: [1"), config_map("a: [1]")),
     "metric-unknown": (scaler("vllm:gpu_cache_usage_perc"), scaler("vllm:kv_cache_usage_perc")),

@@ -64,6 +64,8 @@ def test_install_upgrade_rollback_and_destroy_on_a_cluster_that_exists(
     assert first.returncode == 0, first.stderr
     assert_reported(first.stdout, drydock_project.cache_dir / "deployments" / name / "report.json")
     assert f"drydock destroy {name}" in first.stderr
+    namespace = api.get("/api/v1/namespaces/genai")["metadata"]
+    assert namespace["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
     claims = api.get(NODE_CLAIMS)["items"]
     assert claims
     record = next(each for each in list_deployments(drydock_project) if each.name == name)

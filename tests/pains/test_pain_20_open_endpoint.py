@@ -21,6 +21,10 @@ def public(**load_balancer: Any) -> dict[str, Any]:
     return {"type": "LoadBalancer", "loadBalancer": {"scheme": "internet-facing", **load_balancer}}
 
 
+def secured(**load_balancer: Any) -> dict[str, Any]:
+    return public(certificateArn="arn:aws:acm:us-west-2:111122223333:certificate/a", **load_balancer)
+
+
 def test_a_model_is_inside_the_cluster_and_closed_to_other_namespaces(render_chart: RenderChart) -> None:
     manifests = render(render_chart, {})
     assert the(manifests, "Service")["spec"]["type"] == "ClusterIP"
@@ -34,13 +38,18 @@ def test_a_model_is_inside_the_cluster_and_closed_to_other_namespaces(render_cha
             {"service": public(sourceRanges=OFFICE)},
             "without an API key lets anybody use the model: set apiKeySecret.name",
         ),
-        ({"service": public(), "apiKeySecret": KEY}, "sourceRanges: internet-facing needs the address ranges"),
-        ({"service": public(sourceRanges={"office": None}), "apiKeySecret": KEY}, "needs the address ranges"),
+        ({"service": public(), "apiKeySecret": KEY}, "without a certificate sends keys and prompts unencrypted"),
+        ({"service": secured(), "apiKeySecret": KEY}, "sourceRanges: internet-facing needs the address ranges"),
+        ({"service": secured(sourceRanges={"office": None}), "apiKeySecret": KEY}, "needs the address ranges"),
         (
-            {"service": public(sourceRanges={"all": "0.0.0.0/0"}), "apiKeySecret": KEY},
+            {"service": secured(sourceRanges={"a": "0.0.0.0/1", "b": "128.0.0.0/1"}), "apiKeySecret": KEY},
+            "0.0.0.0/1 is a good part of the internet",
+        ),
+        (
+            {"service": secured(sourceRanges={"all": "0.0.0.0/0"}), "apiKeySecret": KEY},
             "0.0.0.0/0 is the whole internet",
         ),
-        ({"service": public(sourceRanges={"all": "::/0"}), "apiKeySecret": KEY}, "::/0 is the whole internet"),
+        ({"service": secured(sourceRanges={"all": "::/0"}), "apiKeySecret": KEY}, "::/0 is the whole internet"),
     ],
 )
 def test_the_internet_is_refused_without_key_or_ranges(render_chart: RenderChart, model: Any, reason: str) -> None:
@@ -49,7 +58,7 @@ def test_the_internet_is_refused_without_key_or_ranges(render_chart: RenderChart
 
 
 def test_with_both_it_is_open_to_the_ranges(render_chart: RenderChart) -> None:
-    service = the(render(render_chart, {"service": public(sourceRanges=OFFICE), "apiKeySecret": KEY}), "Service")
+    service = the(render(render_chart, {"service": secured(sourceRanges=OFFICE), "apiKeySecret": KEY}), "Service")
     assert service["spec"]["loadBalancerSourceRanges"] == ["203.0.113.0/24"]
     scheme = service["metadata"]["annotations"]["service.beta.kubernetes.io/aws-load-balancer-scheme"]
     assert scheme == "internet-facing"

@@ -10,6 +10,13 @@ What would fail later. Each check names the key, the rule and what to set. Decla
 {{- if not (or $auth.client $auth.server $auth.sso.enabled) -}}
 {{- fail "server.auth: nobody could log in: set client, sso.enabled or server" -}}
 {{- end -}}
+{{- if $auth.server -}}
+{{- range $name, $peer := .Values.server.networkPolicy.ingress -}}
+{{- if and $peer (eq 1 (len $peer)) (hasKey $peer "namespaceSelector") (empty $peer.namespaceSelector) -}}
+{{- fail (printf "server.networkPolicy.ingress.%s: with server.auth.server every pod of the cluster would have the server's own rights: name the namespace of the proxy that asks who people are" $name) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- if and $auth.sso.enabled (not (and $auth.sso.issuer $auth.sso.redirectUrl)) -}}
 {{- fail "server.auth.sso: set issuer and redirectUrl" -}}
 {{- end -}}

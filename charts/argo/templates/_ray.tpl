@@ -2,7 +2,30 @@
 Training in a RayJob. Declared helpers, each for a pipeline's context:
   argo.rayJob  the RayJob, with Argo's variables in it
   argo.rayPod  spec of a pod of its cluster; with `accelerated`
+  argo.rayEntrypoint   what the job runs, the same for each run
+  argo.rayEnvironment  what differs between runs, for fine_tuning.py
 */ -}}
+
+{{- define "argo.rayEntrypoint" -}}
+python3 /opt/pipeline/fine_tuning.py
+{{- end -}}
+
+{{- /*
+Parameters may hold anything, and Argo puts them into the manifest's text: in base64, neither YAML nor a shell reads more into
+them. Each expression names variables of one scope, since Argo replaces those of the workflow before those of the inputs.
+*/ -}}
+{{- define "argo.rayEnvironment" -}}
+- name: TRAINING_FOLDER
+  value: {{ include "argo.address" (tuple .root "") | trimSuffix "/" | quote }}
+- name: TRAINING_MODELS
+  value: {{ `"{{=sprig.b64enc(workflow.parameters.models)}}"` }}
+- name: TRAINING_RUN
+  value: {{ `"{{workflow.name}}"` }}
+- name: TRAINING_NAME
+  value: {{ `"{{=sprig.b64enc(inputs.parameters.name)}}"` }}
+- name: TRAINING_CHANGES
+  value: {{ `"{{=sprig.b64enc(inputs.parameters.changes)}}"` }}
+{{- end -}}
 
 {{- define "argo.rayJob" -}}
 apiVersion: ray.io/v1
@@ -12,13 +35,7 @@ metadata:
   labels:
     drydock.dev/pipeline: {{ .name }}
 spec:
-  entrypoint: >-
-    python3 /opt/pipeline/fine_tuning.py
-    --dataset={{ include "argo.address" (tuple .root "dataset") }}
-    --configuration={{ include "argo.address" (tuple .root "configuration.json") }}
-    --changes='{{ `{{inputs.parameters.changes}}` }}'
-    --checkpoint={{ include "argo.address" (tuple .root (`checkpoints/{{inputs.parameters.name}}`)) }}
-    --model={{ `{{workflow.parameters.models}}/{{workflow.name}}/{{inputs.parameters.name}}` }}
+  entrypoint: {{ include "argo.rayEntrypoint" . }}
   # What the head has none of, so that the training runs on the worker.
   {{- if ne .pipeline.accelerator.kind "none" }}
   entrypointNumGpus: {{ int .pipeline.accelerator.count }}
@@ -33,6 +50,9 @@ spec:
   activeDeadlineSeconds: {{ int .pipeline.deadlineSeconds }}
   rayClusterSpec:
     rayVersion: {{ .pipeline.ray.version | quote }}
+    # The operator makes the token and is the only one that knows it beside the cluster's own pods.
+    authOptions:
+      mode: token
     headGroupSpec:
       rayStartParams:
         num-cpus: "0"
@@ -78,7 +98,9 @@ securityContext:
 {{- end }}
 containers:
   - name: {{ .container }}
-    {{- include "argo.pod" (merge (dict "image" .pipeline.ray.image) .) | nindent 4 }}
+    {{- $pod := include "argo.pod" (merge (dict "image" .pipeline.ray.image) .) | fromYaml }}
+    {{- $_ := set $pod "env" (concat $pod.env (include "argo.rayEnvironment" . | fromYamlArray)) }}
+    {{- toYaml $pod | nindent 4 }}
 volumes:
   {{- include "argo.volumes" . | nindent 2 }}
 {{- end -}}

@@ -18,9 +18,7 @@ KEY is where MAP stands in the values; LIST holds the variables that the chart s
 {{- if kindIs "map" $value -}}
 {{- $environment = append $environment (dict "name" $name "valueFrom" (dict "secretKeyRef" (dict "name" $value.secret "key" $value.key))) -}}
 {{- else if not (kindIs "invalid" $value) -}}
-{{- if regexMatch "(TOKEN|SECRET|PASSWORD|API_KEY|ACCESS_KEY)$" $name -}}
-{{- fail (printf "%s.%s: a credential in values can be read by everybody: put it into a Secret and set {secret: NAME, key: KEY}" $.key $name) -}}
-{{- end -}}
+{{- include "common.checkNoCredential" (tuple (printf "%s.%s" $.key $name) $name $value "put it into a Secret and set {secret: NAME, key: KEY}") -}}
 {{- $environment = append $environment (dict "name" $name "value" (include "common.scalar" $value)) -}}
 {{- end -}}
 {{- end -}}

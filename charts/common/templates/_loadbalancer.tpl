@@ -50,9 +50,7 @@ KEY is where SERVICE stands in the values.
 {{- fail (printf "%s.loadBalancer.sourceRanges: internet-facing needs the address ranges that may reach the %s: set them, or scheme to internal" .key .reaches) -}}
 {{- end -}}
 {{- range $ranges -}}
-{{- if hasSuffix "/0" . -}}
-{{- fail (printf "%s.loadBalancer.sourceRanges: %s is the whole internet: set the ranges of those who use the %s, or scheme to internal" $.key . $.reaches) -}}
-{{- end -}}
+{{- include "common.checkNotTheWorld" (tuple (printf "%s.loadBalancer.sourceRanges" $.key) . (printf "set the ranges of those who use the %s, or scheme to internal" $.reaches)) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

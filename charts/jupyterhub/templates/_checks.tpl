@@ -4,6 +4,7 @@ What cannot work, or would be open to everybody. Declared helpers:
   jupyterhub.checkAuthenticator  who gets in
   jupyterhub.checkConfig         credentials in hub.config
   jupyterhub.checkPublic         a load balancer on the internet
+  jupyterhub.checkPublicIngress  the same by an Ingress
   jupyterhub.checkStorage        homes and the hub's database
 */ -}}
 
@@ -11,6 +12,7 @@ What cannot work, or would be open to everybody. Declared helpers:
 {{- include "jupyterhub.checkAuthenticator" . -}}
 {{- include "jupyterhub.checkConfig" . -}}
 {{- include "jupyterhub.checkPublic" . -}}
+{{- include "jupyterhub.checkPublicIngress" . -}}
 {{- include "jupyterhub.checkStorage" . -}}
 {{- end -}}
 
@@ -70,6 +72,22 @@ What cannot work, or would be open to everybody. Declared helpers:
 {{- end -}}
 {{- end -}}
 
+{{- /* Controllers of the AWS Load Balancer Controller and of EKS Auto Mode read the same annotations. */ -}}
+{{- define "jupyterhub.checkPublicIngress" -}}
+{{- $annotations := .Values.ingress.annotations -}}
+{{- $scheme := get $annotations "alb.ingress.kubernetes.io/scheme" | default "" -}}
+{{- if and .Values.ingress.enabled (eq $scheme "internet-facing") -}}
+{{- if .Values.hub.authenticator.allowPasswordless -}}
+{{- fail "ingress.annotations: alb.ingress.kubernetes.io/scheme: internet-facing lets the world in without a password: unset hub.authenticator.allowPasswordless, or set it to internal" -}}
+{{- end -}}
+{{- range splitList "," (get $annotations "alb.ingress.kubernetes.io/inbound-cidrs" | default "" | nospace) -}}
+{{- if . -}}
+{{- include "common.checkNotTheWorld" (tuple "ingress.annotations: alb.ingress.kubernetes.io/inbound-cidrs" . "set the ranges of those who use the hub, or the scheme to internal") -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "jupyterhub.checkStorage" -}}
 {{- $db := .Values.hub.db -}}
 {{- $external := has $db.type (list "postgres" "mysql") -}}
@@ -78,6 +96,10 @@ What cannot work, or would be open to everybody. Declared helpers:
 {{- end -}}
 {{- if and $db.url (not $external) -}}
 {{- fail (printf "hub.db.url: hub.db.type is %s, which has none: set it to postgres or mysql" $db.type) -}}
+{{- end -}}
+{{- /* Not by the schema, whose refusal would print the password. */ -}}
+{{- if and $db.url (not (regexMatch "^(postgresql|mysql)(\\+[a-z0-9]+)?://([^:@/[:space:]]+@)?[^:@/[:space:]]+(:[0-9]+)?/[^@[:space:]]+$" $db.url)) -}}
+{{- fail "hub.db.url: set DIALECT://USER@HOST/DATABASE, with the dialect postgresql or mysql and without the password, which is hub.db.password of the Secret" -}}
 {{- end -}}
 {{- $storage := .Values.singleuser.storage -}}
 {{- if and (eq $storage.type "static") (not $storage.static.pvcName) -}}

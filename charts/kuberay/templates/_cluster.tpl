@@ -49,8 +49,11 @@ autoscalerOptions:
   securityContext:
     {{- include "common.containerSecurityContext" . | nindent 4 }}
   volumeMounts:
-    - name: tmp
+    - name: autoscaler-tmp
       mountPath: /tmp
+    - name: autoscaler-token
+      mountPath: /var/run/secrets/kubernetes.io/serviceaccount
+      readOnly: true
 {{- end }}
 {{- end }}
 headGroupSpec:
@@ -106,9 +109,9 @@ metadata:
     karpenter.sh/do-not-disrupt: "true"
   {{- end }}
 spec:
-  serviceAccountName: {{ include "kuberay.accountName" .root }}
-  # Only the autoscaler, beside the head, talks to the Kubernetes API.
-  automountServiceAccountToken: {{ and (not .worker) .cluster.autoscaling.enabled }}
+  serviceAccountName: {{ include "kuberay.objectName" (tuple .root .name) }}
+  # Jobs run in these containers. Only the autoscaler talks to the Kubernetes API, and mounts a token of its own.
+  automountServiceAccountToken: false
   enableServiceLinks: false
   terminationGracePeriodSeconds: {{ int .cluster.graceSeconds }}
   {{- with .cluster.priorityClassName }}
@@ -168,6 +171,27 @@ spec:
     - name: cache
       emptyDir:
         sizeLimit: {{ $group.diskSize }}
+    {{- if and (not .worker) .cluster.autoscaling.enabled }}
+    - name: autoscaler-tmp
+      emptyDir:
+        sizeLimit: 1Gi
+    - name: autoscaler-token
+      projected:
+        sources:
+          - serviceAccountToken:
+              path: token
+              expirationSeconds: 3600
+          - configMap:
+              name: kube-root-ca.crt
+              items:
+                - key: ca.crt
+                  path: ca.crt
+          - downwardAPI:
+              items:
+                - path: namespace
+                  fieldRef:
+                    fieldPath: metadata.namespace
+    {{- end }}
     {{- with .worker }}
     - name: shared-mem
       emptyDir:
@@ -189,6 +213,7 @@ spec:
 {{- if hasKey $own $name -}}
 {{- fail (printf "env.%s is set by the chart: leave it out" $name) -}}
 {{- end -}}
+{{- include "common.checkNoCredential" (tuple (printf "%s: env.%s" $.name $name) $name (get $.cluster.env $name) "name its Secret in tokenSecret, or give the ServiceAccount a role") -}}
 {{- $_ := set $own $name (get $.cluster.env $name) -}}
 {{- end -}}
 {{- range $name := keys $own | sortAlpha }}

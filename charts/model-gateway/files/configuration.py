@@ -1,10 +1,11 @@
 """The models that the gateway serves, and LiteLLM's configuration of them.
 
-`python configuration.py` starts LiteLLM. Models come from two files: the catalogue that the chart vllm keeps in a
+Models come from two files: the catalogue that the chart vllm keeps in a
 ConfigMap (absent without that chart), and this chart's own settings, which add models and say more of those in the
 catalogue.
 """
 
+import hmac
 import json
 import os
 import sys
@@ -18,6 +19,10 @@ HERE = Path(os.environ.get("GATEWAY_FOLDER", "/etc/gateway"))
 CATALOGUE = HERE / "catalogue" / "models.json"
 SETTINGS = HERE / "settings" / "settings.json"
 MODEL_KEYS = HERE / "model-keys"
+ACTIVATOR_HEADER = "X-Drydock-Activator"
+"""Header by which the activator knows requests that the gateway let in."""
+ACTIVATOR_TOKEN = "ACTIVATOR_TOKEN"  # noqa: S105
+"""Environment variable with its value."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,11 @@ class Model:
     key: Path | None
     scale_to_zero: bool
     settings: Mapping[str, Any]
+
+
+def activator_token(master_key: str) -> str:
+    """What the gateway shows to the activator: both have the master key, and it cannot be had from the token."""
+    return hmac.digest(master_key.encode(), b"activator", "sha256").hex()
 
 
 def read_json(file: Path) -> dict[str, Any]:
@@ -89,11 +99,11 @@ def model_list(models: tuple[Model, ...], settings: Mapping[str, Any]) -> list[d
 
 
 def _has_key(model: Model) -> bool:
-    if model.key is None or model.key.exists():
+    if model.key is None or (model.key.exists() and model.key.read_text().strip()):
         return True
     print(
         f"gateway: model {model.name} is left out: it asks for the API key in Secret {model.key.parent.name}, key "
-        f"{model.key.name}, which is not mounted: name it under modelKeySecrets of the chart model-gateway.",
+        f"{model.key.name}, which is not mounted or empty: name it under modelKeySecrets of the chart model-gateway.",
         file=sys.stderr,
         flush=True,
     )
@@ -110,6 +120,8 @@ def _deployment(model: Model, settings: Mapping[str, Any]) -> dict[str, Any]:
         "model": f"hosted_vllm/{model.name}",
         "api_base": f"{base}/v1",
         "api_key": _key_reference(model),
+        # LiteLLM looks up no environment below the first level.
+        "extra_headers": {ACTIVATOR_HEADER: os.environ[ACTIVATOR_TOKEN]} if model.scale_to_zero else None,
         "timeout": timeout,
         "stream_timeout": timeout,
         "max_retries": 0,
@@ -203,17 +215,3 @@ def _proxy(settings: Mapping[str, Any]) -> dict[str, Any]:
     if settings["database"]:
         return {**found, "database_url": "os.environ/DATABASE_URL"}
     return {**found, "custom_auth": "gateway.authenticate", "custom_auth_run_common_checks": True}
-
-
-def main() -> None:
-    """Write the configuration and become LiteLLM."""
-    folder = Path(os.environ.get("TMPDIR", "/tmp"))  # noqa: S108 (an emptyDir of the pod)
-    settings = read_json(SETTINGS)
-    file = folder / "litellm.yaml"
-    file.write_text(json.dumps(litellm_configuration(read_models(), settings)))
-    os.environ["PYTHONPATH"] = str(Path(__file__).parent)
-    os.execvp("litellm", ["litellm", "--config", str(file), *sys.argv[1:]])  # noqa: S606
-
-
-if __name__ == "__main__":
-    main()

@@ -2,67 +2,37 @@
 
 import asyncio
 import hashlib
-import hmac
-import json
 import os
 import sys
 import time
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from pathlib import Path
+from datetime import datetime
 from typing import Any
 
+import audit
 import configuration
+import keys
 import litellm
 from fastapi import HTTPException, Request
 from litellm.integrations.custom_logger import CustomLogger
 from litellm.proxy import proxy_server
 from litellm.proxy._types import LitellmUserRoles, ProxyException, UserAPIKeyAuth
 from prometheus_client import start_http_server
+from request_filter import FIELDS, MARK, MODELS
 
-KEYS = configuration.HERE / "keys"
-LOOK_SECONDS = float(os.environ.get("GATEWAY_LOOK_SECONDS", "10"))
 DAY = 86400
 SETTINGS = configuration.read_json(configuration.SETTINGS)
 
 
-class Keyring:
-    """API keys by name, from a folder with a file for each; what changes there counts at the next look."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.digests: dict[str, bytes] = {}
-        self.looked = float("-inf")
-
-    def name_of(self, key: str) -> str | None:
-        """The name of a key, None for an unknown one. How long it takes does not tell how much of a key is right."""
-        if time.monotonic() - self.looked > LOOK_SECONDS:
-            self._look()
-        digest = hashlib.sha256(key.encode()).digest()
-        found = None
-        for name, known in self.digests.items():
-            if hmac.compare_digest(digest, known):
-                found = name
-        return found
-
-    def _look(self) -> None:
-        files = (each for each in self.folder.glob("*") if each.is_file() and not each.name.startswith("."))
-        texts = {each.name: each.read_text().strip() for each in files}
-        self.digests = {name: hashlib.sha256(text.encode()).digest() for name, text in texts.items() if text}
-        self.looked = time.monotonic()
-
-
-KEYRING = Keyring(KEYS)
-
-
 async def authenticate(request: Request, api_key: str | None) -> UserAPIKeyAuth:
-    """The limits of the key that a request carries, if it carries one; LiteLLM enforces them."""
+    """The limits of the key that a request carries; LiteLLM enforces them."""
     key = api_key or ""
-    if hmac.compare_digest(key.encode(), os.environ["LITELLM_MASTER_KEY"].encode()):
-        return UserAPIKeyAuth(api_key=key, key_alias="master", user_role=LitellmUserRoles.PROXY_ADMIN)
-    name = KEYRING.name_of(key)
-    if name is None or name not in SETTINGS["keys"]:
+    caller = keys.caller(key)
+    if caller is None or MARK not in request.scope:
         raise ProxyException("The API key is not known", type="auth_error", param="api_key", code=401)
+    name = caller.name
+    if caller.administrator:
+        return UserAPIKeyAuth(api_key=key, key_alias=name, user_role=LitellmUserRoles.PROXY_ADMIN)
     limits, share = SETTINGS["keys"][name], SETTINGS["share"]
     per_model = limits.get("perModel") or {}
     return UserAPIKeyAuth(
@@ -70,8 +40,8 @@ async def authenticate(request: Request, api_key: str | None) -> UserAPIKeyAuth:
         key_alias=name,
         user_id=name,
         user_role=LitellmUserRoles.INTERNAL_USER,
-        allowed_routes=["llm_api_routes", "info_routes"],
-        models=limits.get("models") or [],
+        allowed_routes=[*FIELDS, *MODELS],
+        models=sorted(caller.models),
         rpm_limit=_share(limits.get("requestsPerMinute"), share),
         tpm_limit=_share(limits.get("tokensPerMinute"), share),
         max_parallel_requests=_share(limits.get("parallelRequests"), share),
@@ -106,7 +76,7 @@ class Gateway(CustomLogger):
 
     async def _watch(self) -> None:
         while True:
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(keys.LOOK_SECONDS)
             if _identity() != self.seen and proxy_server.llm_router is not None:
                 self.seen = _identity()
                 _take_models(proxy_server.llm_router)
@@ -135,7 +105,7 @@ class Gateway(CustomLogger):
             if budget and cost:
                 await _charge(_counter(kind, str(name), budget), cost, int(DAY * budget["days"]))
         if SETTINGS["audit"]["stdout"]:
-            _write(_of_success(payload, SETTINGS["audit"]["content"]))
+            audit.write(_of_success(payload, SETTINGS["audit"]["content"]))
 
     async def async_post_call_failure_hook(
         self,
@@ -145,9 +115,9 @@ class Gateway(CustomLogger):
         traceback_str: str | None = None,
     ) -> None:
         """Write down what was refused, or failed after every retry and fallback."""
-        audit = SETTINGS["audit"]
-        if audit["stdout"]:
-            _write(_of_failure(request_data, original_exception, user_api_key_dict, audit["content"]))
+        if SETTINGS["audit"]["stdout"]:
+            content = SETTINGS["audit"]["content"]
+            audit.write(_of_failure(request_data, original_exception, user_api_key_dict, content))
 
 
 def _without_switches(data: dict[str, Any]) -> None:
@@ -222,11 +192,6 @@ def _of_failure(data: Mapping[str, Any], error: Exception, key: UserAPIKeyAuth, 
         "error": type(error).__name__,
     }
     return entry | ({"prompt": data.get("messages") or data.get("prompt")} if content else {})
-
-
-def _write(entry: Mapping[str, Any]) -> None:
-    whole = {"log": "audit", "time": datetime.now(UTC).isoformat(timespec="milliseconds"), **entry}
-    print(json.dumps(whole, default=str, ensure_ascii=False), flush=True)
 
 
 gateway = Gateway()

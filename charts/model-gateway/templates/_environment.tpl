@@ -1,7 +1,16 @@
 {{- /*
-Environment of LiteLLM. Declared helpers:
-  model-gateway.environment  env of the container; takes the root
+Environment of LiteLLM. Declared helpers, each for the root:
+  model-gateway.environment  env of the container
+  model-gateway.masterKey    the master key, from which the activator derives what the gateway shows to it
 */ -}}
+
+{{- define "model-gateway.masterKey" -}}
+- name: LITELLM_MASTER_KEY
+  valueFrom:
+    secretKeyRef:
+      name: {{ .Values.masterKeySecret.name }}
+      key: {{ .Values.masterKeySecret.key }}
+{{- end -}}
 
 {{- define "model-gateway.environment" -}}
 - name: HOME
@@ -17,11 +26,9 @@ Environment of LiteLLM. Declared helpers:
   value: "True"
 - name: NO_REDOC
   value: "True"
-- name: LITELLM_MASTER_KEY
-  valueFrom:
-    secretKeyRef:
-      name: {{ .Values.masterKeySecret.name }}
-      key: {{ .Values.masterKeySecret.key }}
+- name: NO_OPENAPI
+  value: "True"
+{{ include "model-gateway.masterKey" . }}
 {{- with .Values.redis.passwordSecret }}
 {{- if and $.Values.redis.host .name }}
 - name: REDIS_PASSWORD

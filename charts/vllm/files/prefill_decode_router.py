@@ -100,7 +100,9 @@ class Router:
     async def forward(self, request: web.Request) -> web.StreamResponse:
         """Hand a request on."""
         headers = _kept(request.headers.items())
-        raw = await request.read()
+        if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+            raise web.HTTPUnsupportedMediaType(text="Send the body without Content-Encoding")
+        raw = _without_transfer(request, await request.read())
         body = _splittable(request, raw)
         if body is None:
             self.meters.requests.labels("decode").inc()
@@ -180,6 +182,23 @@ class Router:
         return made
 
 
+def _without_transfer(request: web.Request, raw: bytes) -> bytes:
+    """A body without `kv_transfer_params`: with them a client would have an engine fetch a cache from any host.
+
+    Raises:
+        HTTPBadRequest: what is neither JSON nor a form, in which an engine might read something else.
+    """
+    if not raw or request.content_type == "multipart/form-data":
+        return raw
+    try:
+        body = json.loads(raw)
+    except (ValueError, RecursionError):
+        raise web.HTTPBadRequest(text="The body is not JSON") from None
+    if not isinstance(body, dict) or "kv_transfer_params" not in body:
+        return raw
+    return json.dumps({name: value for name, value in body.items() if name != "kv_transfer_params"}).encode()
+
+
 def _splittable(request: web.Request, raw: bytes) -> dict[str, Any] | None:
     """The request's body, when it has one prompt and one answer: only one KV cache can be handed over."""
     if request.method != "POST" or request.path not in SPLIT:
@@ -194,7 +213,7 @@ def _splittable(request: web.Request, raw: bytes) -> dict[str, Any] | None:
     several = isinstance(prompt, list) and not all(isinstance(each, int) for each in prompt)
     # What is told about the tokens of the prompt, only who has read it can tell.
     about_prompt = body.get("echo") or body.get("prompt_logprobs") is not None
-    return None if several or about_prompt or body.get("kv_transfer_params") else body
+    return None if several or about_prompt else body
 
 
 def _prompt_alone(body: Mapping[str, Any]) -> dict[str, Any]:

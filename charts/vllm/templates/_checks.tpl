@@ -37,6 +37,9 @@ Declared helpers:
 {{- if not .model.apiKeySecret.name -}}
 {{- fail (printf "%s.service.loadBalancer.scheme: internet-facing without an API key lets anybody use the model: set apiKeySecret.name, or scheme to internal" $key) -}}
 {{- end -}}
+{{- if not .model.service.loadBalancer.certificateArn -}}
+{{- fail (printf "%s.service.loadBalancer.scheme: internet-facing without a certificate sends keys and prompts unencrypted: set certificateArn, or scheme to internal" $key) -}}
+{{- end -}}
 {{- include "common.loadBalancer.check" (dict "key" (printf "%s.service" $key) "service" .model.service "reaches" "model") -}}
 {{- end -}}
 {{- end -}}

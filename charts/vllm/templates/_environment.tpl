@@ -72,6 +72,11 @@ Environment of the server. Declared helpers:
 {{- define "vllm.environment" -}}
 {{- include (empty (include "vllm.isNim" .) | ternary "vllm.serverEnvironment" "vllm.nim.environment") . }}
 {{- $own := include "vllm.ownNames" . | fromJsonArray }}
+{{- range $name := list "VLLM_SERVER_DEV_MODE" "VLLM_ALLOW_RUNTIME_LORA_UPDATING" }}
+{{- if not (has (get $.model.extraEnv $name | toString) (list "" "0")) }}
+{{- fail (printf "models.%s.extraEnv.%s: with it any client may change, pause or reload the engine: leave it out" $.name $name) }}
+{{- end }}
+{{- end }}
 {{- with include "common.environment" (dict "key" (printf "models.%s.extraEnv" .name) "variables" .model.extraEnv "own" $own) }}
 {{ . }}
 {{- end }}

@@ -23,6 +23,9 @@ def environment_parts(environment: Environment) -> list[object]:
         environment.set_values,
         environment.capacity_reservations,
         sorted(environment.secrets.items()),
+        sorted(environment.objectives.items(), key=str),
+        environment.accepted,
+        hashlib.sha256(environment.file.read_bytes()).hexdigest() if environment.file.is_file() else "",
     ]
 
 

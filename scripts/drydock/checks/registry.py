@@ -24,6 +24,7 @@ from drydock.checks import (
     startup_probes,
     storage,
     termination,
+    trust,
     unused_values,
     values_files,
     workflows,
@@ -48,6 +49,7 @@ CHECKS: tuple[Check, ...] = (
     missing_objects.check,
     shared_memory.check,
     services.check,
+    trust.check,
     image_tags.check,
     termination.check,
     metric_names.check,
@@ -119,6 +121,10 @@ RULES: tuple[Rule, ...] = (
     Rule(missing_objects.RUNTIME, "RuntimeClasses that pods name are in the release", 24),
     Rule(shared_memory.MISSING, "Engines on several GPUs have memory-backed /dev/shm", 17),
     Rule(services.PUBLIC, "No load balancer takes requests from anywhere", 20),
+    Rule(trust.ESCALATION, "No ServiceAccount can become a stronger one"),
+    Rule(trust.ANY_NAMESPACE, "No NetworkPolicy lets in pods of every namespace"),
+    Rule(trust.NAMESPACE, "Namespaces enforce a pod security standard and deny what no policy allows"),
+    Rule(trust.CREDENTIAL, "No variable of a container holds a credential in plain text"),
     Rule(services.VARIABLES, "No Service's variables read as settings of an engine", 18),
     Rule(image_tags.MUTABLE, "Images are pinned to a version", 19),
     Rule(metric_names.UNKNOWN, "Metrics that scalers, alarms and dashboards name exist"),
@@ -142,7 +148,9 @@ def run_checks(subject: Subject) -> tuple[Finding, ...]:
     """What the checks find in one environment, one finding for each cause, in a stable order.
 
     Objects are taken to be what their APIs define (kubeconform tells otherwise); with amounts that are none, nothing
-    else is looked at.
+    else is looked at. What the environment's file accepts with a reason is left out.
     """
     unreadable = folded(quantities.check(subject))
-    return unreadable or folded(finding for check in CHECKS for finding in check(subject))
+    accepted = {(each.check, each.object) for each in subject.rendered.environment.accepted}
+    found = unreadable or folded(finding for check in CHECKS for finding in check(subject))
+    return tuple(each for each in found if (each.check, each.object) not in accepted)

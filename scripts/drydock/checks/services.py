@@ -1,9 +1,10 @@
 """Services that the world can reach (pain 20), and names that poison an engine's environment (pain 18)."""
 
-from collections.abc import Iterator, Mapping
+import ipaddress
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from drydock.checks.findings import Finding
+from drydock.checks.findings import Finding, Severity
 from drydock.checks.subject import Subject
 from drydock.suite.manifests import Manifest
 
@@ -16,7 +17,6 @@ _RANGES = "service.beta.kubernetes.io/load-balancer-source-ranges"
 _LEGACY_INTERNAL = "service.beta.kubernetes.io/aws-load-balancer-internal"
 _INGRESS_SCHEME = "alb.ingress.kubernetes.io/scheme"
 _INGRESS_RANGES = "alb.ingress.kubernetes.io/inbound-cidrs"
-_EVERYWHERE = {"0.0.0.0/0", "::/0"}
 _READ_BY_ENGINES = ("VLLM_", "RAY_")
 
 
@@ -46,20 +46,56 @@ def is_internet_facing(service: Mapping[str, Any]) -> bool:
     return str(annotations.get(_LEGACY_INTERNAL, "false")) == "false"
 
 
+def covers_everything(ranges: Sequence[str]) -> bool:
+    """Whether address ranges together are all of IPv4 or IPv6, also as two halves."""
+    networks = []
+    for text in ranges:
+        try:
+            networks.append(ipaddress.ip_network(text, strict=False))
+        except ValueError:  # the load balancer's controller refuses it
+            continue
+    narrow = [each for each in networks if isinstance(each, ipaddress.IPv4Network)]
+    wide = [each for each in networks if isinstance(each, ipaddress.IPv6Network)]
+    return any(each.prefixlen == 0 for each in ipaddress.collapse_addresses(narrow)) or any(
+        each.prefixlen == 0 for each in ipaddress.collapse_addresses(wide)
+    )
+
+
 def _service(subject: Subject, manifest: Manifest) -> Iterator[Finding]:
+    spec = manifest.content.get("spec") or {}
+    if spec.get("externalIPs"):
+        yield subject.finding(
+            PUBLIC,
+            manifest,
+            "Traffic of the whole cluster to the addresses in externalIPs ends at this Service, whosever they are.",
+            "Drop externalIPs; use a load balancer with source ranges, or the Service's own name.",
+            path="spec.externalIPs",
+            pain=20,
+        )
+    if spec.get("type") == "NodePort":
+        yield subject.finding(
+            PUBLIC,
+            manifest,
+            "The Service is open on a port of every node, to all that the nodes' security groups let in, past "
+            "NetworkPolicies that name pods.",
+            "Set type: ClusterIP, or an internal load balancer.",
+            path="spec.type",
+            pain=20,
+            severity=Severity.WARNING,
+        )
     if not is_internet_facing(manifest.content):
         return
     annotations = (manifest.content.get("metadata") or {}).get("annotations") or {}
     listed = (manifest.content.get("spec") or {}).get("loadBalancerSourceRanges") or ()
     ranges = {*listed, *(part.strip() for part in str(annotations.get(_RANGES, "")).split(",") if part.strip())}
-    if not ranges or ranges & _EVERYWHERE:
+    if not ranges or covers_everything(sorted(ranges)):
         yield _public(subject, manifest, "spec.loadBalancerSourceRanges", "loadBalancerSourceRanges")
 
 
 def _ingress(subject: Subject, manifest: Manifest) -> Iterator[Finding]:
     annotations = (manifest.content.get("metadata") or {}).get("annotations") or {}
     ranges = {part.strip() for part in str(annotations.get(_INGRESS_RANGES, "")).split(",") if part.strip()}
-    if annotations.get(_INGRESS_SCHEME) == "internet-facing" and (not ranges or ranges & _EVERYWHERE):
+    if annotations.get(_INGRESS_SCHEME) == "internet-facing" and (not ranges or covers_everything(sorted(ranges))):
         yield _public(subject, manifest, f"metadata.annotations.{_INGRESS_RANGES}", _INGRESS_RANGES)
 
 

@@ -18,7 +18,7 @@ from drydock.progress import Progress
 from drydock.project import Project
 from drydock.suite.charts import AssembledCharts
 from drydock.suite.environments import Environment
-from drydock.suite.render import RELEASE, helm_reason, render
+from drydock.suite.render import RELEASE, RESTRICTED, helm_reason, render
 from drydock.tools import process
 
 DEFAULT_TIMEOUT = 1800
@@ -87,6 +87,7 @@ def install(
     """
     manifests = render(helm.program, charts, environment).manifests
     _check_secrets(reached.kubeconfig, environment)
+    _restrict(reached.kubeconfig, environment.namespace)
     if owners := owners_of(project, manifests):
         upgrade_crds(reached.kubeconfig, read_crds(project, owners), progress, careful=True)
     more = ["--namespace", environment.namespace, "--create-namespace", "--rollback-on-failure"]
@@ -134,6 +135,23 @@ def _check_secrets(kubeconfig: Path, environment: Environment) -> None:
             remedy="Make them first (kubectl create namespace, kubectl create secret generic), "
             f"with KUBECONFIG={kubeconfig}.",
         )
+
+
+def _restrict(kubeconfig: Path, namespace: str) -> None:
+    """Make the namespace, and have it enforce the pod security standard that every pod of the suite there keeps to.
+
+    A namespace that says something else about it stays as it is.
+    """
+    from kubernetes import client
+
+    (label,) = (f"{key}={value}" for key, value in RESTRICTED.items())
+    with asking(f"Have an administrator run `kubectl label namespace {namespace} {label}`."):
+        core = client.CoreV1Api(api_client(kubeconfig))
+        found = next((each for each in core.list_namespace().items if each.metadata.name == namespace), None)
+        if found is None:
+            core.create_namespace({"metadata": {"name": namespace, "labels": RESTRICTED}})
+        elif not RESTRICTED.keys() & (found.metadata.labels or {}).keys():
+            core.patch_namespace(namespace, {"metadata": {"labels": RESTRICTED}})
 
 
 def _warnings(kubeconfig: Path, namespace: str, since: float) -> tuple[str, ...]:

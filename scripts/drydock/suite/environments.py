@@ -37,6 +37,21 @@ class CapacityReservation:
 
 
 @dataclass(frozen=True)
+class Accepted:
+    """A finding that an environment takes on purpose.
+
+    Attributes:
+        check: its identifier.
+        object: `Kind/name` or `Kind/namespace/name`, as the finding has it.
+        reason: why it is taken.
+    """
+
+    check: str
+    object: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class Environment:
     """A values stack with a name.
 
@@ -48,6 +63,7 @@ class Environment:
         set_values: `KEY=VALUE` as Helm's `--set` takes them, applied last.
         namespace: namespace of the Helm release.
         capacity_reservations: reservations that the account holds.
+        accepted: findings of `validate` that it takes on purpose.
         secrets: keys by name of the Secrets that lie in the namespace before the install.
         objectives: what `drydock loadtest` must find, by name.
         eks: variables of ci/eks, for `drydock deploy --target eks`.
@@ -63,6 +79,7 @@ class Environment:
     set_values: tuple[str, ...] = ()
     namespace: str = "genai"
     capacity_reservations: tuple[CapacityReservation, ...] = ()
+    accepted: tuple[Accepted, ...] = ()
     secrets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     objectives: Mapping[str, Any] = field(default_factory=dict)
     eks: Mapping[str, Any] = field(default_factory=dict)
@@ -127,6 +144,7 @@ def load_environment(project: Project, name: str) -> Environment:
         target=content.get("target", "eks"),
         cluster=content.get("cluster", {}),
         secrets={secret: tuple(keys) for secret, keys in content.get("secrets", {}).items()},
+        accepted=tuple(Accepted(each["check"], each["object"], each["reason"]) for each in content.get("accepted", [])),
         capacity_reservations=tuple(
             CapacityReservation(
                 id=each["id"],

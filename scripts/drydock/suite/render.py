@@ -19,6 +19,8 @@ HELMS = ("helm4", "helm3")
 
 RELEASE = "genai"
 KUBERNETES_VERSION = "1.36.3"
+RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
+"""Labels of the release's namespace: every pod of the suite there keeps to that pod security standard."""
 """What `.Capabilities` says without a cluster: the pinned control plane, however Helm was built."""
 
 
@@ -60,11 +62,14 @@ def install_commands(project: Project, environment: Environment) -> tuple[str, .
         str(Path(each).relative_to(project.root)) if each.startswith(f"{project.root}/") else each
         for each in environment.helm_arguments()
     ]
+    labels = [f"{name}={value}" for name, value in RESTRICTED.items()]
     install = ["helm", "upgrade", "--install", RELEASE, chart, "--namespace", environment.namespace]
     return (
         "drydock setup crds  # fills charts/crds from the pinned modules",
         f"helm dependency update {chart}",
-        shlex.join([*install, "--create-namespace", *arguments]),
+        shlex.join(["kubectl", "create", "namespace", environment.namespace]),
+        shlex.join(["kubectl", "label", "namespace", environment.namespace, *labels]),
+        shlex.join([*install, *arguments]),
     )
 
 

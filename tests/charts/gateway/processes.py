@@ -1,6 +1,7 @@
 """The processes of the gateway, with the files that the chart's ConfigMaps would mount."""
 
 import contextlib
+import hmac
 import http.client
 import json
 import os
@@ -17,6 +18,9 @@ from typing import Any
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
 CHAT = "/v1/chat/completions"
+MASTER = "sk-master-of-the-tests"
+ACTIVATOR = {"X-Drydock-Activator": hmac.digest(MASTER.encode(), b"activator", "sha256").hex()}
+"""What the gateway shows to the activator."""
 QUESTION: dict[str, Any] = {"messages": [{"role": "user", "content": "Say something secret."}], "max_tokens": 4}
 
 
@@ -81,12 +85,12 @@ class Waiting:
         return self.answers[0]
 
 
-def send(port: int, path: str, body: object, key: str = "") -> Waiting:
+def send(port: int, path: str, body: object, key: str = "", headers: Mapping[str, str] | None = None) -> Waiting:
     answers: list[Answer] = []
 
     def ask() -> None:
         with contextlib.suppress(OSError, http.client.HTTPException):  # the server may end before the request does
-            answers.append(call(port, "POST", path, body, key))
+            answers.append(call(port, "POST", path, body, key, headers))
 
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
@@ -175,15 +179,17 @@ def entry(port: int, name: str, **others: Any) -> dict[str, Any]:
     return {"names": [name], "url": f"http://127.0.0.1:{port}", "scaleToZero": False, **others}
 
 
-def start_activator(mounts: Mounts) -> Running:
+def start_activator(mounts: Mounts, **settings: str) -> Running:
     port, look_port = free_port(), free_port()
     environment = {
         "GATEWAY_FOLDER": str(mounts.folder),
+        "LITELLM_MASTER_KEY": MASTER,
         "ACTIVATOR_HOST": "127.0.0.1",
         "ACTIVATOR_PORT": str(port),
         "ACTIVATOR_LOOK_PORT": str(look_port),
     }
-    running = start([sys.executable, str(mounts.folder / "code/activator.py")], port, look_port, environment)
+    command = [sys.executable, str(mounts.folder / "code/activator.py")]
+    running = start(command, port, look_port, {**environment, **settings})
     try:
         running.up("/healthz", look=True)
     except AssertionError:

@@ -1,7 +1,12 @@
 """LiteLLM with this chart's additions, before simulated engines."""
 
 import json
+import re
+import subprocess
+import threading
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +17,7 @@ from moto.server import ThreadedMotoServer
 from tests.charts.gateway.conftest import Mount
 from tests.charts.gateway.processes import (
     CHAT,
+    MASTER,
     QUESTION,
     Answer,
     Mounts,
@@ -28,7 +34,6 @@ from tests.charts.gateway.processes import (
     until,
 )
 
-MASTER = "sk-master"
 KEYS = {"search": "sk-search", "chat": "sk-chat", "rich": "sk-rich"}
 StartGateway = Callable[..., Running]
 VALUES: dict[str, Any] = {
@@ -63,7 +68,7 @@ def _start(litellm: Path, mounts: Mounts, **environment: str) -> Running:
         "TMPDIR": str(mounts.folder / f"tmp{port}"),
         "PATH": f"{litellm}:/usr/bin:/bin",
     }
-    command = [str(litellm / "python"), str(mounts.folder / "code/configuration.py")]
+    command = [str(litellm / "python"), str(mounts.folder / "code/start.py")]
     return start([*command, "--host", "127.0.0.1", "--port", str(port)], port, metrics, {**own, **environment})
 
 
@@ -177,7 +182,8 @@ def test_only_known_keys_may_send_requests_and_only_to_their_models(gateway: Run
     refused = _ask(gateway, KEYS["search"], "qwen")
     assert refused.status == 403
     assert "key not allowed to access model" in refused.text
-    assert call(gateway.port, "POST", "/key/generate", {}, KEYS["search"]).status == 403
+    for key in (KEYS["search"], MASTER):
+        assert call(gateway.port, "POST", "/key/generate", {}, key).status == 404
 
 
 def test_a_key_gets_no_more_requests_than_its_limit(gateway: Running) -> None:
@@ -312,7 +318,7 @@ def test_the_audit_log_tells_who_asked_what_but_not_the_words(gateway: Running) 
     assert done["cost"] == done["promptTokens"] + done["completionTokens"]
     assert len(done["keyHash"]) == 64
     _ask(gateway, KEYS["search"], "qwen")
-    assert _written(gateway, key=None, status="failure", code=403)["model"] == "qwen"
+    assert _written(gateway, key="search", status="failure", code=403)["model"] == "qwen"
     assert QUESTION["messages"][0]["content"] not in gateway.log
     assert not any(key in gateway.log for key in (*KEYS.values(), MASTER, "engine-key"))
 
@@ -341,7 +347,6 @@ def test_with_content_prompts_and_answers_are_written_too(
 @pytest.mark.parametrize(
     ("switches", "headers"),
     [
-        ({"no-log": True}, {}),
         ({}, {"x-litellm-disable-callbacks": "gateway,prometheus"}),
         ({"metadata": {"user_api_key_alias": "chat", "headers": {}}, "user": "chat"}, {}),
     ],
@@ -355,9 +360,9 @@ def test_nobody_takes_a_request_out_of_the_log_or_makes_it_cheaper(
     _written_since(gateway, before)
 
 
-@pytest.mark.parametrize("switch", ["input_cost_per_token", "turn_off_message_logging", "api_base"])
-def test_prices_redaction_and_places_are_not_the_clients_to_say(gateway: Running, switch: str) -> None:
-    assert _ask(gateway, MASTER, "llama", **{switch: 0}).status == 401
+@pytest.mark.parametrize("switch", ["input_cost_per_token", "turn_off_message_logging", "api_base", "no-log"])
+def test_prices_redaction_and_places_are_not_the_clients_to_set(gateway: Running, switch: str) -> None:
+    assert _ask(gateway, MASTER, "llama", **{switch: 0}).status == 400
 
 
 @until
@@ -405,7 +410,8 @@ def test_metrics_have_a_door_of_their_own(gateway: Running) -> None:
     _ask(gateway, MASTER, "qwen")
     text = call(gateway.look_port, "GET", "/metrics").text
     assert 'litellm_proxy_total_requests_metric_total{api_key_alias="' in text
-    assert call(gateway.port, "GET", "/metrics").status == 401
+    for key in ("", MASTER):
+        assert call(gateway.port, "GET", "/metrics", key=key).status == 404
 
 
 def test_a_model_whose_key_is_not_mounted_is_left_out_and_told(
@@ -418,3 +424,133 @@ def test_a_model_whose_key_is_not_mounted_is_left_out_and_told(
     _lists(running, "qwen", there=True)
     _lists(running, "llama", there=False)
     _printed(running, "model llama is left out: it asks for the API key in Secret engine, key api_key")
+
+
+class Engine:
+    """An engine that asks for no key and keeps the paths and bodies that reach it."""
+
+    def __init__(self, name: str) -> None:
+        self.asked: list[tuple[str, Any]] = []
+        engine = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                raw = self.rfile.read(int(self.headers.get("Content-Length", "0")))
+                engine.asked.append((self.path, json.loads(raw or b"null")))
+                usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
+                choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "Hello"}}
+                answer = {"id": "1", "object": "chat.completion", "created": 1, "model": name, "usage": usage}
+                body = json.dumps({**answer, "choices": [choice]}).encode()
+                self.send_response(200)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            do_GET = do_PUT = do_DELETE = do_POST  # noqa: N815
+
+            def log_message(self, *_: object) -> None:
+                """The requests are kept."""
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.port: int = self.server.server_address[1]
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def end(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
+
+@dataclass
+class Attacked:
+    """A gateway whose key may use one of two models."""
+
+    running: Running
+    own: Engine
+    secret: Engine
+
+
+ATTACKER = "sk-attacker"
+
+
+@pytest.fixture(scope="module")
+def attacked(litellm: Path, mount: Mount) -> Iterator[Attacked]:
+    own, secret = Engine("llama"), Engine("secret-big")
+    mounts = mount(
+        {"keys": {"attacker": {"models": ["llama"]}, "other": {}}}, {"attacker": ATTACKER, "other": "sk-other"}
+    )
+    mounts.catalogue({"llama": entry(own.port, "llama"), "secret-big": entry(secret.port, "secret-big")})
+    running = _start(litellm, mounts)
+    try:
+        running.up("/health/readiness")
+        yield Attacked(running, own, secret)
+    finally:
+        for part in (running, own, secret):
+            part.end()
+
+
+def test_a_key_reaches_its_model_alone_by_every_route_of_litellm(attacked: Attacked) -> None:
+    """Each route of LiteLLM, with each of its methods, and the model of another key in path, query and header."""
+    port, body = attacked.running.port, {"model": "llama", **QUESTION}
+    headers = {"x-litellm-model": "secret-big"}
+    opened = set()
+    for line in ROUTES.read_text().splitlines():
+        route, methods = line.split()
+        path = re.sub(r"\{[^}]*\}", "secret-big", route)
+        for method in {each for each in methods.split(",") if each.isupper()} | {"GET", "POST"}:
+            for spelling in (path, f"{path}?model=secret-big"):
+                status = call(port, method, spelling, body, ATTACKER, headers=headers).status
+                assert status < 500, (method, spelling)
+                if status not in (404, 405):
+                    opened.add(path)
+    assert attacked.secret.asked == []
+    assert {path for path, _ in attacked.own.asked} <= {"/v1/chat/completions", "/v1/embeddings"}
+    assert opened <= {*OPENED, *(path.removeprefix("/v1") for path in OPENED)}
+
+
+ROUTES = Path(__file__).with_name("litellm_routes.txt")
+OPENED = {
+    "/health/liveliness",
+    "/health/readiness",
+    "/v1/chat/completions",
+    "/v1/completions",
+    "/v1/embeddings",
+    "/v1/images/generations",
+    "/v1/messages",
+    "/v1/models",
+    "/v1/rerank",
+    "/v1/responses",
+}
+
+
+def test_no_request_takes_the_model_from_others(attacked: Attacked) -> None:
+    port = attacked.running.port
+    for number in range(20):
+        body = {"model": "llama", **QUESTION, "api_key": f"sk-{number}"}
+        assert call(port, "POST", CHAT, body, ATTACKER).status == 400
+    statuses = [call(port, "POST", CHAT, {"model": "llama", **QUESTION}, "sk-other").status for _ in range(20)]
+    assert statuses == [200] * 20
+
+
+def test_a_cache_of_another_engine_is_not_the_clients_to_name(attacked: Attacked) -> None:
+    transfer = {"do_remote_prefill": True, "remote_host": "169.254.169.254", "remote_block_ids": [1]}
+    body = {"model": "llama", **QUESTION, "kv_transfer_params": transfer}
+    assert call(attacked.running.port, "POST", CHAT, body, ATTACKER).status == 200
+    assert "kv_transfer_params" not in attacked.own.asked[-1][1]
+
+
+@pytest.mark.parametrize(
+    "master", ["", " ", "sk-", "sk-1234", "a-long-password-that-is-no-key", "sk-with-an-end-of-line-\n"]
+)
+def test_a_master_key_that_is_none_opens_nothing(gateways: StartGateway, mounts: Mounts, master: str) -> None:
+    running = gateways(mounts, LITELLM_MASTER_KEY=master)
+    assert running.process.wait(60) == 1
+    _printed(running, "the master key")
+
+
+def test_what_litellm_serves_is_what_was_looked_at(litellm: Path) -> None:
+    """A release with other routes shows them here, before anybody can reach them."""
+    script = Path(__file__).with_name("list_routes.py")
+    command = [str(litellm / "python"), str(script)]
+    found = subprocess.run(command, env={"PATH": "/usr/bin"}, capture_output=True, text=True, timeout=240, check=True)
+    assert found.stdout.splitlines() == ROUTES.read_text().splitlines()

@@ -187,3 +187,13 @@ def test_what_the_api_refuses_is_told(script: Script, cluster: tuple[Cluster, st
 def test_healthy_is_every_pod_of_the_last_template(script: Script, status: Any, healthy: bool) -> None:
     deployment = {"metadata": {"generation": 2}, "spec": {"replicas": 2}, "status": status}
     assert script("deployment").is_healthy(deployment) is healthy
+
+
+@pytest.mark.parametrize(
+    "name", ["/etc/passwd", "../a", "a/../../b", "a//b", "a b", "", "--trust-remote-code/..", "a\n--b", "."]
+)
+def test_only_a_plain_path_below_the_mounted_folder_is_served(script: Script, name: str) -> None:
+    stage = script("deployment")
+    assert stage.mounted_path("s3://b/models/run-1/base", "s3://b/models/", "/model") == "/model/run-1/base"
+    with pytest.raises(stage.DeploymentError):
+        stage.mounted_path(f"s3://b/models/{name}", "s3://b/models", "/model")

@@ -1,11 +1,15 @@
 """The stages that need no torch, and of those that do the parts around it."""
 
+import base64
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tests.charts.pipeline.conftest import Script
 
@@ -103,6 +107,10 @@ def test_settings_of_values_become_those_of_the_training(script: Script, tmp_pat
         ({"settings": {"epochs": "many"}}, "is no number"),
         ({"trials": [{"learningRate": 0.1}]}, "each needs a name"),
         ({"trials": [{"name": "a"}, {"name": "a"}]}, "each needs a name of its own"),
+        ({"trials": [{"name": "t1'; id > /tmp/x; echo '"}]}, "each needs a name of its own"),
+        ({"trials": [{"name": "../best"}]}, "each needs a name of its own"),
+        ({"trials": [{"name": "a\nserviceAccountName: b"}]}, "each needs a name of its own"),
+        ({"trials": [{"name": 7}]}, "each needs a name of its own"),
         ({"trials": [{"name": "base"}]}, "other than base"),
         ({"trials": [{"name": "a", "epochs": 0}]}, "epochs: 0 is not between"),
     ],
@@ -184,3 +192,29 @@ def test_only_a_whole_checkpoint_of_the_same_settings_is_gone_on_from(script: Sc
     storage.write_json({"step": 200, "settings": vars(settings)}, f"{place}/latest.json")
     assert stage.latest_step(place, settings) == 200
     assert stage.latest_step(place, settings.but({"learningRate": 0.5})) == 0
+
+
+ANY_TEXT = st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=30)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(name=ANY_TEXT | st.from_regex(r"[a-z0-9-]{1,42}", fullmatch=True), models=ANY_TEXT, changes=ANY_TEXT)
+def test_arguments_of_a_ray_job_are_what_people_chose_or_refused(
+    script: Script, name: str, models: str, changes: str
+) -> None:
+    stage, configuration = script("fine_tuning"), script("model_configuration")
+    chosen = {"TRAINING_NAME": name, "TRAINING_MODELS": models, "TRAINING_CHANGES": changes}
+    environment = {key: base64.b64encode(value.encode()).decode() for key, value in chosen.items()}
+    environment |= {"TRAINING_FOLDER": "s3://artifacts/run", "TRAINING_RUN": "run"}
+    if not configuration.is_name(name):
+        with pytest.raises(configuration.BadSettingError):
+            stage.arguments_of(environment)
+        return
+    assert re.fullmatch(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?", name)
+    assert stage.arguments_of(environment) == [
+        "--dataset=s3://artifacts/run/dataset",
+        "--configuration=s3://artifacts/run/configuration.json",
+        f"--changes={changes}",
+        f"--checkpoint=s3://artifacts/run/checkpoints/{name}",
+        f"--model={models.rstrip('/')}/run/{name}",
+    ]

@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
+import boto3
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tests.charts.pipeline.conftest import Script
 
@@ -44,3 +47,42 @@ def test_what_is_not_there_is_said(script: Script, place: str, tmp_path: Path) -
         storage.get(f"{place}/nothing", tmp_path)
     with pytest.raises(storage.NotThereError, match="nothing"):
         storage.read_json(f"{place}/nothing.json")
+
+
+@pytest.mark.parametrize("key", ["../.aws/config", "a/../../.aws/config", "/etc/passwd", "a//b", "./a", "a/.", "..\\a"])
+def test_no_key_leads_out_of_the_folder(script: Script, bucket: str, tmp_path: Path, key: str) -> None:
+    storage = script("storage")
+    boto3.client("s3").put_object(Bucket="models", Key=f"data/{key}", Body=b"credential_process = id")
+    boto3.client("s3").put_object(Bucket="models", Key="data/fine.txt", Body=b"1")
+    with pytest.raises(storage.BadKeyError, match="leads out of the folder"):
+        storage.get(f"{bucket}/data", tmp_path / "work" / "data")
+    assert not list(tmp_path.rglob("*")), "nothing is copied"
+
+
+def test_no_key_follows_a_link(script: Script, tmp_path: Path) -> None:
+    storage = script("storage")
+    folder = tmp_path / "data"
+    folder.mkdir()
+    (folder / "link").symlink_to(tmp_path)
+    with pytest.raises(storage.BadKeyError):
+        storage.below(folder, "link/file")
+
+
+def test_the_mark_of_a_folder_is_no_file(script: Script, bucket: str, tmp_path: Path) -> None:
+    storage = script("storage")
+    for key in ("data/", "data/sub/", "data/sub/one.txt"):
+        boto3.client("s3").put_object(Bucket="models", Key=key, Body=b"1")
+    found = storage.get(f"{bucket}/data", tmp_path / "back")
+    assert [file.name for file in found.rglob("*") if file.is_file()] == ["one.txt"]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(name=st.lists(st.sampled_from(["..", ".", "", "a", "\0", "\\", "~", "b.txt"]), max_size=5).map("/".join))
+def test_each_name_is_below_the_folder_or_refused(script: Script, tmp_path: Path, name: str) -> None:
+    storage = script("storage")
+    try:
+        found = storage.below(tmp_path, name)
+    except storage.BadKeyError:
+        return
+    assert tmp_path.resolve() in found.resolve().parents
+    assert found == tmp_path / name

@@ -7,6 +7,7 @@ the model, is all that changes. If the new pods do not become ready, the old arg
 import argparse
 import json
 import posixpath
+import re
 import ssl
 import sys
 import time
@@ -21,6 +22,7 @@ import storage
 
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 ANNOTATION = "drydock.dev/model"
+_PATH = re.compile(r"[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*")
 
 
 class DeploymentError(Exception):
@@ -105,6 +107,21 @@ def change_to(current: Mapping[str, Any], container: str, path: str) -> dict[str
     }
 
 
+def mounted_path(model: str, models: str, mount_path: str) -> str:
+    """Where the server has the model of an address.
+
+    Raises:
+        DeploymentError: it lies outside of the folder that the server mounts, or its path is not a plain one.
+    """
+    folder = models.rstrip("/") + "/"
+    if not isinstance(model, str) or not model.startswith(folder):
+        raise DeploymentError(f"{model} lies outside of {folder}, where the server could not read it")
+    name = model.removeprefix(folder)
+    if not _PATH.fullmatch(name) or any(part.strip(".") == "" for part in name.split("/")):
+        raise DeploymentError(f"{model}: a model's path has letters, digits, . _ and - between single slashes")
+    return posixpath.join(mount_path, name)
+
+
 def served_path(current: Mapping[str, Any], container: str) -> str:
     """Path of the model that a container serves."""
     containers = current["spec"]["template"]["spec"]["containers"]
@@ -178,11 +195,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=3600)
     parser.add_argument("--server", default="https://kubernetes.default.svc")
     arguments = parser.parse_args(argv)
-    model, folder = storage.read_json(arguments.best)["model"], arguments.models.rstrip("/") + "/"
-    if not model.startswith(folder):
-        print(f"{model} lies outside of {folder}, where the server could not read it", file=sys.stderr)
+    model = storage.read_json(arguments.best)["model"]
+    try:
+        path = mounted_path(model, arguments.models, arguments.mount_path)
+    except DeploymentError as error:
+        print(error, file=sys.stderr)
         return 1
-    path = posixpath.join(arguments.mount_path, model.removeprefix(folder))
     api = Api(arguments.server, arguments.namespace, arguments.deployment)
     try:
         deploy(api, arguments.container, path, arguments.seconds)

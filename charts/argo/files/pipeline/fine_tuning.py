@@ -6,11 +6,13 @@ tries again.
 """
 
 import argparse
+import base64
 import json
 import math
+import os
 import signal
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -106,14 +108,37 @@ def train(
     return True
 
 
+def arguments_of(environment: Mapping[str, str]) -> list[str]:
+    """The arguments that the variables TRAINING_* make: those that people choose are in base64.
+
+    Raises:
+        BadSettingError: the name of the trial could be more than a name.
+    """
+    models, name, changes = (
+        base64.b64decode(environment[f"TRAINING_{part}"]).decode() for part in ("MODELS", "NAME", "CHANGES")
+    )
+    if not model_configuration.is_name(name):
+        raise model_configuration.BadSettingError(f"{name!r} names no trial")
+    folder = environment["TRAINING_FOLDER"]
+    return [
+        f"--dataset={storage.join(folder, 'dataset')}",
+        f"--configuration={storage.join(folder, 'configuration.json')}",
+        f"--changes={changes}",
+        f"--checkpoint={storage.join(folder, 'checkpoints', name)}",
+        f"--model={storage.join(models, environment['TRAINING_RUN'], name)}",
+    ]
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Train a model; the exit status."""
+    """Train a model; the exit status. Without arguments they come from the environment, as in a RayJob."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--dataset", required=True)
     parser.add_argument("--configuration", required=True)
     parser.add_argument("--changes", type=json.loads, default={}, help="JSON object of settings of a trial")
     parser.add_argument("--checkpoint", required=True)
     parser.add_argument("--model", required=True, help="address of the trained model")
+    if argv is None and "TRAINING_NAME" in os.environ:
+        argv = arguments_of(os.environ)
     arguments = parser.parse_args(argv)
     interruption = Interruption()
     settings = model_configuration.load(arguments.configuration, arguments.changes)

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
@@ -18,6 +19,9 @@ _LIMITS = {
     "checkpoint_steps": (1, 1_000_000),
     "seed": (0, 2**31 - 1),
 }
+
+
+_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
 
 
 class BadSettingError(Exception):
@@ -84,6 +88,11 @@ def _converted(key: str, value: Any, kind: type) -> Any:
     return kind(number)
 
 
+def is_name(name: Any) -> bool:
+    """Whether something may name a trial: the name becomes part of keys, paths and objects."""
+    return isinstance(name, str) and bool(_NAME.fullmatch(name))
+
+
 def load(address: str, changes: Mapping[str, Any]) -> Settings:
     """Settings of a file, with those of a trial over them."""
     content = storage.read_json(address)
@@ -100,8 +109,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     settings = Settings(arguments.base_model).but(arguments.settings)
     names = [trial.get("name") for trial in arguments.trials]
-    if not all(names) or len(set(names)) < len(names) or "base" in names:
-        raise BadSettingError(f"trials: each needs a name of its own other than base, not {names}")
+    if len(set(map(str, names))) < len(names) or not all(map(is_name, names)) or "base" in names:
+        raise BadSettingError(
+            "trials: each needs a name of its own other than base, of a-z, 0-9 and -, at most 40 characters, "
+            f"not {names}"
+        )
     for trial in arguments.trials:
         settings.but(trial)
     storage.write_json(asdict(settings), arguments.configuration)

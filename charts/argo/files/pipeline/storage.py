@@ -11,6 +11,10 @@ class NotThereError(Exception):
     """Nothing lies under an address."""
 
 
+class BadKeyError(Exception):
+    """A key names a place outside of the folder that it belongs into."""
+
+
 def split(address: str) -> tuple[str, str]:
     """Bucket and key of an S3 address."""
     bucket, _, key = address.removeprefix("s3://").partition("/")
@@ -32,6 +36,7 @@ def get(address: str, folder: Path) -> Path:
 
     Raises:
         NotThereError: nothing is there.
+        BadKeyError: a key leads out of the folder; nothing is copied then.
     """
     if not is_s3(address):
         if not Path(address).exists():
@@ -42,11 +47,27 @@ def get(address: str, folder: Path) -> Path:
     found = list(_keys(client, bucket, key))
     if not found:
         raise NotThereError(address)
-    for each in found:
-        target = folder / (each.removeprefix(key).lstrip("/") or Path(key).name)
+    targets = {name: below(folder, name.removeprefix(key).removeprefix("/") or Path(key).name) for name in found}
+    for name, target in targets.items():
         target.parent.mkdir(parents=True, exist_ok=True)
-        client.download_file(bucket, each, str(target))
+        client.download_file(bucket, name, str(target))
     return folder / Path(key).name if found == [key] else folder
+
+
+def below(folder: Path, name: str) -> Path:
+    """The file of a name below a folder. Whoever writes an object chooses its key.
+
+    Raises:
+        BadKeyError: it would lie elsewhere, or where links lead.
+    """
+    parts = name.split("/")
+    target = folder.joinpath(*parts)
+    if (
+        any(part in ("", ".", "..") or "\0" in part or "\\" in part for part in parts)
+        or folder.resolve() not in target.resolve().parents
+    ):
+        raise BadKeyError(f"{name!r} leads out of the folder")
+    return target
 
 
 def put(folder: Path, address: str) -> None:
@@ -102,6 +123,8 @@ def _client() -> Any:
 
 def _keys(client: Any, bucket: str, key: str) -> Iterator[str]:
     for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=key):
-        for each in page.get("Contents", ()):
-            if each["Key"] == key or each["Key"].startswith(f"{key}/"):
-                yield each["Key"]
+        for entry in page.get("Contents", ()):
+            name = entry["Key"]
+            # A key that ends with a slash is the console's mark of a folder.
+            if name == key or (name.startswith(f"{key}/") and not name.endswith("/")):
+                yield name

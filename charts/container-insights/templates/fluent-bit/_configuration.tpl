@@ -41,12 +41,14 @@ Fluent Bit's files. Each takes the root.
     emitter_storage.type      filesystem
     emitter_mem_buf_limit     50M
 
-# Lines of JSON, such as the audit log of the gateway, become fields.
+# Lines of JSON, such as the audit log of the gateway, become fields, below `line`: a pod that prints a field `kubernetes` does not
+# take the place of who it is.
 [FILTER]
     Name                      kubernetes
     Match                     kube.*
     Kube_URL                  https://kubernetes.default.svc:443
     Merge_Log                 On
+    Merge_Log_Key             line
     Keep_Log                  Off
     K8S-Logging.Parser        Off
     K8S-Logging.Exclude       Off
