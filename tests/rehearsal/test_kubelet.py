@@ -12,6 +12,7 @@ import psutil
 import pytest
 from kubernetes import client, config
 from kubernetes.stream import portforward, stream
+from kubernetes.stream.ws_client import ERROR_CHANNEL
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from drydock.clusters.api import Api, ApiError, collection
@@ -188,11 +189,18 @@ def test_its_log_is_what_it_wrote(reporter: Api) -> None:
 def test_what_needs_a_container_says_what_does_instead(shared_cluster: RehearsalCluster, reporter: Api) -> None:
     with config.new_client_from_config(str(shared_cluster.kubeconfig)) as connection:
         core = client.CoreV1Api(connection)
-        with pytest.raises(client.ApiException) as entered:
-            stream(core.connect_get_namespaced_pod_exec, "reporter", NAMESPACE, command=["id"], stdout=True)
+        entered = stream(
+            core.connect_get_namespaced_pod_exec,
+            "reporter",
+            NAMESPACE,
+            command=["id"],
+            stdout=True,
+            _preload_content=False,
+        )
+        entered.run_forever(timeout=60)
         with pytest.raises(client.ApiException) as forwarded:
             portforward(core.connect_get_namespaced_pod_portforward, "reporter", NAMESPACE, ports="8080")
-    assert "is process " in str(entered.value)
+    assert "is process " in entered.read_channel(ERROR_CHANNEL)
     assert "http=127." in str(forwarded.value)
 
 
@@ -223,7 +231,7 @@ def ask(connection, method, path, headers={}):
 trusting = ssl._create_unverified_context()
 signed = {"Authorization": "AWS4-HMAC-SHA256 Credential=rehearsal/20300101/us-west-2/ec2/aws4_request"}
 for port in map(int, sys.argv[1:]):
-    for method, path in (("POST", "/moto-api/reset"), ("GET", "/api/v1/secrets"), ("POST", "/")):
+    for method, path in (("POST", "/moto-api/reset"), ("GET", "/api/v1/secrets"), ("POST", "/"), ("GET", "/metrics")):
         for headers in ({}, signed):
             for kind, more in ((http.client.HTTPConnection, {}), (http.client.HTTPSConnection, {"context": trusting})):
                 print(port, method, path, ask(kind("127.0.0.1", port, timeout=20, **more), method, path, headers))
@@ -239,8 +247,8 @@ def test_another_user_of_the_machine_gets_nothing(shared_cluster: RehearsalClust
         [*user, python, "-c", ATTACK, *ports], capture_output=True, text=True, check=True, timeout=240, cwd="/"
     )
     answers = {line.split()[-1] for line in done.stdout.splitlines()}
-    assert len(done.stdout.splitlines()) == len(ports) * 12
-    assert {answer for answer in answers if answer.isdigit()} <= {"400", "401", "403"}, done.stdout
+    assert len(done.stdout.splitlines()) == len(ports) * 16
+    assert {answer for answer in answers if answer.isdigit()} <= {"400", "401", "403", "404"}, done.stdout
 
 
 def test_its_process_ends_with_it(reporter: Api) -> None:
