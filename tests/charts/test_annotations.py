@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from click.testing import CliRunner
 from jsonschema.validators import validator_for
 
 from drydock.cli.docs import command
 from drydock.errors import UsageError
 from drydock.project import UMBRELLA, Project
-from drydock.suite.annotations.generate import generated_files, known_globals
+from drydock.suite.annotations.generate import generated_files
 from drydock.suite.annotations.readme import MARKER
 from drydock.suite.annotations.source import Value, read_values
 
@@ -183,11 +182,6 @@ def test_docs_check_names_what_is_stale_and_docs_mends_it(suite: Suite, monkeypa
     assert CliRunner().invoke(command, []).exit_code == 0
     clean = CliRunner().invoke(command, ["--check"])
     assert (clean.exit_code, clean.output) == (0, "")
-
-
-def test_the_globals_that_exist_can_be_asked_for(drydock_project: Project) -> None:
-    umbrella = yaml.safe_load((drydock_project.charts_dir / UMBRELLA / "values.yaml").read_text())
-    assert set(known_globals(drydock_project)["properties"]) == set(umbrella["global"])
 
 
 def test_every_value_of_every_chart_is_described(drydock_project: Project) -> None:

@@ -1,6 +1,5 @@
 """values/capacity: presets to stack on an environment."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +16,11 @@ CAPACITY_TYPE = "karpenter.sh/capacity-type"
 
 
 def _on_top(
-    render_chart: RenderChart, project: Project, preset: str, *, auto_mode: bool = False
+    render_chart: RenderChart, project: Project, preset: str, *, auto_mode: bool = False, age: str = ""
 ) -> tuple[Manifest, ...]:
-    values: Mapping[str, Any] = yaml.safe_load((project.values_dir / "capacity" / f"{preset}.yaml").read_text())
+    values: Any = yaml.safe_load((project.values_dir / "capacity" / f"{preset}.yaml").read_text())
+    if age:
+        values["karpenter-nodepools"]["nodePools"]["gpu-reserved"]["expireAfter"] = age
     globals_ = {"clusterName": "dev", "autoMode": {"enabled": auto_mode}}
     return render_chart(UMBRELLA, {"global": globals_, **values})
 
@@ -44,8 +45,10 @@ def test_spot_first(render_chart: RenderChart, drydock_project: Project) -> None
 
 
 def test_capacity_block(render_chart: RenderChart, drydock_project: Project) -> None:
-    for auto_mode, kind in (False, "EC2NodeClass"), (True, "NodeClass"):
-        manifests = _on_top(render_chart, drydock_project, "capacity-block", auto_mode=auto_mode)
+    with pytest.raises(RenderError, match="set 480h or less in place of Never"):
+        _on_top(render_chart, drydock_project, "capacity-block", auto_mode=True)
+    for auto_mode, kind, age in (False, "EC2NodeClass", ""), (True, "NodeClass", "480h"):
+        manifests = _on_top(render_chart, drydock_project, "capacity-block", auto_mode=auto_mode, age=age)
         pools = by_name(manifests, "NodePool")
         pool = pools["gpu-reserved"]
         assert requirements(pool)[CAPACITY_TYPE]["values"] == ["reserved"]

@@ -29,6 +29,24 @@ def engine(*arguments: str, model: str = "meta-llama/Llama-3.1-8B-Instruct") -> 
     return deployment(container(pod_spec({GPU: 1}), command=["vllm"], args=words))
 
 
+def ray_engine(model: str, **arguments: Any) -> str:
+    """A RayService of Ray Serve LLM with workers of one GPU."""
+    entry = {"model_loading_config": {"model_id": "own", "model_source": model}, "engine_kwargs": arguments}
+    serve = {"applications": [{"name": "llms", "args": {"llm_configs": [entry]}}]}
+    template = {"spec": pod_spec({GPU: 1})}
+    cluster = {
+        "headGroupSpec": {"template": {"spec": pod_spec()}},
+        "workerGroupSpecs": [{"groupName": "gpu", "replicas": 1, "template": template}],
+    }
+    content = {
+        "apiVersion": "ray.io/v1",
+        "kind": "RayService",
+        "metadata": {"name": "llms"},
+        "spec": {"serveConfigV2": json.dumps(serve), "rayClusterConfig": cluster},
+    }
+    return objects(content)
+
+
 def objects(*contents: dict[str, Any]) -> str:
     return "".join(json.dumps(each) + "\n---\n" for each in contents)
 
@@ -404,6 +422,9 @@ def test_a_rule_is_broken_and_kept(check: str) -> None:
         ("engine-memory", G6 + engine("--max-model-len=many")),
         ("engine-refuses", G6 + engine("--max-model-len=16384", model="meta-llama/Meta-Llama-3-8B-Instruct")),
         ("engine-refuses", G6 + engine("--quantization=awq", "--max-model-len=4096")),
+        ("engine-memory", G6 + ray_engine("meta-llama/Llama-3.3-70B-Instruct")),
+        ("engine-refuses", G6 + ray_engine("meta-llama/Meta-Llama-3-8B-Instruct", max_modellen=4096)),
+        ("engine-refuses", G6 + ray_engine("microsoft/phi-4", tensor_parallel_size=4)),
         ("engine-memory", G6 + engine(model="acme/mystery-70b")),
         (
             "engine-refuses",

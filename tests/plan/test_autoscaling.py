@@ -156,6 +156,11 @@ def test_the_verb_tells_both_days_and_draws_them(tmp_path: Path) -> None:
     assert day["autoscaled"]["dollars"] < day["static"]["dollars"]
     assert day["max_replicas"] == 4
     assert day["start_seconds"] == 300
+    assert day["autoscaler_rendered"] is False, "dev has none: the chart's defaults are assumed"
+    command[command.index("4")] = "1"
+    missing = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert json.loads(missing.stdout)[0]["day"]["autoscaled"]["objectives_missed_share"] > 0.5
+    assert missing.returncode == 1
     assert "A day with autoscaling" in page.read_text()
     without = subprocess.run(
         [sys.executable, "-m", "drydock", "plan", "dev", "--trace", "office-day"],

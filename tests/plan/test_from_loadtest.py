@@ -59,6 +59,16 @@ def test_a_load_test_sizes_a_plan(result: Path) -> None:
     assert found["measures"]["ttft_p95_ms"] == pytest.approx(measured, abs=0.001)
 
 
+def test_a_limit_that_was_not_reached_and_another_workload_are_told(result: Path) -> None:
+    asked = ("llama-3.1-8b", "--gpu", "h100", "--tensor-parallel", "1", "--rate", "18", *OBJECTIVE)
+    done = drydock("plan", *asked, "--from-loadtest", str(result), "--json")
+    (found,) = json.loads(done.stdout)
+    limit, other = found["cautions"]
+    assert "never missed an objective" in limit
+    assert "--find-limit" in limit
+    assert other == "The load test sent another workload, prompts.jsonl: its figures are not those of chat."
+
+
 def test_its_files_say_the_same(result: Path) -> None:
     whole = planned(result)
     assert planned(result / "loadtest.json") == whole

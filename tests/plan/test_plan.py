@@ -135,6 +135,36 @@ def test_shares_of_the_price_are_the_users_and_are_named() -> None:
     assert "karpenter-provider-aws v1." in told
 
 
+def test_a_model_that_does_not_start_says_why() -> None:
+    (found,) = planned("llama-3.1-8b", "--gpu", "l4", "--tensor-parallel", "1", status=1)
+    (row,) = found["memory"]
+    assert row["reason"].startswith("a request of 131,072 tokens does not fit: longest context ")
+    done = plan("gpt-oss-20b", "--gpu", "t4", "--tensor-parallel", "1", status=1)
+    assert "t4 x 1 does not start: mxfp4 needs compute capability 8.0, and t4 has 7.5" in done.stdout
+
+
+def test_the_total_of_an_environment_names_what_is_left_out() -> None:
+    unknown = ("--set", "vllm.models.own.source.huggingFace.id=acme/own", "--set", "vllm.models.own.source.size=15Gi")
+    done = plan("dev", "--rate", "2", *unknown)
+    last = done.stdout.rstrip().rpartition("\n")[2]
+    assert re.fullmatch(
+        r"All of 1 model at 2 requests/s each: [\d.]+ \$ an hour; left out: own \(its model is not known\)\.", last
+    )
+    assert "The values have 1, this plan" in done.stdout
+    assert "None of them is spare" in done.stdout
+
+
+def test_a_model_of_ones_own_is_planned_by_its_config(tmp_path: Path) -> None:
+    (known,) = planned("llama-3-8b", "--gpu", "l4", "--engine-args", "--max-model-len 8192")
+    config = {
+        "hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32, "num_attention_heads": 32,
+        "num_key_value_heads": 8, "vocab_size": 128256, "max_position_embeddings": 8192, "torch_dtype": "bfloat16",
+    }  # fmt: skip
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    (own,) = planned(str(tmp_path), "--gpu", "l4", "--engine-args", "--max-model-len 8192")
+    assert own["memory"][0]["kv_cache_tokens"] == pytest.approx(known["memory"][0]["kv_cache_tokens"], rel=0.01)
+
+
 def test_an_environment_is_planned_on_what_its_pools_may_buy(tmp_path: Path) -> None:
     file = tmp_path / "objectives.yaml"
     file.write_text("objectives:\n  ttft_p95_ms: 800\n  itl_p99_ms: 200\n  completed_rps: 2\n")

@@ -46,6 +46,15 @@ def check(subject: Subject) -> Iterator[Finding]:
 
 
 def _judged(subject: Subject, engine: "ServedModel", types: set[str]) -> Iterator[Finding]:
+    if engine.unknown:
+        yield subject.finding(
+            REFUSED,
+            engine.pod.manifest,
+            f"{engine.names[0]} does not start: vLLM 0.26 has no argument {', '.join(engine.unknown)} (engine_kwargs).",
+            "Correct the name, or leave it out.",
+            path=engine.path,
+            pain=PAIN,
+        )
     if engine.model is None:
         yield subject.finding(
             UNKNOWN,

@@ -3,12 +3,13 @@
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
 from drydock.engines.catalogue import Gpu, Model, checkpoint_of, gpus, recognized
 from drydock.engines.engine_args import EngineArgs, Weights, parse_known
+from drydock.engines.ray_serve import llm_configs
 from drydock.scheduling.instance_types.facts import InstanceFacts
 from drydock.scheduling.instance_types.resources import NVIDIA_GPU
 from drydock.scheduling.pods import PodUse, container_requests
@@ -31,6 +32,7 @@ class ServedModel:
         args: what it is started with.
         model: its shape, None where the catalogue does not know it.
         assumed: whether the shape follows from the name in requests, because weights come from a folder.
+        unknown: arguments of Ray Serve LLM's `engine_kwargs` that vLLM does not have.
     """
 
     pod: PodUse
@@ -38,6 +40,7 @@ class ServedModel:
     args: EngineArgs
     model: Model | None
     assumed: bool
+    unknown: tuple[str, ...] = ()
 
     @property
     def path(self) -> str:
@@ -51,7 +54,7 @@ class ServedModel:
 
 
 def served_models(pods: Sequence[PodUse]) -> Iterator[ServedModel]:
-    """Every engine on NVIDIA GPUs among the pods.
+    """Every engine on NVIDIA GPUs among the pods: of `vllm serve`, and of Ray Serve LLM's `llm_configs`.
 
     Arguments that vLLM 0.26 does not have are passed over: another release may have them.
 
@@ -62,8 +65,12 @@ def served_models(pods: Sequence[PodUse]) -> Iterator[ServedModel]:
         for container in pod.spec.get("containers") or ():
             arguments = engine_arguments(container)
             headless = arguments is not None and "--headless" in arguments  # a part of an engine on another node
-            if arguments is not None and not headless and container_requests(container).get(NVIDIA_GPU):
+            gpus_asked = container_requests(container).get(NVIDIA_GPU)
+            if arguments is not None and not headless and gpus_asked:
                 yield _served_model(pod, container, arguments)
+            elif gpus_asked:
+                for config in llm_configs(pod):
+                    yield replace(_served_model(pod, container, config.arguments), unknown=config.unknown)
 
 
 def engine_arguments(container: Mapping[str, Any]) -> list[str] | None:

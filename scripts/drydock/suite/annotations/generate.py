@@ -10,7 +10,7 @@ from drydock.documents import load_yaml_file
 from drydock.errors import UsageError
 from drydock.project import UMBRELLA, Project
 from drydock.suite.annotations.readme import generated_readme
-from drydock.suite.annotations.schema import ChartTypes, Schema, Types, chart_schema, global_schema
+from drydock.suite.annotations.schema import ChartTypes, Types, chart_schema, global_schema
 from drydock.suite.annotations.source import read_values
 
 SHARED = "common"
@@ -55,13 +55,6 @@ def generated_files(project: Project) -> Iterator[GeneratedFile]:
         defaults: Any = None if folder.name == UMBRELLA else umbrella.default.get(folder.name) or {}
         text = readme.read_text() if readme.is_file() else ""
         yield GeneratedFile(readme, generated_readme(text, metadata, values, schema, shared.types, defaults))
-
-
-def known_globals(project: Project) -> Schema:
-    """The schema of `global`, which every chart of the suite reads; its `properties` are the globals that exist."""
-    schema = json.loads((project.charts_dir / UMBRELLA / "values.schema.json").read_text())
-    found: Schema = schema["properties"]["global"]
-    return found
 
 
 def _types(folder: Path, shared: Types) -> ChartTypes:
