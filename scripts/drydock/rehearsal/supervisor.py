@@ -117,6 +117,8 @@ class Supervisor:
             self._fail(*describe_end(child))
 
     def _fail(self, message: str, remedy: str) -> None:
+        if self._ended:  # what fails now does so because the cluster goes
+            return
         print(message, file=sys.stderr, flush=True)
         change(self._folder.path, doing="failed", failure=message, remedy=remedy)
         self._outlet.tell(events.Failed(message, remedy))
