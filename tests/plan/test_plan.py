@@ -139,7 +139,9 @@ def test_a_model_that_does_not_start_says_why() -> None:
     (found,) = planned("llama-3.1-8b", "--gpu", "l4", "--tensor-parallel", "1", status=1)
     (row,) = found["memory"]
     assert row["reason"].startswith("a request of 131,072 tokens does not fit: longest context ")
+    assert found["memory_cautions"] == []
     done = plan("gpt-oss-20b", "--gpu", "t4", "--tensor-parallel", "1", status=1)
+    assert "mixtures of experts may take up to 6 GiB more" in done.stdout
     assert "t4 x 1 does not start: mxfp4 needs compute capability 8.0, and t4 has 7.5" in done.stdout
 
 

@@ -60,6 +60,16 @@ class _Verbs(click.Group):
         assert isinstance(command, click.Command)  # noqa: S101 (tells the type checker what a verb module holds)
         return _with_examples_in_lines(command)
 
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except ModuleNotFoundError as error:
+            from drydock.tools.extras import missing_extra
+
+            if (known := missing_extra(error, ctx.invoked_subcommand or "")) is None:
+                raise
+            raise known from error
+
 
 def _with_examples_in_lines(command: click.Command) -> click.Command:
     r"""Make the `\b` of a raw docstring the character before a block that click must not wrap."""

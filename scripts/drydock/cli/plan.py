@@ -119,7 +119,7 @@ def _list(console: "Console") -> None:
 
 
 def _show(console: "Console", plan: "Plan") -> None:
-    from drydock.plan.plan_tables import choices_table, memory_table, refusal_lines, weights_gib
+    from drydock.plan.plan_tables import choices_table, memory_cautions, memory_table, refusal_lines, weights_gib
 
     target = plan.target
     kinds = ", ".join(f"{name} {size:.1f} GiB" for name, size in weights_gib(target).items())
@@ -130,6 +130,8 @@ def _show(console: "Console", plan: "Plan") -> None:
     console.print(memory_table(target, plan.memory))
     for line in refusal_lines(plan.memory):
         console.print(f"[dim]{line}[/]", soft_wrap=True)
+    for line in memory_cautions(target):
+        console.print(line, soft_wrap=True)
     if plan.demand is None:
         return
     met = [each for each in plan.choices if each.meets]

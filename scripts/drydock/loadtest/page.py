@@ -11,11 +11,11 @@ import numpy as np
 from drydock.loadtest.judgement import passed, verdict
 from drydock.loadtest.measures import counted, times
 from drydock.loadtest.records import Floats, Run
+from drydock.report.html.kit import page_environment
 
 WIDTH, HEIGHT = 900.0, 300.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64.0, 130.0, 12.0, 40.0
 _TEMPLATES = Path(__file__).parent / "templates"
-_STYLES = Path(__file__).parents[1] / "report" / "html" / "templates"
 _MOST_POINTS = 300
 _TICKS = 5
 
@@ -83,17 +83,8 @@ def render_page(told: Mapping[str, Any], runs: Sequence[Run]) -> str:
         told: as `loadtest.json` has it.
         runs: of its loads and repetitions, in the same order.
     """
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader([_TEMPLATES, _STYLES]),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
     pictures = [*_against_rate(told), *_distributions(told, runs), *_timeline(told, runs)]
-    template = environment.get_template("loadtest.html.j2")
+    template = page_environment(_TEMPLATES).get_template("loadtest.html.j2")
     return template.render(
         told=told, charts=[each for each in pictures if not each.empty], verdict=verdict(told), passed=passed(told)
     )

@@ -15,7 +15,7 @@ from urllib3.exceptions import ConnectTimeoutError, HTTPError, LocationParseErro
 
 from drydock.errors import DrydockError, UsageError
 from drydock.loadtest.settings import Target
-from drydock.loadtest.vocabulary import told
+from drydock.loadtest.vocabulary import safe, told
 from drydock.loadtest.wire import PATHS, api_path, tls_context
 
 _CONNECT_SECONDS = 10.0
@@ -78,7 +78,7 @@ def _check_access(target: Target, answer: _Answer) -> None:
         )
     if answer.location:
         raise UsageError(
-            f"{target.base_url} redirects to {answer.location} (http {answer.status})",
+            f"{target.base_url} redirects to {safe(answer.location, target.secrets)} (http {answer.status})",
             remedy="give the URL that it redirects to: a load does not follow",
         )
 

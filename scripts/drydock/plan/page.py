@@ -9,11 +9,11 @@ from drydock.plan.choices import Choice
 from drydock.plan.plan_tables import memory_row, weights_gib
 from drydock.plan.planner import Plan
 from drydock.plan.what_if import WhatIf, thinned
+from drydock.report.html.kit import page_environment
 
 WIDTH, HEIGHT = 900.0, 360.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64.0, 150.0, 16.0, 40.0
 _TEMPLATES = Path(__file__).parent / "templates"
-_STYLES = Path(__file__).parents[1] / "report" / "html" / "templates"
 _COLOURS = 8
 
 
@@ -116,16 +116,6 @@ class DayPicture:
 
 def render_page(plans: Sequence[Plan]) -> str:
     """The page; the same plans always give the same text."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader([_TEMPLATES, _STYLES]),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
     entries = [
         {
             "plan": plan,
@@ -136,7 +126,7 @@ def render_page(plans: Sequence[Plan]) -> str:
         }
         for plan in plans
     ]
-    return environment.get_template("plan.html.j2").render(entries=entries)
+    return page_environment(_TEMPLATES).get_template("plan.html.j2").render(entries=entries)
 
 
 def write_html(file: Path, plans: Sequence[Plan]) -> None:

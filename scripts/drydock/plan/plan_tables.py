@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 WEIGHTS = (("bfloat16", None), ("fp8", "fp8"), ("int4", "awq"))
 """Kinds of weights by vLLM's `--quantization`."""
 
+UNMEASURED_GIB = 6.0
+"""Public logs of mixtures of experts on H100 (vllm-project/vllm issues 27508, 23278, 33155) have 7.4 to 8 GiB beside
+weights and KV cache where 1.4 to 1.8 GiB are counted here."""
 _GIB = 2**30
 _KIB = 1024
 
@@ -72,6 +75,21 @@ def most_at_once(target: "Target", fit: Fit) -> int:
 def refusal_lines(found: Sequence[Fit]) -> list[str]:
     """Why a model does not start where it does not, one line a reason."""
     return [f"{fit.gpu.name} x {fit.parallel} does not start: {fit.memory.why}" for fit in found if not fit.starts]
+
+
+def memory_cautions(target: "Target") -> list[str]:
+    """What the account of memory does not know of this model."""
+    model = target.model
+    found = []
+    if model.experts or model.encoder:
+        kind = "mixtures of experts" if model.experts else "models with encoders"
+        found.append(
+            f"Memory beside weights and KV cache was measured for dense models only: {kind} may take up to "
+            f"{UNMEASURED_GIB:g} GiB more of each GPU (public logs on H100): with less cache, or no start."
+        )
+    if model.guessed:
+        found.append(f"Guessed from its config.json: {model.guessed}.")
+    return found
 
 
 def _length(target: "Target") -> str:

@@ -10,7 +10,7 @@ from drydock.engines.fit import Fit, fits
 from drydock.errors import UsageError
 from drydock.plan.choices import Choice, choices, frontier
 from drydock.plan.from_loadtest import cautions, read_measurements
-from drydock.plan.plan_tables import memory_row, weights_gib
+from drydock.plan.plan_tables import memory_cautions, memory_row, weights_gib
 from drydock.plan.planned_models import Target, environment_targets, model_target, narrowed, region_types
 from drydock.plan.sizing import Demand, Sizing, measured
 from drydock.plan.traces import load_trace
@@ -168,6 +168,7 @@ class Plan:
             "model": self.target.model.name,
             "weights_gib": {name: round(value, 3) for name, value in weights_gib(self.target).items()},
             "memory": [memory_row(self.target, each) for each in self.memory],
+            "memory_cautions": memory_cautions(self.target),
         }
         if self.demand is not None:
             found |= {

@@ -30,6 +30,7 @@ from drydock.rehearsal.karpenter import metrics
 from drydock.rehearsal.machine_check import check_disk, check_open_files
 from drydock.rehearsal.seeding import Seed
 from drydock.scheduling.prices import Prices, read_prices
+from drydock.tools.extras import check_extra
 
 TOOLS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok", "karpenter")
 _STOP_SECONDS = 20
@@ -95,7 +96,9 @@ class RehearsalCluster:
 
         Raises:
             ClusterError: the disk is full, or this user may open too few files.
+            UsageError: the extra `rehearse` is not installed.
         """
+        check_extra("rehearse")
         check_disk(self.folder.path)
         check_open_files()
         try:

@@ -1,28 +1,15 @@
 """A report as one self-contained HTML page: no script, nothing fetched, light and dark, fit to print."""
 
-from pathlib import Path
-
 from drydock.report.model import RehearsalReport
-
-_TEMPLATES = Path(__file__).parent / "templates"
 
 
 def render_html(report: RehearsalReport) -> str:
     """The page; the same report always gives the same text."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
     from drydock.report import summary
     from drydock.report.html.figures import Page
+    from drydock.report.html.kit import page_environment
 
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        finalize=_printable,
-    )
+    environment = page_environment()
     filters = {
         "accelerators": summary.accelerators_text,
         "cold_start": summary.cold_start_parts,
@@ -38,9 +25,3 @@ def render_html(report: RehearsalReport) -> str:
 
 def _percent(value: float) -> str:
     return f"{value:.2f}%"
-
-
-def _printable(value: object) -> object:
-    from drydock.report.summary import printable
-
-    return printable(value) if type(value) is str else value
