@@ -178,8 +178,16 @@ def test_another_program_of_the_image_is_kept_by_kwok(reporter: Api) -> None:
     assert REACHABLE not in reporter.get(f"{PODS}/other")["metadata"].get("annotations", {})
 
 
+@until
+def _log(api: Api) -> list[str]:
+    lines = api.text(f"{PODS}/reporter/log").splitlines()
+    if not lines:
+        raise NotYetError("nothing was written")
+    return lines
+
+
 def test_its_log_is_what_it_wrote(reporter: Api) -> None:
-    assert reporter.text(f"{PODS}/reporter/log").splitlines()[-1] == "up"
+    assert _log(reporter)[-1] == "up"
     assert reporter.text(f"{PODS}/reporter/log?tailLines=1") == "up\n"
     with pytest.raises(ApiError, match="KWOK keeps it alive") as told:
         reporter.text(f"{PODS}/other/log")
