@@ -159,3 +159,18 @@ def test_consequences_of_consequences_stand_under_the_first_cause() -> None:
     (found,) = folded([last, middle, root])
     assert found.check == "zone"
     assert len(found.consequences) == 2
+
+
+@pytest.mark.parametrize(
+    ("limits", "replicas", "reason"),
+    [
+        ({"cpu": "8"}, 3, "12 cpu, and its limits, against which Karpenter counts whole nodes, allow 8 cpu"),
+        ({"nodes": "2"}, 3, "3 nodes"),
+        ({"memory": "40Gi"}, 3, "GiB memory"),
+        ({"cpu": "12", "nodes": "3", "memory": "64Gi"}, 3, ""),
+    ],
+)
+def test_limits_are_held_against_whole_nodes(limits: dict[str, str], replicas: int, reason: str) -> None:
+    text = pool("gpu", [("node.kubernetes.io/instance-type", "In", ["g6.xlarge"])], limits=limits)
+    found = findings(text + deployment(pod_spec({GPU: 1}), replicas=replicas), "pool-capacity")
+    assert [reason in each.reason for each in found] == [True] * bool(reason)

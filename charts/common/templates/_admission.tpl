@@ -2,6 +2,7 @@
 What an account may change beyond what RBAC can say, enforced by the API server. Declared helpers:
   common.admissionPolicy  a ValidatingAdmissionPolicy of some accounts, and its binding
   common.accountPolicy    one that lets only controllers start pods with the chart's accounts, and its binding
+  common.admission.objects  the objects of both; takes `conditions` in place of users and accounts
   common.account          user name of a ServiceAccount of the release's namespace; takes (tuple ROOT NAME)
 */ -}}
 

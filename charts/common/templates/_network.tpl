@@ -4,6 +4,7 @@ NetworkPolicies, and what pods connect to. Declared helpers:
   common.ingress          rules of a policy's ingress for those who may connect
   common.peer             peer: the release's pods of a component; takes (tuple ROOT COMPONENT)
   common.defaultDeny      closes every pod of the release's namespace that no other policy opens; takes the root
+  common.deniesByDefault  "true" unless `global.defaultDeny` is false; takes the root
   common.openPolicy       opens pods whose own policy is turned off, in a namespace that is closed
   common.dnsRule          rule of a NetworkPolicy's egress for the cluster's DNS
   common.privateBlocks    ipBlocks of private addresses, as peers

@@ -8,7 +8,8 @@ from typing import Any
 from drydock.checks.findings import Finding, Severity
 from drydock.checks.subject import Subject
 from drydock.scheduling.feasibility import PodVerdict
-from drydock.scheduling.gpu_sharing import sharing_of
+from drydock.scheduling.gpu_sharing import Sharing, sharing_of
+from drydock.scheduling.instance_types.quantity import Resources, describe
 from drydock.scheduling.pods import PodUse, is_extended
 from drydock.scheduling.pools import Pool
 
@@ -56,6 +57,7 @@ def check(subject: Subject) -> Iterator[Finding]:
                     yield _stuck(subject, pool, resource, each, most - steady, bound)
                 if steady - each.steady + each.scaled > most:
                     yield _unscalable(subject, pool, resource, each, most - steady, bound)
+        yield from _beyond_nodes(subject, pool, sharing, autoscalers)
 
 
 def _bounds(pool: Pool) -> Iterator[tuple[str, int, str]]:
@@ -73,6 +75,56 @@ def _bounds(pool: Pool) -> Iterator[tuple[str, int, str]]:
         yield from (
             (resource, value, "its reservations hold") for resource, value in held.items() if is_extended(resource)
         )
+
+
+def _beyond_nodes(
+    subject: Subject, pool: Pool, sharing: Sharing, autoscalers: Mapping[tuple[str, str], tuple[int, int]]
+) -> Iterator[Finding]:
+    """Workloads whose nodes, the best that there are for them, exceed what the pool may hold of cpu, memory or nodes.
+
+    Karpenter counts whole nodes against the limits, not what pods request. Each workload is judged alone.
+    """
+    limits = {name: limit for name, limit in pool.limits.items() if not is_extended(name)}
+    for verdict in subject.verdicts_on(pool) if limits else ():
+        types = next(each.types for each in verdict.pools if each.pool is pool)
+        least, _ = autoscalers.get((verdict.pod.manifest.kind, verdict.pod.manifest.name), (0, 0))
+        replicas = max(verdict.pod.replicas, least)
+        if not types or not _only_on(verdict, pool):
+            continue
+        slots = {name: _slots(pool.allocatable(name), verdict.pod.requests, sharing) for name in types}
+        for resource, limit in sorted(limits.items()):
+            shares = (
+                (1 if resource == "nodes" else pool.capacity(name).get(resource, 0)) / count
+                for name, count in slots.items()
+                if count
+            )
+            needed = math.ceil(replicas * min(shares, default=0))
+            if needed > limit:
+                yield _too_many_nodes(subject, pool, verdict, resource, needed, limit)
+                break
+
+
+def _slots(room: Resources, requests: Resources, sharing: Sharing) -> int:
+    """Pods of a kind that an empty node takes."""
+    return min(
+        (room.get(name, 0) * sharing.pods_on(name) // amount for name, amount in requests.items() if amount), default=0
+    )
+
+
+def _too_many_nodes(
+    subject: Subject, pool: Pool, verdict: PodVerdict, resource: str, needed: int, limit: int
+) -> Finding:
+    return subject.finding(
+        CAPACITY,
+        verdict.pod.manifest,
+        f"The nodes of the {verdict.pod.replicas} pods, which only node pool {pool.name} can host, have at least "
+        f"{describe(resource, needed)}, and its limits, against which Karpenter counts whole nodes, allow "
+        f"{describe(resource, limit)}.",
+        f"Raise the limit of {resource} in pool {pool.name}, or run fewer replicas.",
+        path=verdict.pod.path,
+        pain=10,
+        keys=("replicas",),
+    )
 
 
 def _only_on(verdict: PodVerdict, pool: Pool) -> bool:
