@@ -45,6 +45,7 @@ def check(subject: Subject) -> Iterator[Finding]:
 
 def alone(gpu: "Gpu", model: "Model", engine: "ServedModel") -> Mapping[str, float]:
     """Ms by measure of one request that has an engine to itself; empty where the engine does not start."""
+    from drydock.engines.gpu_memory import DoesNotFitError
     from drydock.errors import UsageError
     from drydock.simulator.profile import setup
     from drydock.simulator.simulation import simulate
@@ -52,7 +53,7 @@ def alone(gpu: "Gpu", model: "Model", engine: "ServedModel") -> Mapping[str, flo
 
     try:
         chosen = setup(gpu, model, engine.args)
-    except UsageError:
+    except (DoesNotFitError, UsageError):
         return {}
     answer = min(_ANSWER, chosen.max_model_len // 2)
     shape = Shape(min(_PROMPT, chosen.max_model_len - answer), answer, ())
