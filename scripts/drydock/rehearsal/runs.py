@@ -247,9 +247,10 @@ def end_of(folder: RunFolder) -> ClusterError | None:
 
 
 def describe_end(folder: RunFolder) -> ClusterError:
-    """What failed, or the supervisor's last line, and where the logs lie."""
+    """What failed, who removed it, or the supervisor's last line; and where the logs lie."""
     run = RunState.read(folder.path)
-    text = (run and run.failure) or last_lines(folder.supervisor_log, 1) or "its supervisor was killed"
+    removed = f"removed by {run.ended_by}" if run and run.ended_by else ""
+    text = (run and run.failure) or removed or last_lines(folder.supervisor_log, 1) or "its supervisor was killed"
     way = (run and run.remedy) or remedy(text)
     return ClusterError(
         f"the control plane of {folder.name} ended: {text}",

@@ -45,7 +45,9 @@ class Command:
     @classmethod
     def current(cls) -> "Command":
         """This process."""
-        line = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])[:_LONGEST_LINE]
+        program = Path(sys.argv[0])
+        name = program.parent.name if program.name == "__main__.py" else program.name
+        line = " ".join([name, *sys.argv[1:]])[:_LONGEST_LINE]
         return cls(_user(), line, os.getpid(), psutil.Process().create_time())
 
     @property
