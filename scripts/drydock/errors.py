@@ -24,6 +24,15 @@ class DrydockError(Exception):
         self.message = message
         self.remedy = remedy
 
+    def to_dict(self) -> dict[str, str | int]:
+        """For machines: `type`, `message`, `remedy` and the command's `exitStatus`."""
+        return {
+            "type": type(self).__name__,
+            "message": self.message,
+            "remedy": self.remedy,
+            "exitStatus": self.exit_status,
+        }
+
     def __str__(self) -> str:
         return f"{self.message}\n  {self.remedy}" if self.remedy else self.message
 

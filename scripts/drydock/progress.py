@@ -110,6 +110,7 @@ class LiveProgress(SilentProgress):
         from rich.console import Console
         from rich.progress import Progress as RichProgress
         from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
+        from rich.table import Column
 
         self._console = Console(stderr=True)
         self._bars = RichProgress(
@@ -117,9 +118,10 @@ class LiveProgress(SilentProgress):
             SpinnerColumn(finished_text=" "),
             TextColumn("{task.description}"),
             TimeElapsedColumn(),
-            TextColumn("[dim]{task.fields[detail]}"),
+            TextColumn("[dim]{task.fields[detail]}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)),
             console=self._console,
             transient=True,
+            expand=True,  # so that what is cut is the detail, not the time
         )
         self._bars.start()
         return self

@@ -28,5 +28,6 @@ class Handler(BaseHTTPRequestHandler):
 
 
 if __name__ == "__main__":
+    print("up", flush=True)
     host, _, port = sys.argv[1].removeprefix("--listen=").rpartition(":")
     ThreadingHTTPServer((host, int(port)), Handler).serve_forever()

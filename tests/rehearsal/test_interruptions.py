@@ -24,6 +24,8 @@ from tests.rehearsal.small import Pods, node_class, node_pool, to_yaml, workload
 pytestmark = pytest.mark.independent
 
 DRIVER = Path(__file__).with_name("driver.py")
+NOTICED_SECONDS = 20
+"""Until a command that waits on a control plane has ended after it, on a busy machine."""
 SECONDS = 240
 """Until a process that must end has ended."""
 
@@ -123,8 +125,10 @@ def test_ctrl_c_leaves_nothing(start: Start, project: Project, moment: str) -> N
     else:
         _await_run(project)
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=SECONDS)
+    _, errors = process.communicate(timeout=SECONDS)
     assert process.returncode == 130
+    (run,) = project.runs_dir.iterdir()
+    assert f"The logs of this run: {run / 'logs'}" in errors
     await_nothing(project)
 
 
@@ -144,6 +148,7 @@ def test_a_kept_cluster_answers_until_down(start: Start, project: Project) -> No
     assert kubeconfig.stat().st_mode & 0o077 == 0, "others must not read the kubeconfig"
     (cluster,) = list_clusters(project)
     assert cluster.kept
+    assert cluster.doing == "kept"
     assert cluster.folder.kubeconfig == kubeconfig
     assert _nodepools(kubeconfig) == ["cpu"]
     assert down(project) == (cluster.name,)
@@ -158,6 +163,7 @@ def test_down_finds_what_a_killed_supervisor_left(start: Start, project: Project
     psutil.wait_procs([psutil.Process(supervisor.pid)] if psutil.pid_exists(supervisor.pid) else [], timeout=SECONDS)
     (left,) = list_clusters(project)
     assert not left.supervised
+    assert left.doing == "left by a killed command"
     assert down(project) == (cluster.name,)
     await_nothing(project)
 
@@ -167,10 +173,16 @@ def test_down_leaves_a_rehearsal_under_way_alone(start: Start, project: Project)
     read_until(process, "Install with Helm")
     assert down(project) == ()
     (cluster,) = list_clusters(project)
+    assert (cluster.kind, cluster.doing, cluster.users) == ("rehearsal", "installing", ())
+    assert cluster.state
+    assert cluster.state.owner.pid == process.pid
     assert down(project, cluster.name) == (cluster.name,)
-    _, errors = process.communicate(timeout=SECONDS)
+    _, errors = process.communicate(timeout=NOTICED_SECONDS)
     assert process.returncode == 1
     assert "Traceback" not in errors
+    assert f"the control plane of {cluster.name} ended: removed by `" in errors
+    assert f"pid {os.getpid()})" in errors
+    assert str(cluster.folder.logs) in errors
     await_nothing(project)
 
 

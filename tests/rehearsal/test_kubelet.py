@@ -1,5 +1,8 @@
 """A pod that runs as a process of this machine has what Kubernetes gives a container, and the API tells its state."""
 
+import os
+import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -8,9 +11,12 @@ from typing import Any
 import psutil
 import pytest
 from kubernetes import client, config
+from kubernetes.stream import portforward, stream
+from kubernetes.stream.ws_client import ERROR_CHANNEL
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from drydock.clusters.api import Api, ApiError, collection
+from drydock.rehearsal.children import read_records
 from drydock.rehearsal.cluster import RehearsalCluster
 from drydock.rehearsal.kubelet.pod_addresses import Address
 from drydock.rehearsal.kubelet.programs import Program
@@ -66,10 +72,19 @@ def api(
     program = Program("tools/reporter", command, ("/reporter",), (), (), {"FROM": "{namespace}"})
     shared_cluster.seed(Seed(release.account, (program,)))
     release.install()
+    _await_program(shared_cluster)
     made = shared_cluster.await_api()
     made.create(collection("v1", "nodes"), {"metadata": {"name": "here", "labels": {"kubernetes.io/arch": "amd64"}}})
     _await_account(made)
     return made
+
+
+@until
+def _await_program(cluster: RehearsalCluster) -> None:
+    """KWOK keeps the pods of every program that the cluster does not know yet."""
+    stages = cluster.folder.cluster / "stages.yaml"
+    if not stages.exists() or "tools/reporter" not in stages.read_text():
+        raise NotYetError("the program is not known")
 
 
 @until
@@ -161,6 +176,87 @@ def test_another_program_of_the_image_is_kept_by_kwok(reporter: Api) -> None:
     kept = _await_state(reporter, "other", lambda each: each.get("ready"))
     assert kept["state"]["running"]
     assert REACHABLE not in reporter.get(f"{PODS}/other")["metadata"].get("annotations", {})
+
+
+@until
+def _log(api: Api) -> list[str]:
+    lines = api.text(f"{PODS}/reporter/log").splitlines()
+    if not lines:
+        raise NotYetError("nothing was written")
+    return lines
+
+
+def test_its_log_is_what_it_wrote(reporter: Api) -> None:
+    assert _log(reporter)[-1] == "up"
+    assert reporter.text(f"{PODS}/reporter/log?tailLines=1") == "up\n"
+    with pytest.raises(ApiError, match="KWOK keeps it alive") as told:
+        reporter.text(f"{PODS}/other/log")
+    assert "--serve-models" in told.value.message
+
+
+def test_what_needs_a_container_says_what_does_instead(shared_cluster: RehearsalCluster, reporter: Api) -> None:
+    with config.new_client_from_config(str(shared_cluster.kubeconfig)) as connection:
+        core = client.CoreV1Api(connection)
+        entered = stream(
+            core.connect_get_namespaced_pod_exec,
+            "reporter",
+            NAMESPACE,
+            command=["id"],
+            stdout=True,
+            _preload_content=False,
+        )
+        entered.run_forever(timeout=60)
+        with pytest.raises(client.ApiException) as forwarded:
+            portforward(core.connect_get_namespaced_pod_portforward, "reporter", NAMESPACE, ports="8080")
+    assert "is process " in entered.read_channel(ERROR_CHANNEL)
+    assert "http=127." in str(forwarded.value)
+
+
+def _listening(cluster: RehearsalCluster) -> set[tuple[str, int]]:
+    """Where the programs of a cluster listen, its pods' included."""
+    programs = [each.find() for each in read_records(cluster.folder.processes)]
+    found = (one for program in programs if program for one in program.net_connections(kind="inet"))
+    return {(one.laddr.ip, one.laddr.port) for one in found if one.status == psutil.CONN_LISTEN}
+
+
+def test_nothing_listens_for_other_machines(shared_cluster: RehearsalCluster, reporter: Api) -> None:
+    listening = _listening(shared_cluster)
+    assert listening
+    assert {address for address, _ in listening if not address.startswith("127.")} == set()
+    sockets = [path for path in shared_cluster.folder.cluster.rglob("*") if path.is_socket()]
+    assert {path.name for path in sockets} >= {"egress.sock", "kubelet.sock"}
+    assert [path for path in sockets if path.stat().st_mode & 0o077] == []
+
+
+ATTACK = """
+import http.client, ssl, sys
+def ask(connection, method, path, headers={}):
+    try:
+        connection.request(method, path, headers=headers)
+        return connection.getresponse().status
+    except (OSError, http.client.HTTPException) as error:
+        return type(error).__name__
+trusting = ssl._create_unverified_context()
+signed = {"Authorization": "AWS4-HMAC-SHA256 Credential=rehearsal/20300101/us-west-2/ec2/aws4_request"}
+for port in map(int, sys.argv[1:]):
+    for method, path in (("POST", "/moto-api/reset"), ("GET", "/api/v1/secrets"), ("POST", "/"), ("GET", "/metrics")):
+        for headers in ({}, signed):
+            for kind, more in ((http.client.HTTPConnection, {}), (http.client.HTTPSConnection, {"context": trusting})):
+                print(port, method, path, ask(kind("127.0.0.1", port, timeout=20, **more), method, path, headers))
+"""
+
+
+def test_another_user_of_the_machine_gets_nothing(shared_cluster: RehearsalCluster, reporter: Api) -> None:
+    ports = sorted(str(port) for address, port in _listening(shared_cluster) if address == "127.0.0.1")
+    assert len(ports) >= len(("API server", "AWS", "webhook"))
+    user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] if os.getuid() == 0 else []
+    python = shutil.which("python3", path=os.defpath) or sys.executable  # that another user may run too
+    done = subprocess.run(
+        [*user, python, "-c", ATTACK, *ports], capture_output=True, text=True, check=True, timeout=240, cwd="/"
+    )
+    answers = {line.split()[-1] for line in done.stdout.splitlines()}
+    assert len(done.stdout.splitlines()) == len(ports) * 16
+    assert {answer for answer in answers if answer.isdigit()} <= {"400", "401", "403", "404"}, done.stdout
 
 
 def test_its_process_ends_with_it(reporter: Api) -> None:

@@ -12,7 +12,6 @@ from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
 from drydock.clusters.objects import full_name
 from drydock.outcome.results import Circumstances, build_report
 from drydock.rehearsal.cluster import RehearsalCluster
-from drydock.rehearsal.karpenter import metrics
 from drydock.rehearsal.release import Outcome, Release
 from drydock.report.model import NodeReport, RehearsalReport
 from drydock.scheduling.prices import CapacityType
@@ -230,15 +229,15 @@ def test_a_static_pool_has_its_node_before_any_pod_asks(rehearsed: Rehearsed) ->
 
 
 @retry(retry=retry_if_result(lambda found: not found), stop=stop_after_delay(120), wait=wait_fixed(1))
-def offerings(karpenter: int) -> dict[tuple[str, str, str], float]:
+def offerings(cluster: RehearsalCluster) -> dict[tuple[str, str, str], float]:
     """Dollars an hour by instance type, zone and capacity type, as Karpenter exports them."""
-    matches = OFFERING.finditer(metrics(karpenter))
+    matches = OFFERING.finditer(cluster.karpenter_metrics())
     return {(match["type"], match["zone"], match["capacity"]): float(match["price"]) for match in matches}
 
 
 def test_prices_are_those_that_karpenter_decides_by(rehearsed: Rehearsed) -> None:
     prices = rehearsed.cluster.prices(rehearsed.release.account.region)
-    found = offerings(rehearsed.cluster.karpenter_pid)
+    found = offerings(rehearsed.cluster)
     told: dict[str, CapacityType] = {"on-demand": "on-demand", "spot": "spot"}
     for node in rehearsed.report.nodes:
         hourly = prices.hourly(node.instance_type, told.get(node.capacity_type, "on-demand"))

@@ -25,8 +25,9 @@ def test_the_model_has_a_node_with_a_gpu(kube_cluster, drydock_deployed):
     pods = Pod.objects(client).filter(
         namespace=drydock_deployed.environment.namespace, selector={"app.kubernetes.io/name": "vllm"}
     )
-    names = {each.obj["spec"]["nodeName"] for each in pods}
-    assert names
+    names = {each.obj["spec"].get("nodeName") for each in pods}
+    assert names, "there is no pod of a model"
+    assert None not in names, "a pod waits for a node"
     for each in Node.objects(client):
         if each.name in names:
             assert each.labels["karpenter.k8s.aws/instance-gpu-name"] in {"a10g", "l4"}

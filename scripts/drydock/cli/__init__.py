@@ -41,6 +41,18 @@ class _Verbs(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(VERBS)
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the verb; for an unknown one the error names those that are spelt alike."""
+        if args and args[0] not in VERBS and not args[0].startswith("-"):
+            from difflib import get_close_matches
+
+            near = get_close_matches(args[0], VERBS, n=1)
+            hint = f"Did you mean '{near[0]}'?" if near else f"Verbs: {', '.join(VERBS)}."
+            raise click.UsageError(f"No such command '{args[0]}'. {hint}", ctx)
+        return super().resolve_command(ctx, args)
+
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in VERBS:
             return None
@@ -84,6 +96,7 @@ def drydock() -> None:
       drydock validate              check every environment, in seconds
 
     Exit status: 0 when all is well, 1 when something was found or failed, 2 for wrong usage, 130 when interrupted.
+    With --format json a verb that fails prints {"error": {"type", "message", "remedy", "exitStatus"}}.
     """
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 import click
 
+from drydock.cli.output import format_option
 from drydock.loadtest.benchmark.benches import Measure
 
 USUAL = ("render", "validate", "rehearse")
@@ -27,7 +28,7 @@ _REHEARSES = {"rehearse", "scale", "first-run"}
     help="Replicas of the model in the benchmark of scale; give it once for each.",
 )
 @click.option("--model", default="llama-3-8b", show_default=True, help="Model in the benchmark of scale.")
-@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@format_option()
 def command(
     parts: tuple[str, ...], rounds: int, environment: str, replicas: tuple[int, ...], model: str, form: str
 ) -> int:

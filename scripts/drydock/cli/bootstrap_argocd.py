@@ -1,11 +1,14 @@
 """drydock bootstrap-argocd."""
 
+import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from drydock.cli.options import EnvironmentName
+from drydock.cli.output import columns, format_option
+from drydock.errors import ToolError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,7 +19,11 @@ if TYPE_CHECKING:
 
 @click.command("bootstrap-argocd")
 @click.argument("environment", type=EnvironmentName())
-@click.option("--repository", required=True, metavar="URL", help="Git repository of the suite, as Argo CD knows it.")
+@click.option(
+    "--repository",
+    metavar="URL",
+    help="Git repository of the suite, as Argo CD knows it; without it the checkout's origin.",
+)
 @click.option("--revision", default="main", show_default=True, help="Branch, tag or commit.")
 @click.option("--path", "folder", default="", metavar="FOLDER", help="Folder of the repository that holds charts/.")
 @click.option("--namespace", default="argocd", show_default=True, help="Namespace in which Argo CD runs.")
@@ -28,9 +35,10 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="With --apply: the cluster that Argo CD runs on ($KUBECONFIG or the default one when absent).",
 )
+@format_option(default="yaml")
 def command(
     environment: str,
-    repository: str,
+    repository: str | None,
     revision: str,
     folder: str,
     namespace: str,
@@ -38,6 +46,7 @@ def command(
     listed: bool,
     applied: bool,
     kubeconfig: Path | None,
+    form: str,
 ) -> None:
     r"""Print the root Application of ENVIRONMENT, which brings one Application for each chart.
 
@@ -58,18 +67,36 @@ def command(
 
     suite = Project.discover()
     chosen = load_environment(suite, environment)
-    source = Repository(repository, revision, folder)
+    source = Repository(repository or _origin(suite.root), revision, folder)
     with terminal_progress() as progress:
         helm = ensure(suite, ["helm4"], progress)["helm4"]
         brought = applications(helm, assemble_charts(suite), chosen, source)
     root = root_application(chosen, source, namespace=namespace, project=project)
     if listed:
-        _list(brought)
+        _list(brought, form)
     elif applied:
         apply_root(kubeconfig, root)
         click.echo(f"Application {namespace}/{environment} applied.", err=True)
+    elif form == "json":
+        click.echo(json.dumps(root, indent=2))
     else:
         _print(root)
+
+
+def _origin(root: Path) -> str:
+    """The repository that a checkout was cloned from.
+
+    Raises:
+        UsageError: it has none.
+    """
+    from drydock.tools.process import run
+
+    try:
+        return run(["git", "remote", "get-url", "origin"], cwd=root).stdout.strip()
+    except ToolError as error:
+        raise UsageError(
+            f"{root} has no remote `origin`", remedy="Pass --repository URL, as Argo CD knows the repository."
+        ) from error
 
 
 def _print(root: "Fields") -> None:
@@ -85,13 +112,10 @@ def _print(root: "Fields") -> None:
     click.echo(yaml.safe_dump(root, sort_keys=False), nl=False)
 
 
-def _list(brought: "Sequence[Manifest]") -> None:
-    from rich.console import Console
-    from rich.table import Column, Table
-
+def _list(brought: "Sequence[Manifest]", form: str) -> None:
     from drydock.deploy.argo_cd import sources, waves
 
-    table = Table("wave", "object", Column("from", overflow="fold"))
+    rows: list[dict[str, Any]] = []
     for wave, manifest in waves(brought):
         spec = manifest.content["spec"]
         origin = [
@@ -99,5 +123,9 @@ def _list(brought: "Sequence[Manifest]") -> None:
             for each in (sources(spec) if manifest.kind == "Application" else ())
             if "ref" not in each
         ]
-        table.add_row(str(wave), f"{manifest.kind} {manifest.name}", "\n".join(origin))
-    Console().print(table)
+        rows.append({"wave": wave, "object": f"{manifest.kind} {manifest.name}", "from": origin})
+    if form == "json":
+        click.echo(json.dumps(rows, indent=2))
+        return
+    cells = [(str(row["wave"]), row["object"], ", ".join(row["from"])) for row in rows]
+    click.echo(columns(("wave", "object", "from"), cells))

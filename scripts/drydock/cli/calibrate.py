@@ -1,5 +1,6 @@
 """drydock calibrate."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from drydock.cli.options import ArrivalName, check_folder
+from drydock.cli.output import format_option
 from drydock.errors import UsageError
 
 if TYPE_CHECKING:
@@ -49,6 +51,7 @@ _NAMES = {"tpot": "TPOT (mean)", "completed": "requests/s", "ttft": "TTFT (media
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write the profile."
 )
+@format_option()
 def command(
     results: tuple[Path, ...],
     gpu: str,
@@ -65,6 +68,7 @@ def command(
     evaluations: int,
     check: bool,
     output: Path | None,
+    form: str,
 ) -> None:
     r"""Fit a simulator profile to load-test RESULTS, and say how far it is off on points not seen.
 
@@ -122,7 +126,12 @@ def command(
                 if folds_output:
                     text = yaml.safe_dump([_part(start, *part) for part in parts], sort_keys=False, width=120)
                     folds_output.write_text(text, encoding="utf-8")
-    _table(title, errors)
+    if form == "json":
+        from dataclasses import asdict
+
+        click.echo(json.dumps({"title": f"Error {title}", "points": [asdict(one) for one in errors]}, indent=2))
+    else:
+        _table(title, errors)
     if output:
         source = f"{', '.join(path.name for path in results)}, fitted by drydock calibrate"
         profile = Profile(name, device, model, engine, coefficients, source)

@@ -1,8 +1,11 @@
 """drydock crds."""
 
+import json
 from pathlib import Path
 
 import click
+
+from drydock.cli.output import columns, format_option
 
 
 @click.group("crds")
@@ -17,9 +20,10 @@ _owners = click.option(
 
 @command.command("print")
 @_owners
-def print_(owners: tuple[str, ...]) -> None:
+@format_option(default="yaml")
+def print_(owners: tuple[str, ...], form: str) -> None:
     """Print the CRDs, a YAML document each, for `kubectl apply --server-side -f -`."""
-    from drydock.clusters.crds import crd_files
+    from drydock.clusters.crds import crd_files, read_crds
     from drydock.progress import terminal_progress
     from drydock.project import Project
     from drydock.tools.crd_files import ensure_crds
@@ -27,6 +31,9 @@ def print_(owners: tuple[str, ...]) -> None:
     project = Project.discover()
     with terminal_progress() as progress:
         ensure_crds(project, progress)
+    if form == "json":
+        click.echo(json.dumps(list(read_crds(project, owners)), indent=2))
+        return
     for file in crd_files(project, owners):
         click.echo(f"---\n{file.read_text()}")
 
@@ -36,25 +43,28 @@ def print_(owners: tuple[str, ...]) -> None:
     "--kubeconfig", type=click.Path(path_type=Path, exists=True), help="As kubectl's; $KUBECONFIG when absent."
 )
 @_owners
-def upgrade(kubeconfig: Path | None, owners: tuple[str, ...]) -> None:
+@format_option()
+def upgrade(kubeconfig: Path | None, owners: tuple[str, ...], form: str) -> None:
     """Bring a cluster's CRDs to the pinned versions; run it before `helm upgrade`, which never touches them.
 
     Applied server-side; objects that etcd holds in an older version are rewritten. Nothing is applied when a version
     that the cluster still stores would be lost.
     """
-    from rich.console import Console
-    from rich.table import Table
+    from dataclasses import asdict
 
     from drydock.clusters.crds import read_crds, upgrade_crds
     from drydock.progress import terminal_progress
     from drydock.project import Project
+    from drydock.rehearsal.runs import in_use
     from drydock.tools.crd_files import ensure_crds
 
     project = Project.discover()
     with terminal_progress() as progress:
         ensure_crds(project, progress)
-        results = upgrade_crds(kubeconfig, read_crds(project, owners), progress)
-    table = Table("CRD", "action", "storage version", "objects rewritten")
-    for each in results:
-        table.add_row(each.name, each.action, each.storage_version, str(each.migrated_objects))
-    Console().print(table)
+        with in_use(project, kubeconfig):
+            results = upgrade_crds(kubeconfig, read_crds(project, owners), progress)
+    if form == "json":
+        click.echo(json.dumps([asdict(each) for each in results], indent=2))
+        return
+    cells = [(each.name, each.action, each.storage_version, str(each.migrated_objects)) for each in results]
+    click.echo(columns(("CRD", "action", "storage version", "objects rewritten"), cells))

@@ -1,5 +1,6 @@
 """drydock deploy."""
 
+import json
 import sys
 import time
 from contextlib import ExitStack
@@ -9,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from drydock.cli.options import EnvironmentName, check_account_id, one_environment, stack_options
+from drydock.cli.options import EnvironmentName, check_account_id, check_writable, one_environment, stack_options
+from drydock.cli.output import columns, format_option, pasteable
 from drydock.deploy.deployments import (
     Deployment,
     alone,
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
 
 _HOURS = {"h": 1, "d": 24}
 _LONGEST = 366 * 24
-_WIDE = 200
 _SETTINGS = {
     "kind": ("node_image", "base_image"),
     "eks": ("account_id", "region", "owner", "backend_bucket", "backend_region", "take_over"),
@@ -74,6 +75,7 @@ _SETTINGS = {
 @click.option("--yes", is_flag=True, help="Do not ask before something that costs money.")
 @click.option("--timeout", type=click.IntRange(1), default=1800, show_default=True, help="Seconds to become ready.")
 @click.option("--list", "show", is_flag=True, help="Only list the deployments that were made from this machine.")
+@format_option()
 def command(
     environment: str | None,
     files: tuple[Path, ...],
@@ -85,6 +87,7 @@ def command(
     timeout: int,
     yes: bool,
     show: bool,
+    form: str,
     **options: Any,
 ) -> None:
     r"""Install ENVIRONMENT on a real cluster: one that is there (--kubeconfig), or one that is made (--target).
@@ -103,11 +106,13 @@ def command(
 
     project = Project.discover()
     if show:
-        _list(project)
+        _list(project, form)
         return
     if not environment or bool(target) == bool(kubeconfig):
         raise UsageError("give ENVIRONMENT and either --target or --kubeconfig FILE", remedy="See `deploy --help`.")
     stack = one_environment(project, environment, files, set_values)
+    if output:
+        check_writable("-o", output)
     chosen = target or "existing"
     settings = {"kubeconfig": str(kubeconfig)} if kubeconfig else _settings(chosen, options, yes=yes)
     expires = "" if kubeconfig else _expiry(options["ttl"])
@@ -115,7 +120,7 @@ def command(
         check_name(name or f"{environment}-{chosen}"), environment, chosen, stack.namespace, now(), expires, settings
     )
     deployment = remembered(project, deployment)
-    _deploy(project, stack, deployment, output=output, timeout=timeout, yes=yes)
+    _deploy(project, stack, deployment, output=output, timeout=timeout, yes=yes, form=form)
 
 
 def _deploy(
@@ -126,8 +131,10 @@ def _deploy(
     output: Path | None,
     timeout: int,
     yes: bool,
+    form: str,
 ) -> None:
     from drydock.deploy.deployment_report import build_deployment_report
+    from drydock.deploy.in_use import deploying
     from drydock.deploy.install import Helm, install, with_target
     from drydock.progress import terminal_progress
     from drydock.report.files import write_report
@@ -150,12 +157,13 @@ def _deploy(
             helm = ensure(project, ["helm4"], progress)["helm4"]
             reached = target.create(progress)
             stack = with_target(stack, reached, deployment.folder(project))
-            target.prepare(reached, stack, progress)
-            installed = Helm(helm, reached.kubeconfig, deployment.folder(project))
-            install_began = time.time()
             balanced = "load_balancer" not in lacks(deployment.target)
             charts = assemble_charts(project)
-            install(project, charts, installed, stack, reached, progress, timeout=timeout, balancers=balanced)
+            with deploying(project, deployment, reached.kubeconfig):
+                target.prepare(reached, stack, progress)
+                installed = Helm(helm, reached.kubeconfig, deployment.folder(project))
+                install_began = time.time()
+                install(project, charts, installed, stack, reached, progress, timeout=timeout, balancers=balanced)
         except BaseException:
             if first and target.give_up(progress):
                 forget(project, deployment)
@@ -164,10 +172,13 @@ def _deploy(
         times = (began, install_began)
         report = build_deployment_report(project, deployment, stack, reached, steps, times, progress)
     written = write_report(report, output or deployment.folder(project))
-    print_report(report)
+    if form == "json":
+        click.echo(json.dumps(report.to_dict(), indent=2))
+    else:
+        print_report(report)
     click.echo(f"The report: {written.html}", err=True)
-    click.echo(f"{deployment.name} is up; `drydock destroy {deployment.name}` removes it.", err=True)
-    click.echo(f"export KUBECONFIG={reached.kubeconfig}")
+    click.echo(pasteable(f"{deployment.name} is up; `drydock destroy {deployment.name}` removes it."), err=True)
+    click.echo(f"export KUBECONFIG={reached.kubeconfig}", err=form == "json")
 
 
 def _agree(yes: bool) -> Any:
@@ -205,14 +216,18 @@ def _expiry(ttl: str) -> str:
     return rfc3339(datetime.now(UTC) + timedelta(hours=hours))
 
 
-def _list(project: "Project") -> None:
-    from rich.console import Console
-    from rich.table import Column, Table
+def _list(project: "Project", form: str) -> None:
+    from dataclasses import asdict
 
-    expires = Column("expires", no_wrap=True)
-    table = Table(
-        Column("deployment", overflow="fold"), "environment", "target", Column("made", overflow="fold"), expires
-    )
-    for each in list_deployments(project):
-        table.add_row(each.name, each.environment, each.target, each.created, each.expires or "never")
-    Console(width=None if sys.stdout.isatty() else _WIDE).print(table)
+    from drydock.deploy.in_use import state_of
+
+    deployments = [(each, state_of(project, each)) for each in list_deployments(project)]
+    if form == "json":
+        click.echo(json.dumps([{**asdict(each), "state": state} for each, state in deployments], indent=2))
+        return
+    rows = [
+        (each.name, each.environment, each.target, state, each.created, each.updated, each.expires or "never")
+        for each, state in deployments
+    ]
+    headers = ("deployment", "environment", "target", "state", "made", "updated", "expires")
+    click.echo(columns(headers, rows) or "no deployment was made from this machine")

@@ -1,13 +1,15 @@
 """drydock destroy."""
 
+import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from drydock.cli.options import check_account_id
+from drydock.cli.output import format_option
 from drydock.deploy.deployments import Deployment, alone, forget, load_deployment, past_their_time
 from drydock.deploy.targets import TARGETS
 from drydock.errors import ClusterError, DrydockError, UsageError
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 @click.option("--backend-region", default="", help="With --expired: of that bucket; --region when absent.")
 @click.option("--yes", is_flag=True, help="Do not ask; with --expired: remove them, not only list them.")
 @click.option("--timeout", type=click.IntRange(1), default=1800, show_default=True, help="Seconds to wait for nodes.")
+@format_option(default="text")
 def command(
     name: str | None,
     expired: bool,
@@ -37,6 +40,7 @@ def command(
     backend_region: str,
     yes: bool,
     timeout: int,
+    form: str,
 ) -> None:
     r"""Remove the deployment NAME: the release, the nodes that were bought for it, and the cluster if it was made.
 
@@ -64,7 +68,7 @@ def command(
             _confirm(deployment)
         with terminal_progress() as progress:
             _destroy(project, deployment, progress, timeout)
-        click.echo(f"removed: {name}")
+        click.echo(json.dumps({"removed": [name]}, indent=2) if form == "json" else f"removed: {name}")
         return
     undated: Mapping[str, str] = {}
     misnamed: Sequence[str] = ()
@@ -76,11 +80,16 @@ def command(
         chosen, undated, misnamed = found.expired, found.undated, found.misnamed
     else:
         chosen = past_their_time(project)
+    say = (lambda _line: None) if form == "json" else click.echo
     for each in chosen:
-        click.echo(f"{each.name}: expired at {each.expires}")
-    failed = _destroy_all(project, chosen, timeout) if yes else {}
+        say(f"{each.name}: expired at {each.expires}")
+    failed = _destroy_all(project, chosen, timeout, say) if yes else {}
+    if form == "json" and not (failed or undated or misnamed):  # else the error is what it prints
+        removed = [each.name for each in chosen if yes]
+        expired_at = {each.name: each.expires for each in chosen}
+        click.echo(json.dumps({"expired": expired_at, "removed": removed}, indent=2))
     if not chosen:
-        click.echo("nothing is expired")
+        say("nothing is expired")
     elif not yes:
         click.echo("Nothing was removed: --yes removes them.", err=True)
     failed |= dict.fromkeys(misnamed, "its tag drydock.dev/cluster is no name of a cluster")
@@ -112,7 +121,9 @@ def _confirm(deployment: Deployment) -> None:
         raise UsageError("nothing was removed: that is not its name")
 
 
-def _destroy_all(project: "Project", chosen: Sequence[Deployment], timeout: int) -> dict[str, str]:
+def _destroy_all(
+    project: "Project", chosen: Sequence[Deployment], timeout: int, say: Callable[[str], None]
+) -> dict[str, str]:
     """One after the other; those that could not be removed, with the reason, keep no other from going."""
     from drydock.progress import terminal_progress
 
@@ -124,11 +135,12 @@ def _destroy_all(project: "Project", chosen: Sequence[Deployment], timeout: int)
         except DrydockError as error:
             failed[each.name] = str(error)
         else:
-            click.echo(f"removed: {each.name}")
+            say(f"removed: {each.name}")
     return failed
 
 
 def _destroy(project: "Project", deployment: Deployment, progress: "Progress", timeout: int) -> None:
+    from drydock.deploy.in_use import uninstalling
     from drydock.deploy.install import Helm, uninstall
     from drydock.tools.build import ensure
 
@@ -140,7 +152,8 @@ def _destroy(project: "Project", deployment: Deployment, progress: "Progress", t
         if own or kubeconfig.exists():
             helm = Helm(ensure(project, ["helm4"], progress)["helm4"], kubeconfig, folder)
             try:
-                uninstall(helm, deployment.namespace, progress, timeout=timeout)
+                with uninstalling(project, kubeconfig):
+                    uninstall(helm, deployment.namespace, progress, timeout=timeout)
             except ClusterError as error:
                 if own:
                     raise

@@ -1,11 +1,16 @@
 """drydock docs."""
 
+import json
+
 import click
+
+from drydock.cli.output import format_option
 
 
 @click.command("docs")
 @click.option("--check", is_flag=True, help="Write nothing; exit with 1 if a file is not what it should be.")
-def command(check: bool) -> None:
+@format_option(default="text")
+def command(check: bool, form: str) -> None:
     r"""Write values.schema.json and README.md of each chart from its annotated values.yaml.
 
     Types, defaults, patterns and descriptions stand once: in values.yaml, and in values.types.yaml what values.yaml
@@ -23,10 +28,13 @@ def command(check: bool) -> None:
     stale = [file for file in generated_files(project) if not file.is_current]
     for file in stale:
         name = file.path.relative_to(project.root)
-        if check:
+        if check and form == "text":
             click.echo(f"{name} is not what its chart's values.yaml says: run `drydock docs`", err=True)
-        else:
+        if not check:
             file.path.write_text(file.content)
-            click.echo(f"wrote {name}")
+            click.echo(f"wrote {name}", err=form == "json")
+    if form == "json":
+        names = [str(file.path.relative_to(project.root)) for file in stale]
+        click.echo(json.dumps({"stale" if check else "written": names}, indent=2))
     if check and stale:
         raise SystemExit(1)

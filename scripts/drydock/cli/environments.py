@@ -4,32 +4,30 @@ import json
 
 import click
 
+from drydock.cli.output import columns, format_option
+
 
 @click.command("environments")
-@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
-def command(form: str) -> None:
-    """List the environments and the values files that each one stacks."""
+@format_option()
+def command(form: str) -> int:
+    """List the environments and the values files that each one stacks; exit 1 when the file of one is wrong."""
     from drydock.project import Project
-    from drydock.suite.environments import load_environments
+    from drydock.suite.environments import readable_environments
 
     project = Project.discover()
-    environments = load_environments(project, ())
+    environments, broken = readable_environments(project)
+    stacks = {
+        each.name: [str(file.relative_to(project.values_dir)) for file in each.values_files] for each in environments
+    }
     if form == "json":
         rows = [
-            {
-                "name": each.name,
-                "description": each.description,
-                "stack": [str(file.relative_to(project.values_dir)) for file in each.values_files],
-            }
-            for each in environments
+            {"name": each.name, "description": each.description, "stack": stacks[each.name]} for each in environments
         ]
-        click.echo(json.dumps(rows, indent=2))
-        return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("environment", "stack, lowest first", "what it is", show_lines=True)
-    for each in environments:
-        stack = "\n".join(str(file.relative_to(project.values_dir)) for file in each.values_files)
-        table.add_row(each.name, stack, each.description)
-    Console().print(table)
+        wrong = [{"name": name, "error": error.to_dict()} for name, error in broken.items()]
+        click.echo(json.dumps([*rows, *wrong], indent=2))
+    else:
+        cells = [(each.name, ", ".join(stacks[each.name]), each.description) for each in environments]
+        click.echo(columns(("environment", "stack, lowest first", "what it is"), cells))
+        for error in broken.values():
+            click.echo(f"error: {error}", err=True)
+    return int(bool(broken))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from drydock.cli.options import EnvironmentName, one_environment, stack_options
+from drydock.cli.output import columns
 from drydock.errors import UsageError
 
 if TYPE_CHECKING:
@@ -94,7 +95,8 @@ def command(
         if each.image in found and (lacking := sorted({*each.architectures} - {*found[each.image].architectures}))
     ]
     unset = [image for image in digests if image not in keys and "@" not in image]
-    _write_values(digest_values(keys, digests), found.values(), output)
+    if digests:
+        _write_values(digest_values(keys, digests), found.values(), output)
     for each in (*wrong, *(f"{image}: no value of the environment names it, so none can pin it" for image in unset)):
         click.echo(f"warning: {each}", err=True)
     return int(bool(wrong))
@@ -125,11 +127,13 @@ def _write(images: "Sequence[UsedImage]", form: str) -> None:
     elif form == "skopeo-copy":
         click.echo("\n".join(skopeo_copies(images)) or "# Every image comes from where it is published.")
     else:
-        from rich.console import Console
-        from rich.table import Column, Table
-
-        table = Table(Column("image", overflow="fold"), "charts", "architectures", show_lines=True)
-        for each in images:
-            origin = "" if each.upstream.endswith(each.image) else f"\n[dim]from {each.upstream}[/dim]"
-            table.add_row(f"{each.image}{origin}", "\n".join(each.charts), ", ".join(each.architectures) or "-")
-        Console().print(table)
+        cells = [
+            (
+                each.image,
+                ", ".join(each.charts),
+                ", ".join(each.architectures) or "-",
+                "" if each.upstream.endswith(each.image) else each.upstream,
+            )
+            for each in images
+        ]
+        click.echo(columns(("image", "charts", "architectures", "from"), cells))

@@ -1,21 +1,25 @@
 """drydock loadtest."""
 
 import json
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from drydock.cli.options import ArrivalName, EnvironmentName, NumberRange
+from drydock.cli.output import format_option
 from drydock.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from contextlib import AbstractContextManager
 
-    from drydock.loadtest.cluster.endpoints import Endpoint
+    from drydock.loadtest.cluster.endpoints import Cluster, Endpoint
     from drydock.loadtest.dialects import Dialect, Parameter
     from drydock.loadtest.secrets import Secret
     from drydock.loadtest.settings import Arrival, LoadPlan
+    from drydock.project import Project
     from drydock.suite.objectives import Objectives
 
 _OF_A_CLUSTER = ("kubeconfig", "context", "namespace", "in_cluster", "in_cluster_values")
@@ -104,12 +108,12 @@ _ONLY_IN_URLS = frozenset(":/.")
 @click.option("--baseline", type=click.Path(path_type=Path), metavar="DIR", help="An earlier result to compare with.")
 @click.option("--fail-on-regression", is_flag=True, help="Exit with 1 when a measure is significantly worse.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="DIR", help="Folder of the results.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@format_option()
 def command(
     target: str,
     repetitions: int,
     output: Path | None,
-    as_json: bool,
+    form: str,
     environment: str | None,
     objectives_file: Path | None,
     objective_texts: tuple[str, ...],
@@ -184,7 +188,7 @@ def command(
     if output is not None:
         write_results(output, told, loads)
         click.echo(f"Report: {output / 'report.html'}", err=True)
-    if as_json:
+    if form == "json":
         click.echo(json.dumps(told, indent=2, allow_nan=False))
     else:
         print_result(told, loads)
@@ -277,12 +281,24 @@ def _endpoint(target: str, asked: dict[str, Any], *, own_key: bool) -> "Abstract
     namespace = asked["namespace"] or load_environment(project, target).namespace
     cluster = Cluster(asked["kubeconfig"], asked["context"], namespace)
     if asked["in_cluster"]:
-        return from_inside(
+        inside = from_inside(
             project, cluster, asked["model"], asked["in_cluster_values"], lambda line: click.echo(line, err=True)
         )
+        return _using(project, cluster, inside)
     if asked["in_cluster_values"]:
         raise UsageError("--in-cluster-values without --in-cluster", remedy="give both, or neither")
-    return from_here(cluster, asked["model"], own_key=own_key)
+    return _using(project, cluster, from_here(cluster, asked["model"], own_key=own_key))
+
+
+@contextmanager
+def _using(
+    project: "Project", cluster: "Cluster", endpoint: "AbstractContextManager[Endpoint]"
+) -> "Iterator[Endpoint]":
+    """A rehearsal's cluster stays while it is loaded, and the load ends with it."""
+    from drydock.rehearsal.runs import in_use
+
+    with in_use(project, cluster.kubeconfig), endpoint as found:
+        yield found
 
 
 def _url_parts(target: str) -> "tuple[str, list[tuple[str, str]]]":

@@ -52,6 +52,10 @@ class NumberRange(click.FloatRange):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """The number."""
+        try:
+            float(value)
+        except (TypeError, ValueError):
+            self.fail(f"{value!r} is not a number.", param, ctx)
         number = float(super().convert(value, param, ctx))
         if isnan(number):
             self.fail(f"{value!r} is not a number.", param, ctx)
@@ -66,6 +70,24 @@ def check_folder(option: str, file: Path | None) -> None:
     """
     if file and not file.parent.is_dir():
         raise UsageError(f"{option} {file}: there is no folder {file.parent}", remedy=f"mkdir -p {file.parent}")
+
+
+def check_writable(option: str, folder: Path) -> None:
+    """Make a folder for results and try whether files can be written there, before the work whose result it holds.
+
+    Raises:
+        UsageError: they cannot.
+    """
+    import tempfile
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".drydock-"):
+            pass
+    except OSError as error:
+        raise UsageError(
+            f"{option} {folder}: {error.strerror}", remedy="Name a folder that can be written to."
+        ) from error
 
 
 def stack_options(command: _Command) -> _Command:

@@ -1,23 +1,25 @@
 """drydock package."""
 
+import json
 from pathlib import Path
 
 import click
+
+from drydock.cli.options import check_writable
+from drydock.cli.output import columns, format_option
 
 
 @click.command("package")
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path, file_okay=False), default=Path("dist"), show_default=True
 )
-def command(output: Path) -> None:
+@format_option()
+def command(output: Path, form: str) -> None:
     """Write every chart as a .tgz with its dependencies and CRDs inside, SHA256SUMS, and a bill of materials.
 
     sbom.cdx.json (CycloneDX) lists charts, the modules that CRDs come from, and the images of every environment. The
     same content gives the same bytes, on any machine and at any time.
     """
-    from rich.console import Console
-    from rich.table import Table
-
     from drydock.inventory.images import used_images
     from drydock.inventory.sbom import write_sbom
     from drydock.progress import terminal_progress
@@ -29,6 +31,7 @@ def command(output: Path) -> None:
     from drydock.tools.crd_files import ensure_crds
     from drydock.tools.pins import Toolchain
 
+    check_writable("-o", output)
     project = Project.discover()
     with terminal_progress() as progress:
         ensure_crds(project, progress)
@@ -41,7 +44,9 @@ def command(output: Path) -> None:
             images = {image.upstream for each in used for image in each}
             bill = write_sbom(output, charts.folder, archives, Toolchain.load(project), images)
             write_checksums(output, [*(each.file for each in archives), bill])
-    table = Table("archive", "KiB", "sha256")
-    for each in archives:
-        table.add_row(str(each.file), f"{each.size / 1024:.0f}", each.sha256[:16] + "…")
-    Console().print(table)
+    if form == "json":
+        rows = [{"file": str(each.file), "size": each.size, "sha256": each.sha256} for each in archives]
+        click.echo(json.dumps(rows, indent=2))
+        return
+    cells = [(str(each.file), f"{each.size / 1024:.0f}", each.sha256) for each in archives]
+    click.echo(columns(("archive", "KiB", "sha256"), cells))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from drydock.cli.options import NumberRange, check_folder, stack_options
+from drydock.cli.output import format_option
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -63,8 +64,8 @@ _ROWS = 15
     metavar="FILE",
     help="Write a page with the frontier's picture.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def command(target: str | None, listed: bool, html_file: Path | None, as_json: bool, **options: Any) -> int:
+@format_option()
+def command(target: str | None, listed: bool, html_file: Path | None, form: str, **options: Any) -> int:
     r"""Say what a model needs, what it will do and what it costs, before there is a cluster.
 
     Without --rate: the memory of each GPU as vLLM accounts for it. With --rate: the replicas, times and dollars of
@@ -95,7 +96,7 @@ def command(target: str | None, listed: bool, html_file: Path | None, as_json: b
         plans = make_plans(Project.discover(), Request.of(target, **options), progress)
     if html_file:
         write_html(html_file, plans)
-    if as_json:
+    if form == "json":
         click.echo(json.dumps([each.as_dict() for each in plans], indent=2))
     else:
         console = Console(highlight=False)
@@ -138,7 +139,7 @@ def _show(console: "Console", plan: "Plan") -> None:
         shown = [each for index, each in enumerate(met) if index < _ROWS or each in plan.frontier]
         console.print(choices_table(shown, plan.frontier))
         if len(met) > len(shown):
-            console.print(f"[dim]and {len(met) - len(shown)} more, which cost more (--json, --html)[/]")
+            console.print(f"[dim]and {len(met) - len(shown)} more, which cost more (--format json, --html)[/]")
     else:
         console.print("[bold red]No allowed instance type meets the objectives.[/]")
     for choice in plan.choices:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from drydock.cli.options import EnvironmentName, one_environment, stack_options
+from drydock.cli.options import EnvironmentName, NumberRange, check_writable, one_environment, stack_options
+from drydock.cli.output import failure_json, format_option, pasteable
 from drydock.rehearsal.release import DEFAULT_TIMEOUT
 from drydock.scheduling.prices import DEFAULT_SPOT_SHARE
 
@@ -28,19 +29,19 @@ from drydock.scheduling.prices import DEFAULT_SPOT_SHARE
 @click.option("--helm", type=click.Choice(["3", "4"]), default="4", show_default=True, help="Major version of Helm.")
 @click.option(
     "--spot-price-share",
-    type=click.FloatRange(0, 1, min_open=True),
+    type=NumberRange(0, 1, min_open=True),
     default=DEFAULT_SPOT_SHARE,
     show_default=True,
     help="Price of spot capacity as a share of on-demand; nobody publishes tomorrow's.",
 )
 @click.option(
     "--timeout",
-    type=click.FloatRange(1),
+    type=NumberRange(1),
     default=DEFAULT_TIMEOUT,
     show_default=True,
     help="Seconds to wait for a verdict after the install; a pod that can never schedule is told at once.",
 )
-@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@format_option()
 def command(
     environment: str,
     files: tuple[Path, ...],
@@ -71,6 +72,7 @@ def command(
     from drydock.checks import formats
     from drydock.checks.findings import Severity
     from drydock.checks.validate import validate
+    from drydock.errors import DrydockError
     from drydock.progress import terminal_progress
     from drydock.project import Project
     from drydock.rehearsal.machine_check import check_port
@@ -80,6 +82,8 @@ def command(
     project = Project.discover()
     stack = one_environment(project, environment, files, set_values)
     check_port(port)
+    if output:
+        check_writable("-o", output)
     with terminal_progress() as progress:
         equipment = set_up(project, "rehearse", progress)
         with progress.step("Validate"):
@@ -88,7 +92,13 @@ def command(
         if findings:
             progress.note(formats.text(findings))
         if not ignore_findings and any(each.severity is Severity.ERROR for each in findings):
-            progress.note("Nothing was started. To see what a cluster makes of it: --ignore-findings")
+            refused = DrydockError(
+                "validation found errors; nothing was started",
+                remedy="To see what a cluster makes of it: --ignore-findings",
+            )
+            progress.note(f"{refused.message.capitalize()}. {refused.remedy}")
+            if form == "json":
+                click.echo(failure_json(refused, findings))
             return 1
 
         from drydock.rehearsal.rehearse import rehearse
@@ -116,6 +126,10 @@ def command(
         print_report(rehearsed.report)
     click.echo(f"Report: {written.html}\n        {written.json}", err=True)
     if rehearsed.kubeconfig:
-        click.echo(f"The cluster is up; `drydock down {rehearsed.folder.name}` removes it.", err=True)
-        click.echo(f"export KUBECONFIG={rehearsed.kubeconfig}")
+        click.echo(pasteable(f"The cluster is up; `drydock down {rehearsed.folder.name}` removes it."), err=True)
+        click.echo(
+            "kubectl logs answers for pods whose programs run here; exec and port-forward say what does instead.",
+            err=True,
+        )
+        click.echo(f"export KUBECONFIG={rehearsed.kubeconfig}", err=form == "json")
     return 0 if rehearsed.report.ready else 1

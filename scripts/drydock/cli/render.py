@@ -1,10 +1,13 @@
 """drydock render."""
 
+import json
+import shlex
 from pathlib import Path
 
 import click
 
-from drydock.cli.options import EnvironmentName, one_environment, stack_options
+from drydock.cli.options import EnvironmentName, check_writable, one_environment, stack_options
+from drydock.cli.output import failure_json, format_option
 
 
 @click.command("render")
@@ -19,6 +22,7 @@ from drydock.cli.options import EnvironmentName, one_environment, stack_options
 )
 @click.option("--chart", "chart", metavar="NAME", help="Only the objects of this chart.")
 @click.option("--helm", type=click.Choice(["3", "4"]), default="4", show_default=True, help="Major version of Helm.")
+@format_option(default="yaml")
 @click.option("--show-command", is_flag=True, help="Print the plain Helm commands that install the same objects.")
 def command(
     environment: str,
@@ -28,6 +32,7 @@ def command(
     chart: str | None,
     helm: str,
     show_command: bool,
+    form: str,
 ) -> int:
     r"""Print the manifests of ENVIRONMENT, in a stable order, each with its source template.
 
@@ -50,24 +55,32 @@ def command(
     project = Project.discover()
     stack = one_environment(project, environment, files, set_values)
     if show_command:
-        click.echo("\n".join(install_commands(project, stack)))
+        away = Path.cwd().resolve() != project.root.resolve()  # the paths are relative to the suite
+        commands = [*([f"cd {shlex.quote(str(project.root))}"] if away else ()), *install_commands(project, stack)]
+        click.echo(json.dumps(commands, indent=2) if form == "json" else "\n".join(commands))
         return 0
     with terminal_progress() as progress:
         tool = ensure(project, [f"helm{helm}"], progress)[f"helm{helm}"]
         charts = assemble_charts(project)
         try:
             manifests = render(tool, charts, stack).manifests
-        except RenderError:
+        except RenderError as error:
             refused = refused_values(merged_values(tool, charts.umbrella, stack), project, charts.umbrella, stack)
             if not refused:
                 raise
             click.echo(formats.text(refused), err=True)
+            if form == "json":
+                click.echo(failure_json(error, refused))
             return 1
     if chart:
         manifests = chart_manifests(project, manifests, chart)
     if output:
+        check_writable("-o", output)
         write_manifests(manifests, output)
         click.echo(f"{len(manifests)} objects written to {output}", err=True)
+        return 0
+    if form == "json":
+        click.echo(json.dumps([each.content for each in manifests], indent=2))
         return 0
     for manifest in manifests:
         click.echo(f"---\n{manifest.text}", nl=False)

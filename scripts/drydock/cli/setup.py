@@ -1,11 +1,16 @@
 """drydock setup."""
 
+import json
+
 import click
+
+from drydock.cli.output import format_option
 
 
 @click.command("setup")
 @click.argument("parts", nargs=-1, metavar="[VERB|crds]...")
-def command(parts: tuple[str, ...]) -> None:
+@format_option(default="text")
+def command(parts: tuple[str, ...], form: str) -> None:
     """Build the pinned tools and fetch CRDs and schemas, as far as they are missing.
 
     Every verb does this for itself; this does it ahead of time. Name a verb to get only what that verb needs, or `crds`
@@ -32,4 +37,6 @@ def command(parts: tuple[str, ...]) -> None:
             set_up(project, verb, progress)
         if not parts:
             set_up_everything(project, progress)
+    if form == "json":
+        click.echo(json.dumps({"ready": sorted(set(parts)) or ["crds", *verbs]}, indent=2))
     click.echo("ready", err=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 import click
 
 from drydock.cli.options import ArrivalName
+from drydock.cli.output import format_option
 
 if TYPE_CHECKING:
     from drydock.simulator.profile import Setup
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 @click.option("--max-in-flight", type=int, metavar="N", help="Requests that the client keeps open at most.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of all random numbers.")
 @click.option("--profile", "profile_file", type=click.Path(path_type=Path), help="Profile written by calibrate.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@format_option()
 def command(
     gpu: str,
     model_name: str,
@@ -57,7 +58,7 @@ def command(
     max_in_flight: int | None,
     seed: int,
     profile_file: Path | None,
-    as_json: bool,
+    form: str,
 ) -> None:
     r"""Simulate vLLM under a load: no GPU, no server, a thousand times faster than the clock.
 
@@ -95,7 +96,7 @@ def command(
     )
     run = simulate(chosen.profile.coefficients, chosen.limits, workload)
     summary = summarize(run, blocks=chosen.limits.blocks, rate=rate, duration=duration)
-    if as_json:
+    if form == "json":
         click.echo(json.dumps({**_head(chosen), **summary.as_dict()}, indent=2))
         return
     _table(chosen, summary)

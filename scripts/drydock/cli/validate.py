@@ -1,6 +1,6 @@
 """drydock validate."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +10,7 @@ from drydock.cli.options import EnvironmentName, some_environments, stack_option
 
 if TYPE_CHECKING:
     from drydock.checks.findings import Finding
+    from drydock.errors import UsageError
 
 
 @click.command("validate")
@@ -46,14 +47,21 @@ def command(
       drydock validate --format sarif > findings.sarif
     """
     from drydock.checks import formats
+    from drydock.checks.findings import Finding
     from drydock.checks.validate import validate
     from drydock.progress import terminal_progress
     from drydock.project import Project
     from drydock.suite.charts import assemble_charts
+    from drydock.suite.environments import readable_environments
     from drydock.tools.setup import set_up
 
     project = Project.discover()
-    stacks = some_environments(project, environments, files, set_values)
+    broken: Mapping[str, UsageError] = {}
+    if environments:
+        stacks = some_environments(project, environments, files, set_values)
+    else:  # the file of one that is wrong keeps no other from being checked
+        readable, broken = readable_environments(project)
+        stacks = tuple(each.stacked(files, set_values) for each in readable)
     with terminal_progress() as progress:
         equipment = set_up(project, "rehearse" if server else "validate", progress)
         charts = assemble_charts(project)
@@ -70,6 +78,7 @@ def command(
             from drydock.rehearsal.dry_run import dry_run
 
             findings += dry_run(project, equipment.tools, stacks, charts, progress)
+    findings += tuple(Finding(name, "environment", each.message, each.remedy) for name, each in broken.items())
     write = {"text": formats.text, "json": formats.as_json, "sarif": formats.sarif, "github": formats.github}
     names = ", ".join(each.name for each in stacks)
     click.echo(f"checked with Helm 3 and Helm 4: {names}", err=True)

@@ -27,7 +27,7 @@ class Deployment:
         environment: whose suite is installed.
         target: key of TARGETS.
         namespace: of the Helm release.
-        created, expires: RFC 3339 in UTC; one that never expires has "".
+        created, updated, expires: RFC 3339 in UTC; one that never expires has "". `updated` is the last command's.
         settings: what the target needs to be found again; never a credential.
     """
 
@@ -38,6 +38,7 @@ class Deployment:
     created: str
     expires: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
+    updated: str = ""
 
     def folder(self, project: Project) -> Path:
         """Holds the record, the kubeconfig and Terraform's working folder; mode 0700."""
@@ -79,7 +80,7 @@ def rfc3339(when: datetime) -> str:
 
 
 def keep(project: Project, deployment: Deployment) -> None:
-    """Write a deployment's record.
+    """Write a deployment's record; one that is there already keeps the time at which it was made.
 
     Raises:
         UsageError: the name is taken by a deployment of another environment, target or cluster.
@@ -93,7 +94,8 @@ def keep(project: Project, deployment: Deployment) -> None:
     folder = deployment.folder(project)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     written = folder / f"{_RECORD}.new"
-    written.write_text(json.dumps(asdict(deployment), indent=2))
+    made = replace(deployment, created=known.created if known else deployment.created, updated=deployment.created)
+    written.write_text(json.dumps(asdict(made), indent=2))
     written.replace(folder / _RECORD)
 
 

@@ -4,12 +4,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from drydock.deploy.deployments import Deployment
+from drydock.deploy.in_use import run_of
 from drydock.deploy.target import Reached
 from drydock.errors import ClusterError, UsageError
 from drydock.progress import Progress
 from drydock.project import Project
 from drydock.rehearsal.cluster import RehearsalCluster
-from drydock.rehearsal.runs import RunFolder, down, list_clusters, new_run_folder
+from drydock.rehearsal.runs import RunFolder, down, end_of, list_clusters, new_run_folder
 from drydock.suite.environments import Environment
 
 
@@ -36,9 +37,9 @@ class RehearsalTarget:
         from drydock.tools.setup import set_up
 
         folder = self._folder
-        if folder is None or folder.name not in {each.name for each in list_clusters(self.project) if each.kept}:
+        if folder is None or not folder.kept.exists() or end_of(folder):
             tools = set_up(self.project, "rehearse", progress).tools
-            folder = new_run_folder(self.project, self.deployment.name)
+            folder = new_run_folder(self.project, self.deployment.name, kind="deployment")
             self._record.write_text(str(folder.path))
             self._started = suite_cluster(self.project, tools, folder, progress=progress)
             with progress.step("Start the control plane"):
@@ -97,4 +98,4 @@ class RehearsalTarget:
 
     @property
     def _folder(self) -> RunFolder | None:
-        return RunFolder(Path(self._record.read_text())) if self._record.exists() else None
+        return run_of(self.project, self.deployment)

@@ -25,6 +25,7 @@ from drydock.rehearsal.events import ApiReady, KarpenterStarted, Outlet, Purchas
 from drydock.rehearsal.gate import Gate
 from drydock.rehearsal.kubelet.agent import Kubelet
 from drydock.rehearsal.kubelet.argo_executor import CONTROLLER, finish_workflow_pods
+from drydock.rehearsal.kubelet.endpoint import serve_kubelet
 from drydock.rehearsal.kubelet.pod_addresses import Addresses
 from drydock.rehearsal.kubelet.programs import Program
 from drydock.rehearsal.kubelet.tunnel import serve_tunnel, write_configuration
@@ -119,6 +120,7 @@ class BringUp:
         self.outlet.tell(ApiReady(server, version))
         aws, seed = first.result()
         kubelet = Kubelet(api, self.children, server, self.folder.cluster, self._addresses)
+        serve_kubelet(credentials, kubelet.find)
         self._run_pods(kubelet, credentials, seed.programs)
         webhook.result()
         self._serve_addresses(api, seed)

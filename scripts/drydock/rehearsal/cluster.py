@@ -13,7 +13,6 @@ from drydock.clusters.api import Api
 from drydock.errors import ClusterError
 from drydock.outcome.decisions import Decided, PoolSkipped
 from drydock.rehearsal import runs
-from drydock.rehearsal.children import last_lines, remedy
 from drydock.rehearsal.credentials import Credentials
 from drydock.rehearsal.events import (
     ApiReady,
@@ -27,6 +26,7 @@ from drydock.rehearsal.events import (
     read_event,
 )
 from drydock.rehearsal.helm import Helm
+from drydock.rehearsal.karpenter import metrics
 from drydock.rehearsal.machine_check import check_disk, check_open_files
 from drydock.rehearsal.seeding import Seed
 from drydock.scheduling.prices import Prices, read_prices
@@ -111,7 +111,7 @@ class RehearsalCluster:
             raise
 
     def _spawn(self) -> None:
-        with (self.folder.logs / "supervisor.log").open("wb") as log:
+        with self.folder.supervisor_log.open("wb") as log:
             self._supervisor = subprocess.Popen(
                 [sys.executable, "-m", "drydock.rehearsal.supervisor", str(self.folder.path)],
                 stdin=subprocess.PIPE,
@@ -194,6 +194,10 @@ class RehearsalCluster:
         with self._changed:
             return next((each.pid for each in reversed(self._events) if isinstance(each, KarpenterStarted)), 0)
 
+    def karpenter_metrics(self) -> str:
+        """Karpenter's metrics page; empty while there is none."""
+        return metrics(self.karpenter_pid, Credentials(self.folder.credentials).metrics_token.read_text())
+
     @property
     def kubernetes_version(self) -> str:
         """Of the API server."""
@@ -264,14 +268,21 @@ class RehearsalCluster:
                         remedy=f"Its logs: {self.folder.logs}",
                     )
 
+    def failure(self) -> ClusterError | None:
+        """Why the cluster is lost; None while it is well."""
+        with self._changed:
+            return self._failure()
+
     def _raise_failure(self) -> None:
+        if failure := self._failure():
+            raise failure
+
+    def _failure(self) -> ClusterError | None:
         for event in self._events:
             if isinstance(event, Failed):
-                raise ClusterError(event.message, remedy=event.remedy)
-        if not self._listening:
-            log = self.folder.logs / "supervisor.log"
-            text = last_lines(log)
-            raise ClusterError(f"the cluster's supervisor ended; its last lines ({log}):\n{text}", remedy=remedy(text))
+                way = "\n  ".join(filter(None, (event.remedy, f"Its logs: {self.folder.logs}")))
+                return ClusterError(event.message, remedy=way)
+        return None if self._listening else runs.describe_end(self.folder)
 
     def _listen(self, source: IO[str]) -> None:
         with source:

@@ -67,6 +67,9 @@ def api_server(tools: Mapping[str, Path], credentials: Credentials, port: int, e
         f"--service-account-signing-key-file={credentials.service_account_key}",
         f"--service-cluster-ip-range={SERVICE_ADDRESSES}",
         f"--egress-selector-config-file={egress}",
+        f"--admission-control-config-file={_admission(credentials)}",
+        f"--kubelet-client-certificate={credentials.caller_certificate}",
+        f"--kubelet-client-key={credentials.caller_key}",
         "--authorization-mode=Node,RBAC",
         "--anonymous-auth=false",
         f"--enable-admission-plugins={','.join(EKS_ADMISSION_PLUGINS)}",
@@ -77,6 +80,27 @@ def api_server(tools: Mapping[str, Path], credentials: Credentials, port: int, e
         "--endpoint-reconciler-type=none",
         "--shutdown-delay-duration=0s",
     ]
+
+
+def _admission(credentials: Credentials) -> Path:
+    """Has the API server show its certificate to every webhook, so that these need answer to it alone."""
+    kubeconfig, configuration = credentials.folder / "webhooks.kubeconfig", credentials.folder / "admission.json"
+    user = {"client-certificate": str(credentials.caller_certificate), "client-key": str(credentials.caller_key)}
+    kubeconfig.write_text(json.dumps({"apiVersion": "v1", "kind": "Config", "users": [{"name": "*", "user": user}]}))
+    plugin = {
+        "apiVersion": "apiserver.config.k8s.io/v1",
+        "kind": "WebhookAdmissionConfiguration",
+        "kubeConfigFile": str(kubeconfig),
+    }
+    content = {
+        "apiVersion": "apiserver.config.k8s.io/v1",
+        "kind": "AdmissionConfiguration",
+        "plugins": [
+            {"name": f"{kind}AdmissionWebhook", "configuration": plugin} for kind in ("Mutating", "Validating")
+        ],
+    }
+    configuration.write_text(json.dumps(content))
+    return configuration
 
 
 def controller_manager(tools: Mapping[str, Path], credentials: Credentials) -> list[str | Path]:

@@ -5,6 +5,7 @@ import datetime
 import ipaddress
 import json
 import os
+import secrets
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,21 @@ class Credentials:
         return self.folder / "apiserver.key"
 
     @property
+    def caller_certificate(self) -> Path:
+        """What the API server shows to webhooks and kubelets."""
+        return self.folder / "caller.crt"
+
+    @property
+    def caller_key(self) -> Path:
+        """Its key."""
+        return self.folder / "caller.key"
+
+    @property
+    def metrics_token(self) -> Path:
+        """What Karpenter asks for before it tells its metrics."""
+        return self.folder / "metrics-token"
+
+    @property
     def service_account_key(self) -> Path:
         """Signs and verifies tokens of service accounts."""
         return self.folder / "service-account.key"
@@ -71,10 +87,12 @@ def create_credentials(folder: Path) -> Credentials:
     signer = ec.generate_private_key(ec.SECP256R1())
     authority = _certificate("drydock-rehearsal", "", signer, None, signer, [])
     _write(credentials.authority, _pem(authority))
+    _write(credentials.metrics_token, secrets.token_hex(32).encode())
     _write(credentials.service_account_key, _key_pem(ec.generate_private_key(ec.SECP256R1())))
     addresses = (ipaddress.ip_address("127.0.0.1"), _FIRST_SERVICE)
     names = [x509.DNSName(name) for name in _SERVER_NAMES] + [x509.IPAddress(address) for address in addresses]
     issued = {"apiserver": ("kube-apiserver", "", ExtendedKeyUsageOID.SERVER_AUTH, names)}
+    issued["caller"] = ("kube-apiserver", "", ExtendedKeyUsageOID.CLIENT_AUTH, [])
     for name, (user, group) in _CLIENTS.items():
         issued[name] = (user, group, ExtendedKeyUsageOID.CLIENT_AUTH, [])
     for name, (user, group, usage, subjects) in issued.items():

@@ -8,6 +8,7 @@ from drydock.checks.findings import Finding
 from drydock.clusters.crds import crd_files
 from drydock.progress import Progress
 from drydock.project import Project
+from drydock.rehearsal.lifeline import while_alive
 from drydock.rehearsal.rehearse import suite_cluster, suite_crds
 from drydock.rehearsal.runs import new_run_folder
 from drydock.suite.charts import AssembledCharts
@@ -31,7 +32,7 @@ def dry_run(
     rendered = [render(tools["helm4"], charts, each) for each in environments]
     cluster = suite_cluster(project, tools, new_run_folder(project, "dry-run"), crds=_crds_of(project, rendered))
     found: list[Finding] = []
-    with cluster:
+    with cluster, while_alive(cluster.failure):
         with progress.step("Start an API server"):
             cluster.await_api()
         for each in rendered:

@@ -71,6 +71,7 @@ class Launch:
             "SYSTEM_NAMESPACE": SYSTEM_NAMESPACE,
             "DISABLE_LEADER_ELECTION": "true",
             "METRICS_PORT": "0",  # any free one; `metrics` finds it
+            "METRICS_TOKEN": self.credentials.metrics_token.read_text(),
             "HEALTH_PROBE_PORT": "0",
             "FEATURE_GATES": environment_variable(self.gates),
             "LOG_LEVEL": "debug",  # info does not tell why it ignores a pod
@@ -96,7 +97,7 @@ def _is_backup(config_map: Mapping[str, Any]) -> bool:
     return str(config_map["metadata"]["name"]).startswith("kwok-aws-instances-")
 
 
-def metrics(pid: int) -> str:
+def metrics(pid: int, token: str) -> str:
     """The metrics page, looked for on each port that the process listens on; empty while there is none."""
     import urllib3
 
@@ -104,10 +105,11 @@ def metrics(pid: int) -> str:
         connections = psutil.Process(pid).net_connections(kind="tcp")
     except psutil.Error:
         return ""
+    headers = {"Authorization": f"Bearer {token}"}
     with urllib3.PoolManager(retries=False, timeout=_METRICS_SECONDS) as pool:
         for port in sorted({each.laddr.port for each in connections if each.status == psutil.CONN_LISTEN}):
             try:
-                answer = pool.request("GET", f"http://127.0.0.1:{port}/metrics")
+                answer = pool.request("GET", f"http://127.0.0.1:{port}/metrics", headers=headers)
             except urllib3.exceptions.HTTPError:
                 continue
             if answer.status == _OK:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,10 +11,12 @@ from drydock.outcome.results import Circumstances, build_report
 from drydock.progress import PlainProgress, Progress
 from drydock.project import Project
 from drydock.rehearsal.cluster import RehearsalCluster
-from drydock.rehearsal.karpenter import metrics, read_version
+from drydock.rehearsal.karpenter import read_version
 from drydock.rehearsal.kubelet.programs import Program
+from drydock.rehearsal.lifeline import while_alive
 from drydock.rehearsal.release import DEFAULT_TIMEOUT, Outcome, Release
 from drydock.rehearsal.runs import RunFolder, end_leftovers, new_run_folder
+from drydock.rehearsal.state import change
 from drydock.rehearsal.steps import StepClock
 from drydock.report.model import RehearsalReport
 from drydock.scheduling.prices import DEFAULT_SPOT_SHARE, Prices, ensure_price_list
@@ -121,14 +124,19 @@ def rehearse(
     clock = StepClock(progress, started or time.time())
     end_leftovers(project)
     folder = folder or new_run_folder(project, environment.name)
-    with suite_cluster(
-        project, tools, folder, cache=cache, spot_price_share=spot_price_share, port=port, progress=progress
-    ) as cluster:
+    with (
+        _logs_told(folder, progress),
+        suite_cluster(
+            project, tools, folder, cache=cache, spot_price_share=spot_price_share, port=port, progress=progress
+        ) as cluster,
+        while_alive(cluster.failure),
+    ):
         release = Release(cluster, tools[helm], assemble_charts(project), serve_models=serve_models)
         release.seed(environment, clock.step)
         with clock.step("Start the control plane"):
             cluster.await_api()
         with clock.step("Install with Helm"):
+            change(folder.path, doing="installing")
             release.install()
         with clock.step("Wait until every workload is ready or can never be") as step:
             outcome = release.wait(timeout, step, empty_nodes=True)
@@ -139,10 +147,21 @@ def rehearse(
     return Rehearsed(report, folder, cluster.kubeconfig if keep else None)
 
 
+@contextmanager
+def _logs_told(folder: RunFolder, progress: Progress) -> Iterator[None]:
+    """Say where the logs are of a run that is interrupted or fails, unless its error does."""
+    try:
+        yield
+    except BaseException as error:
+        if folder.logs.is_dir() and str(folder.logs) not in str(error):
+            progress.note(f"The logs of this run: {folder.logs}")
+        raise
+
+
 def _report(
     cluster: RehearsalCluster, release: Release, outcome: Outcome, clock: StepClock, seconds: float
 ) -> RehearsalReport:
-    page = metrics(cluster.karpenter_pid)
+    page = cluster.karpenter_metrics()
     prices = cluster.prices(release.account.region)
     circumstances = Circumstances(
         environment=release.environment.name,

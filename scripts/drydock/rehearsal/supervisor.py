@@ -24,6 +24,7 @@ from drydock.rehearsal.bringup import BringUp
 from drydock.rehearsal.children import Child, Children, describe_end, own_record, write_records
 from drydock.rehearsal.runs import Order, RunFolder
 from drydock.rehearsal.seeding import Seed
+from drydock.rehearsal.state import RunState, change
 
 _OPEN_FILES = 8192
 
@@ -42,7 +43,7 @@ class Supervisor:
     def run(self) -> None:
         """Live until the command, `down` or a failure ends it."""
         for number in (signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, lambda *_: self._inbox.put(self._end))
+            signal.signal(number, lambda received, _: self._inbox.put(lambda: self._end_asked(received)))
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         threading.excepthook = self._on_crash
         write_records(self._folder.processes, [own_record("supervisor")])
@@ -55,6 +56,17 @@ class Supervisor:
 
     def _end(self) -> None:
         self._ended = True
+
+    def _end_asked(self, number: int) -> None:
+        """By a signal: say who sent it, for commands that use the cluster."""
+        state = RunState.read(self._folder.path)
+        by = f"removed by {state.ended_by}" if state and state.ended_by else f"ended by {signal.Signals(number).name}"
+        print(by, file=sys.stderr, flush=True)
+        self._end()
+
+    def _end_unwatched(self) -> None:
+        print("ended with the command that started it", file=sys.stderr, flush=True)
+        self._end()
 
     def _listen(self) -> None:
         """Take the command's lines; the end of them means that it is gone."""
@@ -71,10 +83,13 @@ class Supervisor:
             else:
                 break
         if not self._folder.kept.exists():
-            self._inbox.put(self._end)
+            self._inbox.put(self._end_unwatched)
 
     def _keep(self) -> None:
         self._folder.kept.touch()
+        state = RunState.read(self._folder.path)
+        if state and state.kind != "deployment":  # that says itself what it does
+            change(self._folder.path, doing="kept")
         self._outlet.tell(events.Kept())
 
     def _work(self) -> None:
@@ -102,7 +117,10 @@ class Supervisor:
             self._fail(*describe_end(child))
 
     def _fail(self, message: str, remedy: str) -> None:
+        if self._ended:  # what fails now does so because the cluster goes
+            return
         print(message, file=sys.stderr, flush=True)
+        change(self._folder.path, doing="failed", failure=message, remedy=remedy)
         self._outlet.tell(events.Failed(message, remedy))
         if not self._folder.kept.exists():
             self._inbox.put(self._end)
@@ -126,6 +144,7 @@ def _raise_open_files() -> None:
 def main() -> None:
     """Supervise the cluster of the folder named on the command line, then end without waiting for any thread."""
     _raise_open_files()
+    os.umask(0o077)  # its programs' sockets and files are this user's alone
     folder = RunFolder(Path(sys.argv[1]).resolve())
     os.chdir(folder.cluster)  # its programs' sockets have relative names there
     Supervisor(folder).run()

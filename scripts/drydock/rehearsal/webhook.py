@@ -57,6 +57,8 @@ def serve_admission(
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(credentials.server_certificate, credentials.server_key)
+    context.load_verify_locations(credentials.authority)
+    context.verify_mode = ssl.CERT_REQUIRED  # the API server's own; another program of this machine has none
     asked = threading.Event()
     application = _application({"NodeClaim": new_claim, "Node": new_node}, asked, on_failure)
     server = make_server("127.0.0.1", 0, application, threaded=True, ssl_context=context)

@@ -37,6 +37,11 @@ def print_report(report: RehearsalReport, console: Console | None = None) -> Non
     Tables have one line an object where the console is wide enough, and stacked cells where it is not; no name is cut.
     Colours only on a terminal, and not where NO_COLOR is set.
     """
+    if console is None and not (shown := _standard_output()).is_terminal:
+        with shown.capture() as captured:
+            print_report(report, shown)
+        print("\n".join(line.rstrip() for line in captured.get().splitlines()))  # a pipe needs no padding
+        return
     console = console or _standard_output()
     console.print(_title(report))
     if report.pods:

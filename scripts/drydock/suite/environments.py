@@ -91,11 +91,13 @@ class Environment:
         """The environment with more values files and `--set` values on top.
 
         Raises:
-            UsageError: a file does not exist.
+            UsageError: a file cannot be read or is not a values file, or a `--set` has no value.
         """
         for file in files:
-            if not file.is_file():
-                raise UsageError(f"-f {file}: no such file")
+            _check_values(file)
+        for pair in set_values:
+            if not pair.partition("=")[0] or "=" not in pair:
+                raise UsageError(f"--set {pair}: no value", remedy="Pass KEY=VALUE, as Helm takes it: --set a.b=c.")
         return replace(
             self,
             values_files=(*self.values_files, *files),
@@ -157,6 +159,27 @@ def load_environment(project: Project, name: str) -> Environment:
     )
 
 
+def _check_values(file: Path) -> None:
+    try:
+        content = load_yaml(file.read_text())
+    except FileNotFoundError as error:
+        raise UsageError(f"-f {file}: no such file") from error
+    except IsADirectoryError as error:
+        raise UsageError(f"-f {file}: is a folder", remedy="Pass each of its files with -f.") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"-f {file}: cannot be read: {error}") from error
+    except yaml.YAMLError as error:
+        raise UsageError(f"-f {file}: not YAML: {_where(error)}", remedy="Correct the file.") from error
+    if not isinstance(content, Mapping | None):
+        kind = "a list" if isinstance(content, list) else "text"
+        raise UsageError(f"-f {file}: {kind}, not a mapping of values", remedy="Write `key: value` at its top level.")
+
+
+def _where(error: yaml.YAMLError) -> str:
+    mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None) or error
+    return f"line {mark.line + 1}, column {mark.column + 1}: {problem}" if mark else str(problem)
+
+
 def _read(project: Project, file: Path) -> Any:
     """The file's content in the right shape; a content once found right is not checked again."""
     text = file.read_text()
@@ -164,7 +187,7 @@ def _read(project: Project, file: Path) -> Any:
     try:
         content = load_yaml(text)
     except yaml.YAMLError as error:
-        raise UsageError(f"{file}: not YAML: {error}") from error
+        raise UsageError(f"{file}: not YAML: {_where(error)}", remedy="Correct the file.") from error
     known_good = project.cache_dir / "environments" / hashlib.sha256((schema_text + text).encode()).hexdigest()
     if known_good.exists():
         return content
@@ -180,6 +203,18 @@ def _read(project: Project, file: Path) -> Any:
     known_good.parent.mkdir(parents=True, exist_ok=True)
     known_good.touch()
     return content
+
+
+def readable_environments(project: Project) -> tuple[tuple[Environment, ...], Mapping[str, UsageError]]:
+    """Every environment whose file is right, and what is wrong with each of the others by its name."""
+    found: list[Environment] = []
+    broken: dict[str, UsageError] = {}
+    for name in environment_names(project):
+        try:
+            found.append(load_environment(project, name))
+        except UsageError as error:
+            broken[name] = error
+    return tuple(found), broken
 
 
 def load_environments(project: Project, names: Sequence[str]) -> tuple[Environment, ...]:

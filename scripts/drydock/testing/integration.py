@@ -14,6 +14,7 @@ import pytest
 from drydock.errors import ClusterError, UsageError
 from drydock.progress import PlainProgress
 from drydock.project import Project
+from drydock.rehearsal.runs import find_run
 from drydock.suite.cluster_description import lacks, target_names
 from drydock.suite.environments import Environment, load_environment
 
@@ -60,7 +61,10 @@ def lacking(config: pytest.Config) -> Mapping[str, str]:
     unknown = sorted(set(told) - set(MARKS))
     if unknown:
         raise pytest.UsageError(f"--target-lacks {', '.join(unknown)}: known are {', '.join(MARKS)}")
-    return {**lacks(target_of(config)), **told}
+    target, given = target_of(config), config.getoption("kubeconfig", None)
+    if target == "existing" and given and find_run(Project.discover(), Path(given)):
+        target = REHEARSAL  # one that was kept
+    return {**lacks(target), **told}
 
 
 def deselect(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -121,7 +125,7 @@ def _rehearsed(project: Project, environment: Environment) -> Iterator[Deployed]
     from drydock.tools.setup import set_up
 
     tools = set_up(project, "rehearse", PlainProgress()).tools
-    with suite_cluster(project, tools, new_run_folder(project, "integration")) as cluster:
+    with suite_cluster(project, tools, new_run_folder(project, "integration", kind="test")) as cluster:
         release = Release(cluster, tools["helm4"], assemble_charts(project))
         release.seed(environment)
         release.install()

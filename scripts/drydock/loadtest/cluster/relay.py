@@ -14,6 +14,7 @@ from typing import Any
 
 from drydock.errors import ClusterError
 from drydock.loadtest.cluster.models import Pod
+from drydock.loadtest.cluster.peers import is_own
 
 _REACHABLE = "rehearsal.drydock.dev/reachable-at"
 """Annotation of a rehearsal's pod that runs on this machine: NAME=HOST:PORT for each named port (docs/rehearsal.md)."""
@@ -97,6 +98,8 @@ def _serve(here: socket.socket, dial: Dial) -> None:
     from kubernetes.client.exceptions import ApiException
 
     with here:
+        if not is_own(here):  # another user of this machine: the port is for the load alone
+            return
         here.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
             there = dial()

@@ -1,11 +1,14 @@
 """Serves the account on a loopback port: Moto for every AWS API, and the one Pricing call that Karpenter makes.
 
 All is there before Karpenter starts, prices included: it never decides by what it does not know yet.
+
+Requests are taken only with the access key of this one stand-in, which its clients alone know.
 """
 
 import json
 import logging
 import os
+import secrets
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
@@ -36,7 +39,9 @@ class AwsStandIn:
         logging.getLogger("werkzeug").setLevel(logging.ERROR)
         self.market = market
         add_actions(market)
-        application = _with_pricing(DomainDispatcherApplication(create_backend_app), self._on_demand)
+        self._key = secrets.token_hex(16)
+        priced = _with_pricing(DomainDispatcherApplication(create_backend_app), self._on_demand)
+        application = _guarded(priced, self._key)
         self._server = make_server("127.0.0.1", 0, application, threaded=True, request_handler=MotoRequestHandler)
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
@@ -74,7 +79,7 @@ class AwsStandIn:
         return {
             "AWS_ENDPOINT_URL": self.url,
             "AWS_REGION": region,
-            "AWS_ACCESS_KEY_ID": "rehearsal",
+            "AWS_ACCESS_KEY_ID": self._key,
             "AWS_SECRET_ACCESS_KEY": "rehearsal",
             "AWS_SESSION_TOKEN": "",
             "AWS_PROFILE": "",
@@ -96,6 +101,19 @@ def _zones_by_type(region: str) -> Mapping[str, frozenset[str]]:
 
 Start = Callable[..., Any]
 Application = Callable[[Any, Start], Iterable[bytes]]
+
+
+def _guarded(application: Application, key: str) -> Application:
+    """Answers only requests that are signed with this access key: other users of this machine reach loopback too."""
+    signed = f"Credential={key}/"
+
+    def guarded(environ: Mapping[str, Any], start: Start) -> Iterable[bytes]:
+        if signed in environ.get("HTTP_AUTHORIZATION", ""):
+            return application(environ, start)
+        start("403 Forbidden", [("Content-Type", "text/plain"), ("Connection", "close")])
+        return [b"Only the rehearsal that started this may ask it.\n"]
+
+    return guarded
 
 
 def _with_pricing(moto: Any, on_demand: Callable[[], Mapping[str, float]]) -> Application:

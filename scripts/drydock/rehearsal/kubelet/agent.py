@@ -9,6 +9,7 @@ from typing import Any
 from drydock.clusters.api import Api, collection
 from drydock.clusters.watching import follow, in_background
 from drydock.rehearsal.children import Children
+from drydock.rehearsal.kubelet.endpoint import RunningContainer
 from drydock.rehearsal.kubelet.pod import Machine, Pod
 from drydock.rehearsal.kubelet.pod_addresses import Addresses
 from drydock.rehearsal.kubelet.programs import Program, program_for
@@ -45,6 +46,12 @@ class Kubelet:
             in_background(self._follow)
         self.programs = (*self.programs, *new)
         return bool(new)
+
+    def find(self, pod: str, container: str) -> RunningContainer | None:
+        """The container of a pod, named `namespace/name`, whose program runs here; None for any other."""
+        with self._lock:
+            running = [each for each in self._pods.values() if each.full_name == pod]
+        return running[0].running(container) if running else None
 
     def _follow(self) -> None:
         for kind, pod in follow(self.api, PODS):

@@ -63,6 +63,11 @@ class Container:
     _exited: threading.Event = field(default_factory=threading.Event)
     _over: threading.Event = field(default_factory=threading.Event)
 
+    @property
+    def pid(self) -> int:
+        """Of its process; 0 while there is none."""
+        return self._child.process.pid if self._child and not self._exited.is_set() else 0
+
     def run(self) -> None:
         """Until it is over; the body of a thread."""
         pause = _FIRST_PAUSE_SECONDS

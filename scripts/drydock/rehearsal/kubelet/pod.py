@@ -16,6 +16,7 @@ from drydock.clusters.watching import in_background
 from drydock.errors import ClusterError
 from drydock.rehearsal.children import Child, Children
 from drydock.rehearsal.kubelet.container import Container
+from drydock.rehearsal.kubelet.endpoint import RunningContainer
 from drydock.rehearsal.kubelet.pod_addresses import Address
 from drydock.rehearsal.kubelet.pod_volumes import Mounts, VolumeMaker, write_kubeconfig
 from drydock.rehearsal.kubelet.probes import Probe
@@ -96,6 +97,23 @@ class Pod:
         return f"{collection('v1', 'pods', metadata['namespace'])}/{metadata['name']}"
 
     @property
+    def full_name(self) -> str:
+        """As `namespace/name`."""
+        metadata = self.content["metadata"]
+        return f"{metadata['namespace']}/{metadata['name']}"
+
+    def running(self, name: str) -> RunningContainer | None:
+        """A container whose program runs here, the first when it has no name."""
+        container = self._containers.get(name) if name else next(iter(self._containers.values()), None)
+        if container is None:
+            return None
+        log = self.machine.children.logs / f"{self._process_name(container.spec)}.log"
+        return RunningContainer(container.pid, log, self._folder, self._reachable())
+
+    def _process_name(self, spec: Mapping[str, Any]) -> str:
+        return f"pods/{self.full_name.replace('/', '_')}_{spec['name']}"
+
+    @property
     def _folder(self) -> Path:
         return self.machine.folder / "pods" / str(self.content["metadata"]["uid"])
 
@@ -141,7 +159,7 @@ class Pod:
     def _probe(self, spec: Mapping[str, Any], name: str) -> Probe | None:
         if not spec.get(name):
             return None
-        return Probe(spec[name], _ports(spec), self.address, self._folder)
+        return Probe(spec[name], _ports(spec), self.address, self._folder, self._basic_variables())
 
     def _starter(self, program: Program) -> Callable[[Mapping[str, Any], Callable[[Child], None]], Child]:
         def start(spec: Mapping[str, Any], on_end: Callable[[Child], None]) -> Child:
@@ -150,8 +168,7 @@ class Pod:
             maker.make()
             mounts = maker.mounts(spec)
             variables = self._variables(program, spec, references, mounts)
-            metadata = self.content["metadata"]
-            name = f"pods/{metadata['namespace']}_{metadata['name']}_{spec['name']}"
+            name = self._process_name(spec)
             arguments = self._arguments(program, spec, variables, mounts)
             return self.machine.children.start_apart(
                 name, [*program.command, *arguments], env=variables, folder=self._folder, on_end=on_end
@@ -168,10 +185,8 @@ class Pod:
         _, _, address = self.machine.server.partition("://")
         host, _, port = address.rpartition(":")
         variables = {
-            "PATH": os.environ.get("PATH", os.defpath),
-            "HOME": str(self._folder),
+            **self._basic_variables(),
             "TMPDIR": str(temporary),
-            "HOSTNAME": self.content["metadata"]["name"],
             "KUBERNETES_SERVICE_HOST": host,
             "KUBERNETES_SERVICE_PORT": port,
             **{name: mounts.translate(self.address.listening(value)) for name, value in given.items()},
@@ -181,6 +196,14 @@ class Pod:
         if write_kubeconfig(kubeconfig, self.machine.server, mounts, self.content["metadata"]["namespace"]):
             variables["KUBECONFIG"] = str(kubeconfig)
         return variables
+
+    def _basic_variables(self) -> dict[str, str]:
+        """Of this machine's, a container gets no more than this."""
+        return {
+            "PATH": os.environ.get("PATH", os.defpath),
+            "HOME": str(self._folder),
+            "HOSTNAME": self.content["metadata"]["name"],
+        }
 
     def _arguments(
         self, program: Program, spec: Mapping[str, Any], variables: Mapping[str, str], mounts: Mounts

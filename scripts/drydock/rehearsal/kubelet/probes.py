@@ -1,14 +1,13 @@
 """The probes of containers, asked of processes of this machine."""
 
 import socket
+import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from drydock.errors import ToolError
 from drydock.rehearsal.kubelet.pod_addresses import Address
-from drydock.tools import process
 
 _OK = range(200, 400)
 _EAGER_SECONDS = 0.25
@@ -23,12 +22,14 @@ class Probe:
         ports: numbers of the container's ports by name.
         address: of the pod.
         folder: working directory of commands.
+        variables: all that commands get; nothing of this process's environment.
     """
 
     content: Mapping[str, Any]
     ports: Mapping[str, int]
     address: Address
     folder: Path
+    variables: Mapping[str, str]
 
     @property
     def period(self) -> float:
@@ -86,6 +87,15 @@ class Probe:
 
     def _command(self, command: list[str], seconds: float) -> bool:
         try:
-            return process.run(command, cwd=self.folder, timeout=seconds, check=False).returncode == 0
-        except ToolError:
+            done = subprocess.run(
+                command,
+                cwd=self.folder,
+                env=dict(self.variables),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=seconds,
+                check=False,
+            )
+        except (OSError, subprocess.TimeoutExpired):
             return False
+        return done.returncode == 0

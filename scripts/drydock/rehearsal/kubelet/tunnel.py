@@ -11,9 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from drydock.clusters.watching import in_background
+from drydock.rehearsal.kubelet.endpoint import SOCKET
 
 Behind = Callable[[str, int], tuple[str, int] | None]
 _SOCKET = "egress.sock"  # relative: the length of a socket's path is limited
+KUBELET_PORT = 10250
 _CHUNK = 1 << 16
 _CONNECT_SECONDS = 5
 
@@ -23,13 +25,12 @@ def serve_tunnel(behind: Behind) -> None:
 
     class Handler(socketserver.StreamRequestHandler):
         def handle(self) -> None:
-            target = behind(*_asked(self.rfile.readline().decode(errors="replace")))
+            host, port = _asked(self.rfile.readline().decode(errors="replace"))
+            target = SOCKET if port == KUBELET_PORT else behind(host, port)
             while self.rfile.readline().strip():
                 continue
             try:
-                if target is None:
-                    raise ConnectionRefusedError
-                with socket.create_connection(target, timeout=_CONNECT_SECONDS) as there:
+                with _connect(target) as there:
                     there.settimeout(None)
                     self.wfile.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
                     in_background(_copy, there, self.connection)
@@ -44,8 +45,20 @@ def serve_tunnel(behind: Behind) -> None:
                 return
 
     server = socketserver.ThreadingUnixStreamServer(_SOCKET, Handler)
+    Path(_SOCKET).chmod(0o600)
     server.daemon_threads = True
     in_background(server.serve_forever)
+
+
+def _connect(target: tuple[str, int] | str | None) -> socket.socket:
+    """To a port, or to a socket in the working directory."""
+    if target is None:
+        raise ConnectionRefusedError
+    if isinstance(target, tuple):
+        return socket.create_connection(target, timeout=_CONNECT_SECONDS)
+    there = socket.socket(socket.AF_UNIX)
+    there.connect(target)
+    return there
 
 
 def write_configuration(file: Path) -> None:

@@ -1,0 +1,92 @@
+// Command karpenter runs the AWS provider of Karpenter with EC2's fleet calls answered in process: the controllers of its
+// KWOK build (github.com/aws/karpenter-provider-aws/kwok), unmodified, behind a main package of ours. That build's own
+// opens its ports for metrics and health on every address of the machine. Here METRICS_PORT=0 takes a free port of
+// 127.0.0.1, which answers to the bearer token METRICS_TOKEN alone, and HEALTH_PROBE_PORT=0 opens none.
+package main
+
+import (
+	"crypto/subtle"
+	"net/http"
+	"os"
+
+	"github.com/go-logr/logr"
+	"k8s.io/client-go/rest"
+	controllerruntime "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
+	"sigs.k8s.io/karpenter/pkg/cloudprovider/metrics"
+	"sigs.k8s.io/karpenter/pkg/cloudprovider/overlay"
+	core "sigs.k8s.io/karpenter/pkg/controllers"
+	"sigs.k8s.io/karpenter/pkg/controllers/state"
+	coreoperator "sigs.k8s.io/karpenter/pkg/operator"
+	"sigs.k8s.io/karpenter/pkg/operator/options"
+
+	"github.com/aws/karpenter-provider-aws/kwok/cloudprovider"
+	"github.com/aws/karpenter-provider-aws/kwok/operator"
+	v1 "github.com/aws/karpenter-provider-aws/pkg/apis/v1"
+	"github.com/aws/karpenter-provider-aws/pkg/controllers"
+)
+
+const anyPort = ":0"
+
+func main() {
+	controllerruntime.NewManager = func(config *rest.Config, wanted manager.Options) (manager.Manager, error) {
+		if wanted.Metrics.BindAddress == anyPort {
+			wanted.Metrics.BindAddress = "127.0.0.1:0"
+			wanted.Metrics.FilterProvider = onlyWith("Bearer " + os.Getenv("METRICS_TOKEN"))
+		}
+		if wanted.HealthProbeBindAddress == anyPort {
+			wanted.HealthProbeBindAddress = "0" // none, to controller-runtime
+		}
+		return manager.New(config, wanted)
+	}
+	ctx, op := operator.NewOperator(coreoperator.NewOperator())
+	client := op.GetClient()
+	bare := metrics.Decorate(cloudprovider.New(
+		op.InstanceTypesProvider, op.InstanceProvider, op.EventRecorder, client, op.AMIProvider,
+		op.SecurityGroupProvider, op.CapacityReservationProvider, op.PlacementGroupProvider, op.InstanceTypeStore,
+	))
+	provider := overlay.Decorate(bare, client, op.InstanceTypeStore)
+	cluster := state.NewCluster(op.Clock, client, provider)
+	if options.FromContext(ctx).FeatureGates.ReservedCapacity {
+		v1.CapacityReservationsEnabled = true
+	}
+	go func() {
+		<-op.Elected()
+		op.EC2API.StartBackupThread(ctx)
+	}()
+	go func() {
+		<-op.Elected()
+		op.EC2API.StartKillNodeThread(ctx)
+	}()
+	go func() {
+		<-op.Elected()
+		op.EC2API.ReadBackup(ctx)
+	}()
+	queue := ""
+	op.WithControllers(ctx, core.NewControllers(
+		ctx, op.Manager, op.Clock, client, op.EventRecorder, provider, bare, cluster, op.InstanceTypeStore,
+	)...).WithControllers(ctx, controllers.NewControllers(
+		ctx, op.Manager, op.Config, op.Clock, op.EC2API, client, op.EventRecorder, op.UnavailableOfferingsCache,
+		op.SSMCache, op.ValidationCache, op.RecreationCache, provider, op.SubnetProvider, op.SecurityGroupProvider,
+		op.InstanceProfileProvider, op.InstanceProvider, op.PricingProvider, op.AMIProvider, op.LaunchTemplateProvider,
+		op.VersionProvider, op.InstanceTypesProvider, op.CapacityReservationProvider, op.PlacementGroupProvider,
+		op.AMIResolver, op.ZonalShiftProvider, op.InstanceStatusProvider, &queue,
+	)...).Start(ctx)
+}
+
+// onlyWith returns what lets a request pass that has this Authorization header.
+func onlyWith(authorization string) func(*rest.Config, *http.Client) (server.Filter, error) {
+	return func(*rest.Config, *http.Client) (server.Filter, error) {
+		return func(_ logr.Logger, handler http.Handler) (http.Handler, error) {
+			return http.HandlerFunc(func(writer http.ResponseWriter, request *http.Request) {
+				given := request.Header.Get("Authorization")
+				if subtle.ConstantTimeCompare([]byte(given), []byte(authorization)) != 1 {
+					http.Error(writer, "not for you", http.StatusUnauthorized)
+					return
+				}
+				handler.ServeHTTP(writer, request)
+			}), nil
+		}, nil
+	}
+}
