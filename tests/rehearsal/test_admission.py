@@ -214,7 +214,7 @@ def in_force(suite: Suite) -> None:
         (HUB, "DELETE", f"{PODS}/hub", None),
         (NEURON, "PATCH", f"{PODS}/hub", {"metadata": {"labels": {"a": "b"}}}),
         (DEPLOYMENT, "PATCH", f"{DEPLOYMENTS}/model", {"spec": {"replicas": 3}}),
-        (TRAINING, "POST", JOBS, {"metadata": {"name": "a"}, "spec": {}}),
+        (TRAINING, "POST", JOBS, {**suite.training, "spec": {**suite.training["spec"], "entrypoint": "id"}}),
         (OPERATOR, "POST", PODS, pod("a", RAY, OPERATOR)),
         (CONTROLLER, "POST", PODS, pod("a", WORKFLOW, CONTROLLER)),
         (HUB, "POST", PODS, pod("a", SINGLEUSER, HUB)),
@@ -289,8 +289,10 @@ def test_operators_change_what_they_made(suite: Suite) -> None:
     assert suite.refusal(CONTROLLER, "DELETE", f"{PODS}/of-a-workflow") == ""
     assert suite.refusal(HUB, "POST", PODS, pod("a", SINGLEUSER, "genai-jupyterhub-singleuser")) == ""
     assert suite.refusal(HUB, "DELETE", f"{PODS}/of-a-user") == ""
-    for path, content in kuberay_gives("genai-kuberay-third"):
-        assert suite.refusal(OPERATOR, "POST", path, content) == ""
+    (roles, role), (bindings, binding) = kuberay_gives("genai-kuberay-third")
+    assert suite.refusal(OPERATOR, "POST", roles, role) == ""
+    suite.api.create(roles, role)
+    assert suite.refusal(OPERATOR, "POST", bindings, binding) == ""
     secret = {"metadata": {"name": "a", "labels": RAY}, "stringData": {"auth_token": "a"}}
     assert suite.refusal(OPERATOR, "POST", SECRETS, secret) == ""
     assert suite.refusal(SERVER, "POST", SECRETS, {"metadata": {"name": "sso"}}) == ""

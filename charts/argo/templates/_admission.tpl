@@ -51,7 +51,7 @@ each takes the root, but argo.trainingValidations takes (dict "root" . "images" 
 
 {{- /* `args` after the first stay: the first one is the model's path, and is no option. */ -}}
 {{- define "argo.deploymentValidations" -}}
-- expression: request.operation == 'UPDATE' && request.subResource == ''
+- expression: request.operation == 'UPDATE' && (!has(request.subResource) || request.subResource == '')
   message: a pipeline changes which model a Deployment serves, and nothing else
 - expression: >-
     ['labels', 'annotations', 'finalizers', 'ownerReferences'].all(k,
