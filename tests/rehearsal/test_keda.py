@@ -23,6 +23,7 @@ from drydock.clusters.objects import condition, labels_of
 from drydock.rehearsal.cluster import RehearsalCluster
 from drydock.rehearsal.release import Release
 from tests.charts.gateway.processes import (
+    ACTIVATOR,
     CHAT,
     QUESTION,
     Answer,
@@ -239,7 +240,7 @@ def test_a_request_wakes_a_model_and_without_any_it_falls_asleep(
     api: Api, keda: Running, activator: Running, engine_port: int
 ) -> None:
     wait_for_replicas(api, 0, keda)
-    waiting = send(activator.port, f"/models/{MODEL}{CHAT}", {"model": MODEL, **QUESTION})
+    waiting = send(activator.port, f"/models/{MODEL}{CHAT}", {"model": MODEL, **QUESTION}, headers=ACTIVATOR)
     wait_for_replicas(api, 1, keda)
     wait_for_condition(api, "Active", "True", keda)
     engine = start_model(engine_port, MODEL)
@@ -254,7 +255,7 @@ def test_one_that_is_asked_in_vain_falls_asleep_too(
     api: Api, keda: Running, activator: Running, engine_port: int
 ) -> None:
     given_up = http.client.HTTPConnection("127.0.0.1", activator.port)
-    given_up.request("POST", f"/models/{MODEL}{CHAT}", json.dumps({"model": MODEL, **QUESTION}))
+    given_up.request("POST", f"/models/{MODEL}{CHAT}", json.dumps({"model": MODEL, **QUESTION}), ACTIVATOR)
     wait_for_replicas(api, 1, keda)
     given_up.close()
     wait_for_replicas(api, 0, keda)
@@ -281,7 +282,7 @@ def test_more_requests_than_a_pod_should_have_bring_a_second_pod_and_all_go_when
     wait_for_replicas(api, 0, keda)
     waiting = [http.client.HTTPConnection("127.0.0.1", activator.port) for _ in range(33)]
     for connection in waiting:
-        connection.request("POST", f"/models/{MODEL}{CHAT}", json.dumps({"model": MODEL, **QUESTION}))
+        connection.request("POST", f"/models/{MODEL}{CHAT}", json.dumps({"model": MODEL, **QUESTION}), ACTIVATOR)
     wait_for_replicas(api, 2, keda)
     for connection in waiting:
         connection.close()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from drydock.checks.metric_names import sources
 from tests.charts.gateway.conftest import Mount
-from tests.charts.gateway.processes import CHAT, Mounts, Running, call, entry, free_port
+from tests.charts.gateway.processes import ACTIVATOR, CHAT, Mounts, Running, call, entry, free_port
 
 LIST = """
 import asyncio, json
@@ -37,7 +37,7 @@ def test_of_the_activator(mount: Mount, activators: Callable[[Mounts], Running])
     mounts = mount({"activator": {"holdSeconds": 1}})
     mounts.catalogue({"llama": entry(free_port(), "llama", scaleToZero=True)})
     activator = activators(mounts)
-    assert call(activator.port, "POST", f"/models/llama{CHAT}", {"model": "llama"}).status == 503
+    assert call(activator.port, "POST", f"/models/llama{CHAT}", {"model": "llama"}, headers=ACTIVATOR).status == 503
     rows = call(activator.look_port, "GET", "/metrics").text.splitlines()
     names = {row.partition("{")[0] for row in rows if not row.startswith("#")}
     assert {name for name in names if not name.endswith("_created")} == _known("activator")
