@@ -1,6 +1,7 @@
 """What Argo CD would apply is what the umbrella installs."""
 
 import itertools
+import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -75,6 +76,12 @@ def test_the_applications_apply_what_the_umbrella_installs(
     assert len(everything) == len(installed), "two Applications own the same object"
     for application, manifests in resolved.items():
         assert {each.chart for each in manifests} <= {application.removeprefix(f"{name}-")}
+
+
+def test_every_key_of_an_environment_may_stand_in_the_values_of_the_chart() -> None:
+    environment = yaml.safe_load((ROOT / "scripts/drydock/data/environment.schema.yaml").read_text())
+    chart = json.loads((ROOT / "charts/app-of-apps/values.schema.json").read_text())
+    assert set(environment["properties"]) <= set(chart["properties"])
 
 
 def test_there_is_an_application_for_each_chart_of_the_umbrella(charts: AssembledCharts) -> None:
