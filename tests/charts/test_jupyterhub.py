@@ -155,7 +155,10 @@ def test_nobody_gets_in_until_it_is_decided_who(render_chart: RenderChart) -> No
         ({"config": {"GitHubOAuthenticator": {"client_secret": "x"}}}, "client_secret: a credential in values"),
         ({"extraEnv": {"OWN_TOKEN": "x"}}, r"hub\.extraEnv\.OWN_TOKEN: a credential in values"),
         ({"extraEnv": {"JPY_COOKIE_SECRET": "x"}}, "the chart sets this variable itself"),
-        ({"db": {"type": "postgres", "url": "postgresql://hub:secret@db/hub"}}, r"hub\.db\.url: set DIALECT://USER@HOST/DATABASE"),
+        (
+            {"db": {"type": "postgres", "url": "postgresql://hub:secret@db/hub"}},
+            r"hub\.db\.url: set DIALECT://USER@HOST/DATABASE",
+        ),
         ({"db": {"type": "postgres"}}, r"hub\.db\.url: postgres needs the address"),
         ({"db": {"url": "postgresql://hub@db/hub"}}, "set it to postgres or mysql"),
         ({"allowNamedServer": True}, "additional properties 'allowNamedServer' not allowed"),
