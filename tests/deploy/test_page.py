@@ -48,5 +48,5 @@ def test_the_page_has_the_steps_of_the_way() -> None:
 
 def test_the_list_of_what_targets_lack_names_marks_that_there_are() -> None:
     targets = yaml.safe_load((ROOT / "scripts/drydock/data/targets.yaml").read_text())
-    assert {mark for lacks in targets.values() for mark in lacks} <= set(MARKS)
-    assert set(targets) == {"rehearsal", "kind", "eks", "existing"}
+    assert {mark for target in targets.values() for mark in target["lacks"]} <= set(MARKS)
+    assert set(targets) == {"rehearsal", "kind", "eks", "eks-auto-mode", "existing"}

@@ -16,18 +16,18 @@ _REHEARSES = {"rehearse", "scale", "first-run"}
 @click.command("bench")
 @click.argument("parts", nargs=-1, type=click.Choice(PARTS))
 @click.option(
-    "--rounds", type=click.IntRange(1, 50), default=5, show_default=True, help="Runs of which the median counts."
+    "--rounds", type=click.IntRange(1, 50), default=5, show_default=True, help="Number of runs; their median counts."
 )
-@click.option("--environment", default="dev", show_default=True, help="What the rehearsal benchmark rehearses.")
+@click.option("--environment", default="dev", show_default=True, help="Environment that the benchmarks rehearse.")
 @click.option(
     "--replicas",
     type=click.IntRange(1, 5000),
     multiple=True,
     default=(1, 10, 30, 100, 300),
     show_default=True,
-    help="Replicas of the model in the benchmark of scale; give it once for each.",
+    help="Replicas of the model in the benchmark scale; repeatable.",
 )
-@click.option("--model", default="llama-3-8b", show_default=True, help="Model in the benchmark of scale.")
+@click.option("--model", default="llama-3-8b", show_default=True, help="Model in the benchmark scale.")
 @format_option()
 def command(
     parts: tuple[str, ...], rounds: int, environment: str, replicas: tuple[int, ...], model: str, form: str

@@ -22,18 +22,33 @@ if TYPE_CHECKING:
 @click.option(
     "--repository",
     metavar="URL",
-    help="Git repository of the suite, as Argo CD knows it; without it the checkout's origin.",
+    help="Git repository of the suite, as Argo CD reaches it; default the checkout's origin.",
 )
-@click.option("--revision", default="main", show_default=True, help="Branch, tag or commit.")
+@click.option(
+    "--revision",
+    default="main",
+    show_default=True,
+    help="Branch, tag or commit of the repository that Argo CD follows.",
+)
 @click.option("--path", "folder", default="", metavar="FOLDER", help="Folder of the repository that holds charts/.")
 @click.option("--namespace", default="argocd", show_default=True, help="Namespace in which Argo CD runs.")
 @click.option("--project", default="default", show_default=True, help="AppProject of the root Application itself.")
-@click.option("--list", "listed", is_flag=True, help="Print what the root Application brings, by sync wave, instead.")
-@click.option("--apply", "applied", is_flag=True, help="Apply it to the cluster, server-side, instead of printing it.")
+@click.option(
+    "--list",
+    "listed",
+    is_flag=True,
+    help="Instead, list the Applications that the root Application creates, by sync wave.",
+)
+@click.option(
+    "--apply",
+    "applied",
+    is_flag=True,
+    help="Apply the root Application to the cluster, server-side, instead of printing it.",
+)
 @click.option(
     "--kubeconfig",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="With --apply: the cluster that Argo CD runs on ($KUBECONFIG or the default one when absent).",
+    help="With --apply: kubeconfig of the cluster on which Argo CD runs; default $KUBECONFIG.",
 )
 @format_option(default="yaml")
 def command(
@@ -48,9 +63,9 @@ def command(
     kubeconfig: Path | None,
     form: str,
 ) -> None:
-    r"""Print the root Application of ENVIRONMENT, which brings one Application for each chart.
+    r"""Print the root Application of ENVIRONMENT, which creates one Application for each chart.
 
-    Argo CD itself must be there. Its ConfigMap argocd-cm needs the health assessment of Applications, which Argo CD
+    Argo CD itself must be installed. Its ConfigMap argocd-cm needs the health assessment of Applications, which Argo CD
     leaves out by default, or waves do not wait for each other; what to add is printed as a comment.
 
     \b

@@ -26,30 +26,33 @@ _NAMES = {"tpot": "TPOT (mean)", "completed": "requests/s", "ttft": "TTFT (media
 @click.option("--gpu", required=True, metavar="NAME", help="Accelerator that was measured, for example h200.")
 @click.option("--model", "model_name", required=True, metavar="NAME", help="Model that was measured.")
 @click.option("--engine", required=True, metavar="VERSION", help="Version of vLLM that was measured.")
-@click.option("--engine-args", default="", metavar="ARGS", help="Its arguments, where a line of results has none.")
+@click.option("--engine-args", default="", metavar="ARGS", help="Engine arguments for lines of RESULTS that have none.")
 @click.option("--arrival", type=ArrivalName("constant", "poisson"), default="poisson", show_default=True)
 @click.option(
-    "--max-in-flight", type=click.IntRange(min=1), metavar="N", help="Requests that the client kept open at most."
+    "--max-in-flight", type=click.IntRange(min=1), metavar="N", help="Maximum of requests that the client kept open."
 )
 @click.option("--synchronous", is_flag=True, help="The engine scheduled without overlap (vLLM before 0.14).")
-@click.option("--from", "origin", metavar="NAME", help="Profile to start from; `roofline` is none that was measured.")
-@click.option("--name", default="calibrated", show_default=True, help="Name of the profile.")
+@click.option("--from", "origin", metavar="NAME", help="Profile to start from; `roofline` starts from data sheets.")
+@click.option("--name", default="calibrated", show_default=True, help="Name of the profile that is written.")
 @click.option(
     "--folds",
     type=click.IntRange(min=0),
     default=5,
     show_default=True,
-    help="Parts for cross-validation; below 2 there is none.",
+    help="Parts for cross-validation; below 2 it is left out.",
 )
 @click.option(
-    "--folds-output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write the parts' profiles."
+    "--folds-output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write the profile of each cross-validation part to FILE.",
 )
 @click.option(
-    "--evaluations", type=click.IntRange(min=1), default=12, show_default=True, help="Rounds of the solver at most."
+    "--evaluations", type=click.IntRange(min=1), default=12, show_default=True, help="Maximum of solver rounds."
 )
-@click.option("--check", is_flag=True, help="Only show how far the present profile is off.")
+@click.option("--check", is_flag=True, help="Only show the errors of the profile to start from; fit nothing.")
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write the profile."
+    "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write the profile to FILE."
 )
 @format_option()
 def command(
@@ -70,7 +73,7 @@ def command(
     output: Path | None,
     form: str,
 ) -> None:
-    r"""Fit a simulator profile to load-test RESULTS, and say how far it is off on points not seen.
+    r"""Fit a simulator profile to load-test RESULTS, and report its errors on points that it has not seen.
 
     RESULTS are CSV files or folders that `drydock loadtest -o` wrote.
 

@@ -14,7 +14,7 @@ def command() -> None:
 
 
 _owners = click.option(
-    "--owner", "owners", multiple=True, metavar="NAME", help="Only this owner's (karpenter, ...); may be given again."
+    "--owner", "owners", multiple=True, metavar="NAME", help="Only the CRDs of this owner (karpenter, ...); repeatable."
 )
 
 
@@ -40,7 +40,9 @@ def print_(owners: tuple[str, ...], form: str) -> None:
 
 @command.command("upgrade")
 @click.option(
-    "--kubeconfig", type=click.Path(path_type=Path, exists=True), help="As kubectl's; $KUBECONFIG when absent."
+    "--kubeconfig",
+    type=click.Path(path_type=Path, exists=True),
+    help="Kubeconfig of the cluster; default $KUBECONFIG, as for kubectl.",
 )
 @_owners
 @format_option()

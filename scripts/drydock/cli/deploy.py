@@ -42,39 +42,49 @@ _SETTINGS = {
 @click.argument("environment", type=EnvironmentName(), required=False)
 @stack_options
 @click.option(
-    "--target", type=click.Choice([each for each in TARGETS if each != "existing"]), help="Make this cluster."
+    "--target",
+    type=click.Choice([each for each in TARGETS if each != "existing"]),
+    help="Create a cluster of this kind and install on it.",
 )
 @click.option(
     "--kubeconfig",
     type=click.Path(path_type=Path, exists=True, dir_okay=False, resolve_path=True),
-    help="Install on the cluster that this file leads to, instead of making one.",
+    help="Kubeconfig of an existing cluster to install on.",
 )
-@click.option("--name", help="Of the deployment, and of the cluster that is made; ENVIRONMENT-TARGET when absent.")
-@click.option("--account-id", help="EKS: the account (12 digits) to make it in; must be that of the credentials.")
-@click.option("--region", default="us-west-2", show_default=True, help="EKS: the AWS Region.")
-@click.option("--owner", default="", help="EKS: who answers for the cluster; a tag on everything.")
+@click.option("--name", help="Name of the deployment and of the new cluster; default ENVIRONMENT-TARGET.")
+@click.option("--account-id", help="EKS: ID of the AWS account (12 digits), which must be that of the credentials.")
+@click.option("--region", default="us-west-2", show_default=True, help="EKS: AWS Region of the cluster.")
+@click.option("--owner", default="", help="EKS: owner of the cluster, as a tag on everything that is created.")
 @click.option(
     "--ttl",
     default="8h",
     show_default=True,
     metavar="TIME",
-    help="Hours or days (8h, 2d) that a cluster that is made lives: then `destroy --expired` removes it.",
+    help="Time to live of a new cluster, in hours or days (8h, 2d); then `destroy --expired --yes` removes it.",
 )
-@click.option("--take-over", is_flag=True, help="EKS: answer from now on for a cluster that has another owner's tag.")
+@click.option("--take-over", is_flag=True, help="EKS: become the owner of a cluster that has another owner's tag.")
 @click.option("--backend-bucket", default="", help="EKS: keep Terraform's state, locked, in this S3 bucket.")
-@click.option("--backend-region", default="", help="EKS: of that bucket; --region when absent.")
-@click.option("--node-image", default="", help="kind: image of the node, in place of the one in ci/kind/cluster.yaml.")
-@click.option("--base-image", default="", help="kind: image with Python on which that of the stand-ins is built.")
+@click.option("--backend-region", default="", help="EKS: AWS Region of --backend-bucket; default --region.")
+@click.option("--node-image", default="", help="kind: image of the node, in place of that of ci/kind/cluster.yaml.")
+@click.option(
+    "--base-image", default="", help="kind: image with Python from which the image of the stand-ins is built."
+)
 @click.option(
     "-o",
     "--output",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Write report.json and report.html into DIR; without it they lie in the deployment's folder.",
+    help="Write report.json and report.html into DIR; default the deployment's folder.",
     metavar="DIR",
 )
-@click.option("--yes", is_flag=True, help="Do not ask before something that costs money.")
-@click.option("--timeout", type=click.IntRange(1), default=1800, show_default=True, help="Seconds to become ready.")
-@click.option("--list", "show", is_flag=True, help="Only list the deployments that were made from this machine.")
+@click.option("--yes", is_flag=True, help="Do not ask before creating what costs money.")
+@click.option(
+    "--timeout",
+    type=click.IntRange(1),
+    default=1800,
+    show_default=True,
+    help="Maximum seconds for the release to become ready.",
+)
+@click.option("--list", "show", is_flag=True, help="Only list the deployments of this machine.")
 @format_option()
 def command(
     environment: str | None,
@@ -90,9 +100,9 @@ def command(
     form: str,
     **options: Any,
 ) -> None:
-    r"""Install ENVIRONMENT on a real cluster: one that is there (--kubeconfig), or one that is made (--target).
+    r"""Install ENVIRONMENT on an existing cluster (--kubeconfig) or on a new one (--target).
 
-    Run it again to upgrade. A release that does not become ready is rolled back, and the cluster's reasons are told.
+    Run it again to upgrade. A release that does not become ready is rolled back, with the reasons of the cluster.
 
     \b
     Examples:

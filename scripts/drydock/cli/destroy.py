@@ -22,14 +22,22 @@ if TYPE_CHECKING:
 @click.command("destroy")
 @click.argument("name", required=False)
 @click.option(
-    "--expired", is_flag=True, help="Every cluster whose time is over: of this machine's deployments, or of an account."
+    "--expired",
+    is_flag=True,
+    help="List what outlived its --ttl, of this machine or of --account-id; --yes removes it.",
 )
-@click.option("--account-id", help="With --expired: EKS clusters of this account, by their tags, whoever made them.")
-@click.option("--region", default="us-west-2", show_default=True, help="With --expired: the AWS Region.")
+@click.option("--account-id", help="With --expired: EKS clusters of this account, found by their tags.")
+@click.option("--region", default="us-west-2", show_default=True, help="With --expired: AWS Region of the clusters.")
 @click.option("--backend-bucket", default="", help="With --expired: S3 bucket with the Terraform states.")
-@click.option("--backend-region", default="", help="With --expired: of that bucket; --region when absent.")
-@click.option("--yes", is_flag=True, help="Do not ask; with --expired: remove them, not only list them.")
-@click.option("--timeout", type=click.IntRange(1), default=1800, show_default=True, help="Seconds to wait for nodes.")
+@click.option("--backend-region", default="", help="With --expired: AWS Region of --backend-bucket; default --region.")
+@click.option("--yes", is_flag=True, help="Do not ask; with --expired: remove the clusters, not only list them.")
+@click.option(
+    "--timeout",
+    type=click.IntRange(1),
+    default=1800,
+    show_default=True,
+    help="Maximum seconds to wait for the removal of nodes.",
+)
 @format_option(default="text")
 def command(
     name: str | None,
@@ -42,10 +50,10 @@ def command(
     timeout: int,
     form: str,
 ) -> None:
-    r"""Remove the deployment NAME: the release, the nodes that were bought for it, and the cluster if it was made.
+    r"""Remove the deployment NAME: the release, the nodes that were bought for it, and the cluster if Drydock made it.
 
-    A namespace stays on a cluster of your own, with the Secrets and volume claims in it. `drydock deploy --list` lists
-    the names.
+    On a cluster of your own the namespace stays, with its Secrets and volume claims. `drydock deploy --list` shows the
+    names.
 
     \b
     Examples:

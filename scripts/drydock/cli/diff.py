@@ -17,12 +17,14 @@ if TYPE_CHECKING:
 @click.argument("environment", type=EnvironmentName())
 @stack_options
 @click.option("--against", metavar="REF", help="Branch, tag or commit to compare with; the checkout is not touched.")
-@click.option("--rehearse", "rehearsed", is_flag=True, help="Also rehearse both, and compare nodes and $/hour.")
-@click.option("--live", is_flag=True, help="Compare with a cluster instead: what installing would change there.")
+@click.option(
+    "--rehearse", "rehearsed", is_flag=True, help="Also rehearse both revisions, and compare nodes and $/hour."
+)
+@click.option("--live", is_flag=True, help="Compare with a cluster: what an installation would change there.")
 @click.option(
     "--kubeconfig",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="With --live: the cluster ($KUBECONFIG or the default one when absent).",
+    help="With --live: kubeconfig of the cluster; default $KUBECONFIG.",
 )
 @click.option(
     "--format",
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     type=click.Choice(["text", "markdown", "json"]),
     default="text",
     show_default=True,
-    help="For a terminal, a comment on a pull request, or machines.",
+    help="Output for a terminal, a comment on a pull request, or machines.",
 )
 @click.option("--exit-code", is_flag=True, help="Exit with status 1 when there is a difference, as git diff does.")
 def command(

@@ -8,13 +8,13 @@ from drydock.cli.output import format_option
 
 
 @click.command("docs")
-@click.option("--check", is_flag=True, help="Write nothing; exit with 1 if a file is not what it should be.")
+@click.option("--check", is_flag=True, help="Write nothing; exit with 1 if a file is outdated.")
 @format_option(default="text")
 def command(check: bool, form: str) -> None:
     r"""Write values.schema.json and README.md of each chart from its annotated values.yaml.
 
-    Types, defaults, patterns and descriptions stand once: in values.yaml, and in values.types.yaml what values.yaml
-    leaves out (docs/values.md).
+    Types, defaults, patterns and descriptions are defined once: in values.yaml, and in values.types.yaml for what
+    values.yaml leaves out (docs/values.md).
 
     \b
     Examples:

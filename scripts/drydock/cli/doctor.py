@@ -16,15 +16,23 @@ _UNUSED_DAYS = 7
 
 
 @click.command("doctor")
-@click.option("--prune", is_flag=True, help="Remove what is not pinned, not in use and was not used for --unused-days.")
-@click.option("--unused-days", type=click.IntRange(1), default=_UNUSED_DAYS, show_default=True, help="With --prune.")
+@click.option(
+    "--prune", is_flag=True, help="Remove what is neither pinned nor in use and was not used for --unused-days."
+)
+@click.option(
+    "--unused-days",
+    type=click.IntRange(1),
+    default=_UNUSED_DAYS,
+    show_default=True,
+    help="Days without use after which --prune removes something.",
+)
 @format_option()
 def command(prune: bool, unused_days: int, form: str) -> None:
-    r"""Tell which pinned tools are there or missing, from where those would come, and how large the caches are.
+    r"""Show which pinned tools are present or missing, where missing ones would come from, and the size of the caches.
 
-    Nothing is built or downloaded. Every cache is safe to delete but `deployments`, which holds the Terraform states of
-    clusters that are up. --prune leaves alone what a program uses, runs and deployments that are up, and the pinned
-    tools; Go's own caches are Go's (`go clean -cache -modcache`).
+    Nothing is built or downloaded. Every cache is safe to delete except `deployments`, which holds the Terraform
+    states of clusters that are up. --prune leaves alone what a program uses, runs and deployments that are up, and the
+    pinned tools. For Go's own caches use `go clean -cache -modcache`.
 
     \b
     Examples:

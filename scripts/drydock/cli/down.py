@@ -22,14 +22,14 @@ _SEVERAL = 2
 @click.command("down")
 @click.argument("runs", nargs=-1, metavar="[RUN]...")
 @click.option("--list", "show", is_flag=True, help="Only list the clusters that are up, and what uses them.")
-@click.option("--yes", is_flag=True, help="Remove several without asking.")
+@click.option("--yes", is_flag=True, help="Remove several clusters without asking.")
 @format_option()
 def command(runs: tuple[str, ...], show: bool, yes: bool, form: str) -> None:
     r"""Remove rehearsal clusters that `rehearse --keep` left up, with all their processes and data.
 
     RUN is the name that `rehearse` and --list print. Without one, kept clusters that no command uses are removed, and
-    what killed commands left; it asks before it removes several. A rehearsal or test that is under way is removed
-    only by its name, a deployment only by `drydock destroy`. Reports and logs stay.
+    leftovers of killed commands; it asks before it removes several. A running rehearsal or test is removed only
+    by its name, a deployment only by `drydock destroy`. Reports and logs stay.
 
     \b
     Examples:

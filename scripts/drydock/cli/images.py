@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     type=click.Choice(["table", "json", "skopeo-sync", "skopeo-copy"]),
     default="table",
     show_default=True,
-    help="For people, machines, `skopeo sync --src yaml`, or a shell that runs `skopeo copy`.",
+    help="Output for people, machines, `skopeo sync --src yaml`, or a shell that runs `skopeo copy`.",
 )
 @click.option("--resolve", "resolved", is_flag=True, help="Ask the registries, and print values that pin each image.")
 @click.option(
@@ -47,7 +47,7 @@ def command(
 ) -> int:
     r"""List every image of ENVIRONMENT with the charts that use it and the architectures of the nodes it runs on.
 
-    Also those in pods that a controller makes: of Ray clusters, workflows, notebooks.
+    Images of pods that a controller makes (Ray clusters, workflows, notebooks) are included.
 
     For a site without the internet, `skopeo-copy` prints one command for each image that `global.imageRegistry`
     redirects, from where it is published to where the pods look for it. `skopeo-sync` prints a source file; with

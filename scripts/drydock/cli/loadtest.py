@@ -29,46 +29,80 @@ _ONLY_IN_URLS = frozenset(":/.")
 
 @click.command("loadtest")
 @click.argument("target", metavar="URL|ENVIRONMENT")
-@click.option("--model", required=True, metavar="NAME", help="Name that the server serves.")
-@click.option("--kubeconfig", type=click.Path(path_type=Path), metavar="FILE", help="Cluster of an ENVIRONMENT.")
-@click.option("--context", metavar="NAME", help="Of the kubeconfig.")
-@click.option("--namespace", metavar="NAME", help="Of the model; the environment's own when absent.")
-@click.option("--in-cluster", is_flag=True, help="Make the load in Jobs of the cluster, --processes pods.")
+@click.option("--model", required=True, metavar="NAME", help="Name of the model, as the server lists it.")
+@click.option(
+    "--kubeconfig",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Kubeconfig of the cluster of an ENVIRONMENT; default $KUBECONFIG.",
+)
+@click.option("--context", metavar="NAME", help="Context of the kubeconfig.")
+@click.option("--namespace", metavar="NAME", help="Namespace of the model; default the environment's.")
+@click.option("--in-cluster", is_flag=True, help="Generate the load in the cluster, by Jobs with --processes pods.")
 @click.option(
     "--in-cluster-values",
     type=click.Path(path_type=Path),
     multiple=True,
     metavar="FILE",
-    help="Values of the chart loadtest: its image above all.",
+    help="Values file for the chart loadtest, in particular its image.",
 )
-@click.option("--rate", type=float, metavar="N", help="Conversations begun a second (open loop).")
-@click.option("--concurrency", type=int, metavar="N", help="Clients with one request each at a time (closed loop).")
+@click.option("--rate", type=float, metavar="N", help="Conversations started per second (open loop).")
+@click.option(
+    "--concurrency", type=int, metavar="N", help="Number of clients, each with one request at a time (closed loop)."
+)
 @click.option(
     "--arrival",
     type=ArrivalName(),
     default="poisson",
     show_default=True,
-    help="Spacing of an open loop's conversations: constant is equal gaps.",
+    help="Spacing of the conversations of an open loop; constant is equal gaps.",
 )
 @click.option("--burstiness", type=float, default=0.5, show_default=True, help="Shape of gamma arrivals; 1 is Poisson.")
-@click.option("--end-rate", type=float, metavar="N", help="Let --rate change to N over the load (a ramp).")
-@click.option("--trace", type=click.Path(path_type=Path), metavar="FILE", help="Recorded times in s, one a line.")
-@click.option("--rates", metavar="N,N,...", help="A sweep: one load after the other at each rate.")
+@click.option("--end-rate", type=float, metavar="N", help="Change the rate from --rate to N over the load (a ramp).")
+@click.option(
+    "--trace",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="File of start times in seconds, one per line (open loop).",
+)
+@click.option("--rates", metavar="N,N,...", help="Sweep: run one load after the other, at each of these rates.")
 @click.option("--find-limit", is_flag=True, help="Search from --rate for the highest rate that meets the objectives.")
 @click.option(
     "--precision",
     type=NumberRange(0, 1, min_open=True),
     default=0.05,
     show_default=True,
-    help="Of that rate, as a share.",
+    help="Precision of the rate that --find-limit finds, as a share.",
 )
-@click.option("--duration", type=float, default=60.0, show_default=True, metavar="S", help="Seconds of sending.")
-@click.option("--warm-up", type=float, default=0.0, show_default=True, metavar="S", help="Before that, not measured.")
-@click.option("--workload", metavar="NAME", help="Preset, for example chat; 512 and 128 tokens when absent.")
+@click.option(
+    "--duration",
+    type=float,
+    default=60.0,
+    show_default=True,
+    metavar="S",
+    help="Time during which requests are sent, in seconds.",
+)
+@click.option(
+    "--warm-up",
+    type=float,
+    default=0.0,
+    show_default=True,
+    metavar="S",
+    help="Warm-up before the measurement, in seconds.",
+)
+@click.option(
+    "--workload", metavar="NAME", help="Preset of prompts and answers, for example chat; default 512 and 128 tokens."
+)
 @click.option("--dataset", type=click.Path(path_type=Path), metavar="FILE", help="JSONL file of prompts.")
-@click.option("--completions", is_flag=True, help="Ask /v1/completions, not /v1/chat/completions.")
-@click.option("--no-stream", is_flag=True, help="Ask for answers in one piece: no time to first token.")
-@click.option("--lora", "loras", multiple=True, metavar="NAME", help="Ask for adapters instead of --model, evenly.")
+@click.option("--completions", is_flag=True, help="Use /v1/completions instead of /v1/chat/completions.")
+@click.option("--no-stream", is_flag=True, help="Request answers without streaming; there is no time to first token.")
+@click.option(
+    "--lora",
+    "loras",
+    multiple=True,
+    metavar="NAME",
+    help="LoRA adapter to request in place of --model; repeatable, used evenly.",
+)
 @click.option("--api-key-env", metavar="VARIABLE", help="Environment variable that holds the API key.")
 @click.option("--api-key-file", type=click.Path(path_type=Path), metavar="FILE", help="File that holds the API key.")
 @click.option(
@@ -77,37 +111,86 @@ _ONLY_IN_URLS = frozenset(":/.")
     default="vllm",
     show_default=True,
     metavar="NAME",
-    help="How the endpoint takes requests: vllm, openai, strict, azure or azure-v1.",
+    help="Dialect of the endpoint: vllm, openai, strict, azure or azure-v1.",
 )
-@click.option("--header", "headers", multiple=True, metavar="NAME=VALUE", help="Header of each request.")
+@click.option("--header", "headers", multiple=True, metavar="NAME=VALUE", help="Header of each request; repeatable.")
 @click.option(
-    "--header-env", "header_variables", multiple=True, metavar="NAME=VARIABLE", help="A secret one, from there."
+    "--header-env",
+    "header_variables",
+    multiple=True,
+    metavar="NAME=VARIABLE",
+    help="Secret header, from an environment variable.",
 )
-@click.option("--header-file", "header_files", multiple=True, metavar="NAME=FILE", help="A secret one, from a file.")
-@click.option("--query", "queries", multiple=True, metavar="NAME=VALUE", help="Parameter of the URL.")
+@click.option("--header-file", "header_files", multiple=True, metavar="NAME=FILE", help="Secret header, from a file.")
 @click.option(
-    "--query-env", "query_variables", multiple=True, metavar="NAME=VARIABLE", help="A secret one, from there."
+    "--query", "queries", multiple=True, metavar="NAME=VALUE", help="Query parameter of each request; repeatable."
 )
-@click.option("--query-file", "query_files", multiple=True, metavar="NAME=FILE", help="A secret one, from a file.")
-@click.option("--body", "body_fields", multiple=True, metavar="NAME=JSON", help="Further field of each request's body.")
-@click.option("--drop-field", "dropped", multiple=True, metavar="NAME", help="Leave out a field of the body.")
-@click.option("--rename-field", "renamed", multiple=True, metavar="OLD=NEW", help="Send a field under another name.")
-@click.option("--ca-file", type=click.Path(path_type=Path), metavar="FILE", help="Certificates to trust (PEM).")
+@click.option(
+    "--query-env",
+    "query_variables",
+    multiple=True,
+    metavar="NAME=VARIABLE",
+    help="Secret query parameter, from an environment variable.",
+)
+@click.option(
+    "--query-file", "query_files", multiple=True, metavar="NAME=FILE", help="Secret query parameter, from a file."
+)
+@click.option(
+    "--body", "body_fields", multiple=True, metavar="NAME=JSON", help="Additional field of each request's body."
+)
+@click.option(
+    "--drop-field", "dropped", multiple=True, metavar="NAME", help="Field to leave out of each request's body."
+)
+@click.option(
+    "--rename-field", "renamed", multiple=True, metavar="OLD=NEW", help="Rename a field of each request's body."
+)
+@click.option(
+    "--ca-file", type=click.Path(path_type=Path), metavar="FILE", help="Certificate authorities to trust, in PEM."
+)
 @click.option("--insecure", is_flag=True, help="Do not verify the certificate of an https endpoint.")
-@click.option("--timeout", type=float, default=600.0, show_default=True, metavar="S", help="Of each request.")
-@click.option("--environment", type=EnvironmentName(), metavar="ENV", help="Whose objectives must be met.")
 @click.option(
-    "--objectives", "objectives_file", type=click.Path(path_type=Path), metavar="FILE", help="A file of them."
+    "--timeout", type=float, default=600.0, show_default=True, metavar="S", help="Timeout of each request, in seconds."
 )
-@click.option("--objective", "objective_texts", multiple=True, metavar="NAME=N", help="One: ttft_p95_ms=500.")
-@click.option("--repetitions", type=click.IntRange(min=1), default=1, show_default=True, help="Runs, each of its seed.")
-@click.option("--processes", type=int, default=1, show_default=True, help="Of the generator, which share the load.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of all random numbers.")
-@click.option("--gpu", metavar="NAME", help="The server's GPU, to tell a TPOT that it cannot reach (h100, l4, ...).")
-@click.option("--tensor-parallel", type=click.IntRange(min=1), default=1, show_default=True, help="GPUs of an engine.")
-@click.option("--baseline", type=click.Path(path_type=Path), metavar="DIR", help="An earlier result to compare with.")
-@click.option("--fail-on-regression", is_flag=True, help="Exit with 1 when a measure is significantly worse.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="DIR", help="Folder of the results.")
+@click.option("--environment", type=EnvironmentName(), metavar="ENV", help="Environment whose objectives must be met.")
+@click.option(
+    "--objectives", "objectives_file", type=click.Path(path_type=Path), metavar="FILE", help="YAML file of objectives."
+)
+@click.option(
+    "--objective",
+    "objective_texts",
+    multiple=True,
+    metavar="NAME=N",
+    help="One objective, for example ttft_p95_ms=500; repeatable.",
+)
+@click.option(
+    "--repetitions",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Number of runs, each with a seed of its own.",
+)
+@click.option(
+    "--processes",
+    type=int,
+    default=1,
+    show_default=True,
+    help="Processes (in a cluster: pods) of the generator, which share the load.",
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of all random numbers.")
+@click.option("--gpu", metavar="NAME", help="GPU of the server (h100, l4, ...): warn of a TPOT that it cannot reach.")
+@click.option(
+    "--tensor-parallel", type=click.IntRange(min=1), default=1, show_default=True, help="GPUs per engine, for --gpu."
+)
+@click.option(
+    "--baseline",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Result folder of an earlier load test to compare with.",
+)
+@click.option(
+    "--fail-on-regression", is_flag=True, help="With --baseline: exit with 1 when a measure is significantly worse."
+)
+@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="DIR", help="Write the results into DIR.")
 @format_option()
 def command(
     target: str,
@@ -136,9 +219,9 @@ def command(
       drydock loadtest prod --model llama-3-8b --kubeconfig prod.kubeconfig --rate 1
       drydock loadtest prod --model llama-3-8b --in-cluster --processes 4 --rate 40 -o result
 
-    Before the load the endpoint is asked for its models: a wrong address, key, path or model ends here.
+    Before the load, the endpoint must list its models: a wrong address, key, path or model ends the command.
 
-    Exit status: 0 when the objectives were met, 1 when one was missed, nobody answers or the run does not count
+    Exit status: 0 when the objectives were met, 1 when one was missed, no server answers or the run does not count
     (interrupted, or the generator could not keep up), 2 for wrong usage, key, path or model. An interrupt (Ctrl-C)
     keeps what was measured until then.
     """

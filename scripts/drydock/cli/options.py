@@ -97,7 +97,7 @@ def stack_options(command: _Command) -> _Command:
         "set_values",
         multiple=True,
         metavar="KEY=VALUE",
-        help="Set one value, as Helm's --set does; may be given again.",
+        help="Set one value, as Helm's --set does; repeatable.",
     )
     file_option = click.option(
         "-f",
@@ -106,7 +106,7 @@ def stack_options(command: _Command) -> _Command:
         multiple=True,
         type=click.Path(path_type=Path),
         metavar="FILE",
-        help="A Helm values file on top of the environment's stack; may be given again.",
+        help="Helm values file on top of the environment's stack; repeatable.",
     )
     return file_option(set_option(command))
 

@@ -21,52 +21,93 @@ _ROWS = 15
 @click.command("plan")
 @click.argument("target", metavar="MODEL|ENVIRONMENT", required=False)
 @stack_options
-@click.option("--list", "listed", is_flag=True, help="List models, GPUs, workloads and days that are known.")
+@click.option("--list", "listed", is_flag=True, help="List the known models, GPUs, workloads and traces.")
 @click.option("--engine-args", default="", metavar="ARGS", help="Arguments of `vllm serve` for a MODEL, as one string.")
-@click.option("--gpu", "gpu_names", multiple=True, metavar="NAME", help="Only this GPU; may be given again.")
+@click.option("--gpu", "gpu_names", multiple=True, metavar="NAME", help="Consider only this GPU; repeatable.")
 @click.option(
-    "--instance-types", metavar="NAMES", help="Only these types or families, with commas, in place of the pools' own."
+    "--instance-types",
+    metavar="NAMES",
+    help="Consider these instance types or families (comma-separated) instead of the pools'.",
 )
 @click.option(
     "--tensor-parallel",
     type=click.IntRange(min=1),
     multiple=True,
     metavar="N",
-    help="GPUs of a replica; may be given again.",
+    help="GPUs per replica; repeatable.",
 )
-@click.option("--rate", type=float, metavar="N", help="Requests a second that all replicas together have to serve.")
-@click.option("--workload", "workload_name", default="chat", show_default=True, metavar="NAME", help="As in loadtest.")
+@click.option("--rate", type=float, metavar="N", help="Requests per second of each model, over all of its replicas.")
+@click.option(
+    "--workload",
+    "workload_name",
+    default="chat",
+    show_default=True,
+    metavar="NAME",
+    help="Preset of prompt and answer lengths, as in loadtest.",
+)
 @click.option("--objectives", "objectives_file", type=click.Path(path_type=Path), help="YAML file of objectives.")
-@click.option("--objective", "objective_texts", multiple=True, metavar="NAME=N", help="One objective: ttft_p95_ms=500.")
+@click.option(
+    "--objective",
+    "objective_texts",
+    multiple=True,
+    metavar="NAME=N",
+    help="One objective, for example ttft_p95_ms=500; repeatable.",
+)
 @click.option(
     "--from-loadtest",
     type=click.Path(path_type=Path),
-    help="Run (or CSV) of one replica whose figures replace simulation.",
+    help="Load test of one replica (folder or CSV) to use in place of simulation.",
 )
-@click.option("--trace", metavar="NAME|CSV", help="A day's requests a second: what autoscaling makes of it.")
-@click.option("--min-replicas", type=click.IntRange(min=0), metavar="N", help="Of autoscaling, not the values' own.")
-@click.option("--max-replicas", type=click.IntRange(min=1), metavar="N", help="The same.")
-@click.option("--start-seconds", type=NumberRange(min=0), metavar="S", help="From the wish for a pod to its readiness.")
-@click.option("--region", default="us-west-2", show_default=True, help="Of instance types and prices, for a MODEL.")
+@click.option("--trace", metavar="NAME|CSV", help="Simulate autoscaling over a day: a known trace or a CSV of rates.")
+@click.option(
+    "--min-replicas",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Minimum replicas of the autoscaler, in place of the environment's.",
+)
+@click.option(
+    "--max-replicas",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Maximum replicas of the autoscaler, in place of the environment's.",
+)
+@click.option(
+    "--start-seconds", type=NumberRange(min=0), metavar="S", help="Seconds from the request for a pod to its readiness."
+)
+@click.option(
+    "--region", default="us-west-2", show_default=True, help="AWS Region of instance types and prices, for a MODEL."
+)
 @click.option(
     "--capacity-type",
     type=click.Choice(["on-demand", "spot", "reserved"]),
     default="on-demand",
     show_default=True,
-    help="By whose price the cheapest is told.",
+    help="Kind of capacity by whose price choices are compared.",
 )
-@click.option("--spot-price-share", type=NumberRange(0, 1), default=0.5, show_default=True, help="Of on-demand.")
-@click.option("--reserved-price-share", type=NumberRange(0, 1), default=1.0, show_default=True, help="Of on-demand.")
+@click.option(
+    "--spot-price-share",
+    type=NumberRange(0, 1),
+    default=0.5,
+    show_default=True,
+    help="Spot price, as a share of on-demand.",
+)
+@click.option(
+    "--reserved-price-share",
+    type=NumberRange(0, 1),
+    default=1.0,
+    show_default=True,
+    help="Reserved price, as a share of on-demand.",
+)
 @click.option(
     "--html",
     "html_file",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="Write a page with the frontier's picture.",
+    help="Write a self-contained page with a chart of the frontier.",
 )
 @format_option()
 def command(target: str | None, listed: bool, html_file: Path | None, form: str, **options: Any) -> int:
-    r"""Say what a model needs, what it will do and what it costs, before there is a cluster.
+    r"""Show what a model needs, how it performs and what it costs, before there is a cluster.
 
     Without --rate: the memory of each GPU as vLLM accounts for it. With --rate: the replicas, times and dollars of
     each instance type that meet the objectives, by simulation; exit status 1 when none does.

@@ -20,26 +20,32 @@ from drydock.scheduling.prices import DEFAULT_SPOT_SHARE
     "--output",
     type=click.Path(path_type=Path, file_okay=False),
     metavar="DIR",
-    help="Write report.json and report.html into DIR; without it they lie in the run's folder, which is told.",
+    help="Write report.json and report.html into DIR; default the run's folder, which is printed.",
 )
-@click.option("--ignore-findings", is_flag=True, help="Install although validation found errors, to see what happens.")
+@click.option("--ignore-findings", is_flag=True, help="Install even if validation finds errors.")
 @click.option("--keep", is_flag=True, help="Leave the cluster up, for kubectl; `drydock down` removes it.")
 @click.option("--serve-models", is_flag=True, help="Run drydock-vllm in the models' pods, so that they answer.")
-@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port of the API server; 0 takes a free one.")
-@click.option("--helm", type=click.Choice(["3", "4"]), default="4", show_default=True, help="Major version of Helm.")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port of the API server; 0 chooses a free one.")
+@click.option(
+    "--helm",
+    type=click.Choice(["3", "4"]),
+    default="4",
+    show_default=True,
+    help="Major version of the Helm that installs.",
+)
 @click.option(
     "--spot-price-share",
     type=NumberRange(0, 1, min_open=True),
     default=DEFAULT_SPOT_SHARE,
     show_default=True,
-    help="Price of spot capacity as a share of on-demand; nobody publishes tomorrow's.",
+    help="Assumed price of spot capacity, as a share of the on-demand price.",
 )
 @click.option(
     "--timeout",
     type=NumberRange(1),
     default=DEFAULT_TIMEOUT,
     show_default=True,
-    help="Seconds to wait for a verdict after the install; a pod that can never schedule is told at once.",
+    help="Maximum seconds from the install to the verdict; a pod that can never be scheduled ends it earlier.",
 )
 @format_option()
 def command(
@@ -58,9 +64,9 @@ def command(
 ) -> int:
     r"""Install ENVIRONMENT on a control plane on this machine and report; exit 0 only if every workload is ready.
 
-    Kubernetes and Karpenter are the real ones, AWS is played by this machine: no account, GPU, Docker or root is
-    needed. The report tells which pod landed on which instance and when, what the nodes cost an hour and a month,
-    which warnings to act on, and what a rehearsal cannot show.
+    Kubernetes and Karpenter are real, and this machine stands in for AWS: no account, GPU, Docker or root is needed.
+    The report shows which pod landed on which instance and when, what the nodes cost per hour and month, which
+    warnings to act on, and what a rehearsal cannot show.
 
     \b
     Examples:

@@ -18,10 +18,16 @@ from drydock.cli.output import failure_json, format_option
     "--output",
     type=click.Path(path_type=Path, file_okay=False),
     metavar="DIR",
-    help="Write one file an object into DIR.",
+    help="Write one file per object into DIR.",
 )
 @click.option("--chart", "chart", metavar="NAME", help="Only the objects of this chart.")
-@click.option("--helm", type=click.Choice(["3", "4"]), default="4", show_default=True, help="Major version of Helm.")
+@click.option(
+    "--helm",
+    type=click.Choice(["3", "4"]),
+    default="4",
+    show_default=True,
+    help="Major version of the Helm that renders.",
+)
 @format_option(default="yaml")
 @click.option("--show-command", is_flag=True, help="Print the plain Helm commands that install the same objects.")
 def command(

@@ -19,29 +19,49 @@ if TYPE_CHECKING:
 @click.option("--gpu", required=True, metavar="NAME", help="Accelerator, for example h100.")
 @click.option("--model", "model_name", required=True, metavar="NAME", help="Model, for example llama-3.1-8b.")
 @click.option("--rate", type=float, metavar="N", help="Requests a second (open loop).")
-@click.option("--concurrency", type=int, metavar="N", help="Clients with one request each at a time (closed loop).")
-@click.option("--duration", type=float, default=60.0, show_default=True, metavar="S", help="Seconds of sending.")
-@click.option("--input-tokens", type=int, default=512, show_default=True, metavar="N", help="Tokens of a prompt.")
-@click.option("--output-tokens", type=float, default=128, show_default=True, metavar="N", help="Tokens of an answer.")
+@click.option(
+    "--concurrency", type=int, metavar="N", help="Number of clients, each with one request at a time (closed loop)."
+)
+@click.option(
+    "--duration",
+    type=float,
+    default=60.0,
+    show_default=True,
+    metavar="S",
+    help="Time during which requests are sent, in seconds.",
+)
+@click.option(
+    "--input-tokens", type=int, default=512, show_default=True, metavar="N", help="Mean length of a prompt, in tokens."
+)
+@click.option(
+    "--output-tokens",
+    type=float,
+    default=128,
+    show_default=True,
+    metavar="N",
+    help="Mean length of an answer, in tokens.",
+)
 @click.option(
     "--spread",
     type=float,
     default=0.0,
     show_default=True,
-    help="Relative deviation of both lengths, within the model's context.",
+    help="Relative deviation of both lengths, limited by the model's context.",
 )
 @click.option(
     "--arrival",
     type=ArrivalName(),
     default="poisson",
     show_default=True,
-    help="Spacing of an open loop's requests: constant is equal gaps.",
+    help="Spacing of the requests of an open loop; constant is equal gaps.",
 )
 @click.option("--burstiness", type=float, default=0.5, show_default=True, help="Shape of gamma arrivals; 1 is Poisson.")
 @click.option("--engine-args", default="", metavar="ARGS", help="Arguments of `vllm serve`, as one string.")
-@click.option("--max-in-flight", type=int, metavar="N", help="Requests that the client keeps open at most.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of all random numbers.")
-@click.option("--profile", "profile_file", type=click.Path(path_type=Path), help="Profile written by calibrate.")
+@click.option("--max-in-flight", type=int, metavar="N", help="Maximum of requests that the client keeps open.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of all random numbers.")
+@click.option(
+    "--profile", "profile_file", type=click.Path(path_type=Path), help="Profile file that `drydock calibrate` wrote."
+)
 @format_option()
 def command(
     gpu: str,

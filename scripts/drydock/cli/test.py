@@ -16,7 +16,7 @@ FAST = "not cluster and not slow"
 @click.command("test", context_settings={"ignore_unknown_options": True, "help_option_names": ["-h", "--help"]})
 @click.option("--check", is_flag=True, help="Check format, lint rules and types only; run no tests.")
 @click.option("--fast", is_flag=True, help="Run neither slow tests nor those that start a control plane.")
-@click.option("--coverage", is_flag=True, help="Report the lines of the package that no test runs.")
+@click.option("--coverage", is_flag=True, help="Also report the lines of the package that no test runs.")
 @click.argument("pytest_arguments", nargs=-1, type=click.UNPROCESSED, metavar="[PYTEST ARGUMENT]...")
 def command(check: bool, fast: bool, coverage: bool, pytest_arguments: tuple[str, ...]) -> int:
     r"""Run ruff, mypy and pytest over this checkout.

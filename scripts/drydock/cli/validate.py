@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     type=click.Choice(["text", "json", "sarif", "github"]),
     default="text",
     show_default=True,
-    help="For people, machines, code scanning, or annotations of GitHub Actions.",
+    help="Output for people, machines, code scanning, or annotations of GitHub Actions.",
 )
 @click.option("--server", is_flag=True, help="Also dry-run every object on a rehearsal API server (CEL, pod security).")
-@click.option("--no-cache", is_flag=True, help="Check again what is known to be unchanged.")
+@click.option("--no-cache", is_flag=True, help="Ignore cached findings and check everything again.")
 def command(
     environments: tuple[str, ...],
     files: tuple[Path, ...],
@@ -43,7 +43,7 @@ def command(
     \b
     Examples:
       drydock validate
-      drydock validate prod --set vllm.models.llama.accelerator.count=16
+      drydock validate prod --set vllm.models.llama-3-8b.accelerator.count=16
       drydock validate --format sarif > findings.sarif
     """
     from drydock.checks import formats
