@@ -336,7 +336,7 @@ def test_every_finding_of_helm_has_a_remedy(check: Check) -> None:
         ({"values/dev.yaml": "a: [\n"}, ()),
         ({"values/dev.yaml": "vllm: {refuse: 'models.small.replicas: too few'}\n"}, ()),
         ({"values/dev.yaml": "vllm: {models: {small: {dtype: int3}}}\n"}, ()),
-        ({}, ("vllm.models",)),
+        ({}, ("vllm.models=3",)),
         ({"charts/vllm/templates/broken.yaml": "{{ .Values.models.none.at.all }}"}, ()),
         ({"charts/vllm/templates/broken.yaml": "a: [\n"}, ()),
     ]
