@@ -6,7 +6,7 @@ Rules that several NetworkPolicies have. Declared helpers:
 {{- /* Link-local addresses are of the node: the instance metadata service and the Pod Identity agent are among them. */ -}}
 {{- define "jupyterhub.internet" -}}
 {{- $four := list "0.0.0.0/8" "10.0.0.0/8" "100.64.0.0/10" "127.0.0.0/8" "169.254.0.0/16" "172.16.0.0/12" "192.0.0.0/24" "192.168.0.0/16" "198.18.0.0/15" "224.0.0.0/3" -}}
-{{- $six := list "::/127" "::ffff:0:0/96" "64:ff9b::/96" "fc00::/7" "fe80::/10" "ff00::/8" -}}
+{{- $six := list "::/127" "64:ff9b::/96" "fc00::/7" "fe80::/10" "ff00::/8" -}}
 {{- range $name, $cidr := .Values.singleuser.networkPolicy.privateRanges -}}
 {{- if $cidr -}}
 {{- if contains ":" $cidr }}{{ $six = append $six $cidr }}{{ else }}{{ $four = append $four $cidr }}{{ end -}}

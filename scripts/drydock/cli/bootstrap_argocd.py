@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from drydock.suite.manifests import Manifest
 
 
+_SCHEMES = ("https://", "ssh://", "oci://", "git@")
+
+
 @click.command("bootstrap-argocd")
 @click.argument("environment", type=EnvironmentName())
 @click.option(
@@ -82,7 +85,7 @@ def command(
 
     suite = Project.discover()
     chosen = load_environment(suite, environment)
-    source = Repository(repository or _origin(suite.root), revision, folder)
+    source = Repository(_reachable(repository or _origin(suite.root)), revision, folder)
     with terminal_progress() as progress:
         helm = ensure(suite, ["helm4"], progress)["helm4"]
         brought = applications(helm, assemble_charts(suite), chosen, source)
@@ -112,6 +115,20 @@ def _origin(root: Path) -> str:
         raise UsageError(
             f"{root} has no remote `origin`", remedy="Pass --repository URL, as Argo CD knows the repository."
         ) from error
+
+
+def _reachable(repository: str) -> str:
+    """The repository, as far as Argo CD can reach it.
+
+    Raises:
+        UsageError: it is a folder of this machine, or has a scheme that Argo CD does not read.
+    """
+    if not repository.startswith(_SCHEMES):
+        raise UsageError(
+            f"Argo CD cannot reach the repository {repository}",
+            remedy=f"Pass --repository URL, with one that begins with {', '.join(_SCHEMES)}.",
+        )
+    return repository
 
 
 def _print(root: "Fields") -> None:

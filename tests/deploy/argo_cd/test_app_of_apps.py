@@ -341,7 +341,10 @@ def test_the_verb_prints_the_root_application_and_lists_what_it_brings(drydock: 
     assert "resource.customizations.health.argoproj.io_Application" in done.stdout
     listed = drydock(*arguments, "--list")
     assert "prod-vllm" in listed.stdout
-    assert drydock("bootstrap-argocd", "prod").returncode == 2
+    without = drydock("bootstrap-argocd", "prod", env={"GIT_DIR": "/nonexistent"})
+    assert (without.returncode, "no remote `origin`" in without.stderr) == (2, True)
+    here = drydock("bootstrap-argocd", "prod", "--repository", str(ROOT))
+    assert (here.returncode, "Argo CD cannot reach" in here.stderr) == (2, True)
     elsewhere = drydock("bootstrap-argocd", "nowhere", "--repository", REPOSITORY.url)
     assert (elsewhere.returncode, elsewhere.stdout) == (2, "")
 

@@ -43,7 +43,7 @@ def build_image(project: Project, docker: Docker, folder: Path, base: str, progr
         shutil.rmtree(context, ignore_errors=True)
 
 
-def requirements(distribution: str = "drydock") -> tuple[str, ...]:
+def requirements(distribution: str = "drydock[rehearse,simulate]") -> tuple[str, ...]:
     """What the package requires at run time, and what that requires in turn, as the versions installed here."""
     found: dict[str, str] = {}
     seen: set[tuple[str, frozenset[str]]] = set()
