@@ -208,7 +208,8 @@ def test_no_objective_is_met_by_answers_that_nobody_got(
 
 
 def test_answers_in_one_piece_that_are_empty_fail(bad: str) -> None:
-    done = loadtest(bad, "empty", "--no-stream", "--concurrency", "1", "--duration", "0.5", *LOOSE, "--json")
+    load = ("--rate", "10", "--arrival", "constant", "--duration", "0.5")
+    done = loadtest(bad, "empty", "--no-stream", *load, *LOOSE, "--json")
     assert done.exit_code == 1
     (run,) = told(done)["runs"]
     assert list(run["errors"]) == ["empty"]

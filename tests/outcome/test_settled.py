@@ -168,6 +168,13 @@ def test_a_node_that_holds_nothing_but_daemons_is_listed_with_its_cost() -> None
     assert report.dollars_per_hour == pytest.approx(1.6)
 
 
+def test_the_pods_of_daemons_go_with_their_node() -> None:
+    daemon = pod("daemon", ("DaemonSet", "plugin"), node="removed")
+    left = pod("left", ("ReplicaSet", "model"), node="removed")
+    report = report_of(scene_of(Pod=[daemon, left], Node=[node("first")]), Verdict(True, (), ()))
+    assert [found.name for found in report.pods] == ["left"]
+
+
 @pytest.mark.parametrize(
     ("conditions", "words"),
     [

@@ -1,7 +1,7 @@
 """The report of a rehearsal, filled from what was seen."""
 
 import datetime
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -121,13 +121,20 @@ def _idle(scene: Scene, nodes: Iterable[NodeReport]) -> Iterator[WarningReport]:
 
 def _pods(scene: Scene, verdict: Verdict, start: float, said: Mapping[str, str]) -> tuple[PodReport, ...]:
     obstacles = {each.pod: each for each in verdict.obstacles if each.pod}
+    nodes = {node["metadata"]["name"] for node in scene.of("Node")}
     alive = (pod for pod in scene.of("Pod") if pod["metadata"]["name"] != NUDGE)
     reports = [
         _pod(scene, pod, obstacles.get(full_name(pod)), start, said)
         for pod in alive
-        if "deletionTimestamp" not in pod["metadata"]
+        if "deletionTimestamp" not in pod["metadata"] and not _went_with_its_node(pod, nodes)
     ]
     return tuple(sorted(reports, key=lambda each: (each.namespace, each.workload, each.created_seconds, each.name)))
+
+
+def _went_with_its_node(pod: Mapping[str, Any], nodes: Collection[str]) -> bool:
+    """Whether it is a daemon's pod on a node that was removed: the garbage collector deletes it some time later."""
+    daemon = any(owner["kind"] == "DaemonSet" for owner in pod["metadata"].get("ownerReferences") or ())
+    return daemon and bool(pod["spec"].get("nodeName")) and pod["spec"]["nodeName"] not in nodes
 
 
 def _pod(
