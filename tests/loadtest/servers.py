@@ -391,7 +391,7 @@ async def stalls_at_first(call: Call) -> bool:
     if not call.body.get("stream"):
         return await ok(call)
     now = time.monotonic()
-    stalls_at_first.ready = getattr(stalls_at_first, "ready", now + 1.5)  # type: ignore[attr-defined]
+    stalls_at_first.ready = getattr(stalls_at_first, "ready", now + 5)  # type: ignore[attr-defined]
     await asyncio.sleep(max(0.0, stalls_at_first.ready - now))  # type: ignore[attr-defined]
     return await ok(call)
 
