@@ -47,7 +47,8 @@ def test_ways_that_would_be_slower_are_refused(
 
 def test_a_preloaded_volume_is_filled_at_a_known_rate(render_chart: RenderChart) -> None:
     volume = {"snapshotID": "snap-1", "volumeInitializationRate": 300}
-    subject = platform(render_chart, classes={"gpu": {"amiFamily": "Bottlerocket", "volume": volume}})
+    pulls = {"instanceStorePolicy": "", "sociParallelPull": {"enabled": False}}
+    subject = platform(render_chart, classes={"gpu": {"amiFamily": "Bottlerocket", "volume": volume, **pulls}})
     mappings = objects(subject, "EC2NodeClass")["gpu"].content["spec"]["blockDeviceMappings"]
     (data,) = [each["ebs"] for each in mappings if "snapshotID" in each["ebs"]]
     assert data["volumeInitializationRate"] == 300
