@@ -51,7 +51,7 @@ def test_it_runs_against_a_cluster_that_is_named_on_the_command_line(
 def test_a_target_or_mark_that_does_not_exist_is_told(repository: Pytest) -> None:
     wrong = repository("-m", "pytest", "--cluster-type", "minikube")
     assert wrong.returncode == 4
-    assert "--cluster-type minikube: known are rehearsal, kind, eks, existing" in wrong.stderr
+    assert "--cluster-type minikube: known are eks, eks-auto-mode, existing, kind, rehearsal" in wrong.stderr
     wrong = repository("-m", "pytest", "--target-lacks", "gpu")
     assert "--target-lacks gpu: known are accelerator, load_balancer, real_pods" in wrong.stderr
 
