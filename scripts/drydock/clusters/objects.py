@@ -32,6 +32,12 @@ def full_name(content: Content) -> str:
     return "/".join(part for part in (metadata.get("namespace"), metadata["name"]) if part)
 
 
+def is_daemon(pod: Content) -> bool:
+    """Whether a DaemonSet controls the pod."""
+    owners = pod["metadata"].get("ownerReferences") or ()
+    return any(owner["kind"] == "DaemonSet" and owner.get("controller") for owner in owners)
+
+
 def is_served(content: Mapping[str, Any]) -> bool:
     """Whether a Service or Ingress has an address, or asks for none."""
     if content["kind"] == "Service" and content["spec"].get("type") != "LoadBalancer":

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from drydock.clusters.objects import condition, labels_of
+from drydock.clusters.objects import condition, is_daemon, labels_of
 from drydock.outcome.karpenter_pools import is_static, since
 from drydock.outcome.observe import Scene
 
@@ -65,6 +65,4 @@ def _quiet_since(claim: Mapping[str, Any]) -> float:
 
 
 def _counts(pod: Mapping[str, Any]) -> bool:
-    owners = pod["metadata"].get("ownerReferences") or ()
-    over = pod["status"].get("phase") in ("Succeeded", "Failed")
-    return not over and not any(each["kind"] == "DaemonSet" and each.get("controller") for each in owners)
+    return pod["status"].get("phase") not in ("Succeeded", "Failed") and not is_daemon(pod)

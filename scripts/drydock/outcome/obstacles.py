@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from drydock.clusters.objects import BACK_OFF, condition, driver_of, full_name, is_served, is_true, labels_of
+from drydock.clusters.objects import BACK_OFF, condition, driver_of, full_name, is_daemon, is_served, is_true, labels_of
 from drydock.outcome.decisions import AWAITING, MARKER_POD, Decided, PoolSkipped
 from drydock.outcome.exclusions import read_exclusions
 from drydock.outcome.karpenter_pools import since
@@ -282,8 +282,7 @@ def _ungated(scene: Scene, installed: float) -> Iterator[Obstacle]:
 def _stuck_daemons(scene: Scene) -> Iterator[Obstacle]:
     """Pods of DaemonSets that do not fit on the node they are for; Karpenter buys none for them."""
     for pod in pending_pods(scene):
-        owners = pod["metadata"].get("ownerReferences") or []
         placed = condition(pod, "PodScheduled")
         stuck = placed.get("reason") == "Unschedulable" and _is_quiet(scene, since(placed))
-        if stuck and any(each["kind"] == "DaemonSet" for each in owners):
+        if stuck and is_daemon(pod):
             yield Obstacle(f"Pod/{full_name(pod)}", full_name(pod), str(placed.get("message")))

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from drydock.clusters.objects import full_name, is_true, labels_of
+from drydock.clusters.objects import full_name, is_daemon, is_true, labels_of
 from drydock.engines.cold_start import cold_start
 from drydock.outcome.fleet import CAPACITY_TYPE, INSTANCE_TYPE, ZONE
 from drydock.outcome.idle import idle_nodes
@@ -133,8 +133,8 @@ def _pods(scene: Scene, verdict: Verdict, start: float, said: Mapping[str, str])
 
 def _went_with_its_node(pod: Mapping[str, Any], nodes: Collection[str]) -> bool:
     """Whether it is a daemon's pod on a node that was removed: the garbage collector deletes it some time later."""
-    daemon = any(owner["kind"] == "DaemonSet" for owner in pod["metadata"].get("ownerReferences") or ())
-    return daemon and bool(pod["spec"].get("nodeName")) and pod["spec"]["nodeName"] not in nodes
+    node = pod["spec"].get("nodeName")
+    return bool(node) and node not in nodes and is_daemon(pod)
 
 
 def _pod(
