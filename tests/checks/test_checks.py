@@ -305,6 +305,7 @@ CASES: dict[str, tuple[str, str]] = {
         + objects({"kind": "RuntimeClass", "metadata": {"name": "nvidia"}}),
     ),
     "engine-memory": (G6 + engine("--max-model-len=65536"), G6 + engine("--max-model-len=8192")),
+    "engine-memory-uncertain": (G6 + engine(model="openai/gpt-oss-20b"), G6 + engine("--max-model-len=8192")),
     "engine-refuses": (G6 + engine("--max-model-len=4096", "--block-size=24"), G6 + engine("--max-model-len=4096")),
     "engine-concurrency": (G6 + engine("--max-model-len=16384"), G6 + engine("--max-model-len=8192")),
     "engine-unknown-model": (G6 + engine("--max-model-len=8192", model="org/own"), G6 + engine("--max-model-len=8192")),

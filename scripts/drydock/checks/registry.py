@@ -98,6 +98,7 @@ RULES: tuple[Rule, ...] = (
     Rule(node_pools.NARROW, "No pool depends on one instance type in one zone", 22),
     Rule(node_pools.ARCHITECTURES, "Images exist for every architecture that a pool may buy for their pod", 24),
     Rule(engine_memory.FITS, "Every engine starts on each GPU that it may get: weights and the longest context fit", 3),
+    Rule(engine_memory.UNCERTAIN, "No engine starts only if memory that nothing measured is not needed", 3),
     Rule(engine_memory.REFUSED, "No engine is refused by vLLM for another reason than memory", 3),
     Rule(engine_memory.ROOM, "An engine has room for three requests of its longest context", 3),
     Rule(engine_memory.UNKNOWN, "The model of every engine is one whose memory is known", 3),
