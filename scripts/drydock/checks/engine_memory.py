@@ -159,10 +159,10 @@ def _on_gpu(subject: Subject, engine: "ServedModel", model: "Model", gpu: "Gpu",
 
 
 def _account(fit: "MemoryFit") -> str:
+    rest = fit.activation_gib + fit.non_torch_gib + fit.graphs_deducted_gib
     return (
-        f"{fit.requested_gib:.1f} GiB taken, weights {fit.weights_gib:.1f}, activations and the rest "
-        f"{fit.activation_gib + fit.non_torch_gib + fit.graphs_deducted_gib:.1f}, KV cache {max(fit.available_kv_gib, 0.0):.1f} GiB or "
-        f"{fit.tokens:,} tokens"
+        f"{fit.requested_gib:.1f} GiB taken, weights {fit.weights_gib:.1f}, activations and the rest {rest:.1f}, "
+        f"KV cache {max(fit.available_kv_gib, 0.0):.1f} GiB or {fit.tokens:,} tokens"
     )
 
 
