@@ -90,7 +90,7 @@ def memory_cautions(target: "Target") -> list[str]:
     if kind:
         found.append(f"Of the memory beside weights and KV cache, {margin_data()['margins'][kind]['why']}.")
     if model.guessed:
-        found.append(f"Guessed from its config.json: {model.guessed}.")
+        found.append(f"Guessed: {model.guessed}.")
     return found
 
 
