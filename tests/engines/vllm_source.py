@@ -1,6 +1,6 @@
 """The places in vLLM's source from which rules and accounts were derived, held by digests of their definitions.
 
-After a move of the pinned release: `python -m tests.engines.vllm_source WHEEL` (from `pip download --no-deps vllm==...`)
+After a move of the pinned release, `python -m tests.engines.vllm_source WHEEL` (of `pip download --no-deps vllm==...`)
 names every definition that changed or is gone. Read those again, mend what follows from them, and write the new digests
 with `--write`.
 """
@@ -19,7 +19,8 @@ import yaml
 DATA = Path(str(files("drydock") / "data/vllm/source.yaml"))
 _HEAD = """\
 # Definitions of vLLM's source, below vllm/, from which rules (engines/start_rules.py) and accounts of memory
-# (engines/gpu_memory.py) were derived, with the start of the SHA-256 of each. tests/engines/vllm_source.py compares and writes.
+# (engines/gpu_memory.py) were derived, with the start of the SHA-256 of each.
+# tests/engines/vllm_source.py compares and writes.
 """
 
 

@@ -223,7 +223,7 @@ def _block(config: Mapping[str, Any]) -> int:
 
 
 def _linear_mixer(text: Mapping[str, Any], hidden: int) -> float:
-    """Millions of parameters of a layer of Mamba-2 or linear attention (as in Qwen3-Next); else four square matrices."""
+    """Millions of parameters of a layer of Mamba-2 or linear attention (Qwen3-Next); else four square matrices."""
     keys = text.get("linear_num_key_heads", 0) * text.get("linear_key_head_dim", 0)
     values = text.get("linear_num_value_heads", 0) * text.get("linear_value_head_dim", 0)
     heads, head_dim = text.get("mamba_num_heads", 0), text.get("mamba_head_dim", 0)
