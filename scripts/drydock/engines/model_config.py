@@ -232,7 +232,7 @@ def _linear_mixer(text: Mapping[str, Any], hidden: int) -> float:
         count = hidden * (2 * heads * head_dim + 2 * groups + heads) + heads * head_dim * hidden
     else:
         count = hidden * (2 * keys + 2 * values) + values * hidden if keys and values else 4 * hidden * hidden
-    return count / 1e6
+    return float(count) / 1e6
 
 
 def _state(text: Mapping[str, Any]) -> int:

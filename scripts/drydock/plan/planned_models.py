@@ -96,7 +96,7 @@ def environment_targets(
     equipment = set_up(project, "render", progress)
     subject = load_subject(project.cache_dir, render(equipment.tools["helm4"], assemble_charts(project), environment))
     allowed = {id(each.pod): {name for pool in each.pools for name in pool.types} for each in subject.verdicts}
-    served = list(served_models(subject.pods))
+    served = list(served_models(subject.pods, subject.manifests))
     left_out = tuple(f"{each.names[0]} (its model is not known)" for each in served if each.model is None)
     found = [
         Target(
