@@ -19,6 +19,7 @@ from drydock.suite.manifests import Manifest
 _PROGRAMS = (("vllm", "serve"), ("-m", "vllm.entrypoints.openai.api_server"))
 _ENDS = frozenset({";", "&&", "||", "|", "&"})
 _IMAGE = re.compile(r"(?:^|/)vllm/vllm-openai(?:[:@]|$)")
+_NIM = re.compile(r"(?:^|/)nim/")
 _VARIABLE = re.compile(r"\$\((\w+)\)")
 _CONFIG = re.compile(r"--config(=|$)")
 _UNKNOWN = re.compile(r"--[\w-]+=.*\$\(\w+\)")
@@ -78,6 +79,23 @@ def served_models(pods: Sequence[PodUse], manifests: Iterable[Manifest] = ()) ->
             elif gpus_asked:
                 for config in llm_configs(pod):
                     yield replace(_served_model(pod, container, config.arguments), unknown=config.unknown)
+
+
+def other_engines(pods: Iterable[PodUse]) -> Iterator[tuple[str, str]]:
+    """Engines of which nothing is computed, by their name in requests, with the reason."""
+    for pod in pods:
+        for container in pod.spec.get("containers") or ():
+            literal = {str(each["name"]): str(each.get("value", "")) for each in container.get("env") or ()}
+            asked = container_requests(container)
+            image = str(container.get("image", ""))
+            if asked.get(NVIDIA_GPU) and not container.get("command") and _NIM.search(image):
+                yield literal.get("NIM_SERVED_MODEL_NAME") or image, "a NIM chooses its engine when it starts"
+                continue
+            device = next((name for name in asked if name.startswith("aws.amazon.com/neuron") and asked[name]), None)
+            arguments = engine_arguments(container) if device else None
+            if arguments is not None:
+                args = parse_known([each for each in arguments if not _UNKNOWN.match(each)])
+                yield (args.values["served_model_name"] or [args.model])[0], f"{device} is not modelled"
 
 
 def engine_arguments(container: Mapping[str, Any]) -> list[str] | None:
