@@ -60,6 +60,7 @@ def snapshot(drydock_project: Project) -> Iterator[AccountSnapshot]:
     aws.add(expected_account(STATED, MANIFESTS), "1.36")
     market.in_use[RESERVED.id] = 1
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(boto3, "DEFAULT_SESSION", None)  # it keeps the credentials of whoever came first
         for name in [each for each in os.environ if each.startswith("AWS_")]:
             patch.delenv(name)
         settings = {name: value for name, value in aws.client_settings(REGION).items() if value}

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from drydock.rehearsal.aws.expected_account import Account
+from drydock.rehearsal.aws.launch_quotas import Refusal, Vcpus
 from drydock.rehearsal.aws.seed import ACCOUNT_ID
-from drydock.rehearsal.aws.vcpu_quotas import Refusal, Vcpus
 from drydock.scheduling.prices import Prices
 from drydock.suite.environments import CapacityReservation
 
