@@ -385,6 +385,8 @@ CASES: dict[str, tuple[str, str]] = {
 """By rule: wrong, and put right."""
 
 ELSEWHERE = {
+    "account-lacks",
+    "account-snapshot-old",
     "objective-unreachable",
     "reservation-unused",
     "values-unused",
