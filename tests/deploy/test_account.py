@@ -54,7 +54,10 @@ STATED = Environment(
 @pytest.fixture(scope="module")
 def snapshot(drydock_project: Project) -> Iterator[AccountSnapshot]:
     """Of an account in which another team runs a node, and the reservation has one instance left."""
-    market = Market(drydock_project.cache_dir, lambda _region: Prices({"g6.xlarge": 0.8048}, 0.4))
+    market = Market(
+        drydock_project.cache_dir,
+        lambda _region: Prices({"g6.xlarge": 0.8}, REGION, "2026-01-01", "a list", spot_share=0.4),
+    )
     add_eks_calls()
     aws = AwsStandIn(market)
     aws.add(expected_account(STATED, MANIFESTS), "1.36")
