@@ -32,6 +32,16 @@ data "aws_iam_policy_document" "read" {
   }
 }
 
+# The compile cache of models on Neuron: `neuron.compileCacheUrl` of the chart vllm.
+data "aws_iam_policy_document" "models" {
+  source_policy_documents = [data.aws_iam_policy_document.read["models"].json]
+
+  statement {
+    actions   = ["s3:AbortMultipartUpload", "s3:DeleteObject", "s3:PutObject"]
+    resources = ["${aws_s3_bucket.this["models"].arn}/compiled/*"]
+  }
+}
+
 data "aws_iam_policy_document" "artifacts" {
   statement {
     actions   = ["s3:ListBucket"]
@@ -88,7 +98,7 @@ data "aws_iam_policy_document" "container_insights" {
 
 locals {
   rights = {
-    models             = { accounts = var.service_accounts.models, policy = data.aws_iam_policy_document.read["models"].json }
+    models             = { accounts = var.service_accounts.models, policy = data.aws_iam_policy_document.models.json }
     artifacts          = { accounts = var.service_accounts.artifacts, policy = data.aws_iam_policy_document.artifacts.json }
     read-artifacts     = { accounts = var.service_accounts.read_artifacts, policy = data.aws_iam_policy_document.read["artifacts"].json }
     audit-log          = { accounts = var.service_accounts.audit_log, policy = data.aws_iam_policy_document.audit_log.json }

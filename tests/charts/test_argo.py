@@ -14,6 +14,7 @@ from drydock.project import UMBRELLA
 from drydock.suite.manifests import Manifest
 from drydock.testing.pytest_plugin import RenderChart
 from tests.charts.objects import POD_IDENTITY, by_name
+from tests.charts.pipeline.conftest import SCRIPTS
 
 CHART = "argo"
 CONTROLLER = "genai-argo-workflow-controller"
@@ -195,7 +196,14 @@ def test_deployment_may_touch_one_deployment_that_vllm_has(render_chart: RenderC
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
     stage = templates(manifests)["deployment"]
     assert arguments(stage["container"], "deployment") == [name]
-    assert arguments(stage["container"], "mount-path") == [container["args"][0]]
+    (mounted,) = arguments(stage["container"], "mount-path")
+    stage_script = (SCRIPTS / "deployment.py").read_text()
+    (variable,) = re.findall(r'^VARIABLE = "(.+)"$', stage_script, re.M)
+    (annotation,) = re.findall(r'^ANNOTATION = "(.+)"$', stage_script, re.M)
+    assert container["args"][0] == f"{mounted}{variable}"
+    folder = {each["name"]: each for each in container["env"]}[variable[2:-1]]
+    assert folder["valueFrom"]["fieldRef"]["fieldPath"] == f"metadata.annotations['{annotation}']"
+    assert annotation not in deployment["spec"]["template"]["metadata"].get("annotations", {}), "Helm would set it back"
     (subject,) = by_name(manifests, "RoleBinding")["genai-argo-assistant-deployment"]["subjects"]
     assert subject["name"] == stage["serviceAccountName"]
 
@@ -209,11 +217,36 @@ def test_long_names_stay_those_of_the_vllm_chart(render_chart: RenderChart) -> N
             "artifactRepository": {"bucket": "artifacts"},
             "pipelines": {"a": {**PIPELINE, "deployment": {"model": long}}},
         },
-        "vllm": {"models": {long: {"source": {"huggingFace": {"id": "org/a"}, "size": "2Gi"}}}},
+        "vllm": {"models": {long: {"source": {"s3": {"uri": "s3://models/a"}, "size": "2Gi"}}}},
     }
     manifests = render_chart(UMBRELLA, values)
     (rule,) = rules(manifests, "genai-argo-a-deployment")
     assert rule["resourceNames"][0] in by_name(manifests, "Deployment")
+
+
+@pytest.mark.parametrize(
+    ("model", "reason"),
+    [
+        (None, "is no model of vllm.models"),
+        ({"source": {"huggingFace": {"id": "org/a"}, "size": "2Gi"}}, "does not follow a pipeline"),
+        (
+            {"source": {"s3": {"uri": "s3://models/a"}, "size": "2Gi"}, "multiNode": {"enabled": True}},
+            "does not follow",
+        ),
+    ],
+)
+def test_a_model_that_no_pipeline_can_change_is_refused(render_chart: RenderChart, model: Any, reason: str) -> None:
+    values = {
+        "global": {"clusterName": "dev", "region": "us-west-2"},
+        "argo": {
+            "enabled": True,
+            "artifactRepository": {"bucket": "artifacts"},
+            "pipelines": {"a": {**PIPELINE, "deployment": {"model": "served"}}},
+        },
+        "vllm": {"models": {"served": model}},
+    }
+    with pytest.raises(RenderError, match=f"argo.pipelines.a.deployment.model: .*{reason}"):
+        render_chart(UMBRELLA, values)
 
 
 def test_each_kind_of_stage_has_a_service_account_that_may_only_report(render_chart: RenderChart) -> None:
@@ -243,6 +276,8 @@ def test_training_on_ray_is_the_same_script(render_chart: RenderChart) -> None:
     cluster = job["spec"]["rayClusterSpec"]
     assert cluster["headGroupSpec"]["rayStartParams"] == {"num-cpus": "0"}
     (head,) = cluster["headGroupSpec"]["template"]["spec"]["containers"]
+    assert head["resources"]["limits"]["memory"] == "5Gi", "a bare head takes 2.7 GiB"
+    assert {each["name"]: each.get("value") for each in head["env"]}["AWS_DEFAULT_REGION"] == "us-west-2"
     assert "nvidia.com/gpu" not in head["resources"]["limits"]
     assert cluster["workerGroupSpecs"][0]["rayStartParams"] == {"num-gpus": str(job["spec"]["entrypointNumGpus"])}
     worker = cluster["workerGroupSpecs"][0]["template"]["spec"]
@@ -394,7 +429,9 @@ def test_pods_of_workflows_are_restricted(render_chart: RenderChart) -> None:
     manifests = render(render_chart)
     spec = workflow(manifests)
     assert spec["securityContext"]["runAsNonRoot"] is True
-    assert configuration(manifests)["executor"]["securityContext"]["readOnlyRootFilesystem"] is True
+    executor = configuration(manifests)["executor"]["securityContext"]
+    assert (executor["allowPrivilegeEscalation"], executor["capabilities"]) == (False, {"drop": ["ALL"]})
+    assert "readOnlyRootFilesystem" not in executor, "the init container of a resource template writes to /tmp"
     for template in spec["templates"]:
         if "container" in template:
             assert template["container"]["securityContext"]["capabilities"] == {"drop": ["ALL"]}

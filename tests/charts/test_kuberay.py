@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
 
 from drydock.errors import RenderError
 from drydock.project import Project
@@ -297,3 +298,55 @@ def test_neuron_workers_say_what_ray_counts(render_chart: RenderChart) -> None:
     spec = group["template"]["spec"]
     assert spec["containers"][0]["resources"]["limits"]["aws.amazon.com/neuron"] == "1"
     assert "karpenter.sh/nodepool" not in spec["nodeSelector"], "the default pool has GPUs"
+
+
+@pytest.mark.parametrize(
+    ("service", "head_serves"),
+    [
+        ({"stableDiffusion": {"enabled": True}}, False),
+        ({"stableDiffusion": {"enabled": True, "minReplicas": 0}}, True),
+        ({"llm": {"small": {"source": {"huggingFace": {"id": "org/a"}}, "minReplicas": 0}}}, True),
+        ({"llm": {"small": {"source": {"huggingFace": {"id": "org/a"}}}}}, False),
+        (
+            {
+                "applications": {
+                    "own": {
+                        "import_path": "own:app",
+                        "deployments": [{"name": "a", "autoscaling_config": {"min_replicas": 0}}],
+                    }
+                }
+            },
+            True,
+        ),
+    ],
+)
+def test_what_may_have_no_replica_is_woken_by_the_heads_proxy(
+    render_chart: RenderChart, service: Any, head_serves: bool
+) -> None:
+    """Ray's other proxies are on nodes with replicas: without the head's, the Service would have no endpoint for good."""
+    cluster = {"workers": {"gpu": {"minReplicas": 1}}}
+    manifests = render_chart(CHART, {"rayServices": {"some": {"cluster": cluster, **service}}})
+    (found,) = by_name(manifests, "RayService").values()
+    assert found["spec"]["excludeHeadPodFromServeSvc"] is not head_serves
+
+
+# Requires-Dist on PyPI, 2026-11-30: of what is installed at the start, and of transformers 5.15.0, the newest release on the day
+# of the image. pip sees the image's packages but takes the newest release of what it resolves.
+REQUIRED = {
+    "diffusers 0.42.1": ["huggingface-hub<3.0,>=1.32.0"],
+    "transformers 5.15.0": ["huggingface-hub<2.0"],
+    "accelerate 1.15.0": ["huggingface-hub>=0.21.0"],
+}
+
+
+def test_packages_of_a_start_agree_with_those_of_the_image(render_chart: RenderChart) -> None:
+    service = {"cluster": {"workers": {"gpu": {"minReplicas": 1}}}, "stableDiffusion": {"enabled": True}}
+    (application,) = serve_config(render_chart, {"rayServices": {"drawing": service}})
+    pinned = {(asked := Requirement(text)).name: asked.specifier for text in application["runtime_env"]["pip"]}
+    installed = {f"{name} {next(iter(pins)).version}" for name, pins in pinned.items()}
+    assert {"diffusers 0.42.1", "accelerate 1.15.0"} <= installed, "read the requirements of the new release"
+    for owner, requirements in REQUIRED.items():
+        for requirement in map(Requirement, requirements):
+            (pin,) = pinned[requirement.name]
+            assert pin.operator == "==", "the newest release of some day would be taken"
+            assert requirement.specifier.contains(pin.version), (owner, requirement, pin)

@@ -106,8 +106,13 @@ def test_an_activator_that_keda_would_not_find_is_refused(render_chart: RenderCh
 
 
 def test_prometheus_or_the_pods_themselves_tell_of_the_engine(render_chart: RenderChart) -> None:
-    def triggers(fewest: int = 1, **keda: Any) -> dict[str, Any]:
-        values = {"autoscaling": {"enabled": True, "kind": "ScaledObject", "minReplicas": fewest, "keda": keda}}
+    monitoring = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}
+
+    def triggers(fewest: int = 1, readers: Any = {"prometheus": monitoring}, **keda: Any) -> dict[str, Any]:  # noqa: B006
+        values = {
+            "autoscaling": {"enabled": True, "kind": "ScaledObject", "minReplicas": fewest, "keda": keda},
+            "networkPolicy": {"metrics": readers},
+        }
         model = {"source": {"huggingFace": {"id": "org/small"}, "size": "15Gi"}, **values}
         (scaled,) = by_name(render_chart("vllm", {"models": {"small": model}}), "ScaledObject").values()
         return {each["name"]: each for each in scaled["spec"]["triggers"]}
@@ -123,11 +128,15 @@ def test_prometheus_or_the_pods_themselves_tell_of_the_engine(render_chart: Rend
         "serverAddress": "http://prometheus:9090",
         "query": 'sum(vllm:num_requests_waiting{model_name="small"})',
         "threshold": "5",
+        "ignoreNullValues": "false",
     }
+    with pytest.raises(RenderError, match=r"networkPolicy\.metrics: Prometheus .* would not reach the pods"):
+        triggers(readers={}, source="prometheus", prometheusAddress="http://prometheus.monitoring:9090")
     # KEDA fails at pods that are not there; Prometheus has no value for them.
     assert set(triggers(0)) == {"requests"}
     asleep = triggers(0, source="prometheus", prometheusAddress="http://prometheus:9090")
     assert set(asleep) == {"requests", "requests-waiting", "kv-cache"}
+    assert "ignoreNullValues" not in asleep["requests-waiting"]["metadata"], "it sleeps, so it has no series"
 
 
 @pytest.mark.parametrize(("fewest", "asks"), [(0, False), (1, True)])

@@ -1,5 +1,6 @@
 """The chart vllm: what a model's entry becomes."""
 
+import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -89,7 +90,8 @@ def test_a_model_in_s3_is_mounted_read_only(render_chart: RenderChart) -> None:
     manifests = render(render_chart, {"source": S3}, **{"global": {"region": "us-west-2"}})
     spec = the(manifests, "Deployment")["spec"]["template"]["spec"]
     claim, volume = the(manifests, "PersistentVolumeClaim"), the(manifests, "PersistentVolume")
-    assert spec["containers"][0]["args"][0] == "/model"
+    assert spec["containers"][0]["args"][0] == "/model$(DRYDOCK_MODEL_FOLDER)"
+    assert "--safetensors-load-strategy=eager" in spec["containers"][0]["args"]
     mounted = volumes(spec)["/model"]["persistentVolumeClaim"]
     assert mounted == {"claimName": claim["metadata"]["name"], "readOnly": True}
     assert claim["spec"]["storageClassName"] == ""
@@ -129,7 +131,7 @@ def test_a_model_in_an_existing_claim(render_chart: RenderChart) -> None:
         claim = {"name": "weights", "path": "llama/8b", "accessMode": mode}
         spec = pod(render_chart, {"source": {"size": "15Gi", "claim": claim}})
         (server,) = spec["containers"]
-        assert server["args"][0] == "/model/llama/8b"
+        assert server["args"][0] == "/model/llama/8b$(DRYDOCK_MODEL_FOLDER)"
         assert volumes(spec)["/model"]["persistentVolumeClaim"] == volume
         assert {"name": "model", "mountPath": "/model", "readOnly": True} in server["volumeMounts"]
 
@@ -675,9 +677,16 @@ def test_notes_say_where_a_model_is_and_what_it_needs(
 
 def test_what_was_compiled_for_neuron_is_kept(render_chart: RenderChart) -> None:
     model: dict[str, Any] = {"source": S3, "accelerator": {"kind": "neuron"}}
-    variables = environment(container(render_chart, model))
+    server = container(render_chart, model)
+    variables = environment(server)
     assert variables["NEURON_COMPILE_CACHE_URL"] == "/cache/neuron"
-    assert "NEURON_COMPILED_ARTIFACTS" not in variables
+    # The plugin would write into the model's folder, to `local-models` of the working directory, and to /tmp.
+    assert variables["NEURON_COMPILED_ARTIFACTS"].startswith("/cache/compiled/")
+    assert variables["BASE_COMPILE_WORK_DIR"].startswith("/cache/")
+    assert server["workingDir"] == "/cache"
+    assert server["args"][0] == "/model"
+    (more,) = (each.partition("=")[2] for each in server["args"] if each.startswith("--additional-config="))
+    assert json.loads(more)["override_neuron_config"]["save_sharded_checkpoint"] is True
     neuron = {"compileCacheUrl": "s3://compiled/graphs", "compiledArtifacts": "/model/compiled"}
     manifests = render(render_chart, {**model, "neuron": neuron})
     variables = environment(the(manifests, "Deployment")["spec"]["template"]["spec"]["containers"][0])

@@ -35,7 +35,8 @@ def test_each_engine_has_its_part_of_the_transfer_and_both_the_routers_name(rend
     for name, role in ((PREFILL, "kv_producer"), (DECODE, "kv_consumer")):
         engine = container(manifests, name)
         (transfer,) = (each.partition("=")[2] for each in engine["args"] if each.startswith("--kv-transfer-config="))
-        assert json.loads(transfer) == {"kv_connector": "NixlConnector", "kv_role": role}
+        policy = {"kv_load_failure_policy": "recompute"} if role == "kv_consumer" else {}
+        assert json.loads(transfer) == {"kv_connector": "NixlConnector", "kv_role": role, **policy}
         assert "--served-model-name=small" in engine["args"]
         host = next(each for each in engine["env"] if each["name"] == "VLLM_NIXL_SIDE_CHANNEL_HOST")
         assert host["valueFrom"]["fieldRef"]["fieldPath"] == "status.podIP"
@@ -117,3 +118,20 @@ def test_a_router_that_is_off_leaves_two_ordinary_models(render_chart: RenderCha
     manifests = render_chart("vllm", pair({"enabled": False}))
     assert set(by_name(manifests, "Deployment")) == {PREFILL, DECODE}
     assert not any(each.startswith("--kv-transfer-config") for each in container(manifests, PREFILL)["args"])
+
+
+def test_both_engines_are_in_one_zone_and_the_router_where_its_image_runs(render_chart: RenderChart) -> None:
+    """The KV cache crosses the network: between zones slowly, and billed both ways."""
+    deployments = by_name(render_chart("vllm", pair()), "Deployment")
+    for name in (PREFILL, DECODE):
+        template = deployments[name]["spec"]["template"]
+        (term,) = template["spec"]["affinity"]["podAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+        assert term["topologyKey"] == "topology.kubernetes.io/zone"
+        (members,) = term["labelSelector"]["matchExpressions"]
+        assert members["values"] == ["reads", "writes"]
+        labels = template["metadata"]["labels"]
+        assert labels[members["key"]] in members["values"], "or the first of them would wait for the other"
+        assert term["labelSelector"]["matchLabels"].items() <= labels.items()
+    assert deployments[ROUTER]["spec"]["template"]["spec"]["nodeSelector"] == {"kubernetes.io/arch": "amd64"}
+    with pytest.raises(RenderError, match=r"their scheduling\.zone has to be the same"):
+        render_chart("vllm", pair(scheduling={"zone": "us-west-2a"}))

@@ -135,3 +135,9 @@ def test_an_empty_key_lets_nobody_in(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VLLM_API_KEY", "")
     with pytest.raises(ValueError, match="VLLM_API_KEY is empty"):
         answers({"type": "http", "method": "GET", "path": "/v1/models", "headers": []})
+
+
+def test_a_key_that_no_request_can_send_is_refused_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VLLM_API_KEY", "sesame\n")  # as `kubectl create secret --from-file` keeps it
+    with pytest.raises(ValueError, match="white space at an end"):
+        answers({"type": "http", "path": "/v1/models", "headers": []})

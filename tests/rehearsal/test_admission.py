@@ -348,21 +348,28 @@ def container(**fields: Any) -> dict[str, Any]:
     return {"spec": {"template": {"spec": {"containers": [{"name": "vllm", **fields}]}}}}
 
 
+def annotated(folder: str) -> dict[str, Any]:
+    names = ("drydock.dev/model-folder", "drydock.dev/previous-model-folder")
+    return {"spec": {"template": {"metadata": {"annotations": dict.fromkeys(names, folder)}}}}
+
+
 def test_a_pipeline_changes_the_model_of_a_deployment(suite: Suite) -> None:
-    for path in ("/model/run-1/base", "org/model"):
-        change = container(args=[path, "--port", "8000"])
-        change["spec"]["template"]["metadata"] = {"annotations": {"drydock.dev/model": path}}
+    for folder in ("/run-1/base", "/..a/b", ""):
+        change = annotated(folder)
         assert suite.refusal(DEPLOYMENT, "PATCH", f"{DEPLOYMENTS}/model", change, strategic=True) == ""
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        container(args=["--trust-remote-code", "--port", "8000"]),
-        container(args=["/model/../etc/passwd", "--port", "8000"]),
-        container(args=["/model/a", "--port", "8000", "--trust-remote-code"]),
-        container(args=["/model/a", "--trust-remote-code", "8000"]),
-        container(args=["/model/a\n--port", "8000"]),
+        annotated("/../etc/passwd"),
+        annotated("/a/.."),
+        annotated("/."),
+        annotated("a"),
+        annotated("/a --trust-remote-code"),
+        annotated("/a\n--port"),
+        container(args=["/model/a", "--port", "8000"]),
+        container(args=["/model/old", "--port", "8000", "--trust-remote-code"]),
         container(image="attacker"),
         container(command=["sh"]),
         container(envFrom=[{"secretRef": {"name": "hub"}}]),

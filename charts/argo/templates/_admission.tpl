@@ -49,7 +49,6 @@ each takes the root, but argo.trainingValidations takes (dict "root" . "images" 
   operations: [CREATE, UPDATE, DELETE]
 {{- end -}}
 
-{{- /* `args` after the first stay: the first one is the model's path, and is no option. */ -}}
 {{- define "argo.deploymentValidations" -}}
 - expression: request.operation == 'UPDATE' && (!has(request.subResource) || request.subResource == '')
   message: a pipeline changes which model a Deployment serves, and nothing else
@@ -63,23 +62,16 @@ each takes the root, but argo.trainingValidations takes (dict "root" . "images" 
 - expression: >-
     object.spec.template.metadata.all(k, k == 'annotations' ||
       (k in oldObject.spec.template.metadata && object.spec.template.metadata[k] == oldObject.spec.template.metadata[k])) &&
-    object.spec.template.metadata.?annotations.orValue({}).all(k, k == 'drydock.dev/model' ||
+    object.spec.template.metadata.?annotations.orValue({}).all(k,
+      (k in ['drydock.dev/model-folder', 'drydock.dev/previous-model-folder'] &&
+       object.spec.template.metadata.annotations[k].matches('^(/[A-Za-z0-9._-]*[A-Za-z0-9_-][A-Za-z0-9._-]*)*$')) ||
       (k in oldObject.spec.template.metadata.?annotations.orValue({}) &&
        object.spec.template.metadata.annotations[k] == oldObject.spec.template.metadata.annotations[k])) &&
     oldObject.spec.template.metadata.?annotations.orValue({}).all(k,
       k in object.spec.template.metadata.?annotations.orValue({}))
-  message: a pipeline changes no label of a Deployment's pods, and no annotation but drydock.dev/model
-- expression: >-
-    object.spec.template.spec.all(k, k in oldObject.spec.template.spec &&
-      (k == 'containers' || object.spec.template.spec[k] == oldObject.spec.template.spec[k])) &&
-    oldObject.spec.template.spec.all(k, k in object.spec.template.spec) &&
-    object.spec.template.spec.containers.size() == oldObject.spec.template.spec.containers.size() &&
-    object.spec.template.spec.containers.all(new, oldObject.spec.template.spec.containers.exists_one(old,
-      old.name == new.name && new.all(k, k == 'args' || (k in old && new[k] == old[k])) && old.all(k, k in new) &&
-      (!('args' in new) || new.args == old.args || (new.args.size() == old.args.size() &&
-        new.args[0].matches('^/?[A-Za-z0-9][A-Za-z0-9._/-]*$') && !new.args[0].contains('..') &&
-        new.args.join('\n') == new.args[0] + old.args.join('\n').substring(old.args[0].size())))))
-  message: a pipeline changes nothing of a Deployment's pods but the path of the model, the first argument
+  message: a pipeline changes no label of a Deployment's pods, and no annotation but those that name the model's folder
+- expression: object.spec.template.spec == oldObject.spec.template.spec
+  message: a pipeline changes nothing of a Deployment's pods but the folder of the model
 {{- end -}}
 
 {{- define "argo.trainingResources" -}}

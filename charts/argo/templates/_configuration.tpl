@@ -9,7 +9,9 @@ What controller and server read. Declared helpers:
 {{- $retention := .Values.retention -}}
 {{- $spec := dict "ttlStrategy" (dict "secondsAfterSuccess" (int64 $retention.successSeconds) "secondsAfterFailure" (int64 $retention.failureSeconds)) -}}
 {{- $_ := set $spec "podGC" (dict "strategy" "OnPodCompletion" "deleteDelayDuration" "600s") -}}
-{{- $executor := dict "imagePullPolicy" "IfNotPresent" "resources" .Values.executor.resources "securityContext" (include "common.containerSecurityContext" . | fromYaml) -}}
+{{- /* Its init container writes the manifest of a resource template to /tmp, where Argo mounts nothing (argo-workflows#10787). */ -}}
+{{- $security := omit (include "common.containerSecurityContext" . | fromYaml) "readOnlyRootFilesystem" -}}
+{{- $executor := dict "imagePullPolicy" "IfNotPresent" "resources" .Values.executor.resources "securityContext" $security -}}
 {{- $configuration := dict "workflowDefaults" (dict "spec" $spec) "executor" $executor -}}
 {{- $_ := set $configuration "retentionPolicy" (dict "completed" (int $retention.completed) "failed" (int $retention.failed) "errored" (int $retention.failed)) -}}
 {{- $_ := set $configuration "metricsConfig" (dict "enabled" true "path" "/metrics" "port" 9090 "secure" false) -}}

@@ -74,7 +74,7 @@ retryStrategy:
   # 75: a checkpoint was saved; 143: ended by SIGTERM. What went wrong by itself would go wrong again.
   expression: >-
     lastRetry.status == "Error" || lastRetry.exitCode in ["75", "143"]
-    || lastRetry.message matches "imminent node shutdown|pod deleted|Evicted|Preempt"
+    || lastRetry.message matches "imminent node shutdown|pod deleted|Evicted|low on resource|Preempt"
   backoff:
     duration: {{ int $pipeline.retry.backoffSeconds | quote }}
     factor: "2"
@@ -98,8 +98,11 @@ container:
 image: {{ include "common.image" (dict "root" .root "image" (.image | default $pipeline.image)) }}
 imagePullPolicy: IfNotPresent
 env:
-  - name: AWS_REGION
-    value: {{ include "argo.region" .root }}
+  # boto3 reads the second alone, other SDKs the first.
+  {{- range list "AWS_REGION" "AWS_DEFAULT_REGION" }}
+  - name: {{ . }}
+    value: {{ include "argo.region" $.root }}
+  {{- end }}
   - name: HOME
     value: /work
   - name: TMPDIR
@@ -119,7 +122,7 @@ env:
         key: {{ $pipeline.tokenSecret.key }}
   {{- end }}
 resources:
-  {{- include "common.accelerator.resources" (dict "root" .root "accelerator" $accelerator "resources" (.accelerated | ternary $pipeline.acceleratedResources $pipeline.resources)) | nindent 2 }}
+  {{- include "common.accelerator.resources" (dict "root" .root "accelerator" $accelerator "resources" (.resources | default (.accelerated | ternary $pipeline.acceleratedResources $pipeline.resources))) | nindent 2 }}
 securityContext:
   {{- include "common.containerSecurityContext" . | nindent 2 }}
 volumeMounts:

@@ -61,7 +61,7 @@ spec:
           labels:
             {{- include "common.selectorLabels" (dict "root" .root "component" "ray") | nindent 12 }}
         spec:
-          {{- include "argo.rayPod" (merge (dict "accelerated" false "container" "ray-head") .) | nindent 10 }}
+          {{- include "argo.rayPod" (merge (dict "accelerated" false "container" "ray-head" "resources" .pipeline.ray.headResources) .) | nindent 10 }}
     workerGroupSpecs:
       - groupName: training
         replicas: 1

@@ -4,7 +4,7 @@ Rights. Declared helpers:
                         "component" COMPONENT)
   argo.controllerRules  rights of the controller over workflows and their pods; takes the root
   argo.serverRules      rights of the server itself; takes the root
-  argo.peopleRules      rights of people over workflows; takes `view` or `edit`
+  argo.peopleRules      rights of people over workflows; takes (tuple ROOT ACCESS), ACCESS `view` or `edit`
   argo.secrets          Secrets that controller and server read, as JSON; takes the root
 */ -}}
 
@@ -82,13 +82,14 @@ subjects:
   resources: [serviceaccounts]
   verbs: [get, list, watch]
 {{- $sso := .Values.server.auth.sso }}
-{{ include "argo.peopleRules" (or .Values.server.auth.server (and $sso.enabled (not $sso.rbac)) | ternary "edit" "view") }}
+{{ include "argo.peopleRules" (tuple . (or .Values.server.auth.server (and $sso.enabled (not $sso.rbac)) | ternary "edit" "view")) }}
 {{- end -}}
 
 {{- define "argo.peopleRules" -}}
-{{- $verbs := eq . "edit" | ternary (list "create" "get" "list" "watch" "update" "patch" "delete") (list "get" "list" "watch") -}}
+{{- $clusterWide := (index . 0).Values.controller.clusterWide -}}
+{{- $verbs := eq (index . 1) "edit" | ternary (list "create" "get" "list" "watch" "update" "patch" "delete") (list "get" "list" "watch") -}}
 - apiGroups: [argoproj.io]
-  resources: [workflows, workflowtemplates, cronworkflows, workfloweventbindings]
+  resources: [workflows, workflowtemplates, cronworkflows, workfloweventbindings{{ if $clusterWide }}, clusterworkflowtemplates{{ end }}]
   verbs: [{{ join ", " $verbs }}]
 - apiGroups: [""]
   resources: [pods, pods/log, events]

@@ -2,6 +2,7 @@
 What no chart can see alone. Each check fails with the key, the rule and what to set. Declared helpers:
   genai-platform.checkDevicePluginConfig   a pool asks for settings of its GPUs that the device plugin does not have
   genai-platform.checkGpuSharing           pods would ask for another resource than the device plugin offers, or for too much memory
+  genai-platform.checkPipelineModels       a pipeline deploys to a model that it cannot change
   genai-platform.checkModelKeys            a model asks for an API key that the gateway does not have
 */ -}}
 
@@ -59,6 +60,29 @@ What no chart can see alone. Each check fails with the key, the rule and what to
 {{- if and (ne $sharing.strategy "none") (gt (float64 $used) (float64 $most)) -}}
 {{- fail (printf "vllm.models.%s.engine.gpuMemoryUtilization: %d pods share the GPU, and %v of its memory for each is more than there is: set %.2f or less" $context.name (int $sharing.replicas) $used (divf (floor (mulf 100 $most)) 100)) -}}
 {{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* It would end with 404, or without effect, after the training. */ -}}
+{{- define "genai-platform.checkPipelineModels" -}}
+{{- $models := get .Subcharts "vllm" -}}
+{{- $argo := get .Subcharts "argo" -}}
+{{- if and $models $argo -}}
+{{- $contexts := dict -}}
+{{- range include "vllm.contexts" $models | fromJsonArray }}{{ $_ := set $contexts .name . }}{{ end -}}
+{{- range include "argo.pipelines" $argo | fromJsonArray -}}
+{{- $deployment := .pipeline.deployment -}}
+{{- if and $deployment.enabled $deployment.model (not $deployment.name) -}}
+{{- $key := printf "argo.pipelines.%s.deployment.model" .name -}}
+{{- $context := get $contexts $deployment.model -}}
+{{- if not $context -}}
+{{- fail (printf "%s: '%s' is no model of vllm.models that is enabled: set one, or deployment.enabled to false" $key $deployment.model) -}}
+{{- end -}}
+{{- if not (include "vllm.followsFolder" (merge (dict "root" $models) $context)) -}}
+{{- fail (printf "%s: model %s does not follow a pipeline, which changes models on NVIDIA GPUs or CPUs of one node with source.s3 or source.claim: set another, or deployment.enabled to false" $key $deployment.model) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

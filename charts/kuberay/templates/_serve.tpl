@@ -3,7 +3,21 @@ What Ray Serve runs. Declared helpers, each for a service's context:
   kuberay.serveConfig  Ray Serve's configuration, as YAML
   kuberay.llm          the application of all its language models
   kuberay.stableDiffusion  the application that draws
+  kuberay.mayHaveNoReplicas  "true" if a deployment of the service may have no replica
 */ -}}
+
+{{- define "kuberay.mayHaveNoReplicas" -}}
+{{- $least := list -}}
+{{- range (include "kuberay.serveConfig" . | fromYaml).applications -}}
+{{- $arguments := .args | default dict -}}
+{{- if hasKey $arguments "min_replicas" }}{{ $least = append $least $arguments.min_replicas }}{{ end -}}
+{{- range concat ($arguments.llm_configs | default list) (.deployments | default list) -}}
+{{- $scaling := dig "autoscaling_config" dict . | default (dig "deployment_config" "autoscaling_config" dict .) -}}
+{{- if kindIs "map" $scaling }}{{ if hasKey $scaling "min_replicas" }}{{ $least = append $least $scaling.min_replicas }}{{ end }}{{ end -}}
+{{- end -}}
+{{- end -}}
+{{- range $least }}{{ if eq (int .) 0 }}true{{ end }}{{ end -}}
+{{- end -}}
 
 {{- define "kuberay.serveConfig" -}}
 {{- $applications := list -}}

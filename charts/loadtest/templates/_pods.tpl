@@ -41,9 +41,9 @@ affinity:
     requiredDuringSchedulingIgnoredDuringExecution:
       nodeSelectorTerms:
         - matchExpressions:
-            - key: karpenter.k8s.aws/instance-gpu-name
+            - key: {{ include "common.nodeLabel" (tuple . "karpenter.k8s.aws/instance-gpu-name") }}
               operator: DoesNotExist
-            - key: karpenter.k8s.aws/instance-accelerator-name
+            - key: {{ include "common.nodeLabel" (tuple . "karpenter.k8s.aws/instance-accelerator-name") }}
               operator: DoesNotExist
 {{- end }}
 {{- with include "common.entryList" $scheduling.tolerations | fromJsonArray }}

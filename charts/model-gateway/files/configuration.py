@@ -128,7 +128,8 @@ def _deployment(model: Model, settings: Mapping[str, Any]) -> dict[str, Any]:
         # A request that has been held in vain is not held again.
         "num_retries": 0 if model.scale_to_zero else None,
         "rpm": _share(model.settings.get("requestsPerMinute"), share),
-        "tpm": _share(model.settings.get("tokensPerMinute"), share),
+        # LiteLLM reads the count of a model's tokens from each replica's own memory, with Redis too.
+        "tpm": _share(model.settings.get("tokensPerMinute"), settings["replicas"]),
         "input_cost_per_token": prices.get("inputPerMillionTokens", 0) / 1e6,
         "output_cost_per_token": prices.get("outputPerMillionTokens", 0) / 1e6,
     }
@@ -167,15 +168,10 @@ def litellm_configuration(models: tuple[Model, ...], settings: Mapping[str, Any]
             "num_retries": settings["retries"],
             "fallbacks": fallbacks(models),
             "optional_pre_call_checks": ["enforce_model_rate_limits"],
-            **_redis_of_router(settings.get("redis") or {}),
         },
         "litellm_settings": _library(settings),
         "general_settings": _proxy(settings),
     }
-
-
-def _redis_of_router(redis: Mapping[str, Any]) -> dict[str, Any]:
-    return {f"redis_{name}": value for name, value in _redis(redis).items() if name != "ssl"}
 
 
 def _redis(redis: Mapping[str, Any]) -> dict[str, Any]:

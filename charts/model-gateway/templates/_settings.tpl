@@ -17,6 +17,7 @@ What the Python files read. Declared helpers, each for the root:
 {{- $_ := set $settings "keys" (include "common.entries" $values.keys | fromJson) -}}
 {{- $_ := set $settings "redis" (pick $values.redis "host" "port" "tls") -}}
 {{- $_ := set $settings "database" (not (empty $values.database.urlSecret.name)) -}}
+{{- $_ := set $settings "replicas" (int $values.replicas) -}}
 {{- $_ := set $settings "share" (empty $values.redis.host | ternary (int $values.replicas) 1) -}}
 {{- toPrettyJson $settings -}}
 {{- end -}}

@@ -22,6 +22,10 @@ class RequireApiKey:
         key = os.environ["VLLM_API_KEY"]
         if not key:
             raise ValueError("VLLM_API_KEY is empty: the Secret that apiKeySecret names holds no key")
+        if key != key.strip():
+            raise ValueError(
+                "VLLM_API_KEY has white space at an end, which no request can send: make the Secret without it"
+            )
         self.app = app
         self.digest = hashlib.sha256(key.encode()).digest()
 

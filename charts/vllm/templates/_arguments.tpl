@@ -4,6 +4,8 @@ The command line of `vllm serve`. Declared helpers, each for a model's context u
   vllm.arguments      its arguments as JSON: the model, then the rest by name
   vllm.argumentMap    arguments by name, before they are checked and spelt out, as JSON
   vllm.modelPath      what vllm serve is to serve: an id on the Hub or a folder
+  vllm.followsFolder  "true" if an annotation of the pods may name a folder of the model below that path
+  vllm.loadStrategy   how weights of a network volume are read, or nothing
   vllm.servedName     name of the model in requests
   vllm.tensorParallelSize  devices that share each layer
   vllm.pipelineParallelSize  groups of devices that share the layers
@@ -21,7 +23,7 @@ The command line of `vllm serve`. Declared helpers, each for a model's context u
 {{- end -}}
 
 {{- define "vllm.arguments" -}}
-{{- $words := list (include "vllm.modelPath" .) -}}
+{{- $words := list (printf "%s%s" (include "vllm.modelPath" .) (empty (include "vllm.followsFolder" .) | ternary "" "$(DRYDOCK_MODEL_FOLDER)")) -}}
 {{- $arguments := include "vllm.argumentMap" . | fromJson -}}
 {{- range $name := keys $arguments | sortAlpha -}}
 {{- $words = concat $words (include "vllm.spell" (tuple $name (get $arguments $name)) | fromJsonArray) -}}
@@ -69,7 +71,24 @@ The command line of `vllm serve`. Declared helpers, each for a model's context u
 {{- $_ := set $arguments $name $value -}}
 {{- end -}}
 {{- end -}}
+{{- with include "vllm.loadStrategy" . -}}
+{{- if not (or (hasKey $arguments "safetensors-load-strategy") (hasKey $arguments "load-format")) }}{{ $_ := set $arguments "safetensors-load-strategy" . }}{{ end -}}
+{{- end -}}
 {{- toJson $arguments -}}
+{{- end -}}
+
+{{- /*
+The chart argo deploys a model by the annotation drydock.dev/model-folder of the Deployment's template, which no chart sets: an upgrade
+neither conflicts with it nor takes it back. Compiled models of Neuron belong to the weights that they were compiled for.
+*/ -}}
+{{- define "vllm.followsFolder" -}}
+{{- $mounted := has (include "vllm.source" .) (list "s3" "claim") -}}
+{{- if and $mounted (ne .model.accelerator.kind "neuron") (not .model.multiNode.enabled) }}true{{ end -}}
+{{- end -}}
+
+{{- /* vLLM knows NFS and Lustre as network file systems; Mountpoint for Amazon S3 is FUSE, whose pages it would fault in one by one. */ -}}
+{{- define "vllm.loadStrategy" -}}
+{{- if and (eq (include "vllm.source" .) "s3") (ne .model.accelerator.kind "neuron") }}eager{{ end -}}
 {{- end -}}
 
 {{- define "vllm.modelPath" -}}

@@ -79,6 +79,8 @@ true
 {{- $address := $keda.prometheusAddress | required (printf "models.%s.autoscaling.keda.prometheusAddress: KEDA has to know where Prometheus is: set its URL, or source to metrics-api" .context.name) -}}
 {{- $function := get (dict "sum" "sum" "average" "avg" "max" "max") .trigger.aggregation -}}
 {{- $metadata = dict "serverAddress" $address "threshold" $target "query" (printf "%s(%s)" $function $series) -}}
+{{- /* KEDA takes no series for 0: a Prometheus that does not reach the pods would look like a model without requests. */ -}}
+{{- if not (include "vllm.scalesToZero" .context) }}{{ $_ := set $metadata "ignoreNullValues" "false" }}{{ end -}}
 {{- else -}}
 {{- $url := printf "http://%s.%s.svc:8000%s" (include "vllm.name" .context) .context.root.Release.Namespace (include "vllm.path" (tuple .context "metrics")) -}}
 {{- $metadata = dict "url" $url "format" "prometheus" "valueLocation" $series "targetValue" $target "aggregateFromKubeServiceEndpoints" "true" "aggregationType" .trigger.aggregation -}}

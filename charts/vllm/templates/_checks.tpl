@@ -88,6 +88,16 @@ Declared helpers:
 {{- if and (eq 0 (int $autoscaling.minReplicas)) (eq $autoscaling.kind "HorizontalPodAutoscaler") -}}
 {{- fail (printf "%s.autoscaling.minReplicas: a HorizontalPodAutoscaler keeps one pod at least: set 1, or kind to ScaledObject, for which KEDA has to be in the cluster" $key) -}}
 {{- end -}}
+{{- $policy := .model.networkPolicy -}}
+{{- if and (eq $autoscaling.kind "ScaledObject") (eq $autoscaling.keda.source "prometheus") $policy.enabled -}}
+{{- $others := include "common.entryList" $policy.metrics | fromJsonArray -}}
+{{- range include "common.entryList" $policy.ingress | fromJsonArray -}}
+{{- if or .namespaceSelector .ipBlock }}{{ $others = append $others . }}{{ end -}}
+{{- end -}}
+{{- if and (not $others) (not (contains (printf ".%s" .root.Release.Namespace) $autoscaling.keda.prometheusAddress)) -}}
+{{- fail (printf "%s.networkPolicy.metrics: Prometheus at '%s' would not reach the pods, and KEDA takes no series for no load: name the namespace of Prometheus" $key $autoscaling.keda.prometheusAddress) -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 

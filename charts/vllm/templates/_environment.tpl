@@ -7,7 +7,7 @@ Environment of the server. Declared helpers:
 */ -}}
 
 {{- define "vllm.ownNames" -}}
-{{- list "DO_NOT_TRACK" "FI_EFA_USE_HUGE_PAGE" "FI_PROVIDER" "HF_HOME" "HF_HUB_OFFLINE" "HF_TOKEN" "HOME" "NEURON_COMPILED_ARTIFACTS" "NEURON_COMPILE_CACHE_URL" "NGC_API_KEY" "NIM_CACHE_PATH" "NIM_MAX_MODEL_LEN" "NIM_MODEL_PATH" "NIM_SERVED_MODEL_NAME" "NIM_SERVER_PORT" "PYTHONPATH" "TORCHINDUCTOR_CACHE_DIR" "TRITON_CACHE_DIR" "USER" "VLLM_API_KEY" "VLLM_CACHE_ROOT" "VLLM_HOST_IP" "VLLM_NIXL_SIDE_CHANNEL_HOST" "VLLM_NO_USAGE_STATS" | toJson -}}
+{{- list "BASE_COMPILE_WORK_DIR" "DO_NOT_TRACK" "DRYDOCK_MODEL_FOLDER" "FI_EFA_USE_HUGE_PAGE" "FI_PROVIDER" "HF_HOME" "HF_HUB_OFFLINE" "HF_TOKEN" "HOME" "NEURON_COMPILED_ARTIFACTS" "NEURON_COMPILE_CACHE_URL" "NGC_API_KEY" "NIM_CACHE_PATH" "NIM_MAX_MODEL_LEN" "NIM_MODEL_PATH" "NIM_SERVED_MODEL_NAME" "NIM_SERVER_PORT" "PYTHONPATH" "TORCHINDUCTOR_CACHE_DIR" "TRITON_CACHE_DIR" "USER" "VLLM_API_KEY" "VLLM_CACHE_ROOT" "VLLM_HOST_IP" "VLLM_HTTP_TIMEOUT_KEEP_ALIVE" "VLLM_NIXL_SIDE_CHANNEL_HOST" "VLLM_NO_USAGE_STATS" | toJson -}}
 {{- end -}}
 
 {{- define "vllm.hubToken" -}}
@@ -41,11 +41,21 @@ Environment of the server. Declared helpers:
 {{- if eq .model.accelerator.kind "neuron" }}
 - name: NEURON_COMPILE_CACHE_URL
   value: {{ .model.neuron.compileCacheUrl | default "/cache/neuron" }}
-{{- with .model.neuron.compiledArtifacts }}
+{{- /* Without it the plugin makes a folder in the model's, which is mounted read-only. */}}
 - name: NEURON_COMPILED_ARTIFACTS
-  value: {{ . }}
+  value: {{ .model.neuron.compiledArtifacts | default (printf "/cache/compiled/%s" .name) }}
+- name: BASE_COMPILE_WORK_DIR
+  value: /cache/nxd_model/
 {{- end }}
+{{- if include "vllm.followsFolder" . }}
+- name: DRYDOCK_MODEL_FOLDER
+  valueFrom:
+    fieldRef:
+      fieldPath: metadata.annotations['drydock.dev/model-folder']
 {{- end }}
+{{- /* Beyond the 120 seconds that LiteLLM keeps a connection, or a request could meet one that is being closed. */}}
+- name: VLLM_HTTP_TIMEOUT_KEEP_ALIVE
+  value: "130"
 {{- include "vllm.multiNode.environment" . }}
 {{- include "vllm.side.environment" . }}
 - name: DO_NOT_TRACK

@@ -5,7 +5,7 @@ Declared helpers:
   vllm.nodesPart              what a message about devices says of nodes
   vllm.multiNode.arguments    arguments that join the pods of a group, as JSON
   vllm.multiNode.environment  variables of their network
-  vllm.multiNode.affinity     the model's affinity, with that of a group's pods for one another, as JSON
+  vllm.multiNode.affinity     the model's affinity, with that of a group's or a pair's pods for one another, as JSON
   vllm.multiNode.members      peers of NetworkPolicies: the pods of the model, as a YAML list
   vllm.scaleTarget            what an autoscaler scales
 */ -}}
@@ -52,6 +52,11 @@ Declared helpers:
 {{- $selector := dict "matchLabels" (include "common.selectorLabels" (dict "root" .root "component" .name) | fromYaml) -}}
 {{- $term := dict "topologyKey" .model.multiNode.topology "labelSelector" $selector "matchLabelKeys" (list "leaderworkerset.sigs.k8s.io/group-index") -}}
 {{- $_ := set $own "requiredDuringSchedulingIgnoredDuringExecution" (append (get $own "requiredDuringSchedulingIgnoredDuringExecution" | default list) $term) -}}
+{{- $_ := set $affinity "podAffinity" $own -}}
+{{- end -}}
+{{- with include "vllm.side.affinityTerm" . -}}
+{{- $own := get $affinity "podAffinity" | default dict -}}
+{{- $_ := set $own "requiredDuringSchedulingIgnoredDuringExecution" (append (get $own "requiredDuringSchedulingIgnoredDuringExecution" | default list) (fromJson .)) -}}
 {{- $_ := set $affinity "podAffinity" $own -}}
 {{- end -}}
 {{- toJson $affinity -}}

@@ -9,6 +9,7 @@ Who reaches a model, each for a model's context. Declared helpers:
 {{- if include "vllm.kedaAsksPods" . -}}
 {{- $peers = append $peers (dict "namespaceSelector" (dict "matchLabels" (dict "kubernetes.io/metadata.name" .model.autoscaling.keda.namespace))) -}}
 {{- end -}}
+{{- $peers = concat $peers (include "common.entryList" .model.networkPolicy.metrics | fromJsonArray) -}}
 {{- if eq .model.service.type "LoadBalancer" -}}
 {{- range include "common.entryList" .model.networkPolicy.loadBalancerRanges | fromJsonArray -}}
 {{- $peers = append $peers (dict "ipBlock" (dict "cidr" .)) -}}

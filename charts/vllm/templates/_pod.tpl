@@ -49,6 +49,10 @@ containers:
     args:
       {{- include "vllm.arguments" . | fromJsonArray | toYaml | nindent 6 }}
     {{- end }}
+    {{- /* Its plugin writes a copy of the weights to `local-models` of the working directory, which is root's in the image. */}}
+    {{- if eq .model.accelerator.kind "neuron" }}
+    workingDir: /cache
+    {{- end }}
     env:
       {{- include "vllm.environment" . | nindent 6 }}
     {{- if not $worker }}

@@ -6,6 +6,7 @@ Prefill and decode on different engines. A router's context is (dict "root" . "n
   vllm.side             which part a model has, as JSON: `router` and `role`, or nothing; takes a model's context
   vllm.side.arguments   its arguments, as JSON
   vllm.side.environment its variables
+  vllm.side.affinityTerm  keeps the pods of both models in one zone, as JSON, or nothing
   vllm.side.members     peers of NetworkPolicies: the pods of both models, as a YAML list, or nothing
 */ -}}
 
@@ -41,8 +42,11 @@ Prefill and decode on different engines. A router's context is (dict "root" . "n
 {{- define "vllm.side.arguments" -}}
 {{- $arguments := dict -}}
 {{- with include "vllm.side" . -}}
-{{- $role := eq (fromJson .).role "prefill" | ternary "kv_producer" "kv_consumer" -}}
-{{- $_ := set $arguments "kv-transfer-config" (dict "kv_connector" "NixlConnector" "kv_role" $role) -}}
+{{- $prefill := eq (fromJson .).role "prefill" -}}
+{{- $config := dict "kv_connector" "NixlConnector" "kv_role" ($prefill | ternary "kv_producer" "kv_consumer") -}}
+{{- /* vLLM's default fails the requests of a prefill engine that died; decode can compute their prompts itself. */ -}}
+{{- if not $prefill }}{{ $_ := set $config "kv_load_failure_policy" "recompute" }}{{ end -}}
+{{- $_ := set $arguments "kv-transfer-config" $config -}}
 {{- end -}}
 {{- toJson $arguments -}}
 {{- end -}}
@@ -54,6 +58,16 @@ Prefill and decode on different engines. A router's context is (dict "root" . "n
     fieldRef:
       fieldPath: status.podIP
 {{- end }}
+{{- end -}}
+
+{{- /* The KV cache of each request crosses the network: between zones that is slow, and billed both ways. */ -}}
+{{- define "vllm.side.affinityTerm" -}}
+{{- with include "vllm.side" . -}}
+{{- $labels := include "common.selectorLabels" (dict "root" $.root "component" $.name) | fromYaml -}}
+{{- $members := dict "key" "app.kubernetes.io/component" "operator" "In" "values" (fromJson .).members -}}
+{{- $selector := dict "matchLabels" (omit $labels "app.kubernetes.io/component") "matchExpressions" (list $members) -}}
+{{- toJson (dict "topologyKey" "topology.kubernetes.io/zone" "labelSelector" $selector) -}}
+{{- end -}}
 {{- end -}}
 
 {{- define "vllm.side.members" -}}
@@ -100,9 +114,9 @@ Prefill and decode on different engines. A router's context is (dict "root" . "n
 {{- end -}}
 {{- $prefill := dict "root" .root "name" $contexts.prefill.name "model" $contexts.prefill.model -}}
 {{- $decode := dict "root" .root "name" $contexts.decode.name "model" $contexts.decode.model -}}
-{{- range $what, $pair := dict "engine.servedModelName" (list (include "vllm.servedName" $prefill) (include "vllm.servedName" $decode)) "apiKeySecret" (list (toJson $prefill.model.apiKeySecret) (toJson $decode.model.apiKeySecret)) -}}
+{{- range $what, $pair := dict "engine.servedModelName" (list (include "vllm.servedName" $prefill) (include "vllm.servedName" $decode)) "apiKeySecret" (list (toJson $prefill.model.apiKeySecret) (toJson $decode.model.apiKeySecret)) "scheduling.zone" (list $prefill.model.scheduling.zone $decode.model.scheduling.zone) -}}
 {{- if ne (first $pair) (last $pair) -}}
-{{- fail (printf "%s: models %s and %s get the same requests, so their %s has to be the same" $key $prefill.name $decode.name $what) -}}
+{{- fail (printf "%s: models %s and %s serve the same requests together, so their %s has to be the same" $key $prefill.name $decode.name $what) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

@@ -46,7 +46,10 @@ What follows from the size of the weights and the number of accelerators. Declar
 {{- $shared := mul $devices (include "vllm.mebibytes" $resources.perAccelerator.sharedMemory | int64) -}}
 {{- if $resources.sharedMemory }}{{ $shared = include "vllm.mebibytes" $resources.sharedMemory | int64 }}{{ end -}}
 {{- $cache := int64 10240 -}}
-{{- if has (include "vllm.source" .) (list "huggingFace" "ngc") }}{{ $cache = add $cache (mul 1024 (div (mul $weights 11) 10240 | add1)) }}{{ end -}}
+{{- $copies := has (include "vllm.source" .) (list "huggingFace" "ngc") | ternary 1 0 -}}
+{{- /* Neuron adds a copy of the Hub's weights, in 32 bit, and the compiled model, which holds them once more. */ -}}
+{{- if eq $model.accelerator.kind "neuron" }}{{ $copies = add1 (mul 3 $copies) }}{{ end -}}
+{{- if $copies }}{{ $cache = add $cache (mul 1024 (div (mul $copies $weights 11) 10240 | add1)) }}{{ end -}}
 {{- if $model.cache.size }}{{ $cache = include "vllm.mebibytes" $model.cache.size | int64 }}{{ end -}}
 {{- $tmp := include "vllm.mebibytes" $resources.tmp | int64 -}}
 {{- $startup := add (div $weights (int64 $model.startup.throughput)) (int64 $model.startup.compileSeconds) -}}

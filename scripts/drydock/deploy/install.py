@@ -93,7 +93,9 @@ def install(
     if owners := owners_of(project, manifests):
         upgrade_crds(reached.kubeconfig, read_crds(project, owners), progress, careful=True)
     more = ["--namespace", environment.namespace, "--create-namespace", "--rollback-on-failure"]
-    limits = [f"--timeout={timeout}s", "--wait=watcher"]
+    # Ray's autoscaler owns the number of a RayCluster's workers once it has changed it, and with it the whole list,
+    # which is atomic: Helm 4 applies on the server's side, and would refuse every upgrade and rollback from then on.
+    limits = [f"--timeout={timeout}s", "--wait=watcher", "--force-conflicts"]
     command = ["upgrade", "--install", RELEASE, str(charts.umbrella), *environment.helm_arguments(), *more, *limits]
     began = time.time()
     try:

@@ -23,28 +23,42 @@ class Cluster:
         self.tokens: set[str] = set()
         self.patches: list[Any] = []
         self.generation = self.observed = 1
-        self.args = ["/model/old", "--port=8000"]
+        self.args = ["/model$(DRYDOCK_MODEL_FOLDER)", "--port=8000"]
+        self.annotations = {"drydock.dev/model-folder": "/old"}
+        self.replicas = 1
         self.trouble = ""
 
     def deployment(self) -> dict[str, Any]:
         done = self.observed == self.generation and not self.trouble
-        counts = {"replicas": 1, "updatedReplicas": int(done), "availableReplicas": 1}
+        counts = {"replicas": self.replicas, "updatedReplicas": int(done) and self.replicas}
         progressing = {"type": "Progressing", "status": "False", "message": self.trouble}
         return {
             "metadata": {"generation": self.generation, "resourceVersion": str(self.generation)},
-            "spec": {"replicas": 1, "template": {"spec": {"containers": [{"name": "vllm", "args": self.args}]}}},
+            "spec": {
+                "replicas": self.replicas,
+                "template": {
+                    "metadata": {"annotations": self.annotations},
+                    "spec": {"containers": [{"name": "vllm", "args": self.args}]},
+                },
+            },
             "status": {
                 "observedGeneration": self.observed,
                 **counts,
+                "availableReplicas": self.replicas,
                 "conditions": [progressing] if self.trouble else [],
             },
         }
 
+    @property
+    def folder(self) -> str:
+        return self.annotations["drydock.dev/model-folder"]
+
     def patch(self, change: Any) -> None:
-        (container,) = change["spec"]["template"]["spec"]["containers"]
+        assert list(change["spec"]) == ["template"]
+        assert list(change["spec"]["template"]) == ["metadata"]
         with self.changed:
             self.patches.append(change)
-            self.args = container["args"]
+            self.annotations = {**self.annotations, **change["spec"]["template"]["metadata"]["annotations"]}
             self.generation += 1
             self.trouble = ""
             self.changed.notify_all()
@@ -52,7 +66,7 @@ class Cluster:
     def roll_out(self) -> None:
         with self.changed:
             self.observed = self.generation
-            self.trouble = "ProgressDeadlineExceeded" if "broken" in self.args[0] else ""
+            self.trouble = "ProgressDeadlineExceeded" if "broken" in self.folder else ""
 
 
 @pytest.fixture
@@ -125,14 +139,13 @@ def deploy(script: Script, monkeypatch: pytest.MonkeyPatch, account: Path, serve
     return status
 
 
-def test_the_new_path_is_served_and_nothing_else_changes(
+def test_the_new_model_is_served_and_nothing_else_changes(
     script: Script, cluster: tuple[Cluster, str], account: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     state, server = cluster
     assert deploy(script, monkeypatch, account, server, "s3://models/assistant/run-1/trial-2") == 0
-    assert state.args == ["/model/run-1/trial-2", "--port=8000"]
-    (patch,) = state.patches
-    assert patch["spec"]["template"]["metadata"]["annotations"] == {"drydock.dev/model": "/model/run-1/trial-2"}
+    assert state.folder == "/run-1/trial-2"
+    assert len(state.patches) == 1
     assert state.tokens == {"Bearer secret-token"}
     assert deploy(script, monkeypatch, account, server, "s3://models/assistant/run-1/trial-2") == 0
     assert len(state.patches) == 1, "a second try has nothing to change"
@@ -147,12 +160,66 @@ def test_a_model_that_does_not_get_healthy_is_taken_back(
 ) -> None:
     state, server = cluster
     assert deploy(script, monkeypatch, account, server, "s3://models/assistant/run-2/broken") == 1
-    assert state.args == ["/model/old", "--port=8000"]
-    assert [each["spec"]["template"]["spec"]["containers"][0]["args"][0] for each in state.patches] == [
-        "/model/run-2/broken",
-        "/model/old",
-    ]
-    assert "ProgressDeadlineExceeded" in capsys.readouterr().err
+    assert state.folder == "/old"
+    assert len(state.patches) == 2
+    told = capsys.readouterr().err
+    assert "ProgressDeadlineExceeded" in told
+    assert "/model/old is served again" in told
+
+
+def test_a_second_try_after_an_interruption_still_knows_what_to_put_back(
+    script: Script, cluster: tuple[Cluster, str], account: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state, server = cluster
+    stage = script("deployment")
+    state.patch(stage.change_to(state.deployment(), "/run-2/broken", "/old"))  # and the node went away
+    assert deploy(script, monkeypatch, account, server, "s3://models/assistant/run-2/broken") == 1
+    assert state.folder == "/old"
+
+
+def test_somebody_elses_choice_meanwhile_is_no_success_and_stays(
+    script: Script,
+    cluster: tuple[Cluster, str],
+    account: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    state, server = cluster
+
+    def revert() -> None:
+        state.annotations = {"drydock.dev/model-folder": "/other"}
+
+    monkeypatch.setattr(state, "roll_out", revert)
+    assert deploy(script, monkeypatch, account, server, "s3://models/assistant/run-1/base") == 1
+    assert "changed to serve '/other' meanwhile" in capsys.readouterr().err
+    assert state.folder == "/other"
+
+
+def test_a_model_without_pods_is_not_said_to_be_served(
+    script: Script,
+    cluster: tuple[Cluster, str],
+    account: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    state, server = cluster
+    state.replicas = 0
+    assert deploy(script, monkeypatch, account, server, "s3://models/assistant/run-1/base") == 0
+    assert "has no pods: the next that starts loads /model/run-1/base, untried" in capsys.readouterr().out
+
+
+def test_a_deployment_that_does_not_follow_the_annotation_is_left_alone(
+    script: Script,
+    cluster: tuple[Cluster, str],
+    account: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    state, server = cluster
+    state.args = ["/model/run-0/base", "--port=8000"]
+    assert deploy(script, monkeypatch, account, server, "s3://models/assistant/run-1/base") == 1
+    assert "not /model$(DRYDOCK_MODEL_FOLDER): upgrade the release" in capsys.readouterr().err
+    assert not state.patches
 
 
 def test_a_model_that_the_server_could_not_read_is_refused(
@@ -194,6 +261,6 @@ def test_healthy_is_every_pod_of_the_last_template(script: Script, status: Any, 
 )
 def test_only_a_plain_path_below_the_mounted_folder_is_served(script: Script, name: str) -> None:
     stage = script("deployment")
-    assert stage.mounted_path("s3://b/models/run-1/base", "s3://b/models/", "/model") == "/model/run-1/base"
+    assert stage.folder_of("s3://b/models/run-1/base", "s3://b/models/") == "/run-1/base"
     with pytest.raises(stage.DeploymentError):
-        stage.mounted_path(f"s3://b/models/{name}", "s3://b/models", "/model")
+        stage.folder_of(f"s3://b/models/{name}", "s3://b/models")

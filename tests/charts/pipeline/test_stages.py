@@ -194,6 +194,30 @@ def test_only_a_whole_checkpoint_of_the_same_settings_is_gone_on_from(script: Sc
     assert stage.latest_step(place, settings.but({"learningRate": 0.5})) == 0
 
 
+def test_the_checkpoint_before_the_last_is_removed(script: Script, bucket: str) -> None:
+    stage, storage = script("fine_tuning"), script("storage")
+    settings = script("model_configuration").Settings("org/base")
+    place = f"{bucket}/checkpoints/base"
+    for step in (100, 200, 200):
+        storage.write_json({}, f"{place}/step-{step}/state.pt")
+        stage.publish(place, step, settings)
+    assert stage.latest_step(place, settings) == 200
+    assert storage.read_json(f"{place}/step-200/state.pt") == {}
+    with pytest.raises(storage.NotThereError):
+        storage.read_json(f"{place}/step-100/state.pt")
+
+
+def test_what_is_on_the_gpu_at_once_has_the_tokens_of_one_longest_example(script: Script) -> None:
+    module = script("language_model")
+    examples = [([1] * length, [-100, *[1] * (length - 1)]) for length in (4, 4, 8, 2, 2, 3)]
+    portions = list(module.portions(examples, 8))
+    assert [len(portion) for portion in portions] == [2, 1, 2, 1]
+    assert [example for portion in portions for example in portion] == examples
+    assert all(max(len(tokens) for tokens, _ in portion) * len(portion) <= 8 for portion in portions)
+    assert [module.targets(portion) for portion in portions] == [6, 7, 2, 2]
+    assert module.targets([([5], [5])]) == 0
+
+
 ANY_TEXT = st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=30)
 
 

@@ -46,7 +46,12 @@ class Image:
     def save(self, file, format):
         file.write(f"{format} {self.told}".encode())
 
+class Vae:
+    def enable_slicing(self):
+        drawn.append(["sliced"])
+
 class AutoPipelineForText2Image:
+    vae = Vae()
     @classmethod
     def from_pretrained(cls, model, **settings):
         drawn.append(["from", model, sorted(settings)])
@@ -69,7 +74,8 @@ settings, application = stable_diffusion.build(
 )
 told = json.load(sys.stdin)
 text = lambda answers: [base64.b64decode(each).decode() for each in answers]
-whole = asyncio.run(application._draw.whole(application, [tuple(each) for each in told["batch"]]))
+draw = lambda requests: asyncio.run(application._draw.whole(application, [tuple(each) for each in requests]))
+whole, large = draw(told["batch"]), draw(told["large"])
 refused = 0
 for each in told["requests"]:
     try:
@@ -79,6 +85,7 @@ for each in told["requests"]:
 answer = asyncio.run(application.generate(stable_diffusion.Request(**told["request"])))
 print(json.dumps({
     "settings": settings, "limits": type(application)._draw.limits, "batch": [text(each) for each in whole],
+    "large": [text(each) for each in large],
     "answer": text([each.b64_json for each in answer.data]), "refused": refused, "drawn": diffusers.drawn,
 }))
 """
@@ -95,6 +102,7 @@ def told(litellm: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     (folder / "diffusers.py").write_text(DIFFUSERS)
     given = {
         "batch": [["cat", 512, 512, 1], ["dog", 1024, 1024, 2], ["cow", 512, 512, 1]],
+        "large": [["ant", 512, 512, 3], ["bee", 512, 512, 4]],
         "request": {"prompt": "fox", "n": 2, "size": "768x512"},
         "requests": [
             {"prompt": ""},
@@ -121,9 +129,10 @@ def test_a_replica_has_one_gpu_and_the_limits_of_the_values(told: Any) -> None:
     assert told["settings"]["ray_actor_options"] == {"num_gpus": 1}
     assert told["settings"]["autoscaling_config"] == {"min_replicas": 1, "max_replicas": 2}
     assert told["limits"] == {"size": 4, "seconds": 0.1}
-    (loaded, device, *_) = told["drawn"]
+    (loaded, device, sliced, *_) = told["drawn"]
     assert loaded[:2] == ["from", "org/xl"]
     assert device == ["to", "cuda"]
+    assert sliced == ["sliced"], "decoding all pictures at once takes 4.4 GiB for each"
 
 
 def test_requests_of_one_size_are_drawn_together_and_each_gets_its_own(told: Any) -> None:
@@ -132,7 +141,12 @@ def test_requests_of_one_size_are_drawn_together_and_each_gets_its_own(told: Any
         ["PNG dog 1024x1024", "PNG dog 1024x1024"],
         ["PNG cow 512x512"],
     ]
-    assert told["drawn"][2:4] == [[["cat", "cow"], 512, 512], [["dog", "dog"], 1024, 1024]]
+    assert told["drawn"][3:5] == [[["cat", "cow"], 512, 512], [["dog", "dog"], 1024, 1024]]
+
+
+def test_no_more_pictures_are_drawn_at_once_than_fit(told: Any) -> None:
+    assert told["large"] == [["PNG ant 512x512"] * 3, ["PNG bee 512x512"] * 4]
+    assert [prompts for prompts, *_ in told["drawn"][5:7]] == [["ant"] * 3 + ["bee"], ["bee"] * 3]
 
 
 def test_one_request_is_answered_as_openais_api_answers(told: Any) -> None:

@@ -1,12 +1,13 @@
 """Stage 7, deployment: let the Deployment of a model serve the new one, and wait until it does.
 
-The model's folder on S3 is mounted into the server's pods, so the first argument of `vllm serve`, which is the path of
-the model, is all that changes. If the new pods do not become ready, the old argument is put back.
+The folder of the models on S3 is mounted into the server's pods, whose first argument of `vllm serve` ends with
+`$(DRYDOCK_MODEL_FOLDER)`: what the annotation of their template says. That annotation, which no chart sets, is all that
+changes, so an upgrade of the release neither conflicts with it nor takes it back. If the new pods do not become ready,
+the old one is put back.
 """
 
 import argparse
 import json
-import posixpath
 import re
 import ssl
 import sys
@@ -21,12 +22,20 @@ from urllib.parse import urlencode
 import storage
 
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-ANNOTATION = "drydock.dev/model"
+ANNOTATION = "drydock.dev/model-folder"
+"""Of the pods' template: the model's folder below the mount, such as `/WORKFLOW/NAME`; empty for the mount itself."""
+PREVIOUS = "drydock.dev/previous-model-folder"
+"""What it was before, for a second try of a deployment that was interrupted."""
+VARIABLE = "$(DRYDOCK_MODEL_FOLDER)"
 _PATH = re.compile(r"[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*")
 
 
 class DeploymentError(Exception):
     """The model could not be deployed."""
+
+
+class ReplacedError(DeploymentError):
+    """Somebody else chose another model meanwhile, which is not to be taken back."""
 
 
 class Api:
@@ -86,46 +95,49 @@ class Api:
             raise DeploymentError(f"{method} {self.url}: {error.code} {reason}") from error
 
 
-def change_to(current: Mapping[str, Any], container: str, path: str) -> dict[str, Any]:
-    """The patch that lets a container serve the model of another path.
+def change_to(current: Mapping[str, Any], folder: str, previous: str) -> dict[str, Any]:
+    """The patch that lets a Deployment serve the model of another folder."""
+    return {
+        "metadata": {"resourceVersion": current["metadata"]["resourceVersion"]},
+        "spec": {"template": {"metadata": {"annotations": {ANNOTATION: folder, PREVIOUS: previous}}}},
+    }
+
+
+def folder_of(model: str, models: str) -> str:
+    """Folder of the model of an address, below what the server mounts.
 
     Raises:
-        DeploymentError: there is no such container, or it has no arguments.
+        DeploymentError: it lies outside of that, or its path is not a plain one.
+    """
+    parent = models.rstrip("/") + "/"
+    if not isinstance(model, str) or not model.startswith(parent):
+        raise DeploymentError(f"{model} lies outside of {parent}, where the server could not read it")
+    name = model.removeprefix(parent)
+    if not _PATH.fullmatch(name) or any(part.strip(".") == "" for part in name.split("/")):
+        raise DeploymentError(f"{model}: a model's path has letters, digits, . _ and - between single slashes")
+    return f"/{name}"
+
+
+def annotation(current: Mapping[str, Any], name: str = ANNOTATION) -> str:
+    """Annotation of the pods' template, empty when it is not there."""
+    return str((current["spec"]["template"].get("metadata", {}).get("annotations") or {}).get(name, ""))
+
+
+def check(current: Mapping[str, Any], container: str, mount_path: str) -> None:
+    """See that a Deployment takes its model's folder from the annotation.
+
+    Raises:
+        DeploymentError: it does not, so the change would have no effect.
     """
     containers = current["spec"]["template"]["spec"]["containers"]
     arguments = next((each.get("args") for each in containers if each["name"] == container), None)
     if not arguments:
         raise DeploymentError(f"the Deployment has no container {container} with arguments")
-    return {
-        "metadata": {"resourceVersion": current["metadata"]["resourceVersion"]},
-        "spec": {
-            "template": {
-                "metadata": {"annotations": {ANNOTATION: path}},
-                "spec": {"containers": [{"name": container, "args": [path, *arguments[1:]]}]},
-            }
-        },
-    }
-
-
-def mounted_path(model: str, models: str, mount_path: str) -> str:
-    """Where the server has the model of an address.
-
-    Raises:
-        DeploymentError: it lies outside of the folder that the server mounts, or its path is not a plain one.
-    """
-    folder = models.rstrip("/") + "/"
-    if not isinstance(model, str) or not model.startswith(folder):
-        raise DeploymentError(f"{model} lies outside of {folder}, where the server could not read it")
-    name = model.removeprefix(folder)
-    if not _PATH.fullmatch(name) or any(part.strip(".") == "" for part in name.split("/")):
-        raise DeploymentError(f"{model}: a model's path has letters, digits, . _ and - between single slashes")
-    return posixpath.join(mount_path, name)
-
-
-def served_path(current: Mapping[str, Any], container: str) -> str:
-    """Path of the model that a container serves."""
-    containers = current["spec"]["template"]["spec"]["containers"]
-    return next(str(each["args"][0]) for each in containers if each["name"] == container)
+    if arguments[0] != f"{mount_path}{VARIABLE}":
+        raise DeploymentError(
+            f"the first argument of container {container} is {arguments[0]}, not {mount_path}{VARIABLE}: upgrade the "
+            "release whose model it is, or set deployment.mountPath of the pipeline to where it has the models"
+        )
 
 
 def trouble(deployment: Mapping[str, Any]) -> str:
@@ -144,43 +156,52 @@ def is_healthy(deployment: Mapping[str, Any]) -> bool:
     return seen and all(count == wanted for count in counts)
 
 
-def wait(api: Api, seconds: float) -> None:
-    """Wait until the Deployment is healthy.
+def wait(api: Api, folder: str, seconds: float) -> dict[str, Any]:
+    """The Deployment, once it serves the model of a folder and is healthy.
 
     Raises:
-        DeploymentError: it does not get there.
+        DeploymentError: it does not get there, or somebody changes the folder meanwhile.
     """
     deadline = time.monotonic() + seconds
     status: Any = {}
     while (left := deadline - time.monotonic()) > 0:
         for deployment in api.watch(left):
             status = deployment.get("status", {})
+            if (other := annotation(deployment)) != folder:
+                raise ReplacedError(f"{api.url} was changed to serve '{other}' meanwhile")
             if is_healthy(deployment):
-                return
+                return deployment
             seen = status.get("observedGeneration", 0) >= deployment["metadata"]["generation"]
             if seen and (reason := trouble(deployment)):
                 raise DeploymentError(reason)
     raise DeploymentError(f"not healthy after {seconds:.0f} s: {json.dumps(status)}")
 
 
-def deploy(api: Api, container: str, path: str, seconds: float) -> None:
-    """Serve the model of a path; on failure, serve the old one again.
+def deploy(api: Api, container: str, mount_path: str, folder: str, seconds: float) -> dict[str, Any]:
+    """The Deployment, serving the model of a folder; on failure, the old one is served again.
 
     Raises:
         DeploymentError: the new one does not become healthy.
     """
     current = api.read()
-    old = served_path(current, container)
-    if old == path:
-        print(f"{path} is served already")
+    check(current, container, mount_path)
+    old = annotation(current)
+    if old == folder:
+        print(f"{mount_path}{folder} is served already")
+        old = annotation(current, PREVIOUS)
     else:
-        api.patch(change_to(current, container, path))
+        api.patch(change_to(current, folder, old))
     try:
-        wait(api, seconds)
+        return wait(api, folder, seconds)
+    except ReplacedError:
+        raise
     except DeploymentError as error:
-        if old != path:
-            api.patch(change_to(api.read(), container, old))
-        raise DeploymentError(f"{path} did not become healthy, {old} is served again: {error}") from error
+        if old == folder:
+            raise
+        api.patch(change_to(api.read(), old, ""))
+        raise DeploymentError(
+            f"{mount_path}{folder} did not become healthy, {mount_path}{old} is served again: {error}"
+        ) from error
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -196,18 +217,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--server", default="https://kubernetes.default.svc")
     arguments = parser.parse_args(argv)
     model = storage.read_json(arguments.best)["model"]
-    try:
-        path = mounted_path(model, arguments.models, arguments.mount_path)
-    except DeploymentError as error:
-        print(error, file=sys.stderr)
-        return 1
     api = Api(arguments.server, arguments.namespace, arguments.deployment)
     try:
-        deploy(api, arguments.container, path, arguments.seconds)
+        folder = folder_of(model, arguments.models)
+        found = deploy(api, arguments.container, arguments.mount_path, folder, arguments.seconds)
     except DeploymentError as error:
         print(error, file=sys.stderr)
         return 1
-    print(f"{arguments.deployment} serves {path}")
+    if found["spec"].get("replicas", 1):
+        print(f"{arguments.deployment} serves {arguments.mount_path}{folder}")
+    else:
+        print(f"{arguments.deployment} has no pods: the next that starts loads {arguments.mount_path}{folder}, untried")
     return 0
 
 

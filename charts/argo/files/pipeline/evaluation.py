@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for name, address in ("base", settings.base_model), ("best", chosen["model"]):
             model, tokenizer = language_model.load(address)
             encoded = [language_model.encode(tokenizer, row, settings.max_length) for row in rows]
-            measured[name] = language_model.measure(model, tokenizer, encoded, settings.batch_size)
+            measured[name] = language_model.measure(model, tokenizer, encoded, settings.max_length)
     reasons = refusals(measured["best"], measured["base"], arguments.minimum_score, arguments.minimum_gain)
     report = {"model": chosen["model"], "name": chosen["name"], "refused": reasons, **measured}
     storage.write_json(report, arguments.report)

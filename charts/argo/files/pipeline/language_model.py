@@ -79,20 +79,38 @@ def forward(model: Any, tokenizer: Any, examples: Sequence[Example]) -> tuple[An
     return answer.loss, answer.logits, labels
 
 
-def batches(examples: Sequence[Example], size: int) -> Iterator[Sequence[Example]]:
-    """Examples in groups."""
-    for start in range(0, len(examples), size):
-        yield examples[start : start + size]
+def portions(examples: Sequence[Example], tokens: int) -> Iterator[Sequence[Example]]:
+    """Examples in groups that have at most so many tokens once they are padded; a longer one is alone.
+
+    Logits and loss over a vocabulary of 150 000 take 4.5 MiB a token in 32 bit, so tokens, not examples, fill a GPU.
+    """
+    portion: list[Example] = []
+    for example in examples:
+        width = max(len(each) for each, _ in [*portion, example])
+        if portion and width * (len(portion) + 1) > tokens:
+            yield portion
+            portion = []
+        portion.append(example)
+    if portion:
+        yield portion
 
 
-def measure(model: Any, tokenizer: Any, examples: Sequence[Example], batch_size: int) -> dict[str, float]:
-    """`loss` a token, `perplexity`, and `accuracy`: the share of the tokens that the model would have said itself."""
+def targets(examples: Sequence[Example]) -> int:
+    """Tokens that the loss of examples is the mean over: the first token of each is predicted from nothing."""
+    return sum(label != IGNORED for _, labels in examples for label in labels[1:])
+
+
+def measure(model: Any, tokenizer: Any, examples: Sequence[Example], tokens: int) -> dict[str, float]:
+    """Loss, perplexity and accuracy of a model, with so many tokens at once.
+
+    `loss` is that of a token, `accuracy` the share of the tokens that the model would have said itself.
+    """
     import torch
 
     model.eval()
     total, right, count = 0.0, 0, 0
     with torch.no_grad():
-        for batch in batches(examples, batch_size):
+        for batch in portions(examples, tokens):
             loss, logits, labels = forward(model, tokenizer, batch)
             asked = labels[:, 1:] != IGNORED
             number = int(asked.sum())

@@ -82,6 +82,17 @@ def put(folder: Path, address: str) -> None:
             client.upload_file(str(file), bucket, join(key, file.relative_to(folder).as_posix()))
 
 
+def remove(address: str) -> None:
+    """Delete the file or all files under an address."""
+    if not is_s3(address):
+        shutil.rmtree(address, ignore_errors=True)
+        return
+    bucket, key = split(address)
+    client = _client()
+    for name in list(_keys(client, bucket, key)):
+        client.delete_object(Bucket=bucket, Key=name)
+
+
 def read_json(address: str) -> Any:
     """Content of a JSON file.
 

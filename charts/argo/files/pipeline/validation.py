@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         model, tokenizer = language_model.load(arguments.model)
         rows = language_model.read_examples(dataset, "validation")
         encoded = [language_model.encode(tokenizer, row, settings.max_length) for row in rows]
-        measured = language_model.measure(model, tokenizer, encoded, settings.batch_size)
+        measured = language_model.measure(model, tokenizer, encoded, settings.max_length)
     report = {"name": arguments.name, "model": arguments.model, "changes": arguments.changes, **measured}
     print(json.dumps(report))
     if not math.isfinite(measured["loss"]):
