@@ -323,15 +323,15 @@ def test_neuron_workers_say_what_ray_counts(render_chart: RenderChart) -> None:
 def test_what_may_have_no_replica_is_woken_by_the_heads_proxy(
     render_chart: RenderChart, service: Any, head_serves: bool
 ) -> None:
-    """Ray's other proxies are on nodes with replicas: without the head's, the Service would have no endpoint for good."""
+    """Ray's other proxies are on nodes with replicas: without the head's, the Service would have no endpoint."""
     cluster = {"workers": {"gpu": {"minReplicas": 1}}}
     manifests = render_chart(CHART, {"rayServices": {"some": {"cluster": cluster, **service}}})
     (found,) = by_name(manifests, "RayService").values()
     assert found["spec"]["excludeHeadPodFromServeSvc"] is not head_serves
 
 
-# Requires-Dist on PyPI, 2026-11-30: of what is installed at the start, and of transformers 5.15.0, the newest release on the day
-# of the image. pip sees the image's packages but takes the newest release of what it resolves.
+# Requires-Dist on PyPI, 2026-11-30: of what is installed at the start, and of transformers 5.15.0, the newest release
+# on the day of the image. pip sees the image's packages but takes the newest release of what it resolves.
 REQUIRED = {
     "diffusers 0.42.1": ["huggingface-hub<3.0,>=1.32.0"],
     "transformers 5.15.0": ["huggingface-hub<2.0"],

@@ -168,10 +168,18 @@ def litellm_configuration(models: tuple[Model, ...], settings: Mapping[str, Any]
             "num_retries": settings["retries"],
             "fallbacks": fallbacks(models),
             "optional_pre_call_checks": ["enforce_model_rate_limits"],
+            **_redis_of_router(settings.get("redis") or {}),
         },
         "litellm_settings": _library(settings),
         "general_settings": _proxy(settings),
     }
+
+
+def _redis_of_router(redis: Mapping[str, Any]) -> dict[str, Any]:
+    """The router's own client takes whether it talks TLS from `cache_kwargs` alone."""
+    settings = _redis(redis)
+    tls = {"cache_kwargs": {"ssl": True}} if settings.get("ssl") else {}
+    return {**{f"redis_{name}": value for name, value in settings.items() if name != "ssl"}, **tls}
 
 
 def _redis(redis: Mapping[str, Any]) -> dict[str, Any]:

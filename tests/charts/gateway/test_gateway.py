@@ -1,24 +1,17 @@
 """LiteLLM with this chart's additions, before simulated engines."""
 
-import ipaddress
 import json
 import re
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
 from moto.server import ThreadedMotoServer
 
 from tests.charts.gateway.conftest import Mount
@@ -46,7 +39,7 @@ StartGateway = Callable[..., Running]
 VALUES: dict[str, Any] = {
     "replicas": 2,
     "audit": {"stdout": True},
-    "redis": {"host": "127.0.0.1"},
+    "redis": {"host": "127.0.0.1", "tls": False},
     "models": {
         "llama": {
             "fallbacks": ["qwen"],
@@ -75,8 +68,6 @@ def _start(litellm: Path, mounts: Mounts, **environment: str) -> Running:
         "TMPDIR": str(mounts.folder / f"tmp{port}"),
         "PATH": f"{litellm}:/usr/bin:/bin",
     }
-    if (authority := mounts.folder / "redis.pem").exists():
-        own["SSL_CERT_FILE"] = str(authority)
     command = [str(litellm / "python"), str(mounts.folder / "code/start.py")]
     return start([*command, "--host", "127.0.0.1", "--port", str(port)], port, metrics, {**own, **environment})
 
@@ -101,10 +92,9 @@ def ports() -> dict[str, int]:
 
 
 @pytest.fixture(scope="module")
-def mounts(mount: Mount, ports: dict[str, int], redis: int, certificate: Path) -> Mounts:
+def mounts(mount: Mount, ports: dict[str, int], redis: int) -> Mounts:
     found = mount({**VALUES, "redis": {**VALUES["redis"], "port": redis}}, KEYS)
     found.write("model-keys/engine/api_key", "engine-key")
-    found.write("redis.pem", certificate.read_text())
     found.catalogue(_catalogue(ports))
     return found
 
@@ -118,31 +108,12 @@ def _catalogue(ports: dict[str, int]) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A certificate of 127.0.0.1 with its key, in one file that is its own authority."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
-    day = timedelta(days=1)
-    now = datetime.now(UTC)
-    address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-    builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now - day, now + day)
-    made = builder.add_extension(address, critical=False).sign(key, hashes.SHA256())
-    file = tmp_path_factory.mktemp("redis") / "redis.pem"
-    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    file.write_bytes(made.public_bytes(Encoding.PEM) + private)
-    return file
-
-
-@pytest.fixture(scope="module")
-def redis(litellm: Path, certificate: Path) -> Iterator[int]:
-    """A server that speaks Redis's protocol over TLS; its port."""
+def redis(litellm: Path) -> Iterator[int]:
+    """A server that speaks Redis's protocol; its port."""
     port = free_port()
     script = (
-        "import ssl\nfrom fakeredis import TcpFakeServer\n"
+        "from fakeredis import TcpFakeServer\n"
         f"server = TcpFakeServer(('127.0.0.1', {port}), server_type='redis')\n"
-        "context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)\n"
-        f"context.load_cert_chain({str(certificate)!r})\n"
-        "server.socket = context.wrap_socket(server.socket, server_side=True)\n"
         "print('up', flush=True)\nserver.serve_forever()\n"
     )
     running = start([str(litellm / "python"), "-c", script], port, port, {})
