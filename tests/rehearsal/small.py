@@ -173,7 +173,7 @@ def ingress(name: str, ingress_class: str) -> Content:
 
 
 def device_plugin(name: str, pool: str) -> Content:
-    """A stand-in for NVIDIA's: what makes it one is its image and the kubelet's folder."""
+    """A stand-in for NVIDIA's, in a namespace that lets it have the kubelet's folder, which makes it one with its image."""
     volume = {"name": "plugins", "hostPath": {"path": PLUGIN_FOLDER}}
     pods = Pods(
         image="example.com/nvidia/device-plugin:1",
@@ -182,4 +182,5 @@ def device_plugin(name: str, pool: str) -> Content:
         volumes=[volume],
         mounts={"plugins": PLUGIN_FOLDER},
     )
-    return workload("DaemonSet", name, pods)
+    made = workload("DaemonSet", name, pods)
+    return {**made, "metadata": {**made["metadata"], "namespace": "kube-system"}}
