@@ -102,6 +102,11 @@ def assert_stages_of_pipelines_write_below_their_namespace_alone() -> None:
     assert written == {"data": {own}, "training": {own, tuned}, "evaluation": {own}, "deployment": {own}}
 
 
+def assert_rights_on_buckets_are_those_of_the_work() -> None:
+    assert_who_reads_artifacts_may_not_write()
+    assert_stages_of_pipelines_write_below_their_namespace_alone()
+
+
 def assert_karpenter_may_no_more_than_upstream_documents(statements: Mapping[str, Any]) -> None:
     """The controller policy of Karpenter 1.14's reference, bound to this account besides."""
     assert len(json.dumps(list(statements.values()), separators=(",", ":"))) < 10_000, "IAM's limit is 10,240"
@@ -185,8 +190,7 @@ def test_a_failure_in_the_middle_is_told_and_the_next_run_goes_on_and_destroy_le
     accounts = {(each["namespace"], each["serviceAccount"]) for each in associations if "namespace" in each}
     assert accounts >= {("genai", name) for name in ("genai-vllm", "genai-argo-server", "genai-argo-data")}
     assert accounts >= {("kube-system", name) for name in ("agent", "karpenter")}
-    assert_who_reads_artifacts_may_not_write()
-    assert_stages_of_pipelines_write_below_their_namespace_alone()
+    assert_rights_on_buckets_are_those_of_the_work()
     assert has_spot_role(REGION)
     assert_pods_of_other_clusters_get_no_role_of_this_one()
     admins = {

@@ -173,7 +173,7 @@ def ingress(name: str, ingress_class: str) -> Content:
 
 
 def device_plugin(name: str, pool: str) -> Content:
-    """A stand-in for NVIDIA's, in a namespace that lets it have the kubelet's folder, which makes it one with its image."""
+    """A stand-in for NVIDIA's: what makes it one is its image and the kubelet's folder, which its namespace allows."""
     volume = {"name": "plugins", "hostPath": {"path": PLUGIN_FOLDER}}
     pods = Pods(
         image="example.com/nvidia/device-plugin:1",
