@@ -97,15 +97,6 @@ def node_pool(
     }
 
 
-RESTRICTED = {
-    "allowPrivilegeEscalation": False,
-    "capabilities": {"drop": ["ALL"]},
-    "runAsNonRoot": True,
-    "seccompProfile": {"type": "RuntimeDefault"},
-}
-"""What the namespace of a release enforces."""
-
-
 @dataclass
 class Pods:
     """The pod template of a workload."""
@@ -117,7 +108,7 @@ class Pods:
     selector: Mapping[str, str] = field(default_factory=dict)
     volumes: Sequence[Content] = ()
     mounts: Mapping[str, str] = field(default_factory=dict)
-    security: Mapping[str, Any] = field(default_factory=lambda: RESTRICTED)
+    security: Mapping[str, Any] = field(default_factory=dict)
     restart: str = "Always"
 
     def spec(self) -> Content:
@@ -173,7 +164,7 @@ def ingress(name: str, ingress_class: str) -> Content:
 
 
 def device_plugin(name: str, pool: str) -> Content:
-    """A stand-in for NVIDIA's: what makes it one is its image and the kubelet's folder, which its namespace allows."""
+    """A stand-in for NVIDIA's: what makes it one is its image and the kubelet's folder."""
     volume = {"name": "plugins", "hostPath": {"path": PLUGIN_FOLDER}}
     pods = Pods(
         image="example.com/nvidia/device-plugin:1",
@@ -182,5 +173,4 @@ def device_plugin(name: str, pool: str) -> Content:
         volumes=[volume],
         mounts={"plugins": PLUGIN_FOLDER},
     )
-    made = workload("DaemonSet", name, pods)
-    return {**made, "metadata": {**made["metadata"], "namespace": "kube-system"}}
+    return workload("DaemonSet", name, pods)

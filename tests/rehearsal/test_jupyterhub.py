@@ -83,6 +83,8 @@ def trial(
     release = Release(shared_cluster, rehearsal_tools["helm4"], assemble_charts(drydock_project))
     release.seed(replace(environment, secrets={**environment.secrets, "hub-secret": keys}))
     api = shared_cluster.await_api()
+    restricted = {"pod-security.kubernetes.io/enforce": "restricted"}
+    assert api.create(NAMESPACES, {"metadata": {"name": "genai", "labels": restricted}})
     release.install()
     outcome = release.wait()
     assert outcome.ready, outcome.verdict
