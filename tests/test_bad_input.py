@@ -82,7 +82,7 @@ def test_a_model_pinned_to_a_pool_without_its_accelerator(drydock: Drydock) -> N
     assert "general-cpu: none of its" in found["reason"]
 
 
-def test_an_internet_facing_endpoint_without_key_or_allow_list(drydock: Drydock) -> None:
+def test_an_internet_facing_endpoint_without_key_allow_list_or_certificate(drydock: Drydock) -> None:
     public = [
         "--set",
         f"{MODEL}.service.type=LoadBalancer",
@@ -91,11 +91,17 @@ def test_an_internet_facing_endpoint_without_key_or_allow_list(drydock: Drydock)
     ]
     key = ["--set", f"{MODEL}.apiKeySecret.name=llama-key"]
     ranges = ["--set", f"{MODEL}.service.loadBalancer.sourceRanges.office=203.0.113.0/24"]
-    for arguments in (public, public + key, public + ranges):
+    certificate = [
+        "--set",
+        f"{MODEL}.service.loadBalancer.certificateArn=arn:aws:acm:us-west-2:111122223333:certificate/1",
+    ]
+    guards = (key, ranges, certificate)
+    for missing in guards:
+        arguments = public + [each for guard in guards if guard is not missing for each in guard]
         (found,) = (each for each in findings(drydock, *arguments) if each["severity"] == "error")
         assert "internet-facing" in found["reason"]
-        assert drydock("render", "dev", *arguments).returncode == 1
-    assert drydock("render", "dev", *public, *key, *ranges).returncode == 0
+    assert drydock("render", "dev", *public, *key, *ranges).returncode == 1
+    assert drydock("render", "dev", *public, *key, *ranges, *certificate).returncode == 0
 
 
 def test_a_missing_values_file(drydock: Drydock) -> None:
@@ -153,4 +159,4 @@ def test_a_rehearsal_is_refused_by_what_validation_finds(drydock: Drydock) -> No
     done = drydock("rehearse", "dev", "--set", f"{MODEL}.accelerator.count=16")
     assert done.returncode == 1
     assert "needs 16 nvidia.com/gpu" in done.stderr
-    assert "Nothing was started" in done.stderr
+    assert "nothing was started" in done.stderr

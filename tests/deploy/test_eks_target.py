@@ -119,9 +119,9 @@ def test_cost_is_told_then_the_cluster_is_made_and_expired_removes_it_with_its_l
     config = yaml.safe_load(reached.kubeconfig.read_text())
     assert config["users"][0]["user"]["exec"]["args"][:2] == ["eks", "get-token"]
     assert set(config["users"][0]["user"]) == {"exec"}
-    assert reached.values["global"]["clusterName"] == NAME
-    assert reached.values["global"]["tags"] == {"drydock.dev/cluster": NAME}
-    assert reached.values["global"]["autoMode"] == {"enabled": False}
+    assert reached.overlay.values["global"]["clusterName"] == NAME
+    assert reached.overlay.values["global"]["tags"] == {"drydock.dev/cluster": NAME}
+    assert reached.overlay.values["global"]["autoMode"] == {"enabled": False}
     reached.kubeconfig.unlink()  # nothing answers behind it here
 
     caused = Caused()

@@ -47,6 +47,11 @@ def test_a_daemon_that_does_not_answer_is_told_with_what_docker_says(drydock: Dr
     assert list_deployments(Project(ROOT, tmp_path / "cache")) == ()
 
 
+def test_the_environment_is_valid_with_the_values_of_kind(drydock: Drydock) -> None:
+    done = drydock("validate", "dev", "-f", ROOT / "values" / "kind" / "dev.yaml")
+    assert done.returncode == 0, "`deploy dev --target kind` would be refused"
+
+
 def test_too_little_memory_is_told_with_what_is_needed() -> None:
     check_memory({"MemTotal": 4 << 30}, 4)
     with pytest.raises(ClusterError, match=r"Docker has 2\.0 GiB of memory, and the cluster needs 4 GiB"):

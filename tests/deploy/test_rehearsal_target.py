@@ -80,7 +80,8 @@ def test_a_cluster_is_made_upgraded_and_removed(drydock: Drydock, drydock_projec
 def test_a_first_deployment_that_fails_leaves_nothing(
     drydock: Drydock, drydock_project: Project, name: str, impossible: Path
 ) -> None:
-    failed = drydock("deploy", "dev", "--target", "rehearsal", "--name", name, "-f", impossible, "--timeout", "40")
+    deploy = ("deploy", "dev", "--target", "rehearsal", "--name", name, "-f", impossible, "--timeout", "40")
+    failed = drydock(*deploy, "--ignore-findings")
     assert failed.returncode == 1
     assert "FailedScheduling" in failed.stderr
     assert clusters(drydock_project, name) == []
@@ -90,7 +91,7 @@ def test_a_first_deployment_that_fails_leaves_nothing(
 def test_a_deployment_under_way_is_spared_by_down_and_ends_with_its_control_plane(
     drydock: Drydock, drydock_project: Project, name: str, impossible: Path
 ) -> None:
-    command = ["deploy", "dev", "--target", "rehearsal", "--name", name, "-f", str(impossible)]
+    command = ["deploy", "dev", "--target", "rehearsal", "--name", name, "-f", str(impossible), "--ignore-findings"]
     with subprocess.Popen(
         [sys.executable, "-m", "drydock", *command],
         cwd=ROOT,

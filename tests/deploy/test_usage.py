@@ -1,13 +1,22 @@
 """What is wrong on the command line or in a file is named with the way out, before anything is begun."""
 
+import json
+import uuid
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 
 from drydock.deploy.deployments import Deployment, alone, deployments_dir, keep, list_deployments, now
+from drydock.deploy.target import Overlay
+from drydock.deploy.targets import TARGETS
 from drydock.project import Project
+from drydock.rehearsal.runs import list_clusters
 from tests.conftest import ROOT, Drydock
 
+MakeProject = Callable[[Mapping[str, str]], Project]
+
+IMPOSSIBLE = ("--set", "vllm.models.llama-3-8b.scheduling.nodeSelector.no-such=node")
 EKS = ("deploy", "dev", "--target", "eks", "--yes", "--account-id")
 
 
@@ -66,6 +75,57 @@ def test_the_list_tells_names_and_times_in_full(drydock: Drydock, tmp_path: Path
         if name in each
     ]
     assert expires in line
+
+
+def test_an_environment_with_errors_is_refused_before_anything_is_made(
+    drydock: Drydock, drydock_project: Project
+) -> None:
+    name = f"test-{uuid.uuid4().hex[:8]}"
+    refused = drydock("deploy", "dev", "--target", "rehearsal", "--name", name, *IMPOSSIBLE, "--format", "json")
+    assert refused.returncode == 1
+    assert "Validation found errors; nothing was made or changed." in refused.stderr
+    assert "no-such" in refused.stderr
+    printed = json.loads(refused.stdout)
+    assert printed["error"]["exitStatus"] == 1
+    assert "--ignore-findings" in printed["error"]["remedy"]
+    (finding,) = [each for each in printed["findings"] if each["severity"] == "error"]
+    assert (finding["check"], finding["environment"]) == ("pod-feasibility", "dev")
+    assert not (deployments_dir(drydock_project) / name).exists()
+    assert name not in " ".join(cluster.name for cluster in list_clusters(drydock_project))
+
+
+def test_wrong_usage_is_reported_before_the_environment_is_validated(drydock: Drydock, tmp_path: Path) -> None:
+    project = Project(ROOT, tmp_path)
+    keep(project, Deployment("ours", "dev", "kind", "genai", now()))
+    command = ("deploy", "dev", "--target", "rehearsal", "--name", "ours", *IMPOSSIBLE)
+    taken = drydock(*command, env={"DRYDOCK_CACHE": str(tmp_path)}, timeout=300)
+    assert (taken.returncode, taken.stdout) == (2, "")
+    assert "deployment ours is of environment dev on another kind target" in taken.stderr
+    assert not (tmp_path / "findings").exists()
+
+
+def test_values_that_a_target_adds_are_known_before_its_cluster(small_project: MakeProject) -> None:
+    zones, vpc = ["eu-west-1a", "eu-west-1b"], {"id": "vpc-1"}
+    files = {
+        "values/kind/added.yaml": "",
+        "values/environments/plain.yaml": "description: x\nstack: [empty.yaml]\nkind: {values: [kind/added.yaml]}\n",
+        "values/environments/zones.yaml": f"description: x\nstack: [empty.yaml]\neks: {json.dumps({'zones': zones})}\n",
+        "values/environments/vpc.yaml": f"description: x\nstack: [empty.yaml]\neks: {json.dumps({'vpc': vpc})}\n",
+    }
+    project, settings = small_project(files), {"account_id": "123456789012", "region": "eu-west-1"}
+
+    def known(environment: str, target: str) -> Overlay:
+        deployment = Deployment("ours", environment, target, "genai", now(), settings=settings)
+        return TARGETS[target](project, deployment, print).known()
+
+    assert known("plain", "rehearsal") == Overlay()
+    assert known("plain", "kind").files == (project.values_dir / "kind" / "added.yaml",)
+    place = {environment: known(environment, "eks").values["global"] for environment in ("plain", "zones", "vpc")}
+    assert {each["clusterName"] for each in place.values()} == {"ours"}
+    assert "region" not in place["plain"], "AWS chooses the zones, which replace those of the values"
+    assert (place["zones"]["region"], place["zones"]["zones"]) == ("eu-west-1", zones)
+    assert place["vpc"]["region"] == "eu-west-1"
+    assert "zones" not in place["vpc"], "those of the values are installed"
 
 
 def test_two_commands_do_not_work_on_one_deployment(drydock: Drydock, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from drydock.checks.findings import Severity
 from drydock.testing.pytest_plugin import RenderChart
 from tests.pains.suite import findings, platform
 
-CHECKS = ("engine-memory", "engine-concurrency", "engine-unknown-model")
+CHECKS = ("engine-memory", "engine-memory-uncertain", "engine-concurrency", "engine-unknown-model")
 
 
 def served(render_chart: RenderChart, **model: Any) -> list[Any]:
@@ -25,7 +25,10 @@ def test_a_context_longer_than_the_cache_is_an_error_that_names_the_longest(rend
     assert "does not start on l4" in finding.reason
     longest = int(finding.remedy.partition("maxModelLen to ")[2].partition(" ")[0].replace(",", ""))
     assert [each.check for each in served(render_chart, engine={"maxModelLen": longest})] == ["engine-concurrency"]
-    assert [each.check for each in served(render_chart, engine={"maxModelLen": longest + 512})] == ["engine-memory"]
+    (doubtful,) = served(render_chart, engine={"maxModelLen": longest + 512})
+    assert (doubtful.check, doubtful.severity) == ("engine-memory-uncertain", Severity.WARNING)
+    assert "a first start, which compiles the model" in doubtful.reason
+    assert f"maxModelLen to {longest:,} or less" in doubtful.remedy
     assert served(render_chart, engine={"maxModelLen": longest // 4}) == []
 
 

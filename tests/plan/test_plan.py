@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 import pytest
 
 GIB = 2**30
+VALUES = Path(__file__).parents[2] / "values"
 
 
 def plan(*arguments: str, status: int = 0) -> subprocess.CompletedProcess[str]:
@@ -135,23 +136,39 @@ def test_shares_of_the_price_are_the_users_and_are_named() -> None:
     assert "karpenter-provider-aws v1." in told
 
 
+def test_a_start_that_was_not_measured_is_uncertain() -> None:
+    (found,) = planned(
+        "gpt-oss-120b", "--gpu", "h100", "--tensor-parallel", "1", "--engine-args", "--max-model-len 8192"
+    )
+    (row,) = found["memory"]
+    assert (row["starts"], row["verdict"]) == (True, "uncertain")
+    assert "vLLM 0.10.1 did not start there" in row["doubt"]
+    line = ("gpt-oss-120b", "--gpu", "h100", "--tensor-parallel", "1", "--engine-args", "--max-model-len 8192")
+    assert "(uncertain)" in plan(*line).stdout
+    assert "Whether gpt-oss-120b starts on p5." in plan(*line, "--rate", "0.1").stdout
+
+
 def test_a_model_that_does_not_start_says_why() -> None:
     (found,) = planned("llama-3.1-8b", "--gpu", "l4", "--tensor-parallel", "1", status=1)
     (row,) = found["memory"]
     assert row["reason"].startswith("a request of 131,072 tokens does not fit: longest context ")
     assert found["memory_cautions"] == []
     done = plan("gpt-oss-20b", "--gpu", "t4", "--tensor-parallel", "1", status=1)
-    assert "mixtures of experts may take up to 6 GiB more" in done.stdout
+    assert "mixtures of experts were not measured" in done.stdout
     assert "t4 x 1 does not start: mxfp4 needs compute capability 8.0, and t4 has 7.5" in done.stdout
 
 
 def test_the_total_of_an_environment_names_what_is_left_out() -> None:
     unknown = ("--set", "vllm.models.own.source.huggingFace.id=acme/own", "--set", "vllm.models.own.source.size=15Gi")
-    done = plan("dev", "--rate", "2", *unknown)
+    presets = ("llama-3-1-8b-nim", "qwen3-1.7b-inferentia2")
+    files = [word for name in presets for word in ("-f", str(VALUES / f"models/{name}.yaml"))]
+    done = plan("dev", "--rate", "2", *unknown, *files)
     last = done.stdout.rstrip().rpartition("\n")[2]
-    assert re.fullmatch(
-        r"All of 1 model at 2 requests/s each: [\d.]+ \$ an hour; left out: own \(its model is not known\)\.", last
+    assert re.match(
+        r"All of 1 model at 2 requests/s each: [\d.]+ \$ an hour; left out: own \(its model is not known\)", last
     )
+    assert "meta/llama-3.1-8b-instruct (a NIM chooses its engine when it starts)" in last
+    assert "qwen3-1.7b (aws.amazon.com/neuron" in last
     assert "The values have 1, this plan" in done.stdout
     assert "None of them is spare" in done.stdout
 

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from uuid import uuid4
 
 import psutil
 import pytest
@@ -12,24 +13,22 @@ from tenacity import retry, retry_if_exception_type, retry_if_result, stop_after
 from drydock.progress import SilentProgress
 from drydock.project import Project
 from drydock.tools.build import ensure
+from tests.conftest import ROOT
 from tests.tools.conftest import HelloSuite
 
-SLOW = "package main\n\n" + "\n".join(
+FUNCTIONS = "\n".join(
     f"func f{n}(a []int) int {{ s := 0; for i, x := range a {{ s += x*i + {n} }}; return s }}" for n in range(60_000)
 )
-SCRIPT = """
-import sys
-from pathlib import Path
-from drydock.progress import SilentProgress
-from drydock.project import Project
-from drydock.tools import ensure
-print(ensure(Project(Path(sys.argv[1]), Path(sys.argv[2])), ["hello"], SilentProgress())["hello"])
-"""
+
+
+def slow() -> str:
+    """A source file that takes long to compile, and that Go has never compiled before."""
+    return f"package main\n\n// {uuid4()}\n{FUNCTIONS}"
 
 
 def start(project: Project) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", SCRIPT, str(project.root), str(project.cache_dir)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    command = [sys.executable, "-m", "tests.tools.build_hello", str(project.root), str(project.cache_dir)]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 ENDED = retry_if_exception_type(psutil.NoSuchProcess)  # one of them, between two looks
@@ -38,6 +37,8 @@ ENDED = retry_if_exception_type(psutil.NoSuchProcess)  # one of them, between tw
 @retry(retry=retry_if_result(lambda found: not found) | ENDED, wait=wait_fixed(0.02), stop=stop_after_delay(300))
 def compilers_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
     """What a build has started, as soon as Go's compiler is among it."""
+    if process.poll() is not None:
+        pytest.fail(f"the build ended before it compiled anything:\n{process.communicate()[1]}")
     below = psutil.Process(process.pid).children(recursive=True)
     return below if any(each.name() == "compile" for each in below) else []
 
@@ -53,7 +54,7 @@ def interrupt(project: Project, sign: signal.Signals) -> list[psutil.Process]:
 
 
 def test_an_interrupted_build_leaves_nothing(hello_suite: HelloSuite) -> None:
-    project = hello_suite(slow=SLOW)
+    project = hello_suite(slow=slow())
     below = interrupt(project, signal.SIGINT)
     assert psutil.wait_procs(below, timeout=120)[1] == []
     assert [path.name for path in (project.cache_dir / "tools").iterdir()] == [".lock"]
@@ -61,7 +62,7 @@ def test_an_interrupted_build_leaves_nothing(hello_suite: HelloSuite) -> None:
 
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGKILL])
 def test_after_an_interrupted_build_the_next_one_succeeds(hello_suite: HelloSuite, sign: signal.Signals) -> None:
-    for process in interrupt(hello_suite(slow=SLOW), sign):
+    for process in interrupt(hello_suite(slow=slow()), sign):
         if process.is_running():  # a killed drydock cannot end its compiler
             process.kill()
     project = hello_suite(slow="package main\n")
@@ -73,6 +74,8 @@ def test_after_an_interrupted_build_the_next_one_succeeds(hello_suite: HelloSuit
 def test_two_builds_side_by_side_give_one_tool(hello_suite: HelloSuite) -> None:
     project = hello_suite()
     with start(project) as first, start(project) as second:
-        paths = {Path(each.communicate(timeout=300)[0].strip()) for each in (first, second)}
+        outputs = [each.communicate(timeout=300) for each in (first, second)]
+    assert (first.returncode, second.returncode) == (0, 0), outputs
+    paths = {Path(output.strip()) for output, _ in outputs}
     assert len(paths) == 1
     assert paths.pop().is_file()

@@ -8,10 +8,12 @@ from drydock.checks.subject import Subject
 
 if TYPE_CHECKING:
     from drydock.engines.catalogue import Gpu, Model
+    from drydock.engines.gpu_memory import MemoryFit
     from drydock.engines.served_models import ServedModel
     from drydock.errors import UsageError
 
 FITS = "engine-memory"
+UNCERTAIN = "engine-memory-uncertain"
 REFUSED = "engine-refuses"
 ROOM = "engine-concurrency"
 UNKNOWN = "engine-unknown-model"
@@ -32,7 +34,7 @@ def check(subject: Subject) -> Iterator[Finding]:
             continue
         types = {name for each in verdict.pools for name in each.types}
         try:
-            for engine in served_models((pod,)):
+            for engine in served_models((pod,), subject.manifests):
                 yield from _judged(subject, engine, types)
         except UsageError as error:
             yield subject.finding(
@@ -124,12 +126,21 @@ def _on_gpu(subject: Subject, engine: "ServedModel", model: "Model", gpu: "Gpu",
         return subject.finding(
             FITS,
             engine.pod.manifest,
-            f"{what} does not start on {where}: weights take {fit.weights_gib:.1f} GiB and activations "
-            f"{fit.activation_gib + fit.non_torch_gib:.1f} GiB of the {fit.requested_gib:.1f} GiB that vLLM takes of "
-            f"each GPU, which leaves a KV cache of {fit.tokens:,} tokens for requests of {fit.max_model_len:,}.",
+            f"{what} does not start on {where}: {fit.why} (each GPU: {_account(fit)}).",
             remedy(gpu, model, engine.args, fit),
             path=engine.path,
             pain=PAIN,
+        )
+    if fit.doubt:
+        return subject.finding(
+            UNCERTAIN,
+            engine.pod.manifest,
+            f"Whether {what} starts on {where} is uncertain: {fit.doubt} (each GPU: {_account(fit)}; a request of "
+            f"{fit.max_model_len:,} tokens must fit).",
+            remedy(gpu, model, engine.args, fit),
+            path=engine.path,
+            pain=PAIN,
+            severity=Severity.WARNING,
         )
     if fit.max_concurrency < FEWEST_REQUESTS:
         return subject.finding(
@@ -145,6 +156,14 @@ def _on_gpu(subject: Subject, engine: "ServedModel", model: "Model", gpu: "Gpu",
             severity=Severity.WARNING,
         )
     return None
+
+
+def _account(fit: "MemoryFit") -> str:
+    rest = fit.activation_gib + fit.non_torch_gib + fit.graphs_deducted_gib
+    return (
+        f"{fit.requested_gib:.1f} GiB taken, weights {fit.weights_gib:.1f}, activations and the rest {rest:.1f}, "
+        f"KV cache {max(fit.available_kv_gib, 0.0):.1f} GiB or {fit.tokens:,} tokens"
+    )
 
 
 def _by_name(subject: Subject, engine: "ServedModel", types: set[str]) -> Iterator[Finding]:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from drydock.checks import (
+    account_state,
     cluster_contents,
     devices,
     downloads,
@@ -28,6 +29,7 @@ from drydock.checks import (
     trust,
     unused_values,
     values_files,
+    vcpu_quotas,
     workflows,
 )
 from drydock.checks.findings import Finding, folded
@@ -59,6 +61,8 @@ CHECKS: tuple[Check, ...] = (
     gateways.check,
     quantities.documents,
     cluster_contents.check,
+    vcpu_quotas.check,
+    account_state.check,
 )
 """The checks of a rendered environment, in the order in which they run."""
 
@@ -100,6 +104,7 @@ RULES: tuple[Rule, ...] = (
     Rule(node_pools.NARROW, "No pool depends on one instance type in one zone", 22),
     Rule(node_pools.ARCHITECTURES, "Images exist for every architecture that a pool may buy for their pod", 24),
     Rule(engine_memory.FITS, "Every engine starts on each GPU that it may get: weights and the longest context fit", 3),
+    Rule(engine_memory.UNCERTAIN, "No engine starts only if memory that nothing measured is not needed", 3),
     Rule(engine_memory.REFUSED, "No engine is refused by vLLM for another reason than memory", 3),
     Rule(engine_memory.ROOM, "An engine has room for three requests of its longest context", 3),
     Rule(engine_memory.UNKNOWN, "The model of every engine is one whose memory is known", 3),
@@ -109,6 +114,9 @@ RULES: tuple[Rule, ...] = (
     Rule(devices.IDLE, "Device plugins run only where their devices are", 5),
     Rule(rollouts.CAPACITY, "The pods of a pool fit into its limits or reservations together", 10),
     Rule(rollouts.SCALING, "The most replicas of an autoscaler fit into the limits or reservations of their pool", 10),
+    Rule(account_state.LACKS, "The account that was read has what the environment names"),
+    Rule(account_state.OLD_SNAPSHOT, "What is known of the account is younger than a week"),
+    Rule(vcpu_quotas.CHECK, "EC2's quotas of vCPUs allow the nodes that pods need"),
     Rule(rollouts.HEADROOM, "A rollout does not wait for accelerators that it never gets", 10),
     Rule(rollouts.RAY_UPGRADE, "An upgrade of a RayService does not wait for a second cluster's accelerators", 11),
     Rule(storage.SPACE, "Images and emptyDir volumes of a pod fit on its node's disk", 13),

@@ -6,6 +6,7 @@ import time
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,6 +16,7 @@ from drydock.cli.output import columns, format_option, pasteable
 from drydock.deploy.deployments import (
     Deployment,
     alone,
+    check_free,
     check_name,
     forget,
     keep,
@@ -24,9 +26,11 @@ from drydock.deploy.deployments import (
     rfc3339,
 )
 from drydock.deploy.targets import TARGETS
-from drydock.errors import UsageError
+from drydock.errors import DrydockError, UsageError
 
 if TYPE_CHECKING:
+    from drydock.deploy.target import Target
+    from drydock.progress import Progress
     from drydock.project import Project
     from drydock.suite.environments import Environment
 
@@ -77,6 +81,7 @@ _SETTINGS = {
     metavar="DIR",
 )
 @click.option("--yes", is_flag=True, help="Do not ask before creating what costs money.")
+@click.option("--ignore-findings", is_flag=True, help="Install although validation found errors.")
 @click.option(
     "--timeout",
     type=click.IntRange(1),
@@ -96,13 +101,16 @@ def command(
     output: Path | None,
     timeout: int,
     yes: bool,
+    ignore_findings: bool,
     show: bool,
     form: str,
     **options: Any,
-) -> None:
+) -> int:
     r"""Install ENVIRONMENT on an existing cluster (--kubeconfig) or on a new one (--target).
 
-    Run it again to upgrade. A release that does not become ready is rolled back, with the reasons of the cluster.
+    The environment is validated first; a finding of severity error ends the command before anything is made or
+    changed. Run it again to upgrade. A release that does not become ready is rolled back, with the reasons of the
+    cluster.
 
     \b
     Examples:
@@ -117,7 +125,7 @@ def command(
     project = Project.discover()
     if show:
         _list(project, form)
-        return
+        return 0
     if not environment or bool(target) == bool(kubeconfig):
         raise UsageError("give ENVIRONMENT and either --target or --kubeconfig FILE", remedy="See `deploy --help`.")
     stack = one_environment(project, environment, files, set_values)
@@ -130,7 +138,17 @@ def command(
         check_name(name or f"{environment}-{chosen}"), environment, chosen, stack.namespace, now(), expires, settings
     )
     deployment = remembered(project, deployment)
-    _deploy(project, stack, deployment, output=output, timeout=timeout, yes=yes, form=form)
+    check_free(project, deployment)
+    return _deploy(
+        project,
+        stack,
+        deployment,
+        output=output,
+        timeout=timeout,
+        yes=yes,
+        ignore_findings=ignore_findings,
+        form=form,
+    )
 
 
 def _deploy(
@@ -141,11 +159,12 @@ def _deploy(
     output: Path | None,
     timeout: int,
     yes: bool,
+    ignore_findings: bool,
     form: str,
-) -> None:
+) -> int:
     from drydock.deploy.deployment_report import build_deployment_report
     from drydock.deploy.in_use import deploying
-    from drydock.deploy.install import Helm, install, with_target
+    from drydock.deploy.install import Helm, install, with_overlay
     from drydock.progress import terminal_progress
     from drydock.report.files import write_report
     from drydock.report.model import StepReport
@@ -160,13 +179,15 @@ def _deploy(
         target = TARGETS[deployment.target](project, deployment, _agree(yes))
         target.check(progress)
         until_up.enter_context(alone(project, deployment.name))
+        if not _validated(project, target, stack, progress, ignore_findings=ignore_findings, form=form):
+            return 1
         first = all(each.name != deployment.name for each in list_deployments(project))
         keep(project, deployment)
         try:
             ensure_crds(project, progress)
             helm = ensure(project, ["helm4"], progress)["helm4"]
             reached = target.create(progress)
-            stack = with_target(stack, reached, deployment.folder(project))
+            stack = with_overlay(stack, reached.overlay, deployment.folder(project))
             balanced = "load_balancer" not in lacks(deployment.target)
             charts = assemble_charts(project)
             with deploying(project, deployment, reached.kubeconfig):
@@ -189,6 +210,31 @@ def _deploy(
     click.echo(f"The report: {written.html}", err=True)
     click.echo(pasteable(f"{deployment.name} is up; `drydock destroy {deployment.name}` removes it."), err=True)
     click.echo(f"export KUBECONFIG={reached.kubeconfig}", err=form == "json")
+    return 0
+
+
+def _validated(
+    project: "Project",
+    target: "Target",
+    stack: "Environment",
+    progress: "Progress",
+    *,
+    ignore_findings: bool,
+    form: str,
+) -> bool:
+    """Whether to go on with the values that will be installed, as far as they are known before the cluster exists."""
+    from drydock.cli.findings_gate import passes
+    from drydock.deploy.install import with_overlay
+    from drydock.tools.setup import set_up
+
+    equipment = set_up(project, "validate", progress)
+    refusal = DrydockError(
+        "validation found errors; nothing was made or changed",
+        remedy="Correct them, or pass --ignore-findings to install the environment as it is.",
+    )
+    with TemporaryDirectory(prefix="drydock-") as folder:
+        stack = with_overlay(stack, target.known(), Path(folder))
+        return passes(project, equipment, stack, progress, refusal, ignore_findings=ignore_findings, form=form)
 
 
 def _agree(yes: bool) -> Any:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from drydock.cli.options import EnvironmentName, NumberRange, check_writable, one_environment, stack_options
-from drydock.cli.output import failure_json, format_option, pasteable
+from drydock.cli.output import format_option, pasteable
 from drydock.rehearsal.release import DEFAULT_TIMEOUT
 from drydock.scheduling.prices import DEFAULT_SPOT_SHARE
 
@@ -72,17 +72,14 @@ def command(
     Examples:
       drydock rehearse dev
       drydock rehearse prod -f next-quarter.yaml -o report/
-      drydock rehearse dev --keep         then: kubectl get nodeclaims; drydock down
+      drydock rehearse dev --keep         # then: kubectl get nodeclaims; drydock down
     """
     started = time.time()
-    from drydock.checks import formats
-    from drydock.checks.findings import Severity
-    from drydock.checks.validate import validate
+    from drydock.cli.findings_gate import passes
     from drydock.errors import DrydockError
     from drydock.progress import terminal_progress
     from drydock.project import Project
     from drydock.rehearsal.machine_check import check_port
-    from drydock.suite.charts import assemble_charts
     from drydock.tools.setup import set_up
 
     project = Project.discover()
@@ -92,19 +89,11 @@ def command(
         check_writable("-o", output)
     with terminal_progress() as progress:
         equipment = set_up(project, "rehearse", progress)
-        with progress.step("Validate"):
-            charts = assemble_charts(project)
-            findings = validate(project, equipment.tools, [stack], charts, progress=progress, schemas=equipment.schemas)
-        if findings:
-            progress.note(formats.text(findings))
-        if not ignore_findings and any(each.severity is Severity.ERROR for each in findings):
-            refused = DrydockError(
-                "validation found errors; nothing was started",
-                remedy="To see what a cluster makes of it: --ignore-findings",
-            )
-            progress.note(f"{refused.message.capitalize()}. {refused.remedy}")
-            if form == "json":
-                click.echo(failure_json(refused, findings))
+        refusal = DrydockError(
+            "validation found errors; nothing was started",
+            remedy="To see what a cluster makes of it: --ignore-findings",
+        )
+        if not passes(project, equipment, stack, progress, refusal, ignore_findings=ignore_findings, form=form):
             return 1
 
         from drydock.rehearsal.rehearse import rehearse

@@ -79,8 +79,8 @@ def rfc3339(when: datetime) -> str:
     return when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def keep(project: Project, deployment: Deployment) -> None:
-    """Write a deployment's record; one that is there already keeps the time at which it was made.
+def check_free(project: Project, deployment: Deployment) -> Deployment | None:
+    """The earlier record of the same deployment, if there is one.
 
     Raises:
         UsageError: the name is taken by a deployment of another environment, target or cluster.
@@ -91,6 +91,16 @@ def keep(project: Project, deployment: Deployment) -> None:
             f"deployment {deployment.name} is of environment {known.environment} on another {known.target} target",
             remedy="Give another --name, or remove that one with `drydock destroy`.",
         )
+    return known
+
+
+def keep(project: Project, deployment: Deployment) -> None:
+    """Write a deployment's record; one that is there already keeps the time at which it was made.
+
+    Raises:
+        UsageError: the name is taken by a deployment of another environment, target or cluster.
+    """
+    known = check_free(project, deployment)
     folder = deployment.folder(project)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     written = folder / f"{_RECORD}.new"

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from drydock.clusters.kube import api_client, asking
-from drydock.deploy.target import Reached
+from drydock.deploy.target import Overlay, Reached
 from drydock.progress import Progress
 from drydock.suite.environments import Environment
 
@@ -22,6 +22,10 @@ class ExistingTarget:
 
         with progress.step("Cluster"), asking():
             client.VersionApi(api_client(self.kubeconfig)).get_code()
+
+    def known(self) -> Overlay:
+        """See Target: the cluster adds nothing to the values."""
+        return Overlay()
 
     def create(self, progress: Progress) -> Reached:
         """See Target: it is there."""

@@ -12,7 +12,7 @@ import yaml
 from drydock.clusters.crds import owners_of, read_crds, upgrade_crds
 from drydock.clusters.kube import api_client, asking
 from drydock.deploy.balancer_addresses import await_addresses
-from drydock.deploy.target import Reached
+from drydock.deploy.target import Overlay, Reached
 from drydock.errors import ClusterError
 from drydock.progress import Progress
 from drydock.project import Project
@@ -57,11 +57,13 @@ class Helm:
                 raise ClusterError(f"{what} failed: {helm_reason(done.stdout)}")
 
 
-def with_target(environment: Environment, reached: Reached, folder: Path) -> Environment:
-    """The environment as it is installed: with the target's values on top, kept in the folder."""
+def with_overlay(environment: Environment, overlay: Overlay, folder: Path) -> Environment:
+    """The environment with the target's values on top, kept in the folder."""
+    if not overlay.values:
+        return environment.stacked(overlay.files, ())
     values = folder / "values.yaml"
-    values.write_text(yaml.safe_dump(dict(reached.values)))
-    return environment.stacked((*reached.files, values), ())
+    values.write_text(yaml.safe_dump(dict(overlay.values)))
+    return environment.stacked((*overlay.files, values), ())
 
 
 def install(

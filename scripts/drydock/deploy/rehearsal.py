@@ -5,7 +5,7 @@ from pathlib import Path
 
 from drydock.deploy.deployments import Deployment
 from drydock.deploy.in_use import run_of
-from drydock.deploy.target import Reached
+from drydock.deploy.target import Overlay, Reached
 from drydock.errors import ClusterError, UsageError
 from drydock.progress import Progress
 from drydock.project import Project
@@ -30,6 +30,10 @@ class RehearsalTarget:
 
     def check(self, progress: Progress) -> None:
         """See Target: nothing can be in the way but what its start tells by itself."""
+
+    def known(self) -> Overlay:
+        """See Target: the cluster adds nothing to the values."""
+        return Overlay()
 
     def create(self, progress: Progress) -> Reached:
         """See Target; one that is up is taken again."""

@@ -10,20 +10,31 @@ from drydock.suite.environments import Environment
 
 
 @dataclass(frozen=True)
+class Overlay:
+    """Values on top of an environment's stack.
+
+    Attributes:
+        files: Helm values files.
+        values: values on top of those that only the target knows, as a tree.
+    """
+
+    files: tuple[Path, ...] = ()
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Reached:
     """A cluster that can be installed on.
 
     Attributes:
         kubeconfig: access to it; a file that only this user can read.
-        files: Helm values files on top of the environment's stack.
-        values: values on top of those that only the target knows, as a tree.
+        overlay: what is installed on top of the environment's stack.
         note: one line for people, such as what it costs.
         outputs: what made the cluster reports of it, by name.
     """
 
     kubeconfig: Path
-    files: tuple[Path, ...] = ()
-    values: Mapping[str, Any] = field(default_factory=dict)
+    overlay: Overlay = field(default_factory=Overlay)
     note: str = ""
     outputs: Mapping[str, Any] = field(default_factory=dict)
 
@@ -44,6 +55,9 @@ class Target(Protocol):
         Raises:
             DrydockError: something is missing, with the remedy.
         """
+
+    def known(self) -> Overlay:
+        """The part of the overlay that is certain before the cluster exists; the environment is validated with it."""
 
     def create(self, progress: Progress) -> Reached:
         """Make the cluster, or go on making it, until it answers.

@@ -31,8 +31,13 @@ class Fit:
 
     @property
     def starts(self) -> bool:
-        """Whether vLLM would start."""
+        """Whether vLLM would start, by what is known."""
         return not self.memory.error
+
+    @property
+    def certain(self) -> bool:
+        """Whether it would start even if what was not measured is needed."""
+        return self.memory.verdict == "starts"
 
 
 def fits(
@@ -50,8 +55,12 @@ def fits(
 
 
 def longest(fit: MemoryFit, requests: int = 1) -> int:
-    """The largest maxModelLen that the model has, rounded down, of which so many requests fit at once."""
-    tokens = min(fit.tokens // requests, fit.context)
+    """The largest maxModelLen that the model has, rounded down, of which so many requests fit at once.
+
+    One alone fits even if what was not measured is needed, where it can.
+    """
+    sure = fit.sure_tokens if requests == 1 else 0
+    tokens = min(sure or fit.tokens // requests, fit.context)
     return tokens // _ROUND * _ROUND or tokens
 
 
@@ -59,19 +68,19 @@ def remedy(gpu: Gpu, model: Model, args: EngineArgs, fit: MemoryFit) -> str:
     """What makes a model start: a shorter context, else more GPUs, fp8 weights, or the smallest GPU that holds it."""
     if fit.refused is not None:
         return fit.refused.remedy
-    if fit.tokens > args.block_size and fit.weights_gib < fit.requested_gib:
+    if fit.tokens > args.block_size and fit.weights_gib < fit.requested_gib and (fit.error or fit.sure_tokens):
         return f"Set maxModelLen to {longest(fit):,} or less, or take larger GPUs."
     ways = []
     larger = [size for size in PARALLEL_SIZES if size > args.tensor_parallel_size]
-    more = next((each for each in fits(model, args, (gpu,), larger) if each.starts), None)
+    more = next((each for each in fits(model, args, (gpu,), larger) if each.certain), None)
     if more:
         ways.append(f"{more.parallel} GPUs of the kind (accelerator.count, tensorParallelSize)")
     if args.quantization is None and gpu.fp8_tflops:
         quantized = args.changed(quantization="fp8")
-        if any(each.starts for each in fits(model, quantized, (gpu,), (args.tensor_parallel_size,))):
+        if any(each.certain for each in fits(model, quantized, (gpu,), (args.tensor_parallel_size,))):
             ways.append("fp8 weights (quantization: fp8)")
     others = sorted((each for each in gpus().values() if each.nvidia), key=lambda each: each.memory_gib)
-    bigger = next((each for each in fits(model, args, others, (args.tensor_parallel_size,)) if each.starts), None)
+    bigger = next((each for each in fits(model, args, others, (args.tensor_parallel_size,)) if each.certain), None)
     if bigger:
         ways.append(f"GPUs with the memory of {bigger.gpu.name} ({bigger.gpu.memory_gib:.0f} GiB) or more")
     if not ways:

@@ -2,29 +2,32 @@
 
 vLLM takes `gpu-memory-utilization` times the GPU's total memory, and deducts weights, the peak of activations in a
 profiling run, and what lives outside PyTorch; blocks of KV cache fill the rest. Checked against
-`data/vllm/measurements/vllm-0.26-h200-memory.csv`. CUDA graphs come on top and are not deducted.
+`data/vllm/measurements/vllm-0.26-h200-memory.csv`. CUDA graphs come on top with the V2 model runner, and are deducted
+by the V1 runner, which vLLM 0.26 takes for mixtures and hybrids (vllm/config/vllm.py, use_v2_model_runner). What was
+not measured has a margin (`drydock.engines.memory_margins`): an engine that starts only without it is uncertain.
 """
 
 from dataclasses import dataclass
 
-from drydock.engines.catalogue import Gpu, Model
+from drydock.engines.catalogue import DTYPE_BYTES, Gpu, Model
 from drydock.engines.engine_args import EngineArgs
+from drydock.engines.memory_margins import margins, reported_refusal
 from drydock.engines.start_rules import Refusal, refusals
 from drydock.errors import DrydockError
 
 GIB = 2**30
 
 NON_TORCH_GIB = 0.2246
-"""CUDA context's part and libraries, measured on H200; with several GPUs NCCL's buffers come on top."""
-
-NCCL_GIB = 0.6
-"""NCCL's buffers and the custom all-reduce, with tensor parallelism; an estimate."""
+"""CUDA context's part and libraries, measured on H200, alone and with two GPUs over NVLink."""
 
 ACTIVATION_FLOOR_GIB = 0.03125
 """What a profiling run needs besides its tokens, measured on H200."""
 
-CUDA_GRAPHS_GIB = 0.98
-"""Measured for 8 billion parameters in bf16 on H200; not deducted by vLLM, but it must find room."""
+GRAPHS_GIB_A_LAYER = 0.03
+"""CUDA graphs of a layer, measured on H200 for 8 and 32 billion parameters (0.98 GiB of 32 layers, 1.87 of 64)."""
+
+_GRAPH_BATCH = 512
+"""Largest batch for which vLLM captures a graph."""
 
 _CONTEXT_GIB = 0.52
 """Memory that is gone before vLLM starts (CUDA context), measured on H200: 139.80 - 139.29 GiB."""
@@ -45,7 +48,7 @@ class MemoryFit:
         weights_gib, activation_gib, non_torch_gib: deducted from it; weights without those that are kept in the
             node's memory (--cpu-offload-gb), with the room for LoRA adapters.
         available_kv_gib: what is left; negative when nothing is.
-        cuda_graphs_gib: on top of what was requested.
+        cuda_graphs_gib: on top of what was requested, but for `graphs_deducted_gib`.
         block_bytes: one block's size on one GPU.
         blocks, tokens: of the KV cache.
         max_model_len: tokens of the longest request.
@@ -53,6 +56,10 @@ class MemoryFit:
         error: why the engine would not start, in vLLM's words; empty when it would.
         refused: the rule that it breaks, where the reason is not memory.
         context: the model's own, tokens.
+        graphs_deducted_gib: of CUDA graphs, from what was requested.
+        margin_gib: what may be missing besides.
+        sure_tokens: of the KV cache if the whole margin is needed.
+        doubt: why it may not start though the account says that it would; empty where it would start in any case.
     """
 
     requested_gib: float
@@ -69,6 +76,17 @@ class MemoryFit:
     error: str
     refused: Refusal | None = None
     context: int = 0
+    graphs_deducted_gib: float = 0.0
+    margin_gib: float = 0.0
+    sure_tokens: int = 0
+    doubt: str = ""
+
+    @property
+    def verdict(self) -> str:
+        """`starts`, `uncertain` or `does not start`."""
+        if self.error:
+            return "does not start"
+        return "uncertain" if self.doubt else "starts"
 
     @property
     def why(self) -> str:
@@ -110,10 +128,12 @@ def memory_fit(gpu: Gpu, model: Model, args: EngineArgs, *, free_gib: float | No
     weights = model.weight_bytes(args.quantization, args.dtype) / split / GIB
     weights -= min(weights, args.values["cpu_offload_gb"] or 0.0)
     weights += _lora_gib(model, args) / split
+    weights += _padding_bytes(model, args) / split / GIB
     weights += _ROPE_BYTES * model.context * model.head_dim / GIB
     activation = activation_gib(model, tokens, seqs, args.tensor_parallel_size)
-    non_torch = NON_TORCH_GIB + (NCCL_GIB if split > 1 else 0.0)
-    available = requested - weights - activation - non_torch
+    graphs = _graphs_gib(model, args, seqs)
+    deducted = graphs if model.experts or model.linear_layers else 0.0
+    available = requested - weights - activation - NON_TORCH_GIB - deducted
     if args.kv_cache_memory_bytes:
         available = args.kv_cache_memory_bytes / GIB
     per_token = _kv_bytes(model, args) * model.kv_share(max_model_len, tokens)
@@ -164,13 +184,22 @@ def memory_fit(gpu: Gpu, model: Model, args: EngineArgs, *, free_gib: float | No
             f" available memory, the estimated maximum model length is {cached}. Try increasing"
             f" `gpu_memory_utilization` or decreasing `max_model_len` when initializing the engine. {_SEE}"
         )
+    unsure = margins(gpu, model, args, activation)
+    margin = sum(each.gib for each in unsure)
+    sure = cached
+    if not args.num_gpu_blocks_override and not args.kv_cache_memory_bytes:
+        sure = max(0, int((available - margin) * GIB // block_bytes)) * args.block_size
+    doubts = [each.why for each in unsure]
+    if reported := reported_refusal(gpu, model, args):
+        doubts.insert(0, reported)
+    doubtful = sure < (1 if as_long_as_fits else max_model_len) or reported
     return MemoryFit(
         requested_gib=requested,
         weights_gib=weights,
         activation_gib=activation,
-        non_torch_gib=non_torch,
+        non_torch_gib=NON_TORCH_GIB,
         available_kv_gib=available,
-        cuda_graphs_gib=0.0 if args.enforce_eager else CUDA_GRAPHS_GIB,
+        cuda_graphs_gib=graphs,
         block_bytes=block_bytes,
         blocks=blocks,
         tokens=cached,
@@ -179,6 +208,10 @@ def memory_fit(gpu: Gpu, model: Model, args: EngineArgs, *, free_gib: float | No
         error=error,
         refused=refused,
         context=model.context,
+        graphs_deducted_gib=deducted,
+        margin_gib=margin,
+        sure_tokens=sure,
+        doubt="; ".join(doubts) if doubtful and not error else "",
     )
 
 
@@ -195,6 +228,34 @@ def activation_gib(model: Model, tokens: int, seqs: int, tensor_parallel_size: i
     layers = tokens * 2 * 3 * (model.hidden + wide / tensor_parallel_size)
     logits = min(seqs, tokens) * model.vocab * 6
     return ACTIVATION_FLOOR_GIB + max(layers, logits) / GIB
+
+
+def _padding_bytes(model: Model, args: EngineArgs) -> float:
+    """What mxfp4 experts take more than their weights: matrices rounded up to whole tiles of the Marlin kernel.
+
+    vllm/model_executor/layers/fused_moe/oracle/mxfp4.py, mxfp4_round_up_hidden_size_and_intermediate_size.
+    """
+    if model.dtype != "mxfp4" or args.quantization not in (None, "mxfp4", "gpt_oss_mxfp4"):
+        return 0.0
+    size = args.tensor_parallel_size
+    wide = size * _rounded(model.expert_intermediate / size, 128)
+    more = wide * _rounded(model.hidden, 256) - model.expert_intermediate * model.hidden
+    return 3 * more * model.experts * (model.layers - model.dense_layers) * DTYPE_BYTES["mxfp4"]
+
+
+def _rounded(count: float, tile: int) -> int:
+    return int(-(-count // tile) * tile)
+
+
+def _graphs_gib(model: Model, args: EngineArgs, seqs: int) -> float:
+    """Of all layers; fewer sequences have fewer graphs (0.59 GiB for 256 of them), and several GPUs smaller ones.
+
+    Measured on H200: 0.98 and 1.87 GiB for 32 and 64 layers on one GPU, 0.72 and 1.52 GiB for 32 and 80 on two.
+    """
+    if args.enforce_eager:
+        return 0.0
+    share = 0.2 + 0.8 * min(seqs, _GRAPH_BATCH) / _GRAPH_BATCH
+    return GRAPHS_GIB_A_LAYER * model.layers * share * (1.0 if args.tensor_parallel_size == 1 else 0.7)
 
 
 def _lora_gib(model: Model, args: EngineArgs) -> float:

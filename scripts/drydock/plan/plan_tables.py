@@ -5,6 +5,7 @@ from math import isnan
 from typing import TYPE_CHECKING, Any
 
 from drydock.engines.fit import Fit
+from drydock.engines.memory_margins import margin_data
 from drydock.engines.served_models import gpu_of
 from drydock.plan.choices import Choice
 from drydock.scheduling.instance_types.facts import InstanceFacts
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
 WEIGHTS = (("bfloat16", None), ("fp8", "fp8"), ("int4", "awq"))
 """Kinds of weights by vLLM's `--quantization`."""
 
-UNMEASURED_GIB = 6.0
-"""Public logs of mixtures of experts on H100 (vllm-project/vllm issues 27508, 23278, 33155) have 7.4 to 8 GiB beside
-weights and KV cache where 1.4 to 1.8 GiB are counted here."""
 _GIB = 2**30
 _KIB = 1024
 
@@ -50,6 +48,9 @@ def memory_row(target: "Target", fit: Fit) -> dict[str, Any]:
         "tensor_parallel_size": fit.parallel,
         "instance_families": families(target.types, fit),
         "starts": fit.starts,
+        "verdict": memory.verdict,
+        "doubt": memory.doubt,
+        "margin_gib": round(memory.margin_gib, 3),
         "error": memory.error,
         "reason": memory.why,
         "gpu_memory_gib": round(fit.gpu.memory_gib, 2),
@@ -58,9 +59,11 @@ def memory_row(target: "Target", fit: Fit) -> dict[str, Any]:
         "activation_gib": round(memory.activation_gib, 3),
         "non_torch_gib": round(memory.non_torch_gib, 3),
         "cuda_graphs_gib": round(memory.cuda_graphs_gib, 3),
+        "cuda_graphs_deducted_gib": round(memory.graphs_deducted_gib, 3),
         "kv_cache_gib": round(max(memory.available_kv_gib, 0.0), 3),
         "kv_bytes_per_token": round(memory.block_bytes / target.args.block_size),
         "kv_cache_tokens": memory.tokens,
+        "kv_cache_tokens_sure": memory.sure_tokens,
         "max_model_len": memory.max_model_len,
         "max_concurrency": round(memory.max_concurrency, 2),
         "max_num_seqs": most_at_once(target, fit),
@@ -73,22 +76,21 @@ def most_at_once(target: "Target", fit: Fit) -> int:
 
 
 def refusal_lines(found: Sequence[Fit]) -> list[str]:
-    """Why a model does not start where it does not, one line a reason."""
-    return [f"{fit.gpu.name} x {fit.parallel} does not start: {fit.memory.why}" for fit in found if not fit.starts]
+    """Why a model does not start, or may not, one line for each GPU and tensor parallelism."""
+    lines = [f"{fit.gpu.name} x {fit.parallel} does not start: {fit.memory.why}" for fit in found if not fit.starts]
+    doubts = [f"{fit.gpu.name} x {fit.parallel} is uncertain: {fit.memory.doubt}" for fit in found if fit.memory.doubt]
+    return lines + doubts
 
 
 def memory_cautions(target: "Target") -> list[str]:
     """What the account of memory does not know of this model."""
     model = target.model
     found = []
-    if model.experts or model.encoder:
-        kind = "mixtures of experts" if model.experts else "models with encoders"
-        found.append(
-            f"Memory beside weights and KV cache was measured for dense models only: {kind} may take up to "
-            f"{UNMEASURED_GIB:g} GiB more of each GPU (public logs on H100): with less cache, or no start."
-        )
+    kind = "mixture" if model.experts else "encoder" if model.encoder else ""
+    if kind:
+        found.append(f"Of the memory beside weights and KV cache, {margin_data()['margins'][kind]['why']}.")
     if model.guessed:
-        found.append(f"Guessed from its config.json: {model.guessed}.")
+        found.append(f"Guessed: {model.guessed}.")
     return found
 
 
@@ -114,11 +116,11 @@ def memory_table(target: "Target", found: Sequence[Fit]) -> "Table":
             *head,
             weights,
             f"{memory.activation_gib:.2f}",
-            f"{memory.non_torch_gib:.2f}",
+            f"{memory.non_torch_gib + memory.graphs_deducted_gib:.2f}",
             f"{memory.available_kv_gib:.1f}",
             f"{memory.block_bytes / target.args.block_size / _KIB:.0f}",
             f"{memory.tokens:,}",
-            f"{min(memory.max_concurrency, most_at_once(target, fit)):.1f}",
+            f"{min(memory.max_concurrency, most_at_once(target, fit)):.1f}{' (uncertain)' if memory.doubt else ''}",
         )
     return table
 

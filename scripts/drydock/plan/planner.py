@@ -133,6 +133,8 @@ class Plan:
                 f"replica{'s' * (best.sizing.replicas != 1)}, {best.cost(self.capacity_type):,.2f} $ an hour."
             )
             found.append(f"{self._spare(best)}{self._beside_values(best)}")
+            if doubt := self._doubt(best):
+                found.append(f"Whether {self.target.name} starts on {best.instance_type} is uncertain: {doubt}.")
         return [*found, *self.cautions, *(self.day.sentences if self.day else ()), *self.assumptions]
 
     def _spare(self, best: Choice) -> str:
@@ -141,6 +143,11 @@ class Plan:
             return "None of them is spare: while it restarts nothing answers."
         share = best.sizing.replicas / (best.sizing.replicas - 1)
         return f"None of them is spare: without one each of the others gets {share:.0%} of its load."
+
+    def _doubt(self, choice: Choice) -> str:
+        """Why the engine may not start on the choice's GPUs; empty where it would."""
+        pair = (choice.gpu, choice.parallel)
+        return next((each.memory.doubt for each in self.memory if (each.gpu.name, each.parallel) == pair), "")
 
     def _beside_values(self, best: Choice) -> str:
         asked = self.target.replicas
@@ -175,7 +182,7 @@ class Plan:
                 "rate": self.demand.rate,
                 "workload": self.demand.workload.name,
                 "objectives": dict(self.demand.objectives),
-                "choices": [each.as_dict() for each in self.choices],
+                "choices": [{**each.as_dict(), "start_doubt": self._doubt(each)} for each in self.choices],
                 "frontier": [each.instance_type for each in self.frontier],
                 "cheapest": self.cheapest.instance_type if self.cheapest else None,
                 "replicas_in_values": self.target.replicas,

@@ -1,6 +1,6 @@
 """An EKS cluster in an account of your own: Terraform, then Karpenter."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -30,7 +30,7 @@ from drydock.deploy.eks.ownership import (
 )
 from drydock.deploy.eks.terraform import Backend, Plan, Terraform, TerraformError
 from drydock.deploy.eks.variables import check_variables
-from drydock.deploy.target import Reached
+from drydock.deploy.target import Overlay, Reached
 from drydock.errors import ClusterError
 from drydock.progress import Progress
 from drydock.project import Project
@@ -72,6 +72,20 @@ class EksTarget:
                 check_versions(bucket, self.deployment.settings.get("backend_region") or self._region)
             find_aws_cli()
 
+    def known(self) -> Overlay:
+        """See Target: name and tags; Region and zones unless AWS will choose the zones of a new VPC.
+
+        The Region alone would be held against the zones of the values, which those of AWS replace.
+        """
+        variables = self._variables()
+        zones = () if variables.get("vpc") else variables.get("zones", ())
+        known = self._overlay({"cluster_name": self.deployment.name, "region": self._region, "zones": zones})
+        if zones or variables.get("vpc"):
+            return known
+        return Overlay(
+            values={"global": {key: each for key, each in known.values["global"].items() if key != "region"}}
+        )
+
     def create(self, progress: Progress) -> Reached:
         """See Target; shows the cost of the plan first, when it makes anything."""
         from drydock.scheduling.prices import load_prices
@@ -94,8 +108,7 @@ class EksTarget:
         outputs = terraform.outputs()
         kubeconfig = self._folder / "kubeconfig"
         write_kubeconfig(kubeconfig, outputs)
-        values = contents.values_of(outputs, auto_mode=bool(self._variables().get("auto_mode")))
-        return Reached(kubeconfig, values=values, note=cost, outputs=outputs)
+        return Reached(kubeconfig, self._overlay(outputs), note=cost, outputs=outputs)
 
     def prepare(self, reached: Reached, environment: Environment, progress: Progress) -> None:
         """See Target: what the target's description has and Terraform does not make (contents.py)."""
@@ -200,6 +213,9 @@ class EksTarget:
         return (
             "Its API server answers inside of the VPC alone: this machine has to be there, or in public_access_cidrs.",
         )
+
+    def _overlay(self, outputs: Mapping[str, Any]) -> Overlay:
+        return Overlay(values=contents.values_of(outputs, auto_mode=bool(self._variables().get("auto_mode"))))
 
     def _given(self) -> dict[str, Any]:
         """Variables that the command line gives."""

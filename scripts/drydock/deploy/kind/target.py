@@ -8,7 +8,7 @@ from drydock.deploy.kind.docker import Docker, Kind, check_memory, check_ports
 from drydock.deploy.kind.image import IMAGE, build_image
 from drydock.deploy.kind.serve import order_for
 from drydock.deploy.kind.stand_ins import apply_stand_ins, create_prerequisites
-from drydock.deploy.target import Reached
+from drydock.deploy.target import Overlay, Reached
 from drydock.errors import DrydockError, UsageError
 from drydock.progress import Progress
 from drydock.project import Project
@@ -46,6 +46,10 @@ class KindTarget:
                 remedy="Give another --name, or remove it: kind delete cluster --name " + self.deployment.name,
             )
 
+    def known(self) -> Overlay:
+        """See Target: `kind.values` of the environment's file."""
+        return Overlay(tuple(self.project.values_dir / file for file in self._environment.kind.get("values", ())))
+
     def create(self, progress: Progress) -> Reached:
         """See Target; what was made is removed when it fails or is interrupted."""
         kind, name = self._kind(progress), self.deployment.name
@@ -59,8 +63,7 @@ class KindTarget:
             except BaseException:
                 self.destroy(progress)
                 raise
-        files = tuple(self.project.values_dir / each for each in self._environment.kind.get("values", ()))
-        return Reached(self._kubeconfig, files=files)
+        return Reached(self._kubeconfig, self.known())
 
     def prepare(self, reached: Reached, environment: Environment, progress: Progress) -> None:
         """See Target: the image of the stand-ins, the stand-ins, and the Secrets and storage classes."""
