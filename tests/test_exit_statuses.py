@@ -41,3 +41,23 @@ def test_values_that_cannot_be_read(verb: str, wrong: tuple[str, str]) -> None:
     status, printed = call([verb, "dev", *OF_AN_ENVIRONMENT[verb], *wrong])
     assert status == 2
     assert " ".join(wrong) in printed
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("render", "dev", "-o", "/dev/null/result"),
+        ("rehearse", "dev", "-o", "/dev/null/result"),
+        ("deploy", "dev", "--target", "rehearsal", "-o", "/dev/null/result"),
+        ("package", "-o", "/dev/null/result"),
+        ("loadtest", "http://127.0.0.1:9", "--model", "m", "--rate", "1", "-o", "/dev/null/result"),
+        ("images", "dev", "--resolve", "-o", "/dev/null/result"),
+        ("plan", "llama-3.1-8b", "--html", "/dev/null/result"),
+        ("calibrate", __file__, "--gpu", "h200", "--model", "llama-3-8b", "--engine", "0.26", "-o", "/dev/null/result"),
+    ],
+    ids=lambda command: command[0],
+)
+def test_a_place_for_results_that_cannot_be_written_to(command: tuple[str, ...]) -> None:
+    status, printed = call(command)
+    assert status == 2
+    assert "/dev/null" in printed

@@ -49,17 +49,14 @@ def _id(page: Path) -> str:
 
 @pytest.fixture
 def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A checkout to type commands in; only its values and what commands write are its own."""
+    """A checkout to type commands in; its charts and values, and what commands write, are its own."""
     folder = tmp_path / "checkout"
     folder.mkdir()
     for entry in ROOT.iterdir():
-        if entry.name != "values" and not entry.name.startswith("."):
+        if entry.name in ("charts", "values"):
+            shutil.copytree(entry, folder / entry.name)
+        elif not entry.name.startswith("."):
             (folder / entry.name).symlink_to(entry)
-    shutil.copytree(ROOT / "values", folder / "values")
-    (folder / "charts").unlink()
-    (folder / "charts").mkdir()
-    for chart in (ROOT / "charts").iterdir():
-        (folder / "charts" / chart.name).symlink_to(chart)
     monkeypatch.chdir(folder)
     return folder
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import click
 
-from drydock.cli.output import format_option
+from drydock.cli.output import columns, format_option
 from drydock.loadtest.benchmark.benches import Measure
 
 USUAL = ("render", "validate", "rehearse")
@@ -93,17 +93,15 @@ def _tell(measures: list[Measure], form: str) -> int:
 
 
 def _print(measures: Iterable[Measure]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("measured", "median", "floor", "ratio", "bound", "")
-    for each in measures:
-        table.add_row(
-            each.name,
-            f"{each.value:.2f} {each.unit}",
-            "" if each.floor is None else f"{each.floor:.2f} {each.unit}",
-            "" if each.ratio is None else f"{each.ratio:.2f}",
-            "" if each.bound is None else f"{each.bound:g}",
-            "" if each.bound is None else ("within" if each.within else "MISSED"),
+    rows = [
+        (
+            measure.name,
+            f"{measure.value:.2f} {measure.unit}",
+            "" if measure.floor is None else f"{measure.floor:.2f} {measure.unit}",
+            "" if measure.ratio is None else f"{measure.ratio:.2f}",
+            "" if measure.bound is None else f"{measure.bound:g}",
+            "" if measure.bound is None else ("within" if measure.within else "MISSED"),
         )
-    Console().print(table)
+        for measure in measures
+    ]
+    click.echo(columns(("measured", "median", "floor", "ratio", "bound", ""), rows))
