@@ -370,6 +370,10 @@ CASES: dict[str, tuple[str, str]] = {
         namespace({}),
         namespace({"pod-security.kubernetes.io/enforce": "restricted"}) + policy(namespace="own", selector={}),
     ),
+    "port-within-reach": (
+        deployment(container(pod_spec(), ports=[{"name": "metrics", "containerPort": 9090}])) + workflow("runner"),
+        deployment(container(pod_spec(), ports=[{"name": "http", "containerPort": 8000}])) + workflow("runner"),
+    ),
     "credential-in-values": (
         deployment(container(pod_spec(), env=[{"name": "HF_TOKEN", "value": "hf_abcdef"}])),
         deployment(container(pod_spec(), env=[{"name": "HF_TOKEN_PATH", "value": "/tokens/hf"}])),
