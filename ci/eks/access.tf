@@ -32,23 +32,50 @@ data "aws_iam_policy_document" "read" {
   }
 }
 
-data "aws_iam_policy_document" "artifacts" {
+# The stages of pipelines, each with what its program does (charts/argo/README.md). Keys begin with the namespace of the pod, a session
+# tag of EKS Pod Identity, so that no namespace reads or writes what another one made.
+locals {
+  own_artifacts = "${aws_s3_bucket.this["artifacts"].arn}/${var.artifact_prefix}$${aws:PrincipalTag/kubernetes-namespace}/*"
+  write         = ["s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"]
+
+  pipeline_rights = {
+    data       = { artifacts = local.write, reads_models = false, writes_models = false }
+    training   = { artifacts = concat(local.write, ["s3:DeleteObject"]), reads_models = true, writes_models = true }
+    evaluation = { artifacts = local.write, reads_models = true, writes_models = false }
+    deployment = { artifacts = local.write, reads_models = false, writes_models = false }
+  }
+}
+
+data "aws_iam_policy_document" "pipeline" {
+  for_each = local.pipeline_rights
+
+  # Without it S3 answers 403 in place of 404 for what is not there yet.
   statement {
     actions   = ["s3:ListBucket"]
-    resources = [for use in ["models", "artifacts"] : aws_s3_bucket.this[use].arn]
+    resources = [for use in(each.value.reads_models ? ["artifacts", "models"] : ["artifacts"]) : aws_s3_bucket.this[use].arn]
   }
 
   statement {
-    actions   = ["s3:GetObject"]
-    resources = ["${aws_s3_bucket.this["models"].arn}/*"]
+    actions   = each.value.artifacts
+    resources = [local.own_artifacts]
   }
 
-  statement {
-    actions = ["s3:AbortMultipartUpload", "s3:DeleteObject", "s3:GetObject", "s3:PutObject"]
-    resources = [
-      "${aws_s3_bucket.this["artifacts"].arn}/*",
-      "${aws_s3_bucket.this["models"].arn}/tuned/*",
-    ]
+  dynamic "statement" {
+    for_each = each.value.reads_models ? [1] : []
+
+    content {
+      actions   = ["s3:GetObject"]
+      resources = ["${aws_s3_bucket.this["models"].arn}/*"]
+    }
+  }
+
+  dynamic "statement" {
+    for_each = each.value.writes_models ? [1] : []
+
+    content {
+      actions   = ["s3:AbortMultipartUpload", "s3:PutObject"]
+      resources = ["${aws_s3_bucket.this["models"].arn}/${var.tuned_prefix}*"]
+    }
   }
 }
 
@@ -87,17 +114,19 @@ data "aws_iam_policy_document" "container_insights" {
 }
 
 locals {
-  rights = {
-    models             = { accounts = var.service_accounts.models, policy = data.aws_iam_policy_document.read["models"].json }
-    artifacts          = { accounts = var.service_accounts.artifacts, policy = data.aws_iam_policy_document.artifacts.json }
-    read-artifacts     = { accounts = var.service_accounts.read_artifacts, policy = data.aws_iam_policy_document.read["artifacts"].json }
-    audit-log          = { accounts = var.service_accounts.audit_log, policy = data.aws_iam_policy_document.audit_log.json }
-    container-insights = { accounts = var.service_accounts.container_insights, policy = data.aws_iam_policy_document.container_insights.json }
-  }
+  rights = merge(
+    { for kind, right in data.aws_iam_policy_document.pipeline : kind => right.json },
+    {
+      models             = data.aws_iam_policy_document.read["models"].json
+      read-artifacts     = data.aws_iam_policy_document.read["artifacts"].json
+      audit-log          = data.aws_iam_policy_document.audit_log.json
+      container-insights = data.aws_iam_policy_document.container_insights.json
+    },
+  )
 
   # `namespace/name`, or a name in the release's namespace.
-  associations = merge([for right, each in local.rights : {
-    for account in each.accounts : "${right}:${account}" => {
+  associations = merge([for right in keys(local.rights) : {
+    for account in lookup(var.service_accounts, replace(right, "-", "_"), []) : "${right}:${account}" => {
       right     = right
       namespace = length(split("/", account)) == 2 ? split("/", account)[0] : var.namespace
       account   = reverse(split("/", account))[0]
@@ -117,7 +146,7 @@ resource "aws_iam_role_policy" "right" {
 
   name   = each.key
   role   = aws_iam_role.right[each.key].id
-  policy = each.value.policy
+  policy = each.value
 }
 
 resource "aws_eks_pod_identity_association" "right" {

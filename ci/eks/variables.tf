@@ -120,9 +120,12 @@ variable "public_access_cidrs" {
   type        = list(string)
   default     = []
 
+  # The rule of `drydock validate` for load balancers: nobody has more than a /8 of IPv4 or a /19 of IPv6.
   validation {
-    condition     = !contains(var.public_access_cidrs, "0.0.0.0/0") && !contains(var.public_access_cidrs, "::/0")
-    error_message = "public_access_cidrs: the API server is not opened to the internet; name your own networks."
+    condition = alltrue([for range in var.public_access_cidrs : can(cidrhost(range, 0))]) && sum(concat([0], [
+      for range in var.public_access_cidrs : try(pow(2, (strcontains(range, ":") ? 19 : 8) - tonumber(split("/", range)[1])), 1)
+    ])) <= 1
+    error_message = "public_access_cidrs: the API server is not opened to the internet; name your own networks, together at most a /8."
   }
 }
 
@@ -158,20 +161,31 @@ variable "namespace" {
 }
 
 variable "service_accounts" {
-  description = "ServiceAccounts of the release that get AWS rights through Pod Identity, by what they need."
-  type = object({
-    models             = optional(list(string), [])
-    artifacts          = optional(list(string), [])
-    read_artifacts     = optional(list(string), [])
-    audit_log          = optional(list(string), [])
-    container_insights = optional(list(string), [])
-  })
-  default = {}
+  description = "ServiceAccounts that get AWS rights through Pod Identity, by what they need: models, data, training, evaluation, deployment, read_artifacts, audit_log, container_insights."
+  type        = map(list(string))
+  default     = {}
 
   validation {
     condition     = length(flatten(values(var.service_accounts))) == length(distinct(flatten(values(var.service_accounts))))
-    error_message = "service_accounts: EKS gives an account one role, so name each once; `artifacts` may read models too."
+    error_message = "service_accounts: EKS gives an account one role, so name each once; `training` and `evaluation` may read models too."
   }
+
+  validation {
+    condition     = length(setsubtract(keys(var.service_accounts), ["models", "data", "training", "evaluation", "deployment", "read_artifacts", "audit_log", "container_insights"])) == 0
+    error_message = "service_accounts: the rights are models, data, training, evaluation, deployment, read_artifacts, audit_log and container_insights."
+  }
+}
+
+variable "artifact_prefix" {
+  description = "What the keys of artifacts begin with before the namespace: `argo.artifactRepository.prefix` and a slash, or nothing."
+  type        = string
+  default     = "workflows/"
+}
+
+variable "tuned_prefix" {
+  description = "What the keys of trained models begin with in the bucket of models; pipelines may write nothing else there."
+  type        = string
+  default     = "tuned/"
 }
 
 variable "log_retention_days" {

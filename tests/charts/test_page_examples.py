@@ -1,16 +1,6 @@
-"""Every example of the charts' pages does what the page says.
-
-What is written behind the language of a fence says how it is held to that:
-
-    environment=NAME  values on top of that environment, with which `drydock validate` finds nothing wrong; keys of the
-                      chart itself turn the chart on
-    chart             values with which the chart alone renders, beside those that it needs in any case
-    not-run="WHY"     nothing
-"""
+"""Every example of the charts' pages does what the page says (docs/development/documentation.md)."""
 
 import json
-import re
-import shlex
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -24,17 +14,14 @@ from drydock.checks.findings import Severity
 from drydock.checks.validate import TOOLS, validate
 from drydock.progress import SilentProgress
 from drydock.project import UMBRELLA, Project
-from drydock.suite.annotations.readme import MARKER
 from drydock.suite.charts import AssembledCharts, assemble_charts, chart_names
 from drydock.suite.environments import load_environment
 from drydock.suite.render import render_chart
 from drydock.tools.schemas import ensure_schemas
 from tests.charts.documented_values import merged
-from tests.conftest import ROOT
+from tests.documentation.pages import BLOCKS, CHART_PAGES
 
 SAMPLES = Path(__file__).parent / "value_samples"
-PAGES = sorted((ROOT / "charts").glob("*/README.md"))
-FENCE = re.compile(r"^```(?P<info>[^\n`]+)\n(?P<content>.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -68,12 +55,9 @@ class Example:
 
 
 def examples() -> Iterator[Example]:
-    for page in PAGES:
-        text = page.read_text().partition(MARKER)[0]
-        for match in FENCE.finditer(text):
-            language, *attributes = shlex.split(match["info"])
-            how = {name: value for name, _, value in (each.partition("=") for each in attributes)}
-            yield Example(page.parent.name, text[: match.start()].count("\n") + 1, language, how, match["content"])
+    for block in BLOCKS:
+        if block.page in CHART_PAGES and block.language not in ("console", "text"):
+            yield Example(block.page.parent.name, block.line, block.language, block.how, block.content)
 
 
 EXAMPLES = list(examples())

@@ -33,8 +33,7 @@ def _kept(manifests: Iterable[Manifest], name: str, namespace: str) -> set[str]:
 
 
 def test_the_page_has_every_account_with_rights_and_what_keeps_it(render_environment: RenderEnvironment) -> None:
-    on = [f"{chart}.admissionPolicies.enabled=true" for chart in ("argo", "jupyterhub", "neuron-device-plugin")]
-    manifests = render_environment("prod", set_values=on).manifests
+    manifests = render_environment("prod").manifests
     rows = {
         (row["name"], row["namespace"]): set(re.findall(r"`(\w+)`", row["policies"]))
         for row in ROW.finditer(PAGE.read_text())

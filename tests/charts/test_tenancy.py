@@ -21,13 +21,16 @@ def _the(manifests: Iterable[Manifest], kind: str) -> Any:
     return found
 
 
-def test_serving_comes_before_batch_before_everything_else_before_headroom(render_chart: RenderChart) -> None:
+def test_controllers_precede_serving_batch_everything_else_and_headroom(
+    render_chart: RenderChart,
+) -> None:
     classes = by_name(render_chart(CHART), "PriorityClass")
-    values = [classes[name]["value"] for name in ("genai-serving", "genai-batch", "genai-headroom")]
+    names = ("genai-controllers", "genai-serving", "genai-batch", "genai-headroom")
+    values = [classes[name]["value"] for name in names]
     assert values == sorted(values, reverse=True)
-    assert values[1] > 0 > values[2]
+    assert values[2] > 0 > values[3]
     preempting = {name for name, each in classes.items() if each["preemptionPolicy"] == "PreemptLowerPriority"}
-    assert preempting == {"genai-serving"}
+    assert preempting == {"genai-controllers", "genai-serving"}
     assert not any(each.get("globalDefault") for each in classes.values())
 
 
@@ -95,7 +98,8 @@ def test_quotas_give_no_accelerators_and_no_priority_of_serving(render_chart: Re
     denied = next(each.content["spec"] for each in manifests if each.name == "tenant-denied-priorities")
     assert denied["hard"] == {"pods": "0"}
     (expression,) = denied["scopeSelector"]["matchExpressions"]
-    assert expression["values"] == ["genai-serving", "system-cluster-critical", "system-node-critical"]
+    system = ["system-cluster-critical", "system-node-critical"]
+    assert expression["values"] == ["genai-controllers", "genai-serving", *system]
     (limits,) = by_name(manifests, "LimitRange")["tenant"]["spec"]["limits"]
     assert limits["default"]["memory"]
     assert limits["defaultRequest"]["cpu"]

@@ -59,7 +59,8 @@ def subject(
         **(environment or {}),
     )
     rendered = RenderedEnvironment(own, manifests_of(f"{NODE_CLASS}---\n{text}"))
-    return Subject(rendered, Account(REGION, tuple(zones), own.capacity_reservations), catalogue(), values or {})
+    account = Account(REGION, tuple(zones), own.capacity_reservations, own.quotas)
+    return Subject(rendered, account, catalogue(), values or {})
 
 
 def judge(

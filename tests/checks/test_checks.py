@@ -29,6 +29,16 @@ def engine(*arguments: str, model: str = "meta-llama/Llama-3.1-8B-Instruct") -> 
     return deployment(container(pod_spec({GPU: 1}), command=["vllm"], args=words))
 
 
+def configured(text: str, *, mount: dict[str, Any] | None = None, key: str = "vllm.yaml") -> str:
+    """An engine on one GPU that reads `text` as its `--config`, from a ConfigMap."""
+    args = ["serve", "meta-llama/Llama-3.1-8B-Instruct", "--config", "/etc/vllm/vllm.yaml"]
+    mounts = [{"name": "settings", **(mount or {"mountPath": "/etc/vllm"})}]
+    spec = container(pod_spec({GPU: 1}), command=["vllm"], args=args, volumeMounts=mounts)
+    spec["volumes"] = [{"name": "settings", "configMap": {"name": "settings"}}]
+    content = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings"}, "data": {key: text}}
+    return deployment(spec) + "---\n" + json.dumps(content) + "\n"
+
+
 def ray_engine(model: str, **arguments: Any) -> str:
     """A RayService of Ray Serve LLM with workers of one GPU."""
     entry = {"model_loading_config": {"model_id": "own", "model_source": model}, "engine_kwargs": arguments}
@@ -360,6 +370,10 @@ CASES: dict[str, tuple[str, str]] = {
         namespace({}),
         namespace({"pod-security.kubernetes.io/enforce": "restricted"}) + policy(namespace="own", selector={}),
     ),
+    "port-within-reach": (
+        deployment(container(pod_spec(), ports=[{"name": "metrics", "containerPort": 9090}])) + workflow("runner"),
+        deployment(container(pod_spec(), ports=[{"name": "http", "containerPort": 8000}])) + workflow("runner"),
+    ),
     "credential-in-values": (
         deployment(container(pod_spec(), env=[{"name": "HF_TOKEN", "value": "hf_abcdef"}])),
         deployment(container(pod_spec(), env=[{"name": "HF_TOKEN_PATH", "value": "/tokens/hf"}])),
@@ -371,6 +385,9 @@ CASES: dict[str, tuple[str, str]] = {
 """By rule: wrong, and put right."""
 
 ELSEWHERE = {
+    "account-lacks",
+    "account-snapshot-old",
+    "vcpu-quota",
     "objective-unreachable",
     "reservation-unused",
     "values-unused",
@@ -423,6 +440,12 @@ def test_a_rule_is_broken_and_kept(check: str) -> None:
         ("engine-memory", G6 + engine("--max-model-len=many")),
         ("engine-refuses", G6 + engine("--max-model-len=16384", model="meta-llama/Meta-Llama-3-8B-Instruct")),
         ("engine-refuses", G6 + engine("--quantization=awq", "--max-model-len=4096")),
+        ("engine-memory", G6 + configured("max-model-len: 131072\nsome-new-argument: 1")),
+        ("engine-refuses", G6 + configured("max-model-len: 4096\nblock_size: 24")),
+        (
+            "engine-refuses",
+            G6 + configured("block-size: 24", mount={"mountPath": "/etc/vllm/vllm.yaml", "subPath": "v"}, key="v"),
+        ),
         ("engine-memory", G6 + ray_engine("meta-llama/Llama-3.3-70B-Instruct")),
         ("engine-refuses", G6 + ray_engine("meta-llama/Meta-Llama-3-8B-Instruct", max_modellen=4096)),
         ("engine-refuses", G6 + ray_engine("microsoft/phi-4", tensor_parallel_size=4)),

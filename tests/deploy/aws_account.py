@@ -165,12 +165,9 @@ def _json(content: Mapping[str, Any]) -> Answer:
     return 200, {}, json.dumps(content)
 
 
-def main() -> None:
-    """Serve."""
-    os.environ["MOTO_IAM_LOAD_MANAGED_POLICIES"] = "true"
-    os.environ["MOTO_EC2_LOAD_DEFAULT_AMIS"] = "false"
-    from moto.eks import models, responses, urls
-    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+def add_eks_calls() -> EksCalls:
+    """Teach this process's Moto the calls of EKS that it lacks, before it serves."""
+    from moto.eks import urls
 
     calls = EksCalls()
     identity = calls.collection("podidentityassociation", "association", lambda _content, number: f"a-{number}")
@@ -189,6 +186,17 @@ def main() -> None:
             "{0}/clusters/(?P<name>[^/]+)/access-entries/(?P<arn>.+)$": calls.entry,
         }
     )
+    return calls
+
+
+def main() -> None:
+    """Serve."""
+    os.environ["MOTO_IAM_LOAD_MANAGED_POLICIES"] = "true"
+    os.environ["MOTO_EC2_LOAD_DEFAULT_AMIS"] = "false"
+    from moto.eks import models, responses
+    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+
+    calls = add_eks_calls()
     _keep_more(models, responses, calls)
     application = Failures(DomainDispatcherApplication(create_backend_app))
     server = make_server("127.0.0.1", 0, application, threaded=True)

@@ -34,6 +34,8 @@ VARIABLES: Mapping[str, Any] = {
     "service_accounts": {
         "models": ["genai-vllm"],
         "read_artifacts": ["genai-argo-server"],
+        "data": ["genai-argo-data"],
+        "training": ["genai-argo-training"],
         "container_insights": ["kube-system/agent"],
     },
     "make_spot_role": True,
@@ -70,7 +72,7 @@ def assert_pods_of_other_clusters_get_no_role_of_this_one() -> None:
     roles = boto3.client("iam", region_name=REGION).list_roles()["Roles"]
     trusts = [each["AssumeRolePolicyDocument"]["Statement"][0] for each in roles if CLUSTER in each["RoleName"]]
     of_pods = [each for each in trusts if each["Principal"] == {"Service": "pods.eks.amazonaws.com"}]
-    assert len(of_pods) == 8, "five rights, two add-ons and Karpenter"
+    assert len(of_pods) == 11, "eight rights, two add-ons and Karpenter"
     for each in of_pods:
         assert set(each["Action"]) == {"sts:AssumeRole", "sts:TagSession"}
         assert each["Condition"] == {"StringEquals": {"aws:RequestTag/eks-cluster-arn": arn}}
@@ -82,6 +84,27 @@ def assert_who_reads_artifacts_may_not_write() -> None:
     policy = iam.get_role_policy(RoleName=f"{CLUSTER}-{right}", PolicyName=right)["PolicyDocument"]
     allowed = {each["Action"]: each["Resource"] for each in policy["Statement"]}
     assert allowed == {"s3:ListBucket": bucket, "s3:GetObject": f"{bucket}/*"}
+
+
+def assert_stages_of_pipelines_write_below_their_namespace_alone() -> None:
+    own = f"arn:aws:s3:::{CLUSTER}-artifacts-{ACCOUNT}/workflows/${{aws:PrincipalTag/kubernetes-namespace}}/*"
+    tuned = f"arn:aws:s3:::{CLUSTER}-models-{ACCOUNT}/tuned/*"
+    iam, written = boto3.client("iam", region_name=REGION), {}
+    for kind in ("data", "training", "evaluation", "deployment"):
+        policy = iam.get_role_policy(RoleName=f"{CLUSTER}-{kind}", PolicyName=kind)["PolicyDocument"]
+        statements = [
+            (each, [each["Action"]] if isinstance(each["Action"], str) else each["Action"])
+            for each in policy["Statement"]
+        ]
+        written[kind] = {
+            each["Resource"] for each, actions in statements if {"s3:PutObject", "s3:DeleteObject"} & {*actions}
+        }
+    assert written == {"data": {own}, "training": {own, tuned}, "evaluation": {own}, "deployment": {own}}
+
+
+def assert_rights_on_buckets_are_those_of_the_work() -> None:
+    assert_who_reads_artifacts_may_not_write()
+    assert_stages_of_pipelines_write_below_their_namespace_alone()
 
 
 def assert_karpenter_may_no_more_than_upstream_documents(statements: Mapping[str, Any]) -> None:
@@ -165,9 +188,9 @@ def test_a_failure_in_the_middle_is_told_and_the_next_run_goes_on_and_destroy_le
     assert config["endpointPublicAccess"] is False
     associations = eks.list_pod_identity_associations(clusterName=CLUSTER)["associations"]
     accounts = {(each["namespace"], each["serviceAccount"]) for each in associations if "namespace" in each}
-    assert accounts >= {("genai", name) for name in ("genai-vllm", "genai-argo-server")}
+    assert accounts >= {("genai", name) for name in ("genai-vllm", "genai-argo-server", "genai-argo-data")}
     assert accounts >= {("kube-system", name) for name in ("agent", "karpenter")}
-    assert_who_reads_artifacts_may_not_write()
+    assert_rights_on_buckets_are_those_of_the_work()
     assert has_spot_role(REGION)
     assert_pods_of_other_clusters_get_no_role_of_this_one()
     admins = {
@@ -285,14 +308,16 @@ def test_zones_without_a_control_plane_of_eks_are_left_out(tmp_path: Path, progr
     [
         ({"budget": {"dollars": 1, "emails": []}}, "budget.emails: AWS takes no alarm"),
         ({"account_id": "12345"}, "account_id: give the 12 digits"),
-        ({"public_access_cidrs": ["0.0.0.0/0"]}, "the API server is not opened to the internet"),
+        ({"public_access_cidrs": ["0.0.0.0/1", "128.0.0.0/1"]}, "the API server is not opened to the internet"),
+        ({"public_access_cidrs": ["2000::/3"]}, "the API server is not opened to the internet"),
+        ({"service_accounts": {"artifacts": ["a"]}}, "the rights are models, data, training"),
         ({"expires_at": "tomorrow"}, "expires_at: give a time such as"),
         ({"owner": "me, myself"}, "owner: letters, digits"),
         ({"cluster_name": "Prod!"}, "cluster_name: lower-case letters"),
         ({"system_nodes": {"count": 1}}, "system_nodes.count: Karpenter runs twice"),
         ({"system_nodes": {"instance_types": ["m7g.xlarge"]}}, "system_nodes.instance_types: the nodes' image"),
         (
-            {"service_accounts": {"models": ["a"], "artifacts": ["a"]}},
+            {"service_accounts": {"models": ["a"], "training": ["a"]}},
             "service_accounts: EKS gives an account one role",
         ),
         ({"kubernetes_version": "v1.36.3"}, "kubernetes_version: give a minor version"),

@@ -88,6 +88,41 @@ DEEPSEEK = {
     "quantization_config": {"quant_method": "fp8", "weight_block_size": [128, 128]},
 }
 
+NEMOTRON = {
+    "model_type": "nemotron_h",
+    "hidden_size": 4480,
+    "intermediate_size": 15680,
+    "num_hidden_layers": 56,
+    "hybrid_override_pattern": "M-M-M-MM-M-M-M*-M-M-M*-M-M-M-M*-M-M-M-M*-M-MM-M-M-M-M-M-",
+    "num_attention_heads": 40,
+    "num_key_value_heads": 8,
+    "head_dim": 128,
+    "mamba_num_heads": 128,
+    "mamba_head_dim": 80,
+    "ssm_state_size": 128,
+    "n_groups": 8,
+    "mamba_ssm_cache_dtype": "float32",
+    "mlp_hidden_act": "relu2",
+    "vocab_size": 131072,
+    "max_position_embeddings": 131072,
+}
+NEMOTRON_EXPERTS = NEMOTRON | {
+    "hidden_size": 2688,
+    "intermediate_size": 1856,
+    "num_hidden_layers": 52,
+    "hybrid_override_pattern": "MEMEM*EMEMEM*EMEMEM*EMEMEM*EMEMEM*EMEMEMEM*EMEMEMEME",
+    "num_attention_heads": 32,
+    "num_key_value_heads": 2,
+    "mamba_num_heads": 64,
+    "mamba_head_dim": 64,
+    "n_routed_experts": 128,
+    "n_shared_experts": 1,
+    "num_experts_per_tok": 6,
+    "moe_intermediate_size": 1856,
+    "moe_shared_expert_intermediate_size": 3712,
+    "max_position_embeddings": 262144,
+}
+
 
 def made(folder: Path, config: dict[str, Any]) -> Model:
     folder.mkdir(exist_ok=True)
@@ -97,7 +132,14 @@ def made(folder: Path, config: dict[str, Any]) -> Model:
 
 @pytest.mark.parametrize(
     ("config", "known"),
-    [(LLAMA, "llama-3.1-8b"), (GEMMA, "gemma-3-27b"), (QWEN3_NEXT, "qwen3-next-80b-a3b"), (DEEPSEEK, "deepseek-v3")],
+    [
+        (LLAMA, "llama-3.1-8b"),
+        (GEMMA, "gemma-3-27b"),
+        (QWEN3_NEXT, "qwen3-next-80b-a3b"),
+        (DEEPSEEK, "deepseek-v3"),
+        (NEMOTRON, "nemotron-nano-9b-v2"),
+        (NEMOTRON_EXPERTS, "nemotron-3-nano-30b-a3b"),
+    ],
     ids=lambda each: each if isinstance(each, str) else "",
 )
 def test_a_config_tells_what_the_catalogue_says(config: dict[str, Any], known: str, tmp_path: Path) -> None:
@@ -106,7 +148,7 @@ def test_a_config_tells_what_the_catalogue_says(config: dict[str, Any], known: s
     for name in (
         "layers", "hidden", "heads", "kv_heads", "head_dim", "vocab", "context", "tied", "experts", "active_experts",
         "expert_intermediate", "shared_intermediate", "dense_layers", "latent", "q_latent", "window", "full_layers",
-        "linear_layers", "state_elements",
+        "linear_layers", "state_elements", "mixerless_layers", "mlp_layers", "mlp_matrices",
     ):  # fmt: skip
         if name != "full_layers" or carried.full_layers:
             assert getattr(own, name) == getattr(carried, name), name
@@ -127,6 +169,17 @@ def test_a_file_and_the_cache_of_the_hub_are_read(tmp_path: Path, monkeypatch: p
     assert find_model("acme/dock").hidden == 4096
     assert recognized("acme/dock") is not None
     assert recognized("acme/other") is None
+
+
+def test_layers_that_are_an_mlp_alone_have_no_cache() -> None:
+    """Nemotron-Nano-9B-v2: 4 of 56 layers attend, and a Mamba layer keeps one state a request."""
+    model = find_model("nvidia/NVIDIA-Nemotron-Nano-9B-v2")
+    assert model.kv_bytes() == 4 * 2 * 8 * 128 * 2
+    length = 131072
+    state = 27 * 128 * 80 * 128 * 4
+    assert model.kv_bytes() * model.kv_share(length, 8192) * length == pytest.approx(
+        model.kv_bytes() * length + state, rel=1e-6
+    )
 
 
 @pytest.mark.parametrize(

@@ -201,7 +201,8 @@ def test_no_objective_is_met_by_answers_that_nobody_got(
     assert words in run["said"][kind]
     assert run["meanings"][kind]
     with (tmp_path / "requests.csv").open() as stream:
-        assert {row["outcome"] for row in csv.DictReader(stream)} == {kind}
+        rows = {(row["outcome"], row["meaning"]) for row in csv.DictReader(stream)}
+    assert rows == {(kind, run["meanings"][kind])}
     page = (tmp_path / "report.html").read_text()
     assert f"<td>{kind}</td>" in page
     assert run["meanings"][kind] in page

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from drydock.outcome.idle import consolidate_after, going_nodes, idle_nodes
+from drydock.outcome.idle import consolidate_after, going_nodes, idle_nodes, overdue_claims
 from drydock.outcome.made import unmade
 from drydock.outcome.observe import Scene
 from drydock.outcome.results import Circumstances, build_report
@@ -141,6 +141,13 @@ def test_a_node_that_holds_nothing_but_daemons_is_waited_for_while_its_pool_take
     assert not list(going_nodes(idle_scene("0s", budgets=[{"nodes": "0"}]), BEGAN))
     assert list(going_nodes(idle_scene("0s", budgets=[{"nodes": "0", "reasons": ["Drifted"]}]), BEGAN))
     assert consolidate_after(node_pool("gpu", "x", {}, disruption={"consolidateAfter": "1h0m1.5s"})) == 3601.5
+
+
+def test_only_what_karpenter_takes_away_after_minutes_is_taken_away_in_its_place() -> None:
+    assert list(overdue_claims(idle_scene("5m"), BEGAN + 20)) == [("one", "", 300.0)]
+    assert not list(overdue_claims(idle_scene("5m"), BEGAN + 12)), "a pod may just be on its way"
+    assert not list(overdue_claims(idle_scene("30s"), BEGAN + 20)), "Karpenter does it soon"
+    assert not list(overdue_claims(idle_scene("Never"), BEGAN + 20))
 
 
 @pytest.mark.parametrize("empty_nodes", [False, True])

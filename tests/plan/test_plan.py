@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 import pytest
 
 GIB = 2**30
+VALUES = Path(__file__).parents[2] / "values"
 
 
 def plan(*arguments: str, status: int = 0) -> subprocess.CompletedProcess[str]:
@@ -152,18 +153,22 @@ def test_a_model_that_does_not_start_says_why() -> None:
     (row,) = found["memory"]
     assert row["reason"].startswith("a request of 131,072 tokens does not fit: longest context ")
     assert found["memory_cautions"] == []
-    done = plan("gpt-oss-20b", "--gpu", "t4", "--tensor-parallel", "1", status=1)
+    done = plan("gpt-oss-20b", "--gpu", "t4", status=1)
     assert "mixtures of experts were not measured" in done.stdout
-    assert "t4 x 1 does not start: mxfp4 needs compute capability 8.0, and t4 has 7.5" in done.stdout
+    assert "t4 x 1, 2, 4, 8 does not start: mxfp4 needs compute capability 8.0, and t4 has 7.5" in done.stdout
 
 
 def test_the_total_of_an_environment_names_what_is_left_out() -> None:
     unknown = ("--set", "vllm.models.own.source.huggingFace.id=acme/own", "--set", "vllm.models.own.source.size=15Gi")
-    done = plan("dev", "--rate", "2", *unknown)
+    presets = ("llama-3-1-8b-nim", "qwen3-1.7b-inferentia2")
+    files = [word for name in presets for word in ("-f", str(VALUES / f"models/{name}.yaml"))]
+    done = plan("dev", "--rate", "2", *unknown, *files)
     last = done.stdout.rstrip().rpartition("\n")[2]
-    assert re.fullmatch(
-        r"All of 1 model at 2 requests/s each: [\d.]+ \$ an hour; left out: own \(its model is not known\)\.", last
+    assert re.match(
+        r"All of 1 model at 2 requests/s each: [\d.]+ \$ an hour; left out: own \(its model is not known\)", last
     )
+    assert "meta/llama-3.1-8b-instruct (a NIM chooses its engine when it starts)" in last
+    assert "qwen3-1.7b (aws.amazon.com/neuron" in last
     assert "The values have 1, this plan" in done.stdout
     assert "None of them is spare" in done.stdout
 

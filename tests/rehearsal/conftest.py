@@ -67,9 +67,10 @@ def make_release(
     """Makes a release of the given objects on the shared cluster, and takes it away afterwards."""
     made: list[Release] = []
 
-    def make(name: str, *objects: Content, target: str = "eks") -> Release:
+    def make(name: str, *objects: Content, target: str = "eks", quotas: Mapping[str, int] | None = None) -> Release:
         folder = tmp_path / name
-        made.append(small_release(shared_cluster, rehearsal_tools["helm4"], folder, objects, target=target))
+        helm = rehearsal_tools["helm4"]
+        made.append(small_release(shared_cluster, helm, folder, objects, target=target, quotas=quotas))
         return made[-1]
 
     yield make

@@ -26,6 +26,7 @@ def small_release(
     reservations: Sequence[CapacityReservation] = (),
     contents: Mapping[str, Any] | None = None,
     target: str = "eks",
+    quotas: Mapping[str, int] | None = None,
 ) -> Release:
     """A release of the objects, seeded; its chart lies in the folder; `contents` is `cluster` of its environment."""
     write_chart(folder, objects)
@@ -38,6 +39,7 @@ def small_release(
         (),
         namespace=name,
         capacity_reservations=tuple(reservations),
+        quotas=quotas or {},
         target=target,
         cluster=contents or {},
     )

@@ -159,7 +159,7 @@ def suite(
     charts, training = assemble_charts(drydock_project), {}
     for name, values in VALUES.items():
         file = tmp_path_factory.mktemp("values") / "values.yaml"
-        file.write_text(yaml.safe_dump({**values, "admissionPolicies": {"enabled": True}}))
+        file.write_text(yaml.safe_dump(dict(values)))
         for manifest in render_chart(
             rehearsal_tools["helm4"], charts.chart(name), values_files=[file], namespace=NAMESPACE
         ):

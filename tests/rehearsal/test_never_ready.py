@@ -4,8 +4,11 @@ from functools import partial
 
 import pytest
 
+from drydock.deploy.account.cluster_state import cluster_contents
 from drydock.outcome.obstacles import Obstacle
+from drydock.rehearsal.cluster import RehearsalCluster
 from drydock.rehearsal.release import Outcome
+from drydock.suite.cluster_description import StorageClass
 from tests.rehearsal.conftest import MakeRelease
 from tests.rehearsal.small import GPU, Content, Pods, balanced, claim, claimed, ingress, node_class, node_pool, workload
 
@@ -102,6 +105,27 @@ def test_volumes_that_nothing_makes_are_told(make_release: MakeRelease) -> None:
     assert "no static volume of StorageClass static-only" in _reason(found, "PersistentVolumeClaim/volumes/orphan")
 
 
+def test_a_used_up_quota_refuses_as_ec2_does_and_karpenter_goes_on(make_release: MakeRelease) -> None:
+    large = {"karpenter.k8s.aws/instance-family": ["x2idn"], "karpenter.sh/capacity-type": ["on-demand", "spot"]}
+    release = make_release(
+        "quotas",
+        node_class("quotas"),
+        node_pool("quotas-large", "quotas", large, weight=10),
+        node_pool("quotas-cpu", "quotas", CPU),
+        workload("Deployment", "anywhere", Pods()),
+        workload("Deployment", "pinned", Pods(pool="quotas-large")),
+        quotas={"L-7295265B": 8, "L-E3A00192": 0},
+    )
+    release.install()
+    outcome = release.wait(NEVER)
+    pinned = of_workload(outcome, "pinned").exclusions["quotas-large"]
+    assert "VcpuLimitExceeded" in pinned
+    assert "(L-7295265B): 8 vCPUs, 0 in use" in pinned
+    assert "MaxSpotInstanceCountExceeded" in pinned
+    bought = {claim["metadata"]["labels"]["karpenter.sh/nodepool"] for claim in release.scene.of("NodeClaim")}
+    assert {each for each in bought if each.startswith("quotas")} == {"quotas-cpu"}, "where a pod may go as well"
+
+
 def test_what_the_target_lacks_is_lacking(make_release: MakeRelease) -> None:
     """No default class, no driver, no controller of load balancers, none of Karpenter's alpha gates."""
     driverless = {"metadata": {"name": "driverless"}, "provisioner": "efs.csi.example.com"}
@@ -150,6 +174,32 @@ def test_a_node_whose_gpus_no_plugin_registers_is_told(make_release: MakeRelease
     model = of_workload(release.wait(NEVER), "model")
     assert "no device plugin runs there to register nvidia.com/gpu" in model.reason
     assert not model.unschedulable
+
+
+def test_a_cluster_is_read_without_the_content_of_its_secrets(
+    make_release: MakeRelease, shared_cluster: RehearsalCluster
+) -> None:
+    """What `drydock account --kubeconfig` reads; here, where a cluster is up."""
+    release = make_release(
+        "read",
+        StorageClass("fast", "ebs.csi.aws.com", default=True).manifest(),
+        node_class("read"),
+        node_pool("read-cpu", "read", CPU),
+        {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "token"}, "stringData": {"key": "s3cr3t"}},
+        {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "other"}, "stringData": {"key": "s3cr3t"}},
+    )
+    release.install()
+    wanted = {"token": ("key",), "absent": ("key",)}
+    found = cluster_contents(shared_cluster.kubeconfig, "read", wanted)
+    assert found.kubernetes == "1.36"
+    assert found.storage_classes["fast"] == {
+        "provisioner": "ebs.csi.aws.com",
+        "default": True,
+        "binding": "WaitForFirstConsumer",
+    }
+    assert "read-cpu" in found.node_pools
+    assert found.secrets == {"token": ("key",)}
+    assert "s3cr3t" not in str(found)
 
 
 def _in_namespace(namespace: str, content: Content) -> Content:

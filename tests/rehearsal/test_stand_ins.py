@@ -25,7 +25,8 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> AwsStandIn:
 
 
 def client(aws: AwsStandIn, service: str) -> Any:
-    keys = {"aws_access_key_id": "x", "aws_secret_access_key": "x"}
+    given = aws.client_settings("us-west-2")
+    keys = {name: given[name.upper()] for name in ("aws_access_key_id", "aws_secret_access_key")}
     return boto3.client(service, endpoint_url=aws.url, region_name="us-west-2", **keys)
 
 
@@ -39,7 +40,7 @@ def test_prices_are_there_before_karpenter_asks_for_the_first_time(aws: AwsStand
 @pytest.mark.parametrize(
     ("family", "name"), [("Compute Instance", "g6.xlarge"), ("Compute Instance (bare metal)", "g5.metal")]
 )
-def test_karpenter_is_told_our_price_of_each_type(aws: AwsStandIn, family: str, name: str) -> None:
+def test_karpenter_gets_our_price_of_each_type(aws: AwsStandIn, family: str, name: str) -> None:
     wanted = [{"Type": "TERM_MATCH", "Field": "productFamily", "Value": family}]
     listed = client(aws, "pricing").get_products(ServiceCode="AmazonEC2", Filters=wanted)["PriceList"]
     (product,) = listed

@@ -19,6 +19,8 @@ VALUES = (
     "tenancy.tenants.search.quota.pods=5",
     "tenancy.headroom.spare.accelerator.kind=nvidia",
     "tenancy.headroom.spare.accelerator.pool=gpu",
+    # What dev's model takes: room on another GPU would not be room for it.
+    "tenancy.headroom.spare.accelerator.gpuNames={a10g}",
     "vllm.modelDefaults.any.scheduling.priorityClassName=genai-serving",
 )
 RESTRICTED = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}, "runAsNonRoot": True}

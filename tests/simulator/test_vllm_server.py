@@ -4,6 +4,8 @@ import json
 import math
 import os
 import re
+import signal
+import socket
 import subprocess
 import sys
 import time
@@ -269,6 +271,40 @@ def test_sigterm_drains_and_leaves_with_status_zero(start_server: StartServer) -
     log = "".join(server.lines)
     for line in ("Shutting down", "Draining 1 in-flight requests", "Application shutdown complete.", "Finished server"):
         assert line in log
+
+
+def _bytes_so_far(connection: socket.socket) -> tuple[bytes, bool]:
+    """What has arrived, and whether the server ended the connection."""
+    connection.setblocking(False)
+    found = b""
+    while True:
+        try:
+            part = connection.recv(1 << 16)
+        except BlockingIOError:
+            return found, False
+        if not part:
+            return found, True
+        found += part
+
+
+def test_streams_that_outlast_the_drain_hang_until_their_clients_leave(start_server: StartServer) -> None:
+    """As vLLM 0.26 did on H200: no more tokens, no end, and the process stays."""
+    server = start_server("--shutdown-timeout", "1")
+    connection = server.connection()
+    body = {"prompt": "x", "max_tokens": 4000, "ignore_eos": True, "stream": True}
+    connection.request("POST", "/v1/completions", json.dumps(body))
+    response = connection.getresponse()
+    response.read(50)
+    server.process.send_signal(signal.SIGTERM)
+    server.wait_for("Waiting for connections to close")
+    assert "force killing remaining processes count=1" in "".join(server.lines)
+    assert server.process.poll() is None
+    left, ended = _bytes_so_far(connection.sock)
+    assert b"[DONE]" not in left
+    assert not ended
+    response.close()
+    connection.close()
+    assert server.process.wait(timeout=60) == 0
 
 
 def test_the_log_says_what_people_look_for(server: Server) -> None:

@@ -12,7 +12,8 @@ import logging
 import os
 import signal
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -58,6 +59,8 @@ class Settings:
         prefill: URL of the engines that read prompts.
         decode: URL of the engines that write answers.
         body_bytes: most of one request.
+        held_bytes: bodies of all requests, from their first byte to the end of their answer.
+        read_seconds: until the body of a request must have come.
         connect_seconds: until an engine that takes no connection counts as gone.
         drain_seconds: that requests under way get when it is told to stop.
     """
@@ -65,6 +68,8 @@ class Settings:
     prefill: str
     decode: str
     body_bytes: int = 64 * 2**20
+    held_bytes: int = 256 * 2**20
+    read_seconds: float = 60
     connect_seconds: float = 3
     drain_seconds: float = 120
 
@@ -92,6 +97,7 @@ class Router:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.meters = Meters()
+        self.held_bytes = 0
         # A new connection for each request: a Service spreads connections, not requests.
         connector = aiohttp.TCPConnector(force_close=True, limit=0)
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=settings.connect_seconds)
@@ -102,7 +108,31 @@ class Router:
         headers = _kept(request.headers.items())
         if request.headers.get("Content-Encoding", "identity").lower() != "identity":
             raise web.HTTPUnsupportedMediaType(text="Send the body without Content-Encoding")
-        raw = _without_transfer(request, await request.read())
+        async with self._read(request) as raw:
+            return await self._forwarded(request, _without_transfer(request, raw), headers)
+
+    @asynccontextmanager
+    async def _read(self, request: web.Request) -> AsyncIterator[bytes]:
+        """A body. The engines ask for the key, so that anybody's bytes come here: they are bounded in size and time."""
+        pieces, size = [], 0
+        try:
+            try:
+                async with asyncio.timeout(self.settings.read_seconds):
+                    async for piece in request.content.iter_any():
+                        size += len(piece)
+                        self.held_bytes += len(piece)
+                        if size > self.settings.body_bytes:
+                            raise web.HTTPRequestEntityTooLarge(self.settings.body_bytes, size)
+                        if self.held_bytes > self.settings.held_bytes:
+                            raise web.HTTPTooManyRequests(text="Too much is under way", headers={"Retry-After": "10"})
+                        pieces.append(piece)
+            except TimeoutError:
+                raise web.HTTPRequestTimeout(text="The body did not come in time") from None
+            yield b"".join(pieces)
+        finally:
+            self.held_bytes -= size
+
+    async def _forwarded(self, request: web.Request, raw: bytes, headers: list[tuple[str, str]]) -> web.StreamResponse:
         body = _splittable(request, raw)
         if body is None:
             self.meters.requests.labels("decode").inc()
@@ -174,7 +204,7 @@ class Router:
 
     def application(self) -> web.Application:
         """Routes: probes and metrics are its own, everything else is the engines'."""
-        made = web.Application(client_max_size=self.settings.body_bytes)
+        made = web.Application()
         made.router.add_get("/ping", _alive)
         made.router.add_get("/health", self.ready)
         made.router.add_get("/metrics", self.metrics)
@@ -276,6 +306,8 @@ async def main() -> None:
     settings = Settings(
         prefill=os.environ["PREFILL_URL"],
         decode=os.environ["DECODE_URL"],
+        held_bytes=int(os.environ.get("ROUTER_HELD_MEBIBYTES", "256")) * 2**20,
+        read_seconds=float(os.environ.get("ROUTER_READ_SECONDS", "60")),
         drain_seconds=float(os.environ.get("DRAIN_SECONDS", "120")),
     )
     host = os.environ.get("ROUTER_HOST", "0.0.0.0")  # noqa: S104

@@ -34,7 +34,7 @@ def check(subject: Subject) -> Iterator[Finding]:
             continue
         types = {name for each in verdict.pools for name in each.types}
         try:
-            for engine in served_models((pod,)):
+            for engine in served_models((pod,), subject.manifests):
                 yield from _judged(subject, engine, types)
         except UsageError as error:
             yield subject.finding(

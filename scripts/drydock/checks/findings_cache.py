@@ -22,6 +22,8 @@ def environment_parts(environment: Environment) -> list[object]:
         contents,
         environment.set_values,
         environment.capacity_reservations,
+        sorted(environment.quotas.items()),
+        environment.snapshot,
         sorted(environment.secrets.items()),
         sorted(environment.objectives.items(), key=str),
         environment.accepted,

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from drydock.checks import (
+    account_state,
     cluster_contents,
     devices,
     downloads,
@@ -17,6 +18,7 @@ from drydock.checks import (
     pod_feasibility,
     quantities,
     reachable_objectives,
+    reachable_ports,
     reservations,
     rollouts,
     services,
@@ -27,6 +29,7 @@ from drydock.checks import (
     trust,
     unused_values,
     values_files,
+    vcpu_quotas,
     workflows,
 )
 from drydock.checks.findings import Finding, folded
@@ -50,6 +53,7 @@ CHECKS: tuple[Check, ...] = (
     shared_memory.check,
     services.check,
     trust.check,
+    reachable_ports.check,
     image_tags.check,
     termination.check,
     metric_names.check,
@@ -57,6 +61,8 @@ CHECKS: tuple[Check, ...] = (
     gateways.check,
     quantities.documents,
     cluster_contents.check,
+    vcpu_quotas.check,
+    account_state.check,
 )
 """The checks of a rendered environment, in the order in which they run."""
 
@@ -108,6 +114,9 @@ RULES: tuple[Rule, ...] = (
     Rule(devices.IDLE, "Device plugins run only where their devices are", 5),
     Rule(rollouts.CAPACITY, "The pods of a pool fit into its limits or reservations together", 10),
     Rule(rollouts.SCALING, "The most replicas of an autoscaler fit into the limits or reservations of their pool", 10),
+    Rule(account_state.LACKS, "The account that was read has what the environment names"),
+    Rule(account_state.OLD_SNAPSHOT, "What is known of the account is younger than a week"),
+    Rule(vcpu_quotas.CHECK, "EC2's quotas of vCPUs allow the nodes that pods need"),
     Rule(rollouts.HEADROOM, "A rollout does not wait for accelerators that it never gets", 10),
     Rule(rollouts.RAY_UPGRADE, "An upgrade of a RayService does not wait for a second cluster's accelerators", 11),
     Rule(storage.SPACE, "Images and emptyDir volumes of a pod fit on its node's disk", 13),
@@ -126,6 +135,7 @@ RULES: tuple[Rule, ...] = (
     Rule(trust.ANY_NAMESPACE, "No NetworkPolicy lets in pods of every namespace"),
     Rule(trust.NAMESPACE, "Namespaces enforce a pod security standard and deny what no policy allows"),
     Rule(trust.CREDENTIAL, "No variable of a container holds a credential in plain text"),
+    Rule(reachable_ports.CHECK, "Code of users reaches no port of Ray, notebooks, metrics or administrators"),
     Rule(services.VARIABLES, "No Service's variables read as settings of an engine", 18),
     Rule(image_tags.MUTABLE, "Images are pinned to a version", 19),
     Rule(metric_names.UNKNOWN, "Metrics that scalers, alarms and dashboards name exist"),

@@ -91,11 +91,11 @@ def _beyond_nodes(
         replicas = max(verdict.pod.replicas, least)
         if not types or not _only_on(verdict, pool):
             continue
-        slots = {name: _slots(pool.allocatable(name), verdict.pod.requests, sharing) for name in types}
+        counts = {name: slots(pool.allocatable(name), verdict.pod.requests, sharing) for name in types}
         for resource, limit in sorted(limits.items()):
             shares = (
                 (1 if resource == "nodes" else pool.capacity(name).get(resource, 0)) / count
-                for name, count in slots.items()
+                for name, count in counts.items()
                 if count
             )
             needed = math.ceil(replicas * min(shares, default=0))
@@ -104,7 +104,7 @@ def _beyond_nodes(
                 break
 
 
-def _slots(room: Resources, requests: Resources, sharing: Sharing) -> int:
+def slots(room: Resources, requests: Resources, sharing: Sharing) -> int:
     """Pods of a kind that an empty node takes."""
     return min(
         (room.get(name, 0) * sharing.pods_on(name) // amount for name, amount in requests.items() if amount), default=0

@@ -17,6 +17,10 @@ _RANGES = "service.beta.kubernetes.io/load-balancer-source-ranges"
 _LEGACY_INTERNAL = "service.beta.kubernetes.io/aws-load-balancer-internal"
 _INGRESS_SCHEME = "alb.ingress.kubernetes.io/scheme"
 _INGRESS_RANGES = "alb.ingress.kubernetes.io/inbound-cidrs"
+_CONFIGURATIONS = {"IngressClassParams": "inboundCIDRs", "LoadBalancerConfiguration": "sourceRanges"}
+"""Kinds that configure load balancers of an IngressClass or a Gateway, each with the field of its source ranges."""
+_PRIVATE = tuple(map(ipaddress.IPv4Network, ("10.0.0.0/8", "100.64.0.0/10", "172.16.0.0/12", "192.168.0.0/16")))
+_UNIQUE_LOCAL = ipaddress.IPv6Network("fc00::/7")
 _READ_BY_ENGINES = ("VLLM_", "RAY_")
 
 
@@ -27,6 +31,8 @@ def check(subject: Subject) -> Iterator[Finding]:
             yield from _service(subject, manifest)
         elif manifest.kind == "Ingress":
             yield from _ingress(subject, manifest)
+        elif manifest.kind in _CONFIGURATIONS:
+            yield from _configuration(subject, manifest)
     yield from _variables(subject)
 
 
@@ -46,19 +52,26 @@ def is_internet_facing(service: Mapping[str, Any]) -> bool:
     return str(annotations.get(_LEGACY_INTERNAL, "false")) == "false"
 
 
-def covers_everything(ranges: Sequence[str]) -> bool:
-    """Whether address ranges together are all of IPv4 or IPv6, also as two halves."""
-    networks = []
+def are_the_world(ranges: Sequence[str]) -> bool:
+    """Whether address ranges together are more of the internet than any owner has.
+
+    The largest allocations of IANA and the regional registries are a /8 of IPv4 and a /19 of IPv6. So 0.0.0.0/0 in two
+    halves, or all of it but one's own networks, is as open as it is whole.
+    """
+    four: list[ipaddress.IPv4Network] = []
+    six: list[ipaddress.IPv6Network] = []
     for text in ranges:
         try:
-            networks.append(ipaddress.ip_network(text, strict=False))
+            network = ipaddress.ip_network(text, strict=False)
         except ValueError:  # the load balancer's controller refuses it
             continue
-    narrow = [each for each in networks if isinstance(each, ipaddress.IPv4Network)]
-    wide = [each for each in networks if isinstance(each, ipaddress.IPv6Network)]
-    return any(each.prefixlen == 0 for each in ipaddress.collapse_addresses(narrow)) or any(
-        each.prefixlen == 0 for each in ipaddress.collapse_addresses(wide)
-    )
+        if isinstance(network, ipaddress.IPv4Network):
+            four.append(network)
+        else:
+            six.append(network)
+    public = [one for one in ipaddress.collapse_addresses(four) if not any(map(one.subnet_of, _PRIVATE))]
+    wide = [one for one in ipaddress.collapse_addresses(six) if not one.subnet_of(_UNIQUE_LOCAL)]
+    return sum(one.num_addresses for one in public) > 1 << 24 or sum(one.num_addresses for one in wide) > 1 << 109
 
 
 def _service(subject: Subject, manifest: Manifest) -> Iterator[Finding]:
@@ -88,15 +101,22 @@ def _service(subject: Subject, manifest: Manifest) -> Iterator[Finding]:
     annotations = (manifest.content.get("metadata") or {}).get("annotations") or {}
     listed = (manifest.content.get("spec") or {}).get("loadBalancerSourceRanges") or ()
     ranges = {*listed, *(part.strip() for part in str(annotations.get(_RANGES, "")).split(",") if part.strip())}
-    if not ranges or covers_everything(sorted(ranges)):
+    if not ranges or are_the_world(sorted(ranges)):
         yield _public(subject, manifest, "spec.loadBalancerSourceRanges", "loadBalancerSourceRanges")
 
 
 def _ingress(subject: Subject, manifest: Manifest) -> Iterator[Finding]:
     annotations = (manifest.content.get("metadata") or {}).get("annotations") or {}
     ranges = {part.strip() for part in str(annotations.get(_INGRESS_RANGES, "")).split(",") if part.strip()}
-    if annotations.get(_INGRESS_SCHEME) == "internet-facing" and (not ranges or covers_everything(sorted(ranges))):
+    if annotations.get(_INGRESS_SCHEME) == "internet-facing" and (not ranges or are_the_world(sorted(ranges))):
         yield _public(subject, manifest, f"metadata.annotations.{_INGRESS_RANGES}", _INGRESS_RANGES)
+
+
+def _configuration(subject: Subject, manifest: Manifest) -> Iterator[Finding]:
+    spec, key = manifest.content.get("spec") or {}, _CONFIGURATIONS[manifest.kind]
+    ranges = [str(each) for each in spec.get(key) or ()]
+    if spec.get("scheme") == "internet-facing" and (not ranges or are_the_world(ranges)):
+        yield _public(subject, manifest, f"spec.{key}", key)
 
 
 def _public(subject: Subject, manifest: Manifest, path: str, key: str) -> Finding:

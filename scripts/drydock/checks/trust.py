@@ -2,9 +2,11 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import zip_longest
 from typing import Any
 
 from drydock.checks.findings import Finding, Severity
+from drydock.checks.network_reach import may_hold_pods
 from drydock.checks.subject import Subject
 from drydock.suite.manifests import Manifest
 
@@ -16,8 +18,25 @@ NAMESPACE = "namespace-open"
 Fields = Mapping[str, Any]
 
 _WORKLOADS = frozenset(
-    {"pods", "deployments", "daemonsets", "statefulsets", "replicasets", "jobs", "cronjobs", "replicationcontrollers"}
+    {
+        *("pods", "deployments", "daemonsets", "statefulsets", "replicasets", "jobs", "cronjobs"),
+        *("replicationcontrollers", "leaderworkersets", "rayclusters", "rayjobs", "rayservices", "raycronjobs"),
+        *("workflows", "workflowtemplates", "clusterworkflowtemplates", "cronworkflows", "scaledjobs", "notebooks"),
+        *("pytorchjobs", "mpijobs", "tfjobs", "trainjobs", "sparkapplications", "scheduledsparkapplications"),
+    }
 )
+"""What becomes pods, as the account that the object names."""
+_GUARDS = frozenset(
+    {
+        *("networkpolicies", "validatingadmissionpolicies", "validatingadmissionpolicybindings"),
+        *("validatingwebhookconfigurations", "mutatingwebhookconfigurations"),
+        *("mutatingadmissionpolicies", "mutatingadmissionpolicybindings"),
+    }
+)
+_STRONG = frozenset({"cluster-admin", "admin", "edit"})
+"""ClusterRoles of every cluster that make pods and read Secrets."""
+_OF_KUBERNETES = frozenset({"kube-system", "kube-public", "kube-node-lease"})
+_EVERY_ACCOUNT = ("system:authenticated", "system:unauthenticated", "system:anonymous", "system:serviceaccounts")
 _WRITES = frozenset({"create", "update", "patch", "*"})
 _READS = frozenset({"get", "list", "watch", "*"})
 _BINDINGS = frozenset({"rolebindings", "clusterrolebindings", "roles", "clusterroles"})
@@ -25,6 +44,12 @@ _SECRET_NAME = re.compile(
     r"(?:^|_)(?:TOKEN|SECRET|PASSWORD|PASSWD|API_?KEY|ACCESS_KEY|PRIVATE_KEY|CREDENTIALS?)$", re.IGNORECASE
 )
 _IN_URL = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s:@]+:[^/\s@]+@", re.IGNORECASE)
+_TOKEN = re.compile(
+    r"\b(?:hf_[A-Za-z0-9]{30,}|sk-[A-Za-z0-9_-]{20,}|gh[pousr]_[A-Za-z0-9]{30,}|github_pat_\w{30,}|glpat-[\w-]{20,}"
+    r"|xox[abprs]-[\w-]{20,}|nvapi-[\w-]{30,}|AKIA[0-9A-Z]{16})\b|-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----"
+)
+"""Forms that providers give their tokens, so that scanners find them."""
+_FLAG = re.compile(r"--?[\w-]*(?:token|secret|password|passwd|api[-_]?key|access[-_]key|private[-_]key)", re.IGNORECASE)
 _NO_SECRET = re.compile(r"|true|false|none|null|[0-9]+|/\S*|os\.environ/\S*|\$\(\w+\)|\$\{?\w+\}?", re.IGNORECASE)
 
 
@@ -36,7 +61,11 @@ def check(subject: Subject) -> Iterator[Finding]:
         elif manifest.kind == "NetworkPolicy":
             yield from _any_namespace(subject, manifest)
         elif manifest.kind == "Namespace":
-            yield from _open_namespace(subject, manifest)
+            yield from _unenforced(subject, manifest)
+        elif manifest.kind in ("RoleBinding", "ClusterRoleBinding"):
+            yield from _strong_binding(subject, manifest)
+        yield from _tokens(subject, manifest)
+    yield from _open_namespaces(subject)
     yield from _credentials(subject)
 
 
@@ -67,11 +96,21 @@ def _attacks(rule: Fields) -> Iterator[str]:
         yield f"{' or '.join(sorted(verbs & {'escalate', 'bind', 'impersonate'}))} and so take any role"
     if (resources & _BINDINGS or everything) and verbs & _WRITES and not named:
         yield "write roles and bindings and so grant itself what it may bind"
-    if (resources & _WORKLOADS or everything) and verbs & _WRITES and not named:
+    if (resources & _WORKLOADS or everything) and verbs & (_WRITES - {"create"} if named else _WRITES):
         yield "make or change pods that run as a stronger account, or on the host where admission lets them"
     if ("secrets" in resources or everything) and verbs & _READS and not named:
         yield "read Secrets, tokens and passwords of others among them"
-    if resources & {"pods/exec", "pods/attach", "pods/ephemeralcontainers"} and verbs & (_WRITES | {"get"}):
+    if (resources & _GUARDS or everything) and verbs & (_WRITES | {"delete", "deletecollection"}) and not named:
+        yield "take away or replace policies and webhooks that keep others out"
+    if "certificatesigningrequests/approval" in resources and verbs & _WRITES:
+        yield "approve a certificate for any user"
+    if (resources & {"persistentvolumes"} or everything) and verbs & _WRITES and not named:
+        yield "make volumes of any path of a node"
+    if resources & {"pods/proxy", "services/proxy"} and verbs & (_WRITES | _READS):
+        yield "reach ports of pods past NetworkPolicies, by the API server"
+    if resources & {"pods/exec", "pods/attach", "pods/ephemeralcontainers", "pods/portforward"} and verbs & (
+        _WRITES | {"get"}
+    ):
         yield "run commands in other pods and take their tokens"
     if "serviceaccounts/token" in resources and verbs & _WRITES and not named:
         yield "make tokens of any account"
@@ -91,6 +130,31 @@ def _holders(subject: Subject, role: Manifest) -> list[str]:
     return sorted(found)
 
 
+def _strong_binding(subject: Subject, binding: Manifest) -> Iterator[Finding]:
+    """Bindings to every account, and of a ServiceAccount to a role of Kubernetes that makes pods or reads Secrets."""
+    role = str((binding.content.get("roleRef") or {}).get("name"))
+    subjects: Sequence[Fields] = binding.content.get("subjects") or ()
+    every = sorted(str(each.get("name")) for each in subjects if str(each.get("name")).startswith(_EVERY_ACCOUNT))
+    accounts = sorted(str(each.get("name")) for each in subjects if each.get("kind") == "ServiceAccount")
+    if every:
+        reason = f"Every account in {', '.join(every)} has the rights of {role}: any pod with a token can use them."
+    elif role in _STRONG and accounts:
+        reason = (
+            f"Code that gets the token of ServiceAccount {', '.join(accounts)} has the rights of {role}: it can make "
+            "pods that run as a stronger account, and read Secrets."
+        )
+    else:
+        return
+    yield subject.finding(
+        ESCALATION,
+        binding,
+        reason,
+        "Bind a Role of its own, with the verbs and resources that its program uses, to one ServiceAccount.",
+        path="roleRef",
+        severity=Severity.WARNING,
+    )
+
+
 def _cluster_wide(subject: Subject, role: Manifest) -> bool:
     return any(
         each.kind == "ClusterRoleBinding" and (each.content.get("roleRef") or {}).get("name") == role.name
@@ -103,18 +167,19 @@ def _place(subject: Subject, manifest: Manifest) -> str:
 
 
 def _any_namespace(subject: Subject, policy: Manifest) -> Iterator[Finding]:
-    """Ingress from pods of every namespace, whoever makes them there."""
+    """Ingress from pods of every namespace, by labels that they can give themselves or by their addresses."""
     for position, rule in enumerate((policy.content.get("spec") or {}).get("ingress") or ()):
         peers: Sequence[Fields] = rule.get("from") or ()
         opened = [each for each in peers if "namespaceSelector" in each and not _narrows(each["namespaceSelector"])]
-        if opened or not peers:
+        blocks = [each["ipBlock"]["cidr"] for each in peers if "ipBlock" in each and may_hold_pods(each["ipBlock"])]
+        if opened or blocks or not peers:
             ports = ", ".join(str(each.get("port")) for each in rule.get("ports") or ()) or "every port"
-            labelled = all((each.get("podSelector") or {}) for each in opened) and bool(opened)
-            who = (
-                "a pod of any namespace that gives itself the labels of the peer"
-                if labelled
-                else "a pod of any namespace"
-            )
+            if blocks and not opened:
+                who = f"addresses that pods have ({', '.join(blocks)})"
+            elif opened and all(each.get("podSelector") for each in opened):
+                who = "a pod of any namespace that gives itself the labels of the peer"
+            else:
+                who = "a pod of any namespace"
             yield subject.finding(
                 ANY_NAMESPACE,
                 policy,
@@ -127,11 +192,17 @@ def _any_namespace(subject: Subject, policy: Manifest) -> Iterator[Finding]:
 
 
 def _narrows(selector: Fields | None) -> bool:
-    return bool(selector and (selector.get("matchLabels") or selector.get("matchExpressions")))
+    """Whether a selector of namespaces names some: all have names, and most lack any other label."""
+    chosen = selector or {}
+    return bool(chosen.get("matchLabels")) or any(
+        each.get("operator") == "In"
+        or (each.get("operator") == "Exists" and each.get("key") != "kubernetes.io/metadata.name")
+        for each in chosen.get("matchExpressions") or ()
+    )
 
 
-def _open_namespace(subject: Subject, namespace: Manifest) -> Iterator[Finding]:
-    """Namespaces of the release that admit what the host may do, or let pods talk to everything."""
+def _unenforced(subject: Subject, namespace: Manifest) -> Iterator[Finding]:
+    """Namespaces of the release that admit what the host may do."""
     labels = (namespace.content.get("metadata") or {}).get("labels") or {}
     enforced = labels.get("pod-security.kubernetes.io/enforce")
     if enforced not in ("baseline", "restricted"):
@@ -144,24 +215,34 @@ def _open_namespace(subject: Subject, namespace: Manifest) -> Iterator[Finding]:
             path="metadata.labels",
             severity=Severity.WARNING,
         )
-    for direction in ("Ingress", "Egress"):
-        if not any(_denies(each, namespace.name, direction) for each in subject.manifests):
-            yield subject.finding(
-                NAMESPACE,
-                namespace,
-                f"A pod that no NetworkPolicy selects {'takes' if direction == 'Ingress' else 'makes'} connections "
-                f"{'from' if direction == 'Ingress' else 'to'} everywhere: the namespace has no policy for all pods.",
-                f"Add a NetworkPolicy with an empty podSelector and policyTypes: [{direction}].",
-                path=f"NetworkPolicy.{direction}",
-                severity=Severity.WARNING,
-            )
 
 
-def _denies(policy: Manifest, namespace: str, direction: str) -> bool:
+def _open_namespaces(subject: Subject) -> Iterator[Finding]:
+    """Namespaces of the release's own, or with its pods, in which a pod without a policy talks to everything."""
+    own = {each.name: each for each in subject.manifests if each.kind == "Namespace"}
+    named = {_place(subject, pod.manifest): pod.manifest for pod in reversed(subject.pods)}
+    for name, manifest in sorted({**named, **own}.items()):
+        if name in _OF_KUBERNETES:
+            continue
+        for direction in ("Ingress", "Egress"):
+            if not any(_denies(subject, each, name, direction) for each in subject.manifests):
+                yield subject.finding(
+                    NAMESPACE,
+                    manifest,
+                    f"A pod in namespace {name} that no NetworkPolicy selects "
+                    f"{'takes connections from' if direction == 'Ingress' else 'connects to'} everywhere: the "
+                    "namespace has no policy for all pods.",
+                    f"Add a NetworkPolicy with an empty podSelector and policyTypes: [{direction}].",
+                    path=f"NetworkPolicy.{direction}",
+                    severity=Severity.WARNING,
+                )
+
+
+def _denies(subject: Subject, policy: Manifest, namespace: str, direction: str) -> bool:
     spec = policy.content.get("spec") or {}
     return (
         policy.kind == "NetworkPolicy"
-        and policy.namespace == namespace
+        and _place(subject, policy) == namespace
         and not spec.get("podSelector")
         and direction in (spec.get("policyTypes") or ("Ingress",))
     )
@@ -185,3 +266,52 @@ def _credentials(subject: Subject) -> Iterator[Finding]:
                         path=f"{pod.path}.containers.{container.get('name')}.env.{name}",
                         keys=(name,),
                     )
+            for flag, value in _flags(container):
+                if not _NO_SECRET.fullmatch(value):
+                    yield subject.finding(
+                        CREDENTIAL,
+                        pod.manifest,
+                        f"Argument {flag} of container {container.get('name')} holds a credential in plain text: who "
+                        "reads the values, the release, the pod or its node's processes has it.",
+                        "Put it into a Secret and refer to it with valueFrom.secretKeyRef and $(NAME).",
+                        path=f"{pod.path}.containers.{container.get('name')}.args",
+                        keys=("args",),
+                    )
+
+
+def _flags(container: Fields) -> Iterator[tuple[str, str]]:
+    """Flags for credentials, each with its value: `--api-key=VALUE` or `--api-key VALUE`."""
+    words = [str(each) for each in (*(container.get("command") or ()), *(container.get("args") or ()))]
+    for word, following in zip_longest(words, words[1:], fillvalue=""):
+        name, equals, value = word.partition("=")
+        if _FLAG.fullmatch(name):
+            if equals:
+                yield name, value
+            elif not following.startswith("-"):
+                yield name, following
+
+
+def _tokens(subject: Subject, manifest: Manifest) -> Iterator[Finding]:
+    """Tokens in the form that their providers give them, anywhere in an object, Secrets of the release included."""
+    for path, text in _strings(manifest.content, ()):
+        if _TOKEN.search(text):
+            yield subject.finding(
+                CREDENTIAL,
+                manifest,
+                "The object holds a token in plain text, in the form that its provider gives tokens: who reads the "
+                "values or the release has it.",
+                "Revoke it, keep the new one in a Secret that the release does not make, and refer to that.",
+                path=".".join(path),
+            )
+            return
+
+
+def _strings(value: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str]]:
+    if isinstance(value, str):
+        yield path, value
+    elif isinstance(value, Mapping):
+        for key, each in value.items():
+            yield from _strings(each, (*path, str(key)))
+    elif isinstance(value, list):
+        for position, each in enumerate(value):
+            yield from _strings(each, (*path, str(position)))

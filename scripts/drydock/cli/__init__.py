@@ -18,6 +18,7 @@ VERBS = (
     "destroy",
     "diff",
     "environments",
+    "account",
     "images",
     "diagram",
     "docs",

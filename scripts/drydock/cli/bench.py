@@ -5,11 +5,11 @@ from collections.abc import Iterable
 
 import click
 
-from drydock.cli.output import format_option
+from drydock.cli.output import columns, format_option
 from drydock.loadtest.benchmark.benches import Measure
 
 USUAL = ("render", "validate", "rehearse")
-PARTS = (*USUAL, "scale", "first-run", "loadtest")
+PARTS = (*USUAL, "fuzz", "scale", "first-run", "loadtest")
 _REHEARSES = {"rehearse", "scale", "first-run"}
 
 
@@ -28,17 +28,27 @@ _REHEARSES = {"rehearse", "scale", "first-run"}
     help="Replicas of the model in the benchmark scale; repeatable.",
 )
 @click.option("--model", default="llama-3-8b", show_default=True, help="Model in the benchmark scale.")
+@click.option(
+    "--cases",
+    type=click.IntRange(1, 10_000_000),
+    default=10_000,
+    show_default=True,
+    help="Number of generated requests in the benchmark fuzz.",
+)
 @format_option()
 def command(
-    parts: tuple[str, ...], rounds: int, environment: str, replicas: tuple[int, ...], model: str, form: str
+    parts: tuple[str, ...], rounds: int, environment: str, replicas: tuple[int, ...], model: str, cases: int, form: str
 ) -> int:
     """Measure Drydock itself, against the bare programs in the same run; exit 1 when a bound is missed.
 
-    PARTS are what to measure. By default render, validate and rehearse: loadtest installs other load generators to
-    compare with; scale rehearses many replicas; first-run rehearses with an empty cache beside a busy machine.
+    PARTS are what to measure. By default render, validate, rehearse and, in a checkout, fuzz, which attacks the
+    gateway's request filter. loadtest installs other load generators to compare with; scale rehearses many replicas;
+    first-run rehearses with an empty cache beside a busy machine.
     """
     from drydock.loadtest.benchmark.benches import (
+        FUZZ_TEST,
         bench_first_run,
+        bench_fuzz,
         bench_loadtest,
         bench_rehearse,
         bench_render,
@@ -49,13 +59,15 @@ def command(
     from drydock.project import Project
     from drydock.tools.setup import set_up
 
-    chosen = parts or USUAL
     project = Project.discover()
+    chosen = parts or (*USUAL, *(("fuzz",) if (project.root / FUZZ_TEST).is_file() else ()))
     measures: list[Measure] = []
     with terminal_progress() as progress:
         if "loadtest" in chosen:
             measures += bench_loadtest(project.cache_dir, rounds, progress)
-        if chosen == ("loadtest",):
+        if "fuzz" in chosen:
+            measures += bench_fuzz(project, cases, progress)
+        if {*chosen} <= {"loadtest", "fuzz"}:
             return _tell(measures, form)
         ready = set_up(project, "rehearse" if _REHEARSES & {*chosen} else "validate", progress)
         if "render" in chosen:
@@ -81,17 +93,15 @@ def _tell(measures: list[Measure], form: str) -> int:
 
 
 def _print(measures: Iterable[Measure]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("measured", "median", "floor", "ratio", "bound", "")
-    for each in measures:
-        table.add_row(
-            each.name,
-            f"{each.value:.2f} {each.unit}",
-            "" if each.floor is None else f"{each.floor:.2f} {each.unit}",
-            "" if each.ratio is None else f"{each.ratio:.2f}",
-            "" if each.bound is None else f"{each.bound:g}",
-            "" if each.bound is None else ("within" if each.within else "MISSED"),
+    rows = [
+        (
+            measure.name,
+            f"{measure.value:.2f} {measure.unit}",
+            "" if measure.floor is None else f"{measure.floor:.2f} {measure.unit}",
+            "" if measure.ratio is None else f"{measure.ratio:.2f}",
+            "" if measure.bound is None else f"{measure.bound:g}",
+            "" if measure.bound is None else ("within" if measure.within else "MISSED"),
         )
-    Console().print(table)
+        for measure in measures
+    ]
+    click.echo(columns(("measured", "median", "floor", "ratio", "bound", ""), rows))

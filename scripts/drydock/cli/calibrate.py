@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from drydock.cli.options import ArrivalName, check_folder
-from drydock.cli.output import format_option
+from drydock.cli.output import columns, format_option
 from drydock.errors import UsageError
 
 if TYPE_CHECKING:
@@ -154,19 +154,15 @@ def _part(start: "Profile", fitted: "Coefficients", unseen: "Sequence[Point]") -
 def _table(title: str, errors: "Sequence[Comparison]") -> None:
     from statistics import median
 
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("point", *_NAMES.values(), box=None, title=f"Error {title}")
-    for column in table.columns[1:]:
-        column.justify = "right"
     by_point: dict[str, dict[str, Comparison]] = {}
     for one in errors:
         by_point.setdefault(one.label, {})[one.measure] = one
-    for label, found in by_point.items():
-        cells = [f"{found[m].measured:.2f} {found[m].error:+7.1%}" if m in found else "" for m in _NAMES]
-        table.add_row(label, *cells)
+    rows = [
+        (label, *(f"{found[m].measured:.2f} {found[m].error:+.1%}" if m in found else "" for m in _NAMES))
+        for label, found in by_point.items()
+    ]
     for text, pick in (("median", median), ("worst", max)):
         sizes = [[abs(one.error) for one in errors if one.measure == name] for name in _NAMES]
-        table.add_row(f"[bold]{text}", *(f"{pick(size):.1%}" if size else "" for size in sizes))
-    Console(highlight=False).print(table)
+        rows.append((text, *(f"{pick(size):.1%}" if size else "" for size in sizes)))
+    click.echo(f"Error {title}")
+    click.echo(columns(("point", *_NAMES.values()), rows))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from drydock.cli.options import EnvironmentName, one_environment, stack_options
+from drydock.cli.options import EnvironmentName, check_writable, one_environment, stack_options
 from drydock.cli.output import columns
 from drydock.errors import UsageError
 
@@ -74,6 +74,8 @@ def command(
         raise UsageError("-o writes what --resolve finds", remedy="Give --resolve too, or redirect the output.")
     project = Project.discover()
     stack = one_environment(project, environment, files, set_values)
+    if output:
+        check_writable("-o", output.parent)
     with terminal_progress() as progress:
         tools = ensure(project, ["helm4", *(["crane"] if resolved else [])], progress)
         charts = assemble_charts(project)
@@ -110,7 +112,6 @@ def _write_values(values: "Mapping[str, object]", found: "Iterable[Resolved]", o
     if output is None:
         click.echo(text, nl=False)
     else:
-        output.parent.mkdir(parents=True, exist_ok=True)
         output.write_text(text)
         click.echo(f"written to {output}", err=True)
 

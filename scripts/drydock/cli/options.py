@@ -63,13 +63,15 @@ class NumberRange(click.FloatRange):
 
 
 def check_folder(option: str, file: Path | None) -> None:
-    """Refuse a file whose folder does not exist before the work whose result it would hold.
+    """Try whether a file can be made, before the work whose result it would hold.
 
     Raises:
-        UsageError: it does not.
+        UsageError: its folder does not exist or cannot be written to.
     """
     if file and not file.parent.is_dir():
         raise UsageError(f"{option} {file}: there is no folder {file.parent}", remedy=f"mkdir -p {file.parent}")
+    if file:
+        _try(option, file, file.parent)
 
 
 def check_writable(option: str, folder: Path) -> None:
@@ -78,6 +80,10 @@ def check_writable(option: str, folder: Path) -> None:
     Raises:
         UsageError: they cannot.
     """
+    _try(option, folder, folder)
+
+
+def _try(option: str, named: Path, folder: Path) -> None:
     import tempfile
 
     try:
@@ -86,7 +92,7 @@ def check_writable(option: str, folder: Path) -> None:
             pass
     except OSError as error:
         raise UsageError(
-            f"{option} {folder}: {error.strerror}", remedy="Name a folder that can be written to."
+            f"{option} {named}: {error.strerror}", remedy="Name a folder that can be written to."
         ) from error
 
 

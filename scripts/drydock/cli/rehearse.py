@@ -72,7 +72,7 @@ def command(
     Examples:
       drydock rehearse dev
       drydock rehearse prod -f next-quarter.yaml -o report/
-      drydock rehearse dev --keep         then: kubectl get nodeclaims; drydock down
+      drydock rehearse dev --keep         # then: kubectl get nodeclaims; drydock down
     """
     started = time.time()
     from drydock.cli.findings_gate import passes

@@ -146,7 +146,8 @@ def _table(chosen: "Setup", summary: "Summary") -> None:
     console.print(
         f"{profile.model.name} on {profile.gpu.name}, vLLM {profile.engine} ({origin} profile {profile.name}); "
         f"KV cache of {limits.blocks * limits.block_size:,} tokens, {limits.max_num_seqs} sequences and "
-        f"{limits.max_num_batched_tokens} tokens a step at most"
+        f"{limits.max_num_batched_tokens} tokens a step at most",
+        soft_wrap=True,
     )
     times = Table("ms", *(f"[bold]{name}" for name in ("mean", "p50", "p99")), box=None)
     for column in times.columns[1:]:
@@ -159,9 +160,11 @@ def _table(chosen: "Setup", summary: "Summary") -> None:
     console.print(
         f"{summary.completed_rps:.2f} requests/s completed ({summary.achieved_rps:.2f} sent{offered}), "
         f"{summary.output_tokens_per_second:,.0f} output tokens/s, {summary.requests} requests in "
-        f"{summary.duration_seconds:.1f} s"
+        f"{summary.duration_seconds:.1f} s",
+        soft_wrap=True,
     )
     console.print(
         f"at most {summary.max_running} running, {summary.max_waiting} waiting, "
-        f"{summary.max_kv_usage:.1%} of the KV cache; {summary.preemptions} preemptions"
+        f"{summary.max_kv_usage:.1%} of the KV cache; {summary.preemptions} preemptions",
+        soft_wrap=True,
     )

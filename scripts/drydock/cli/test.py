@@ -8,9 +8,13 @@ from pathlib import Path
 
 import click
 
+from drydock.errors import UsageError
+
 MEMORY_GIB = 3
 """What the control plane of one worker's tests takes."""
 FAST = "not cluster and not slow"
+_STATUS = {0: 0, 4: UsageError.exit_status}
+"""Exit statuses of Drydock by those of pytest; any other is 1."""
 
 
 @click.command("test", context_settings={"ignore_unknown_options": True, "help_option_names": ["-h", "--help"]})
@@ -32,7 +36,6 @@ def command(check: bool, fast: bool, coverage: bool, pytest_arguments: tuple[str
       drydock test --check
       drydock test tests/charts -k accelerator
     """
-    from drydock.errors import UsageError
     from drydock.progress import terminal_progress
     from drydock.project import Project
     from drydock.tools.setup import set_up_everything
@@ -84,4 +87,5 @@ def _run(command: list[str], folder: Path) -> int:
     click.echo(f"$ {' '.join(Path(part).name if part == sys.executable else part for part in command)}", err=True)
     # Tests start Python a thousand times: it compiles each module once, whatever the shell says.
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    return 1 if subprocess.run(command, cwd=folder, env=environment, check=False).returncode else 0
+    status = subprocess.run(command, cwd=folder, env=environment, check=False).returncode
+    return _STATUS.get(status, 1)

@@ -84,17 +84,25 @@ class Model:
     state_elements: int = 0
     encoder: float = 0.0
     guessed: str = ""
+    source: str = ""
+    mixerless_layers: int = 0
+    mlp_layers: int | None = None
+    mlp_matrices: int = 3
+
+    @property
+    def attending_layers(self) -> int:
+        """Layers of attention, full or with a window."""
+        return self.layers - self.linear_layers - self.mixerless_layers
 
     @property
     def window_layers(self) -> int:
         """Layers that look back only so many tokens as `window` says."""
-        return self.layers - self.full_layers - self.linear_layers if self.window else 0
+        return self.attending_layers - self.full_layers if self.window else 0
 
     @property
     def mixer_parameters(self) -> float:
         """Of all layers' attention, and of what stands in its place in layers of linear attention."""
-        attending = self.layers - self.linear_layers
-        return self.attention_parameters * attending + 1e6 * self.linear_mixer * self.linear_layers
+        return self.attention_parameters * self.attending_layers + 1e6 * self.linear_mixer * self.linear_layers
 
     @property
     def attention_parameters(self) -> float:
@@ -108,12 +116,12 @@ class Model:
 
     def _mlp_parameters(self, experts: int) -> float:
         """Of all layers, with so many experts counted in each layer that has them."""
-        matrices = 2 if self.name.startswith("opt") else 3
-        dense = matrices * self.hidden * self.intermediate
+        layers = self.layers if self.mlp_layers is None else self.mlp_layers
+        dense = self.mlp_matrices * self.hidden * self.intermediate
         if not self.experts:
-            return dense * self.layers
-        routed = 3 * self.hidden * (experts * self.expert_intermediate + self.shared_intermediate)
-        return dense * self.dense_layers + routed * (self.layers - self.dense_layers)
+            return dense * layers
+        wide = experts * self.expert_intermediate + self.shared_intermediate
+        return dense * self.dense_layers + self.mlp_matrices * self.hidden * wide * (layers - self.dense_layers)
 
     @property
     def embedding_parameters(self) -> float:
@@ -153,7 +161,7 @@ class Model:
 
     def kv_elements(self) -> int:
         """Elements of KV cache a token, all layers that have one."""
-        return (self.layers - self.linear_layers) * (self.latent or 2 * self.kv_heads * self.head_dim)
+        return self.attending_layers * (self.latent or 2 * self.kv_heads * self.head_dim)
 
     def kv_share(self, length: int, batched: int) -> float:
         """Of a token in every layer, what each token of a request of that length holds on average.
@@ -161,9 +169,8 @@ class Model:
         A layer with a window holds the window and the tokens of a step (vllm/v1/kv_cache_interface.py,
         SlidingWindowSpec.max_memory_usage_bytes); one of linear attention a state that does not grow.
         """
-        attending = self.layers - self.linear_layers
         held = min(1.0, (self.window + batched) / max(length, 1)) if self.window else 1.0
-        full = attending - self.window_layers
+        full = self.attending_layers - self.window_layers
         state = self.linear_layers * self.state_elements / max(length, 1)
         grown = (full + self.window_layers * held) * (self.latent or 2 * self.kv_heads * self.head_dim)
         return (grown + state) / max(self.kv_elements(), 1)

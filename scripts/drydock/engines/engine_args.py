@@ -174,13 +174,21 @@ def _size(text: str) -> int:
 _size.__name__ = "int"
 
 
-def parse_known(arguments: Sequence[str]) -> EngineArgs:
-    """Read an argument list of any release of vLLM: arguments that are not known are passed over, a `--config` too.
+def parse_known(arguments: Sequence[str], config: str | None = None) -> EngineArgs:
+    """Read an argument list of any release of vLLM: arguments that are not known are passed over.
+
+    Args:
+        arguments: as given.
+        config: what the file of `--config` holds, where that is known; given arguments win over it.
 
     Raises:
         UsageError: a value of the wrong kind, in vLLM's words, or one out of its range.
     """
-    values, _ = parser().parse_known_args([_dashes(argument) for argument in arguments])
+    made = parser()
+    dashed = [_dashes(argument) for argument in arguments]
+    if config is not None:
+        made.set_defaults(**_config_defaults(made, config, "the file of --config", strict=False))
+    values, _ = made.parse_known_args(dashed)
     return _engine_args(vars(values))
 
 
@@ -197,7 +205,7 @@ def parse(arguments: Sequence[str], program: str = "vllm serve") -> EngineArgs:
     made = parser(program)
     values = vars(made.parse_args(dashed))
     if values["config"]:
-        made.set_defaults(**_config_defaults(made, values["config"]))
+        made.set_defaults(**_config_defaults(made, _read_config(values["config"]), f"--config {values['config']}"))
         values = vars(made.parse_args(dashed))
     return _engine_args(values)
 
@@ -228,16 +236,23 @@ def _flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def _config_defaults(made: argparse.ArgumentParser, name: str) -> dict[str, Any]:
-    """What a `--config` file says, read as if its lines were arguments."""
+def _read_config(name: str) -> str:
+    try:
+        return Path(name).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"--config {name}: {error}", remedy="name a YAML file of arguments") from error
+
+
+def _config_defaults(made: argparse.ArgumentParser, text: str, name: str, *, strict: bool = True) -> dict[str, Any]:
+    """What a `--config` file says, read as if its lines were arguments; unless strict, unknown ones are passed over."""
     import yaml
 
     try:
-        data = yaml.safe_load(Path(name).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UsageError(f"--config {name}: {error}", remedy="name a YAML file of arguments") from error
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UsageError(f"{name}: {error}", remedy="name a YAML file of arguments") from error
     if not isinstance(data, dict):
-        raise UsageError(f"--config {name} holds no mapping", remedy="write `argument: value` on each line")
+        raise UsageError(f"{name} holds no mapping", remedy="write `argument: value` on each line")
     found: list[str] = []
     for key, value in data.items():
         flag = _dashes(f"--{key}")
@@ -247,9 +262,10 @@ def _config_defaults(made: argparse.ArgumentParser, name: str) -> dict[str, Any]
             found += [flag, *map(str, value)]
         else:
             found += [flag, json.dumps(value) if isinstance(value, dict) else str(value)]
-    given = vars(made.parse_args(found))
+    given = vars(made.parse_args(found) if strict else made.parse_known_args(found)[0])
     names = (str(key).replace("-", "_") for key in data)
-    return {name: given[name] for name in (each if each in given else each.removeprefix("no_") for each in names)}
+    plain = (each if each in given else each.removeprefix("no_") for each in names)
+    return {each: given[each] for each in plain if each in given}
 
 
 def parse_line(line: str, program: str = "vllm serve") -> EngineArgs:

@@ -83,10 +83,12 @@ def shape_of(
     expert_wide = (
         get.number("moe_intermediate_size", "expert_intermediate_size", default=intermediate) if experts else 0
     )
-    shared = get.number("shared_expert_intermediate_size", default=0)
+    shared = get.number("shared_expert_intermediate_size", "moe_shared_expert_intermediate_size", default=0)
     shared = shared or expert_wide * get.number("n_shared_experts", "num_shared_experts", default=0)
     latent = get.number("kv_lora_rank", default=0)
     kinds, window = _layer_kinds(text, layers)
+    pattern = _pattern(text, layers)
+    dense = get.number("first_k_dense_replace", default=0) if experts else 0
     stored = _stored(config, text)
     return {
         "name": name,
@@ -107,7 +109,7 @@ def shape_of(
         else 0,
         "expert_intermediate": expert_wide,
         "shared_intermediate": shared if experts else 0,
-        "dense_layers": get.number("first_k_dense_replace", default=0) if experts else 0,
+        "dense_layers": pattern.count("-") if pattern and experts else dense,
         "latent": latent + get.number("qk_rope_head_dim", default=0) if latent else 0,
         "q_latent": get.number("q_lora_rank", default=0) if latent else 0,
         "window": window,
@@ -117,6 +119,9 @@ def shape_of(
         "state_elements": _state(text) if "linear" in kinds else 0,
         "encoder": _encoder(config),
         "fp8_block": _block(config),
+        "mixerless_layers": kinds.count("none"),
+        "mlp_layers": pattern.count("-") + pattern.count("E") if pattern else None,
+        "mlp_matrices": 2 if text.get("mlp_hidden_act") == "relu2" else 3,
         "guessed": _guessed(text, kinds),
         "index_bytes": _index_bytes(folder),
     }
@@ -143,7 +148,9 @@ class _Fields:
 
 
 def _layer_kinds(text: Mapping[str, Any], layers: int) -> tuple[list[str], int]:
-    """`full`, `window` or `linear` for each layer, and the window in tokens (0 where there is none)."""
+    """`full`, `window`, `linear` or `none` for each layer, and the window in tokens (0 where there is none)."""
+    if pattern := _pattern(text, layers):
+        return [{"*": "full", "M": "linear"}.get(each, "none") for each in pattern], 0
     window = next(
         (text[each] for each in ("sliding_window", "attention_chunk_size") if isinstance(text.get(each), int)), 0
     )
@@ -160,6 +167,12 @@ def _layer_kinds(text: Mapping[str, Any], layers: int) -> tuple[list[str], int]:
     else:
         kinds = ["full"] * layers
     return kinds, window if "window" in kinds else 0
+
+
+def _pattern(text: Mapping[str, Any], layers: int) -> str:
+    """Of Nemotron-H, a letter a layer: `M` Mamba, `*` attention, `-` dense MLP, `E` experts; else empty."""
+    given = text.get("hybrid_override_pattern")
+    return given if isinstance(given, str) and len(given) == layers and not set(given) - set("M*-E") else ""
 
 
 def _kind(word: str) -> str:
@@ -210,19 +223,25 @@ def _block(config: Mapping[str, Any]) -> int:
 
 
 def _linear_mixer(text: Mapping[str, Any], hidden: int) -> float:
-    """Millions of parameters of a layer of linear attention, in the names of Qwen3-Next; else four square matrices."""
+    """Millions of parameters of a layer of Mamba-2 or linear attention (Qwen3-Next); else four square matrices."""
     keys = text.get("linear_num_key_heads", 0) * text.get("linear_key_head_dim", 0)
     values = text.get("linear_num_value_heads", 0) * text.get("linear_value_head_dim", 0)
-    count = hidden * (2 * keys + 2 * values) + values * hidden if keys and values else 4 * hidden * hidden
-    return count / 1e6
+    heads, head_dim = text.get("mamba_num_heads", 0), text.get("mamba_head_dim", 0)
+    if heads and head_dim:
+        groups = text.get("n_groups", 1) * text.get("ssm_state_size", 128)
+        count = hidden * (2 * heads * head_dim + 2 * groups + heads) + heads * head_dim * hidden
+    else:
+        count = hidden * (2 * keys + 2 * values) + values * hidden if keys and values else 4 * hidden * hidden
+    return float(count) / 1e6
 
 
 def _state(text: Mapping[str, Any]) -> int:
-    """Elements of a request's state in a layer of linear attention or Mamba."""
+    """Elements of 16 bits of a request's state in a layer of linear attention or Mamba, which may keep 32 bits."""
     if "linear_num_value_heads" in text:
         return int(text["linear_num_value_heads"] * text["linear_key_head_dim"] * text["linear_value_head_dim"])
     heads, head_dim = text.get("mamba_num_heads", 0), text.get("mamba_head_dim", 0)
-    return int(heads * head_dim * text.get("ssm_state_size", text.get("mamba_d_state", 128)))
+    wide = 2 if text.get("mamba_ssm_cache_dtype") == "float32" else 1
+    return int(wide * heads * head_dim * text.get("ssm_state_size", text.get("mamba_d_state", 128)))
 
 
 def _encoder(config: Mapping[str, Any]) -> float:
@@ -240,9 +259,9 @@ def _encoder(config: Mapping[str, Any]) -> float:
 
 
 def _guessed(text: Mapping[str, Any], kinds: list[str]) -> str:
-    if "hybrid_override_pattern" in text:
+    if "hybrid_override_pattern" in text and "linear" not in kinds:
         return "its layers follow a pattern of its own (hybrid_override_pattern), counted as full attention"
-    if "linear" in kinds and "linear_num_value_heads" not in text:
+    if "linear" in kinds and not {"linear_num_value_heads", "mamba_num_heads"} & set(text):
         return "the parameters of its layers without attention"
     return ""
 

@@ -2,9 +2,10 @@
 
 import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from pathlib import PurePosixPath
 from typing import Any
 
 from drydock.engines.catalogue import Gpu, Model, checkpoint_of, gpus, recognized
@@ -13,11 +14,14 @@ from drydock.engines.ray_serve import llm_configs
 from drydock.scheduling.instance_types.facts import InstanceFacts
 from drydock.scheduling.instance_types.resources import NVIDIA_GPU
 from drydock.scheduling.pods import PodUse, container_requests
+from drydock.suite.manifests import Manifest
 
 _PROGRAMS = (("vllm", "serve"), ("-m", "vllm.entrypoints.openai.api_server"))
 _ENDS = frozenset({";", "&&", "||", "|", "&"})
 _IMAGE = re.compile(r"(?:^|/)vllm/vllm-openai(?:[:@]|$)")
+_NIM = re.compile(r"(?:^|/)nim/")
 _VARIABLE = re.compile(r"\$\((\w+)\)")
+_CONFIG = re.compile(r"--config(=|$)")
 _UNKNOWN = re.compile(r"--[\w-]+=.*\$\(\w+\)")
 """An argument whose value a controller sets in the pod, such as LeaderWorkerSet's index of a worker."""
 
@@ -53,10 +57,14 @@ class ServedModel:
         return tuple(self.args.values["served_model_name"] or (self.args.model,))
 
 
-def served_models(pods: Sequence[PodUse]) -> Iterator[ServedModel]:
+def served_models(pods: Sequence[PodUse], manifests: Iterable[Manifest] = ()) -> Iterator[ServedModel]:
     """Every engine on NVIDIA GPUs among the pods: of `vllm serve`, and of Ray Serve LLM's `llm_configs`.
 
     Arguments that vLLM 0.26 does not have are passed over: another release may have them.
+
+    Args:
+        pods: to look through.
+        manifests: objects among which a ConfigMap may hold the file of `--config`.
 
     Raises:
         UsageError: an argument has a value of the wrong kind.
@@ -67,10 +75,27 @@ def served_models(pods: Sequence[PodUse]) -> Iterator[ServedModel]:
             headless = arguments is not None and "--headless" in arguments  # a part of an engine on another node
             gpus_asked = container_requests(container).get(NVIDIA_GPU)
             if arguments is not None and not headless and gpus_asked:
-                yield _served_model(pod, container, arguments)
+                yield _served_model(pod, container, arguments, mounted_config(pod, container, arguments, manifests))
             elif gpus_asked:
                 for config in llm_configs(pod):
                     yield replace(_served_model(pod, container, config.arguments), unknown=config.unknown)
+
+
+def other_engines(pods: Iterable[PodUse]) -> Iterator[tuple[str, str]]:
+    """Engines of which nothing is computed, by their name in requests, with the reason."""
+    for pod in pods:
+        for container in pod.spec.get("containers") or ():
+            literal = {str(each["name"]): str(each.get("value", "")) for each in container.get("env") or ()}
+            asked = container_requests(container)
+            image = str(container.get("image", ""))
+            if asked.get(NVIDIA_GPU) and not container.get("command") and _NIM.search(image):
+                yield literal.get("NIM_SERVED_MODEL_NAME") or image, "a NIM chooses its engine when it starts"
+                continue
+            device = next((name for name in asked if name.startswith("aws.amazon.com/neuron") and asked[name]), None)
+            arguments = engine_arguments(container) if device else None
+            if arguments is not None:
+                args = parse_known([each for each in arguments if not _UNKNOWN.match(each)])
+                yield (args.values["served_model_name"] or [args.model])[0], f"{device} is not modelled"
 
 
 def engine_arguments(container: Mapping[str, Any]) -> list[str] | None:
@@ -92,8 +117,34 @@ def gpu_of(facts: InstanceFacts) -> Gpu | None:
     return next((gpu for gpu in gpus().values() if gpu.nvidia and family in gpu.instances), None)
 
 
-def _served_model(pod: PodUse, container: Mapping[str, Any], arguments: Sequence[str]) -> ServedModel:
-    args = parse_known([each for each in arguments if not _UNKNOWN.match(each)])
+def mounted_config(
+    pod: PodUse, container: Mapping[str, Any], arguments: Sequence[str], manifests: Iterable[Manifest]
+) -> str | None:
+    """The file of `--config`, where a ConfigMap among the objects holds it; None for what cannot be read."""
+    following = pairwise((*arguments, ""))
+    named = (
+        after if word == "--config" else word.partition("=")[2] for word, after in following if _CONFIG.match(word)
+    )
+    path = PurePosixPath(next(named, ""))
+    volumes = {each["name"]: each.get("configMap") for each in pod.spec.get("volumes") or () if "name" in each}
+    for mount in container.get("volumeMounts") or ():
+        source, place = volumes.get(mount.get("name")), PurePosixPath(str(mount.get("mountPath", "")))
+        if not source or (path != place and place not in path.parents):
+            continue
+        key = str(mount.get("subPath") or path.relative_to(place))
+        items = {str(each["path"]): str(each["key"]) for each in source.get("items") or ()}
+        wanted = ("ConfigMap", pod.manifest.namespace, str(source.get("name")))
+        for manifest in manifests:
+            if (manifest.kind, manifest.namespace, manifest.name) == wanted:
+                data = manifest.content.get("data") or {}
+                return data.get(items.get(key, key))
+    return None
+
+
+def _served_model(
+    pod: PodUse, container: Mapping[str, Any], arguments: Sequence[str], config: str | None = None
+) -> ServedModel:
+    args = parse_known([each for each in arguments if not _UNKNOWN.match(each)], config)
     exact = recognized(args.model)
     folder = args.model.startswith(("/", ".", "~")) or "/" not in args.model or "://" in args.model
     names = (args.values["served_model_name"] or ()) if folder else ()  # an id of the Hub says which model it is

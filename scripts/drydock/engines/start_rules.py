@@ -1,7 +1,8 @@
 """What vLLM refuses at its start for reasons other than memory.
 
 Each rule stands in the source of vLLM 0.26, at the place that it names below `vllm/`; quantization methods are data
-(`data/vllm/quantization.yaml`). When the pinned release changes, read those places again.
+(`data/vllm/quantization.yaml`). `data/vllm/source.yaml` holds their digests: when the pinned release changes,
+`python -m tests.engines.vllm_source WHEEL` names the places to read again.
 """
 
 from collections.abc import Iterator
@@ -94,7 +95,7 @@ def _parallelism(model: Model, args: EngineArgs, checkpoint: str | None) -> Iter
     wide = model.expert_intermediate if model.experts else model.intermediate
     if size > 1 and not sharing and wide % size:
         reason = f"its matrices of {wide:,} columns cannot be divided among {size} GPUs"
-        place = "model_executor/layers/fused_moe/config.py" if model.experts else "model_executor/layers/linear.py"
+        place = "distributed/utils.py ensure_divisibility"
         yield Refusal(f"{wide} is not divisible by {size}", reason, remedy, place)
     block = model.fp8_block if checkpoint == "fp8" else 0
     part = wide // size
@@ -184,7 +185,10 @@ def _names(args: EngineArgs) -> Iterator[Refusal]:
         words = f"No valid attention backend found: block_size {args.block_size} not supported"
         reason = f"a block size of {args.block_size} tokens is not a multiple of {_BLOCK}"
         yield Refusal(
-            words, reason, f"Set --block-size to {_BLOCK} or a multiple of it.", "v1/attention/backends/flash_attn.py"
+            words,
+            reason,
+            f"Set --block-size to {_BLOCK} or a multiple of it.",
+            "v1/attention/backends/flash_attn.py get_supported_kernel_block_sizes",
         )
 
 
@@ -201,12 +205,17 @@ def _adapters(args: EngineArgs) -> Iterator[Refusal]:
             words,
             f"{rank} is not a rank of adapters that vLLM has room for ({names})",
             f"Set it to {larger}.",
-            "config/lora.py",
+            "config/lora.py MaxLoRARanks",
         )
     most = values.get("max_cpu_loras")
     if most is not None and most < args.max_loras:
         words = f"max_cpu_loras ({most}) must be >= max_loras ({args.max_loras})."
-        yield Refusal(words, words.rstrip("."), f"Set --max-cpu-loras to {args.max_loras} or more.", "config/lora.py")
+        yield Refusal(
+            words,
+            words.rstrip("."),
+            f"Set --max-cpu-loras to {args.max_loras} or more.",
+            "config/lora.py _validate_lora_config",
+        )
 
 
 def _speculation(args: EngineArgs) -> Iterator[Refusal]:
@@ -216,11 +225,13 @@ def _speculation(args: EngineArgs) -> Iterator[Refusal]:
     ngram = given.get("method") in ("ngram", "[ngram]")
     if given.get("model") and not ngram and given.get("num_speculative_tokens") is None:
         words = "A speculative model was provided, but `num_speculative_tokens` was not provided"
-        yield Refusal(words, words, "Add num_speculative_tokens to --speculative-config.", "config/speculative.py")
+        yield Refusal(
+            words, words, "Add num_speculative_tokens to --speculative-config.", "config/speculative.py __post_init__"
+        )
     low, high = given.get("prompt_lookup_min"), given.get("prompt_lookup_max")
     if ngram and low is not None and high is not None and low > high:
         words = f"prompt_lookup_min={low} must be <= prompt_lookup_max={high}"
-        yield Refusal(words, words, "Exchange them.", "config/speculative.py")
+        yield Refusal(words, words, "Exchange them.", "config/speculative.py __post_init__")
 
 
 def _capability(model: Model, args: EngineArgs, gpu: Gpu, checkpoint: str | None) -> Iterator[Refusal]:

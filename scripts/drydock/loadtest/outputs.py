@@ -127,6 +127,7 @@ def _requests(number: int, run: Run) -> list[dict[str, object]]:
             "finished_s": _told(records.finished[row]),
             "warm_up": int(records.intended[row] < run.stage.warm_up_seconds),
             "outcome": records.label(row),
+            "meaning": records.meaning(row),
             **{f"{name}_ms": _told(column[row]) for name, column in found.items()},
             "prompt_tokens": int(records.prompt_tokens[row]) if records.prompt_tokens[row] >= 0 else "",
             "output_tokens": int(records.output_tokens[row]) if records.output_tokens[row] >= 0 else "",

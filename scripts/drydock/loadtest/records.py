@@ -158,6 +158,10 @@ class Records:
         """A row's outcome in words."""
         return in_words(Outcome(int(self.outcome[row])), int(self.status[row]))
 
+    def meaning(self, row: int) -> str:
+        """What a row's failure means, in a sentence without a full stop; empty where it succeeded."""
+        return MEANINGS.get(Outcome(int(self.outcome[row])), "")
+
     def counts(self) -> dict[str, int]:
         """Requests by outcome in words, most first."""
         pairs, numbers = np.unique(np.stack([self.outcome, self.status]), axis=1, return_counts=True)

@@ -9,8 +9,11 @@ from drydock.outcome.karpenter_pools import is_static, since
 from drydock.outcome.observe import Scene
 
 _POOL = "karpenter.sh/nodepool"
+_TYPE = "node.kubernetes.io/instance-type"
 _ROUNDS_SECONDS = 60.0
 """Karpenter looks for nodes to take away every ten seconds, and looks again after fifteen before it does."""
+_PATIENCE_SECONDS = 60.0
+_CALM_SECONDS = 5.0
 _UNIT_SECONDS = {"h": 3600, "m": 60, "s": 1, "ms": 0.001}
 
 
@@ -41,6 +44,24 @@ def going_nodes(scene: Scene, now: float) -> Iterator[str]:
         after = consolidate_after(pools[labels_of(node)[_POOL]])
         if claim and after is not None and now < _quiet_since(claim) + after + _ROUNDS_SECONDS:
             yield node["metadata"]["name"]
+
+
+def overdue_claims(scene: Scene, now: float) -> Iterator[tuple[str, str, float]]:
+    """Claims of idle nodes that Karpenter takes away only after minutes, their instance types and those seconds.
+
+    Nothing happens in that time that a verdict could wait for, so a rehearsal may take them away at once.
+
+    Args:
+        scene: every object.
+        now: as Unix time.
+    """
+    going = frozenset(going_nodes(scene, now))
+    pools = scene.named("NodePool")
+    for claim in scene.of("NodeClaim"):
+        if (claim.get("status") or {}).get("nodeName") in going and "deletionTimestamp" not in claim["metadata"]:
+            after = consolidate_after(pools[labels_of(claim)[_POOL]])
+            if after is not None and after > _PATIENCE_SECONDS and now > _quiet_since(claim) + _CALM_SECONDS:
+                yield claim["metadata"]["name"], labels_of(claim).get(_TYPE, ""), after
 
 
 def consolidate_after(pool: Mapping[str, Any]) -> float | None:

@@ -97,7 +97,23 @@ def _unplaced(
         if not _may_change(scene, pod, placed, decision, skipped):
             pools = list(scene.of("NodePool"))
             exclusions = read_exclusions(decision.causes, pools, _left_out(decision, skipped))
+            refused = _refused_launches(scene)
+            exclusions = {name: "; ".join((why, *refused.get(name, ()))) for name, why in exclusions.items()}
             yield Obstacle(f"Pod/{full_name(pod)}", full_name(pod), decision.reason, exclusions)
+
+
+def _refused_launches(scene: Scene) -> Mapping[str, Sequence[str]]:
+    """What EC2 said to launches that it refused, by pool: Karpenter itself only says that nothing is offered."""
+    found: dict[str, dict[str, None]] = {}
+    for event in scene.of("Event"):
+        if event.get("reason") == "InsufficientCapacityError":
+            pool = str(event["involvedObject"].get("name", "")).rpartition("-")[0]
+            found.setdefault(pool, {})[f"EC2 refused: {_fleet_error(str(event.get('message')))}"] = None
+    return {pool: tuple(words) for pool, words in found.items()}
+
+
+def _fleet_error(message: str) -> str:
+    return message.partition("fleet error(s), ")[2] or message
 
 
 def _left_out(decision: Decided, skipped: Sequence[PoolSkipped]) -> dict[str, str]:

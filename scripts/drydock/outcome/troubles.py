@@ -22,6 +22,8 @@ _WITHOUT_METRICS = (
     "FailedComputeMetricsReplicas",
 )
 """Autoscalers miss their metrics: there is nothing here that measures. The report's limits say so."""
+_DRAINING = "TerminationGracePeriodExpiring"
+"""Karpenter announces by when a node that it takes away is gone at the latest."""
 _ALREADY_EXISTS = re.compile(r'"([^"]+)" already exists')
 _CONFLICT = "the object has been modified"
 _REPAIRED = ("ClusterIPNotAllocated", "KubernetesDefaultServiceCIDRError")
@@ -55,6 +57,8 @@ def _overcome(scene: Scene, event: Mapping[str, Any]) -> bool:
     about = event["involvedObject"]  # without a name where the event is about all of a kind
     kind = about.get("kind", "")
     if about.get("name") == NUDGE or event.get("reason") in _REPAIRED or _looked_too_early(scene, event):
+        return True
+    if event.get("reason") == _DRAINING:
         return True
     if event.get("reason") == "NoCompatibleInstanceTypes":  # also said of a pool whose reservation is full by now
         return any(labels_of(each).get(_POOL) == about.get("name") for each in scene.of("NodeClaim"))

@@ -1,5 +1,6 @@
 """A plan for people: tables in the terminal."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from math import isnan
 from typing import TYPE_CHECKING, Any
@@ -76,9 +77,16 @@ def most_at_once(target: "Target", fit: Fit) -> int:
 
 
 def refusal_lines(found: Sequence[Fit]) -> list[str]:
-    """Why a model does not start, or may not, one line for each GPU and tensor parallelism."""
-    lines = [f"{fit.gpu.name} x {fit.parallel} does not start: {fit.memory.why}" for fit in found if not fit.starts]
-    doubts = [f"{fit.gpu.name} x {fit.parallel} is uncertain: {fit.memory.doubt}" for fit in found if fit.memory.doubt]
+    """Why a model does not start, or may not, one line for each GPU and reason."""
+    refused: dict[tuple[str, str], list[str]] = defaultdict(list)
+    doubtful: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for fit in found:
+        if not fit.starts:
+            refused[fit.gpu.name, fit.memory.why].append(str(fit.parallel))
+        if fit.memory.doubt:
+            doubtful[fit.gpu.name, fit.memory.doubt].append(str(fit.parallel))
+    lines = [f"{gpu} x {', '.join(sizes)} does not start: {why}" for (gpu, why), sizes in refused.items()]
+    doubts = [f"{gpu} x {', '.join(sizes)} is uncertain: {doubt}" for (gpu, doubt), sizes in doubtful.items()]
     return lines + doubts
 
 
@@ -90,7 +98,7 @@ def memory_cautions(target: "Target") -> list[str]:
     if kind:
         found.append(f"Of the memory beside weights and KV cache, {margin_data()['margins'][kind]['why']}.")
     if model.guessed:
-        found.append(f"Guessed from its config.json: {model.guessed}.")
+        found.append(f"Guessed: {model.guessed}.")
     return found
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from drydock.engines.catalogue import Gpu, Model, checkpoint_of, find_model, recognized
 from drydock.engines.engine_args import EngineArgs, Weights, parse_line
 from drydock.engines.fit import PARALLEL_SIZES
-from drydock.engines.served_models import gpu_of, served_models
+from drydock.engines.served_models import gpu_of, other_engines, served_models
 from drydock.engines.start_rules import divides
 from drydock.errors import UsageError
 from drydock.plan.scalers import Scaler, find_scaler
@@ -96,8 +96,11 @@ def environment_targets(
     equipment = set_up(project, "render", progress)
     subject = load_subject(project.cache_dir, render(equipment.tools["helm4"], assemble_charts(project), environment))
     allowed = {id(each.pod): {name for pool in each.pools for name in pool.types} for each in subject.verdicts}
-    served = list(served_models(subject.pods))
-    left_out = tuple(f"{each.names[0]} (its model is not known)" for each in served if each.model is None)
+    served = list(served_models(subject.pods, subject.manifests))
+    left_out = (
+        *(f"{each.names[0]} (its model is not known)" for each in served if each.model is None),
+        *(f"{name} ({reason})" for name, reason in other_engines(subject.pods)),
+    )
     found = [
         Target(
             each.names[0],

@@ -255,7 +255,10 @@ class BringUp:
         def reserved(counts: Counter[str]) -> None:
             first.result()[0].market.in_use = counts
 
-        nodes = NodeStandIn(api, reserved)
+        def ended(instance_type: str, capacity_type: str) -> None:
+            first.result()[0].market.vcpus.give_back(instance_type, capacity_type)
+
+        nodes = NodeStandIn(api, reserved, ended)
         nodes.start()
 
         def new_claim(claim: Mapping[str, Any]) -> Patch:

@@ -16,6 +16,7 @@ from typing import Any
 from drydock.clusters.api import Api, ApiError, collection
 from drydock.clusters.objects import is_true, labels_of
 from drydock.clusters.watching import follow, in_background
+from drydock.outcome.fleet import CAPACITY_TYPE, INSTANCE_TYPE
 from drydock.outcome.karpenter_pools import are_settled, is_static
 from drydock.outcome.shared_gpus import read_sharing, registers_gpus
 from drydock.scheduling.gpu_sharing import WHOLE, Sharing
@@ -45,11 +46,15 @@ class NodeStandIn:
     Args:
         api: of the cluster.
         on_reserved: told how many claims hold each capacity reservation, whenever that changes.
+        on_ended: told the instance type and capacity type of each claim that ends and had a machine.
     """
 
-    def __init__(self, api: Api, on_reserved: Callable[[Counter[str]], None]) -> None:
+    def __init__(
+        self, api: Api, on_reserved: Callable[[Counter[str]], None], on_ended: Callable[[str, str], None]
+    ) -> None:
         self._api = api
         self._on_reserved = on_reserved
+        self._on_ended = on_ended
         self._claims: dict[str, Any] = {}
         self._classes: dict[str, Any] = {}
         self._pools: dict[str, Any] = {}
@@ -128,6 +133,7 @@ class NodeStandIn:
         elif path == CLAIMS:
             if now is None:
                 self._claim_of.pop(_provider_id(before), None)
+                self._tell_end(before)
             elif identity := _provider_id(now):
                 self._claim_of[identity] = name
                 self._ask(self._node_of.get(identity))
@@ -135,6 +141,11 @@ class NodeStandIn:
         elif path == CLASSES:
             for node in self._nodes:
                 self._ask(node)
+
+    def _tell_end(self, claim: Any | None) -> None:
+        if claim and _provider_id(claim):
+            labels = labels_of(claim)
+            self._on_ended(labels.get(INSTANCE_TYPE, ""), labels.get(CAPACITY_TYPE, ""))
 
     def _count_reserved(self, before: Any | None, now: Any | None) -> None:
         held, holds = (labels_of(each).get(_RESERVATION) if each else None for each in (before, now))

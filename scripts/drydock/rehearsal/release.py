@@ -9,6 +9,7 @@ from pathlib import Path
 from drydock.clusters.api import Api
 from drydock.clusters.objects import full_name
 from drydock.errors import ClusterError
+from drydock.outcome.idle import overdue_claims
 from drydock.outcome.made import unmade
 from drydock.outcome.observe import COLLECTIONS, RAY, WORKLOADS, Observer, Scene
 from drydock.outcome.ray import OPERATOR as RAY_OPERATOR
@@ -99,6 +100,7 @@ class Release:
         self._expected: Expected | None = None
         self._wanted: Wanted | None = None
         self.install_began: float | None = None
+        self.taken_away: dict[str, str] = {}
 
     @property
     def scene(self) -> Scene:
@@ -196,8 +198,8 @@ class Release:
         Args:
             timeout: seconds.
             step: told what is missing.
-            empty_nodes: wait also until Karpenter has taken away the nodes that hold nothing but daemons, as far as
-                their pools allow.
+            empty_nodes: wait also until the nodes that hold nothing but daemons are gone, as far as their pools allow;
+                those that Karpenter takes away only after minutes are taken away at once (`taken_away`).
 
         Raises:
             ClusterError: nothing was installed, or the cluster failed.
@@ -213,7 +215,18 @@ class Release:
                 return Outcome(verdict, time.time() - self._expected.since)
             if step:
                 step.detail(self._told(verdict.waiting))
+            if all(each.startswith("Node/") for each in verdict.waiting):
+                self._take_away_idle()
             pause = max(_LOOK_SECONDS, _IDLE_SHARE * (time.monotonic() - looked))
+
+    def _take_away_idle(self) -> None:
+        for claim, instance_type, after in overdue_claims(self.scene, time.time()):
+            if claim not in self.taken_away:
+                self.taken_away[claim] = (
+                    f"{instance_type} ({claim}) held nothing but daemons and was taken away at once; Karpenter does it "
+                    f"after {after / 60:.0f} min (consolidateAfter)."
+                )
+                self._cluster.await_api().delete(f"{COLLECTIONS['NodeClaim']}/{claim}")
 
     def _told(self, waiting: Sequence[str]) -> str:
         if not waiting:

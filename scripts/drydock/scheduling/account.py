@@ -1,7 +1,7 @@
 """What the AWS account of an environment holds, as far as scheduling depends on it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from drydock.documents import load_yaml_file
@@ -22,17 +22,20 @@ class Account:
         region: of the cluster.
         zones: that the cluster's subnets lie in.
         reservations: capacity reservations and capacity blocks that it holds.
+        quotas: vCPUs by code of the quota of EC2, as far as they are known.
     """
 
     region: str
     zones: tuple[str, ...]
     reservations: tuple[CapacityReservation, ...] = ()
+    quotas: Mapping[str, int] = field(default_factory=dict)
 
 
 def account_of(environment: Environment, manifests: Sequence[Manifest]) -> Account:
     """The account that an environment expects, as the rehearsal's stand-in for AWS is seeded.
 
-    Zones are those that values (`global.zones`), node pools and reservations name, or the first three of the region.
+    Zones are those that values (`global.zones`), node pools and reservations name, or the first three of the region. Of
+    an account that was read they are those in which a node class has a subnet with free addresses.
     """
     shared = global_values(environment)
     zones = {each.zone for each in environment.capacity_reservations} | {
@@ -44,8 +47,11 @@ def account_of(environment: Environment, manifests: Sequence[Manifest]) -> Accou
             for each in from_expressions(template.get("requirements")):
                 zones |= each.values if each.key == ZONE and each.operator == "In" else set()
     region = str(shared.get("region") or "") or (min(zones)[:-1] if zones else DEFAULT_REGION)
+    snapshot = environment.snapshot
+    if snapshot and snapshot.zones():
+        return Account(snapshot.region, snapshot.zones(), environment.capacity_reservations, environment.quotas)
     named = tuple(sorted(zones)) or tuple(f"{region}{letter}" for letter in "abc")
-    return Account(region, named, environment.capacity_reservations)
+    return Account(region, named, environment.capacity_reservations, environment.quotas)
 
 
 def global_values(environment: Environment) -> dict[str, Any]:

@@ -211,7 +211,7 @@ def _roofline(gpu: Gpu, model: Model, quantization: str | None, args: EngineArgs
         "token": 2 * model.active_parameters() / split / (tflops * 1e12),
         "sequence": model.vocab / 1e5,
         "kv_read": model.kv_bytes(args.kv_cache_dtype if args else "auto") / kv_split / (gpu.bandwidth_gbs * 1e9),
-        "attention": 4.0 * model.layers * model.heads * model.head_dim / split / (gpu.bf16_tflops * 1e12),
+        "attention": 4.0 * model.attending_layers * model.heads * model.head_dim / split / (gpu.bf16_tflops * 1e12),
     }
 
 

@@ -129,11 +129,12 @@ async def serve(args: EngineArgs, chosen: Setup) -> None:
     _uvicorn("Shutting down")
     for site in tuple(runner.sites):
         await site.stop()
-    await _drained(engine, values["shutdown_timeout"])
+    if not await _drained(engine, values["shutdown_timeout"]):
+        await _stuck(engine, running)
     engine.abort_all()
     _uvicorn("Waiting for application shutdown.")
     await runner.cleanup()
-    if running.done():
+    if running.done() and not running.cancelled():
         running.result()
     running.cancel()
     _uvicorn("Application shutdown complete.")
@@ -148,12 +149,26 @@ async def _set_within(event: asyncio.Event, seconds: float) -> bool:
     return True
 
 
-async def _drained(engine: LiveEngine, seconds: float) -> None:
-    """Wait for requests under way, for so long at most."""
+async def _drained(engine: LiveEngine, seconds: float) -> bool:
+    """Wait for requests under way, for so long at most; false where some are left. Zero seconds wait for none."""
     tickets = engine.open_tickets()
-    if tickets and seconds:
-        log.info("Draining %d in-flight requests (timeout: %ss)", len(tickets), seconds)
-        await asyncio.wait([asyncio.ensure_future(ticket.done.wait()) for ticket in tickets], timeout=seconds)
+    if not tickets or not seconds:
+        return True
+    log.info("Draining %d in-flight requests (timeout: %ss)", len(tickets), seconds)
+    await asyncio.wait([asyncio.ensure_future(ticket.done.wait()) for ticket in tickets], timeout=seconds)
+    return not engine.open_tickets()
+
+
+async def _stuck(engine: LiveEngine, running: asyncio.Task[None]) -> None:
+    """What vLLM 0.26 does with streams that outlast the drain: it kills the engine, and waits for their clients.
+
+    They get no more tokens, no error and no end; measured on H200 in November 2026. SIGKILL ends it, or the clients do.
+    """
+    log.warning("force killing remaining processes count=1")
+    running.cancel()
+    _uvicorn("Waiting for connections to close. (CTRL+C to force quit)")
+    while tickets := engine.open_tickets():
+        await asyncio.wait([asyncio.ensure_future(ticket.done.wait()) for ticket in tickets])
 
 
 def _site(runner: web.AppRunner, args: EngineArgs) -> web.BaseSite:

@@ -1,7 +1,7 @@
 """What a target has (data/targets.yaml), with what an environment's file says on top."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -125,12 +125,31 @@ def lacks(target: str) -> Mapping[str, str]:
 
 
 def describe(environment: "Environment") -> ClusterDescription:
-    """What the cluster has that an environment is made for.
+    """What the cluster has that an environment is made for: as it was read, or as its target has it.
 
     Raises:
         UsageError: the environment's file names an option that its target has not.
     """
-    return described(environment.target, environment.cluster, str(environment.file))
+    description = described(environment.target, environment.cluster, str(environment.file))
+    snapshot = environment.snapshot
+    if snapshot is None:
+        return description
+    if snapshot.cluster is None:
+        return (
+            replace(description, kubernetes=snapshot.control_plane.kubernetes)
+            if snapshot.control_plane
+            else description
+        )
+    there = snapshot.cluster
+    return replace(
+        description,
+        kubernetes=there.kubernetes,
+        storage_classes=tuple(StorageClass(name, **each) for name, each in sorted(there.storage_classes.items())),
+        drivers=there.drivers,
+        ingress_classes=there.ingress_classes,
+        karpenter=there.karpenter or description.karpenter,
+        feature_gates={**description.feature_gates, **there.feature_gates},
+    )
 
 
 def described(target: str, differs: Mapping[str, Any] | None = None, file: str = "targets.yaml") -> ClusterDescription:

@@ -11,6 +11,8 @@ import yaml
 from drydock.documents import load_yaml
 from drydock.errors import UsageError
 from drydock.project import Project
+from drydock.suite.account_snapshot import AccountSnapshot, read_snapshot
+from drydock.suite.ec2_quotas import quotas_by_code
 
 _SCHEMA = Path(__file__).parents[1] / "data" / "environment.schema.yaml"
 
@@ -63,6 +65,7 @@ class Environment:
         set_values: `KEY=VALUE` as Helm's `--set` takes them, applied last.
         namespace: namespace of the Helm release.
         capacity_reservations: reservations that the account holds.
+        quotas: vCPUs by code of the quota of EC2, as far as they are stated.
         accepted: findings of `validate` that it takes on purpose.
         secrets: keys by name of the Secrets that lie in the namespace before the install.
         objectives: what `drydock loadtest` must find, by name.
@@ -70,6 +73,7 @@ class Environment:
         kind: what `drydock deploy --target kind` does differently.
         target: the cluster that it is made for, a key of data/targets.yaml.
         cluster: in what that cluster differs from its target.
+        snapshot: what `drydock account` read; reservations and quotas above are then those of the account.
     """
 
     name: str
@@ -79,6 +83,7 @@ class Environment:
     set_values: tuple[str, ...] = ()
     namespace: str = "genai"
     capacity_reservations: tuple[CapacityReservation, ...] = ()
+    quotas: Mapping[str, int] = field(default_factory=dict)
     accepted: tuple[Accepted, ...] = ()
     secrets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     objectives: Mapping[str, Any] = field(default_factory=dict)
@@ -86,6 +91,7 @@ class Environment:
     kind: Mapping[str, Any] = field(default_factory=dict)
     target: str = "eks"
     cluster: Mapping[str, Any] = field(default_factory=dict)
+    snapshot: AccountSnapshot | None = None
 
     def stacked(self, files: Sequence[Path], set_values: Sequence[str]) -> "Environment":
         """The environment with more values files and `--set` values on top.
@@ -132,7 +138,7 @@ def load_environment(project: Project, name: str) -> Environment:
     for entry in stack:
         if not entry.is_file():
             raise UsageError(f"{file}: stack: no such file: {entry}", remedy="Paths are relative to values/.")
-    return Environment(
+    environment = Environment(
         name=name,
         file=file,
         description=content["description"],
@@ -145,17 +151,55 @@ def load_environment(project: Project, name: str) -> Environment:
         cluster=content.get("cluster", {}),
         secrets={secret: tuple(keys) for secret, keys in content.get("secrets", {}).items()},
         accepted=tuple(Accepted(each["check"], each["object"], each["reason"]) for each in content.get("accepted", [])),
+        quotas=quotas_by_code(content.get("account", {}).get("quotas", {})),
+        capacity_reservations=_stated_reservations(content.get("account", {})),
+    )
+    snapshot = read_snapshot(snapshot_file(project, name))
+    return with_snapshot(environment, snapshot) if snapshot else environment
+
+
+def snapshot_file(project: Project, name: str) -> Path:
+    """Where `drydock account` writes what it read of an environment's account."""
+    return project.values_dir / "accounts" / f"{name}.yaml"
+
+
+def with_snapshot(environment: Environment, snapshot: AccountSnapshot) -> Environment:
+    """The environment in the account as it was read: instances that reservations have left, vCPUs that quotas have."""
+    return replace(
+        environment,
+        snapshot=snapshot,
+        quotas={**environment.quotas, **snapshot.free_quotas()},
         capacity_reservations=tuple(
-            CapacityReservation(
-                id=each["id"],
-                instance_type=each["instanceType"],
-                zone=each["zone"],
-                instance_count=each["instanceCount"],
-                kind=each["type"],
-                tags=each.get("tags", {}),
-            )
-            for each in content.get("account", {}).get("capacityReservations", [])
+            CapacityReservation(name, each.instance_type, each.zone, each.available, each.kind, each.tags)
+            for name, each in snapshot.reservations.items()
+            if each.state == "active"
         ),
+    )
+
+
+def without_snapshot(environment: Environment) -> Environment:
+    """The environment with what its file states, whatever was read."""
+    content = load_yaml(environment.file.read_text())
+    stated = content.get("account", {})
+    return replace(
+        environment,
+        snapshot=None,
+        quotas=quotas_by_code(stated.get("quotas", {})),
+        capacity_reservations=_stated_reservations(stated),
+    )
+
+
+def _stated_reservations(account: Mapping[str, Any]) -> tuple[CapacityReservation, ...]:
+    return tuple(
+        CapacityReservation(
+            id=each["id"],
+            instance_type=each["instanceType"],
+            zone=each["zone"],
+            instance_count=each["instanceCount"],
+            kind=each["type"],
+            tags=each.get("tags", {}),
+        )
+        for each in account.get("capacityReservations", [])
     )
 
 

@@ -19,9 +19,10 @@ HELMS = ("helm4", "helm3")
 
 RELEASE = "genai"
 KUBERNETES_VERSION = "1.36.3"
+"""What `.Capabilities` says without a cluster: the pinned control plane, however Helm was built."""
+
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
 """Labels of the release's namespace: every pod of the suite there keeps to that pod security standard."""
-"""What `.Capabilities` says without a cluster: the pinned control plane, however Helm was built."""
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import sys
 import threading
 from collections.abc import Iterator
@@ -76,7 +77,7 @@ def decode() -> Iterator[Engine]:
     engine.end()
 
 
-def running(prefill_url: str, decode_url: str) -> Running:
+def running(prefill_url: str, decode_url: str, **more: str) -> Running:
     port = free_port()
     environment = {
         **os.environ,
@@ -85,6 +86,7 @@ def running(prefill_url: str, decode_url: str) -> Running:
         "DRAIN_SECONDS": "5",
         "ROUTER_HOST": "127.0.0.1",
         "ROUTER_PORT": str(port),
+        **more,
     }
     return start([sys.executable, str(PROGRAM)], port, port, environment)
 
@@ -200,3 +202,66 @@ def test_other_pages_are_the_second_engines(router: Running) -> None:
 
 def test_it_ends_when_told_to(router: Running) -> None:
     assert router.stop() == 0
+
+
+@pytest.fixture(scope="module")
+def small() -> Iterator[Running]:
+    """A router that holds 1 MiB, and waits a second for a body; its engines keep nothing."""
+    engine = Engine(answer={"choices": [{"text": "an answer"}]})
+    made = running(engine.url, engine.url, ROUTER_HELD_MEBIBYTES="1", ROUTER_READ_SECONDS="1")
+    made.up("/ping")
+    yield made
+    made.end()
+    engine.end()
+
+
+def opened(router: Running, head: bytes) -> socket.socket:
+    connection = socket.create_connection(("127.0.0.1", router.port), timeout=30)
+    connection.sendall(head)
+    return connection
+
+
+def begun(length: int) -> bytes:
+    return f"POST {COMPLETIONS} HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n".encode()
+
+
+def test_bodies_under_way_take_no_more_memory_than_they_may(small: Running) -> None:
+    with opened(small, begun(2 * 2**20) + b" " * (2**20 + 1)) as connection:
+        assert connection.recv(64).startswith(b"HTTP/1.1 429 ")
+    answer = call(small.port, "POST", COMPLETIONS, {"prompt": "Once"})
+    assert answer.status == 200, "what was refused is let go"
+
+
+def test_a_body_has_to_come_in_time(small: Running) -> None:
+    with opened(small, begun(100) + b"{") as connection:
+        assert connection.recv(64).startswith(b"HTTP/1.1 408 ")
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"GET @127.0.0.1:1/x HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"CONNECT 127.0.0.1:1 HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\n" + b"".join(b"X-%d: a\r\n" % each for each in range(40_000)) + b"\r\n",
+        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabc",
+        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffffff\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost : a\r\nX: a\nY: b\r\n\r\n",
+    ],
+)
+def test_what_is_no_request_reaches_no_engine(small: Running, request_: bytes) -> None:
+    with opened(small, request_) as connection:
+        status = connection.recv(64).split(b" ")[1]
+    assert 400 <= int(status) < 600
+    assert call(small.port, "GET", "/ping").status == 200
+
+
+def test_a_path_stays_with_its_engine(small: Running) -> None:
+    """However it is spelt: a host in it is no host, and a parent folder no other server."""
+    for path in ("//127.0.0.1:1/x", "/%40127.0.0.1:1/x", "/v1/..%2f..%2fx", "/http:%2f%2f127.0.0.1:1", "/x%3fy=1"):
+        answer = call(small.port, "GET", path)
+        assert answer.status == 200
+        assert answer.text.startswith("/"), "the engine answers with the path that it was asked for"

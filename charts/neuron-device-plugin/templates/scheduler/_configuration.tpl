@@ -10,6 +10,7 @@ leaderElection:
   leaderElect: true
   resourceNamespace: {{ include "neuron-device-plugin.namespace" . }}
   resourceName: {{ include "common.componentName" (tuple . "scheduler") }}
+enableProfiling: false
 profiles:
   - schedulerName: {{ include "common.global" (tuple . "neuronScheduler") }}
 extenders:

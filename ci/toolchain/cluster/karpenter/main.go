@@ -1,15 +1,19 @@
 // Command karpenter runs the AWS provider of Karpenter with EC2's fleet calls answered in process: the controllers of its
 // KWOK build (github.com/aws/karpenter-provider-aws/kwok), unmodified, behind a main package of ours. That build's own
 // opens its ports for metrics and health on every address of the machine. Here METRICS_PORT=0 takes a free port of
-// 127.0.0.1, which answers to the bearer token METRICS_TOKEN alone, and HEALTH_PROBE_PORT=0 opens none.
+// 127.0.0.1, which answers to the bearer token METRICS_TOKEN alone, and HEALTH_PROBE_PORT=0 opens none. Before it launches a
+// fleet it asks AWS_ENDPOINT_URL how much of it the account's quotas allow, which that build takes for all.
 package main
 
 import (
+	"context"
 	"crypto/subtle"
 	"net/http"
 	"os"
 
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/go-logr/logr"
+	"github.com/patrickmn/go-cache"
 	"k8s.io/client-go/rest"
 	controllerruntime "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
@@ -22,9 +26,11 @@ import (
 	"sigs.k8s.io/karpenter/pkg/operator/options"
 
 	"github.com/aws/karpenter-provider-aws/kwok/cloudprovider"
+	kwokec2 "github.com/aws/karpenter-provider-aws/kwok/ec2"
 	"github.com/aws/karpenter-provider-aws/kwok/operator"
 	v1 "github.com/aws/karpenter-provider-aws/pkg/apis/v1"
 	"github.com/aws/karpenter-provider-aws/pkg/controllers"
+	"github.com/aws/karpenter-provider-aws/pkg/providers/instance"
 )
 
 const anyPort = ":0"
@@ -42,6 +48,11 @@ func main() {
 	}
 	ctx, op := operator.NewOperator(coreoperator.NewOperator())
 	client := op.GetClient()
+	op.InstanceProvider = instance.NewDefaultProvider(
+		ctx, op.Config.Region, op.EventRecorder, quotas{op.EC2API}, op.UnavailableOfferingsCache, op.SubnetProvider,
+		op.LaunchTemplateProvider, op.CapacityReservationProvider, op.PlacementGroupProvider, op.ZonalShiftProvider,
+		cache.New(cache.NoExpiration, cache.NoExpiration),
+	)
 	bare := metrics.Decorate(cloudprovider.New(
 		op.InstanceTypesProvider, op.InstanceProvider, op.EventRecorder, client, op.AMIProvider,
 		op.SecurityGroupProvider, op.CapacityReservationProvider, op.PlacementGroupProvider, op.InstanceTypeStore,
@@ -73,6 +84,26 @@ func main() {
 		op.VersionProvider, op.InstanceTypesProvider, op.CapacityReservationProvider, op.PlacementGroupProvider,
 		op.AMIResolver, op.ZonalShiftProvider, op.InstanceStatusProvider, &queue,
 	)...).Start(ctx)
+}
+
+// quotas launches of a fleet as many instances as AWS_ENDPOINT_URL grants.
+type quotas struct{ *kwokec2.Client }
+
+func (q quotas) CreateFleet(
+	ctx context.Context, input *ec2.CreateFleetInput, options ...func(*ec2.Options),
+) (*ec2.CreateFleetOutput, error) {
+	granted, err := q.Client.Client.CreateFleet(ctx, input, options...)
+	if err != nil || len(granted.Instances) == 0 {
+		return granted, err
+	}
+	count := int32(len(granted.Instances[0].InstanceIds))
+	target, allowed := *input.TargetCapacitySpecification, *input
+	target.TotalTargetCapacity, allowed.TargetCapacitySpecification = &count, &target
+	launched, err := q.Client.CreateFleet(ctx, &allowed, options...)
+	if launched != nil {
+		launched.Errors = append(launched.Errors, granted.Errors...)
+	}
+	return launched, err
 }
 
 // onlyWith returns what lets a request pass that has this Authorization header.

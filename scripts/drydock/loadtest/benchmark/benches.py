@@ -30,6 +30,9 @@ REHEARSE_SECONDS = 120.0
 REHEARSE_GIGABYTES = 3.0
 LOADTEST_EVENTS = 10_000
 LOADTEST_PEER_RATIO = 0.5
+FUZZ_TEST = "tests/charts/gateway/test_request_filter.py"
+FUZZ_NAME = "test_no_request_reaches_more_than_its_key_may"
+_FUZZ_TIMEOUT = 3600
 _SAMPLE_SECONDS = 0.5
 _BUSY = 4
 _GPU_OF_HELM = r"nvidia\.com/gpu"
@@ -95,6 +98,24 @@ def bench_validate(
         Measure("validate, cold", cold, "s", floor, VALIDATE_COLD_RATIO),
         Measure("validate, unchanged", unchanged, "s", floor, VALIDATE_UNCHANGED_RATIO),
     ]
+
+
+def bench_fuzz(project: Project, cases: int, progress: Progress) -> list[Measure]:
+    """The gateway's request filter against generated requests: any that reaches more than its key may is a failure.
+
+    Raises:
+        UsageError: the suite has no tests, as one that came with the package.
+        ToolError: a request got through, with the smallest that does.
+    """
+    test = project.root / FUZZ_TEST
+    if not test.is_file():
+        raise UsageError(f"the benchmark fuzz runs {FUZZ_TEST}, which is not here", remedy="Run it in a checkout.")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"{test}::{FUZZ_NAME}"]
+    with progress.step(f"Ask the gateway's request filter {cases} times"):
+        began = time.monotonic()
+        process.run(command, cwd=project.root, env={"DRYDOCK_FUZZ_CASES": str(cases)}, timeout=_FUZZ_TIMEOUT)
+    seconds = time.monotonic() - began
+    return [Measure("fuzz: generated requests", cases, "requests"), Measure("fuzz: time", seconds, "s")]
 
 
 def bench_rehearse(environment: str, progress: Progress) -> list[Measure]:

@@ -6,6 +6,7 @@ Moto finds the method for a call by the call's name, so a method of that name is
 import datetime
 import fnmatch
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from drydock.rehearsal.aws.expected_account import Account
+from drydock.rehearsal.aws.launch_quotas import Refusal, Vcpus
 from drydock.rehearsal.aws.seed import ACCOUNT_ID
 from drydock.scheduling.prices import Prices
 from drydock.suite.environments import CapacityReservation
@@ -31,6 +33,7 @@ class Market:
         account: everything seeded so far, merged; None before the first.
         in_use: instances launched in a reservation, by its identifier.
         started: when reservations began.
+        vcpus: what instances use of the account's quotas.
     """
 
     cache: Path
@@ -38,6 +41,7 @@ class Market:
     account: Account | None = None
     in_use: Counter[str] = field(default_factory=Counter)
     started: datetime.datetime = field(default_factory=lambda: datetime.datetime.now(datetime.UTC))
+    vcpus: Vcpus = field(default_factory=Vcpus)
 
 
 def add_actions(market: Market) -> None:
@@ -45,6 +49,7 @@ def add_actions(market: Market) -> None:
     from moto.ec2.responses import EC2Response
 
     for name, method in {
+        "create_fleet": _create_fleet(market),
         "describe_capacity_reservations": _capacity_reservations(market),
         "describe_placement_groups": _placement_groups(market),
         "describe_spot_price_history": _spot_prices(market),
@@ -52,6 +57,9 @@ def add_actions(market: Market) -> None:
         "describe_instance_type_offerings": _kept(market, EC2Response.describe_instance_type_offerings),
     }.items():
         setattr(EC2Response, name, method)
+    from moto.servicequotas.responses import ServiceQuotasResponse
+
+    ServiceQuotasResponse.list_service_quotas = _service_quotas(market)
 
 
 Action = Callable[[Any], Any]
@@ -105,6 +113,56 @@ def _reservation(market: Market, reservation: CapacityReservation) -> dict[str, 
         "ReservationType": reservation.kind,
         "Tags": [{"Key": key, "Value": value} for key, value in reservation.tags.items()],
         **({"EndDate": market.started + _BLOCK_DURATION} if block else {}),
+    }
+
+
+def _create_fleet(market: Market) -> Action:
+    """How many instances of a fleet the quotas allow; Karpenter's own stand-in for EC2 launches them.
+
+    The first override that is not refused is taken: claims are narrowed to one offering, unless all are refused.
+    """
+
+    def create_fleet(response: Any) -> Any:
+        from moto.core.responses import ActionResult
+
+        target = response._get_param("TargetCapacitySpecification", {})
+        wanted = int(target["TotalTargetCapacity"])
+        capacity_type = str(target.get("DefaultTargetCapacityType", "on-demand"))
+        granted, errors = 0, []
+        for override in (
+            each for config in response._get_param("LaunchTemplateConfigs", []) for each in config["Overrides"]
+        ):
+            granted, refusal = market.vcpus.take(override["InstanceType"], capacity_type, wanted)
+            if refusal:
+                errors.append(_fleet_error(refusal, override, capacity_type))
+            if granted:
+                break
+        instances = [{"InstanceIds": [f"i-{number:017x}" for number in range(granted)]}] if granted else []
+        fleet = f"fleet-{hashlib.sha256(repr(response.querystring).encode()).hexdigest()[:12]}"
+        return ActionResult({"FleetId": fleet, "Errors": errors, "Instances": instances})
+
+    return create_fleet
+
+
+def _service_quotas(market: Market) -> Action:
+    """Quotas of EC2, of which Moto has none."""
+
+    def list_service_quotas(_response: Any) -> str:
+        listed = [
+            {"ServiceCode": "ec2", "QuotaCode": code, "Value": value} for code, value in market.vcpus.limits.items()
+        ]
+        return json.dumps({"Quotas": listed})
+
+    return list_service_quotas
+
+
+def _fleet_error(refusal: Refusal, override: Mapping[str, Any], capacity_type: str) -> dict[str, Any]:
+    place = {key: override[key] for key in ("InstanceType", "AvailabilityZone", "SubnetId") if key in override}
+    return {
+        "ErrorCode": refusal.code,
+        "ErrorMessage": refusal.message,
+        "Lifecycle": capacity_type,
+        "LaunchTemplateAndOverrides": {"Overrides": place},
     }
 
 

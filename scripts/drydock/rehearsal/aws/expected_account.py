@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from drydock.scheduling.account import account_of
@@ -21,6 +21,7 @@ class Account:
         region, zones: where it lies; there is one subnet in each zone for each selector.
         node_classes: `spec` of every EC2NodeClass; the account holds whatever their selectors select.
         capacity_reservations: On-Demand Capacity Reservations and Capacity Blocks.
+        quotas: vCPUs by code of the quota of EC2; a quota without an entry is not enforced.
     """
 
     cluster_name: str
@@ -28,6 +29,7 @@ class Account:
     zones: tuple[str, ...]
     node_classes: tuple[Mapping[str, Any], ...]
     capacity_reservations: tuple[CapacityReservation, ...] = ()
+    quotas: Mapping[str, int] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """For the supervisor's pipe."""
@@ -42,13 +44,14 @@ class Account:
         return cls(**content, zones=zones, node_classes=node_classes, capacity_reservations=reservations)
 
     def with_also(self, other: "Account") -> "Account":
-        """An account that holds what both hold; name and region stay."""
+        """An account that holds what both hold; name and region stay, quotas are those of `other`."""
         return Account(
             cluster_name=self.cluster_name,
             region=self.region,
             zones=_once([*self.zones, *(zone for zone in other.zones if zone.startswith(self.region))]),
             node_classes=_once([*self.node_classes, *other.node_classes]),
             capacity_reservations=_once([*self.capacity_reservations, *other.capacity_reservations]),
+            quotas=other.quotas,
         )
 
 
@@ -67,6 +70,7 @@ def expected_account(environment: Environment, manifests: Sequence[Manifest]) ->
         zones=place.zones,
         node_classes=_once(node_classes),
         capacity_reservations=place.reservations,
+        quotas=dict(place.quotas),
     )
 
 

@@ -59,6 +59,7 @@ class AwsStandIn:
         merged = self.market.account.with_also(account) if self.market.account else account
         seed(merged, kubernetes_version)
         self.market.account = merged
+        self.market.vcpus.limits = merged.quotas
         return merged
 
     def offers(self) -> Offers:
@@ -68,6 +69,7 @@ class AwsStandIn:
             zones=_zones_by_type(account.region) if account else {},
             on_demand=self._on_demand(),
             reservations=account.capacity_reservations if account else (),
+            refuses=lambda name, capacity_type: self.market.vcpus.refusal(name, capacity_type) is not None,
         )
 
     def _on_demand(self) -> Mapping[str, float]:

@@ -1,0 +1,86 @@
+"""An environment against the snapshot of its account and cluster, where `drydock account` wrote one."""
+
+import datetime
+from collections.abc import Iterator
+
+from drydock.checks.findings import Finding, Severity
+from drydock.checks.subject import Subject
+from drydock.suite.account_snapshot import OLD, AccountSnapshot, NodeClassState
+from drydock.suite.manifests import Manifest
+
+LACKS = "account-lacks"
+OLD_SNAPSHOT = "account-snapshot-old"
+_FEW_ADDRESSES = 32
+_CLASSES = ("EC2NodeClass", "NodeClass")
+
+
+def check(subject: Subject) -> Iterator[Finding]:
+    """What the account lacks of what node classes and the environment's file name; and a snapshot that is old."""
+    environment, snapshot = subject.rendered.environment, subject.rendered.environment.snapshot
+    if snapshot is None:
+        return
+    again = f"Run `drydock account {environment.name}` again."
+    if snapshot.age(datetime.datetime.now(datetime.UTC)) > OLD:
+        reason = f"What is known of account {snapshot.account} is as of {snapshot.day}, more than {OLD.days} days ago."
+        yield Finding(environment.name, OLD_SNAPSHOT, reason, again, Severity.WARNING, file=str(environment.file))
+    for manifest in subject.manifests:
+        if manifest.kind in _CLASSES:
+            yield from _node_class(subject, manifest, snapshot, again)
+    yield from _reservations(subject, snapshot)
+    yield from _secrets(subject, snapshot)
+
+
+def _node_class(subject: Subject, manifest: Manifest, snapshot: AccountSnapshot, again: str) -> Iterator[Finding]:
+    state, as_of = snapshot.node_classes.get(manifest.name), f"as of {snapshot.day}"
+    if state is None:
+        reason = f"The snapshot of the account, {as_of}, does not have what node class {manifest.name} selects."
+        yield subject.finding(LACKS, manifest, reason, again, severity=Severity.WARNING)
+        return
+    for path, what, remedy in _missing(manifest, state):
+        reason = f"Account {snapshot.account} has no {what} ({as_of}): node class {manifest.name} is never ready."
+        yield subject.finding(LACKS, manifest, reason, remedy, path=path)
+    for name, each in sorted(state.subnets.items()):
+        if each.free_addresses < _FEW_ADDRESSES:
+            reason = f"Subnet {name} in {each.zone} has {each.free_addresses} free addresses ({as_of})."
+            remedy = "Free some, or add a subnet that the node class selects: a node takes several at once."
+            path = "spec.subnetSelectorTerms"
+            yield subject.finding(LACKS, manifest, reason, remedy, path=path, severity=Severity.WARNING)
+
+
+def _missing(manifest: Manifest, state: NodeClassState) -> Iterator[tuple[str, str, str]]:
+    """Path in the node class, what there is none of, and the remedy."""
+    spec = manifest.content.get("spec") or {}
+    for label, image in state.images.items():
+        if not image:
+            yield "spec.amiSelectorTerms", f"image {label}", "Name a release that Systems Manager has."
+    if spec.get("subnetSelectorTerms") and not state.subnets:
+        yield "spec.subnetSelectorTerms", "subnet that it selects", "Tag the subnets, or correct the selector."
+    if spec.get("securityGroupSelectorTerms") and not state.security_groups:
+        yield "spec.securityGroupSelectorTerms", "security group that it selects", "Tag one, or correct the selector."
+    for key, name in state.names.items():
+        if not (state.role if key == "role" else state.instance_profile):
+            yield f"spec.{key}", f"{key} {name}", "Create it, or name one that is there."
+
+
+def _reservations(subject: Subject, snapshot: AccountSnapshot) -> Iterator[Finding]:
+    environment = subject.rendered.environment
+    for name, each in snapshot.reservations.items():
+        if each.state == "active" and each.available:
+            continue
+        why = f"is {each.state}" if each.state != "active" else f"has none of its {each.total} instances left"
+        reason = f"Reservation {name} ({each.instance_type} in {each.zone}) {why}, as of {snapshot.day}."
+        remedy = "Karpenter takes other capacity, if the pool allows any: see that it does, or free the reservation."
+        yield Finding(environment.name, LACKS, reason, remedy, Severity.WARNING, file=str(environment.file))
+
+
+def _secrets(subject: Subject, snapshot: AccountSnapshot) -> Iterator[Finding]:
+    environment = subject.rendered.environment
+    if snapshot.cluster is None:
+        return
+    for name, keys in environment.secrets.items():
+        found = snapshot.cluster.secrets.get(name)
+        missing = ", ".join(key for key in keys if key not in (found or ()))
+        if missing:
+            what = f"has no key {missing}" if found is not None else "is not there"
+            reason = f"Secret {name} of namespace {environment.namespace} {what}, as of {snapshot.day}."
+            yield Finding(environment.name, LACKS, reason, "Create it before the install.", file=str(environment.file))

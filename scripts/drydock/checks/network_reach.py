@@ -1,0 +1,178 @@
+"""What NetworkPolicies let a pod connect to, as the VPC CNI of EKS enforces them."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import Any
+
+from drydock.suite.manifests import Manifest
+
+Fields = Mapping[str, Any]
+Network = IPv4Network | IPv6Network
+
+_PODS = tuple(map(ip_network, ("10.0.0.0/8", "100.64.0.0/10", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")))
+"""Where a VPC's pods can have addresses. Those of IPv6 clusters may be global ones: see `may_hold_pods`."""
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A pod as the network sees it.
+
+    Attributes:
+        namespace: of the pod.
+        labels: of the pod; None for a pod whose owner may give it any label.
+        on_host: whether it uses the network of its node: no policy is for it, and only addresses select it.
+        policed: whether policies for the pod itself are enforced. The VPC CNI leaves out pods without an owner (EKS
+            user guide, cni-network-policy; github.com/aws/aws-network-policy-agent/issues/327).
+    """
+
+    namespace: str
+    labels: Mapping[str, str] | None
+    on_host: bool = False
+    policed: bool = True
+
+
+@dataclass(frozen=True)
+class Port:
+    """A TCP port of a pod, with its name if it has one."""
+
+    number: int
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class PolicedNetwork:
+    """The NetworkPolicies of an environment, with the labels of its namespaces.
+
+    Attributes:
+        policies: the objects.
+        namespaces: labels by name; others have the label of their name alone.
+        default: namespace of objects that name none.
+    """
+
+    policies: Sequence[Manifest]
+    namespaces: Mapping[str, Mapping[str, str]]
+    default: str
+
+    @classmethod
+    def of(cls, manifests: Sequence[Manifest], default: str) -> "PolicedNetwork":
+        """The network of rendered objects."""
+        return cls(
+            [each for each in manifests if each.kind == "NetworkPolicy"],
+            {
+                each.name: each.content.get("metadata", {}).get("labels") or {}
+                for each in manifests
+                if each.kind == "Namespace"
+            },
+            default,
+        )
+
+    def connects(self, source: Endpoint, target: Endpoint, port: Port) -> bool:
+        """Whether a pod can open a connection to a port of another."""
+        return self._passes("Egress", source, target, port) and self._passes("Ingress", target, source, port)
+
+    def _passes(self, direction: str, own: Endpoint, other: Endpoint, port: Port) -> bool:
+        if own.on_host or not own.policed:
+            return True
+        if direction == "Ingress" and other.on_host:
+            return True  # what comes from its own node always reaches a pod
+        policies = [each for each in self._by_namespace.get(own.namespace, ()) if direction in _directions(each)]
+        surely = [each for each in policies if _selects(each.get("podSelector"), own.labels, certain=True)]
+        if not surely:
+            return True
+        rules = (
+            rule
+            for each in policies
+            if _selects(each.get("podSelector"), own.labels)
+            for rule in each.get(direction.lower()) or ()
+        )
+        return any(self._allows(rule, direction, own.namespace, other, port) for rule in rules)
+
+    @cached_property
+    def _by_namespace(self) -> Mapping[str, Sequence[Fields]]:
+        found: dict[str, list[Fields]] = {}
+        for policy in self.policies:
+            found.setdefault(policy.namespace or self.default, []).append(policy.content.get("spec") or {})
+        return found
+
+    def _allows(self, rule: Fields, direction: str, namespace: str, other: Endpoint, port: Port) -> bool:
+        peers = rule.get("from" if direction == "Ingress" else "to") or ()
+        ports = rule.get("ports") or ()
+        return (not ports or any(_covers(each, port) for each in ports)) and (
+            not peers or any(self._is_peer(each, namespace, other) for each in peers)
+        )
+
+    def _is_peer(self, peer: Fields, namespace: str, pod: Endpoint) -> bool:
+        if "ipBlock" in peer:
+            return may_hold_pods(peer["ipBlock"])
+        if pod.on_host:
+            return False
+        if "namespaceSelector" in peer:
+            labels = {**self.namespaces.get(pod.namespace, {}), "kubernetes.io/metadata.name": pod.namespace}
+            there = _selects(peer["namespaceSelector"], labels)
+        else:
+            there = pod.namespace == namespace
+        return there and _selects(peer.get("podSelector"), pod.labels)
+
+
+def _directions(policy: Fields) -> Sequence[str]:
+    return policy.get("policyTypes") or (("Ingress", "Egress") if policy.get("egress") else ("Ingress",))
+
+
+def _covers(rule: Fields, port: Port) -> bool:
+    if rule.get("protocol", "TCP") != "TCP":
+        return False
+    wanted = rule.get("port")
+    if isinstance(wanted, int):
+        return wanted <= port.number <= int(rule.get("endPort") or wanted)
+    return wanted is None or (bool(port.name) and wanted == port.name)
+
+
+def _selects(selector: Fields | None, labels: Mapping[str, str] | None, *, certain: bool = False) -> bool:
+    """Whether a label selector selects; of labels that can be any, whether it can, or `certain`ly does."""
+    conditions = list(_conditions(selector or {}))
+    if labels is None:
+        return not conditions if certain else True
+    return all(_holds(labels.get(key), operator, values) for key, operator, values in conditions)
+
+
+def _conditions(selector: Fields) -> Iterator[tuple[str, str, Sequence[str]]]:
+    for key, value in (selector.get("matchLabels") or {}).items():
+        yield key, "In", (value,)
+    for each in selector.get("matchExpressions") or ():
+        yield str(each.get("key")), str(each.get("operator")), each.get("values") or ()
+
+
+def _holds(value: str | None, operator: str, values: Sequence[str]) -> bool:
+    match operator:
+        case "In":
+            return value in values
+        case "NotIn":
+            return value not in values
+        case "Exists":
+            return value is not None
+        case _:
+            return value is None
+
+
+def may_hold_pods(block: Fields) -> bool:
+    """Whether a block has an address that a pod can have: a private one, as VPCs have them, and IPv6."""
+    whole = ip_network(block.get("cidr", ""), strict=False)
+    left = [each for each in (_shared(whole, pods) for pods in _PODS) if each is not None]
+    for text in block.get("except") or ():
+        left = [part for each in left for part in _without(each, ip_network(text, strict=False))]
+    return bool(left)
+
+
+def _shared(one: Network, other: Network) -> Network | None:
+    if one.version != other.version or not one.overlaps(other):
+        return None
+    return max(one, other, key=lambda each: each.prefixlen)
+
+
+def _without(whole: Network, part: Network) -> Iterator[Network]:
+    if whole.version != part.version or not whole.overlaps(part):
+        yield whole
+    elif part.prefixlen > whole.prefixlen:
+        yield from whole.address_exclude(part)  # type: ignore[arg-type]

@@ -1,0 +1,165 @@
+"""Ports for administrators, of Ray, of notebooks and of metrics that code of users can connect to."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.resources import files
+from typing import Any
+
+from drydock.checks.findings import Finding, Severity
+from drydock.checks.network_reach import Endpoint, PolicedNetwork, Port
+from drydock.checks.subject import Subject
+from drydock.documents import load_yaml
+from drydock.scheduling.pods import PodUse
+from drydock.suite.manifests import Manifest
+
+CHECK = "port-within-reach"
+
+Fields = Mapping[str, Any]
+
+_RAY = "ray.io"
+_WITHOUT_OWNER = ("Pod", "ConfigMap")
+"""Kinds of objects whose pods have no owner: pods themselves, and those that a server makes for its users."""
+
+
+@dataclass(frozen=True)
+class Code:
+    """Code of users, and from where it connects."""
+
+    what: str
+    manifest: Manifest | None
+    endpoint: Endpoint
+
+
+def check(subject: Subject) -> Iterator[Finding]:
+    """Connections that NetworkPolicies leave to code of users, one finding for each port."""
+    release = subject.rendered.environment.namespace
+    network = PolicedNetwork.of(subject.manifests, release)
+    sources = [*_pods_of_users(subject.pods, release), *_namespaces_of_users(subject.manifests, release)]
+    services = [each for each in subject.manifests if each.kind == "Service"]
+    reached: dict[tuple[str, int], tuple[PodUse, Fields, set[str]]] = {}
+    for pod in subject.pods:
+        target = _endpoint(pod, release, {})
+        for port, known in _ports(pod, services, release):
+            codes = {
+                each.what
+                for each in sources
+                if each.manifest is not pod.manifest and network.connects(each.endpoint, target, port)
+            }
+            if codes:
+                reached.setdefault((pod.manifest.identity, port.number), (pod, {**known, "port": port.number}, set()))[
+                    2
+                ].update(codes)
+    for pod, known, codes in reached.values():
+        yield _finding(subject, pod, known, sorted(codes))
+
+
+def _finding(subject: Subject, pod: PodUse, known: Fields, codes: Sequence[str]) -> Finding:
+    opened = f"Code of users ({', '.join(codes)}) can connect to port {known['port']}, {known['what']}"
+    attack = f", and {known['attack']}"
+    if pod.spec.get("hostNetwork"):
+        reason = f"{opened}{attack}: no NetworkPolicy covers the network of a node, which the pod uses."
+        remedy = "Bind the port to 127.0.0.1, have it ask for a credential, or leave the network of the node."
+    else:
+        reason = f"{opened}{attack}: no NetworkPolicy that is enforced keeps it out."
+        remedy = (
+            "Add a NetworkPolicy for the pod with policyTypes: [Ingress] that names under ingress.from which pods "
+            f"reach port {known['port']}."
+        )
+    return subject.finding(
+        CHECK, pod.manifest, reason, remedy, path=f"{pod.path}.containers", severity=Severity.WARNING
+    )
+
+
+def _pods_of_users(pods: Sequence[PodUse], release: str) -> Iterator[Code]:
+    for pod in pods:
+        if pod.manifest.kind == "ConfigMap":
+            yield Code(
+                "notebooks or other pods that a server makes for its users", pod.manifest, _endpoint(pod, release, {})
+            )
+        group = pod.manifest.api_version.partition("/")[0]
+        for known in _data()["code"]:
+            if group == known["group"] and known["kind"] in ("*", pod.manifest.kind):
+                yield Code(known["what"], pod.manifest, _endpoint(pod, release, known.get("labels") or {}))
+
+
+def _namespaces_of_users(manifests: Sequence[Manifest], release: str) -> Iterator[Code]:
+    """Namespaces that the release makes for others: people start any pod there."""
+    for manifest in manifests:
+        if manifest.kind == "Namespace" and manifest.name != release:
+            yield Code(f"pods in namespace {manifest.name}", None, Endpoint(manifest.name, None))
+
+
+def _endpoint(pod: PodUse, release: str, given: Mapping[str, str]) -> Endpoint:
+    return Endpoint(
+        _place(pod.manifest, release),
+        {**pod.labels, **given},
+        on_host=bool(pod.spec.get("hostNetwork")),
+        policed=pod.manifest.kind not in _WITHOUT_OWNER,
+    )
+
+
+def _ports(pod: PodUse, services: Sequence[Manifest], release: str) -> Iterator[tuple[Port, Fields]]:
+    """Ports of a pod that are known: Ray's own, and what containers, Services and annotations say."""
+    ray = pod.manifest.api_version.startswith(f"{_RAY}/")
+    if ray and "headGroupSpec" in pod.path and not _asks_for_token(pod.manifest.content):
+        yield from ((Port(known["port"]), known) for known in _data()["ports"] if known.get("ray"))
+    programs = {_program(each): each.get("ports") or () for each in pod.containers}
+    declared = [
+        (Port(each["containerPort"], str(each.get("name") or "")), program)
+        for program, ports in programs.items()
+        for each in ports
+        if each.get("protocol", "TCP") == "TCP" and isinstance(each.get("containerPort"), int)
+    ]
+    numbers = {port.number for port, _ in declared}
+    others = [port for port in _named_elsewhere(pod, services, release) if port.number not in numbers]
+    for port, program in [*declared, *((each, " ".join(programs)) for each in others)]:
+        known = next((each for each in _data()["ports"] if _fits(each, port, program)), None)
+        if known and not (ray and known.get("ray")):
+            yield port, known
+
+
+def _program(container: Fields) -> str:
+    words = (container.get("name"), container.get("image"))
+    return " ".join(map(str, (*words, *(container.get("command") or ()), *(container.get("args") or ()))))
+
+
+def _named_elsewhere(pod: PodUse, services: Sequence[Manifest], release: str) -> Iterator[Port]:
+    """Ports that the pod's containers do not declare, which need not keep them from listening."""
+    if (scraped := str(pod.annotations.get("prometheus.io/port", ""))).isdigit():
+        yield Port(int(scraped), "metrics")
+    for service in services:
+        spec = service.content.get("spec") or {}
+        chosen = (spec.get("selector") or {}).items()
+        if chosen and chosen <= pod.labels.items() and _place(service, release) == _place(pod.manifest, release):
+            for each in spec.get("ports") or ():
+                number = each.get("targetPort", each.get("port"))
+                if each.get("protocol", "TCP") == "TCP" and isinstance(number, int):
+                    yield Port(number, str(each.get("name") or ""))
+
+
+def _place(manifest: Manifest, release: str) -> str:
+    return manifest.namespace or release
+
+
+def _fits(known: Fields, port: Port, program: str) -> bool:
+    return (
+        known["port"] in (None, port.number)
+        and ("name" not in known or bool(re.search(known["name"], port.name, re.IGNORECASE)))
+        and ("program" not in known or bool(re.search(known["program"], program, re.IGNORECASE)))
+    )
+
+
+def _asks_for_token(content: Any) -> bool:
+    """Whether a Ray cluster anywhere in an object asks its callers for a token (`authOptions`)."""
+    if isinstance(content, Mapping):
+        own = content.get("authOptions")
+        return (isinstance(own, Mapping) and own.get("mode") == "token") or any(map(_asks_for_token, content.values()))
+    return False
+
+
+@lru_cache(maxsize=1)
+def _data() -> Mapping[str, Any]:
+    loaded: dict[str, Any] = load_yaml((files("drydock") / "data" / "admin-ports.yaml").read_text())
+    return loaded

@@ -1,0 +1,1 @@
+"""The account and cluster of an environment as they are: what `drydock account` reads, without changing anything."""

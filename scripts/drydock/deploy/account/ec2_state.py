@@ -1,0 +1,182 @@
+"""EC2's part of a snapshot: images, subnets, security groups, reservations, offerings, spot prices."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from drydock.deploy.eks.caller import AwsError, call, client
+from drydock.suite.account_snapshot import Reservation, Subnet
+
+_PRICED = "Linux/UNIX"
+_BATCH = 100
+Terms = Sequence[Mapping[str, Any]]
+
+
+def images(region: str, terms: Terms, kubernetes: str) -> dict[str, str]:
+    """AMIs by the words of each term of `amiSelectorTerms`; empty where there is none.
+
+    Of an alias it is the standard image for x86_64, by the parameters of SSM that Karpenter reads
+    (karpenter-provider-aws v1.14, pkg/providers/amifamily/al2023.go and bottlerocket.go).
+    """
+    found = {}
+    for term in terms:
+        if "alias" in term:
+            found[str(term["alias"])] = _parameter(region, alias_parameter(str(term["alias"]), kubernetes))
+        elif "ssmParameter" in term:
+            found[str(term["ssmParameter"])] = _parameter(region, str(term["ssmParameter"]))
+        else:
+            label = str(term.get("id") or term.get("name") or sorted((term.get("tags") or {}).items()))
+            found[label] = _described_image(region, term)
+    return found
+
+
+def alias_parameter(alias: str, kubernetes: str) -> str:
+    """The parameter of SSM behind an alias; empty for a family of which it is not known."""
+    family, _, version = alias.partition("@")
+    if family == "al2023":
+        folder = f"/aws/service/eks/optimized-ami/{kubernetes}/amazon-linux-2023/x86_64/standard"
+        name = f"amazon-eks-node-al2023-x86_64-standard-{kubernetes}-{version}"
+        return f"{folder}/{'recommended' if version == 'latest' else name}/image_id"
+    if family == "bottlerocket":
+        return f"/aws/service/bottlerocket/aws-k8s-{kubernetes}/x86_64/{version.lstrip('v')}/image_id"
+    return ""
+
+
+def _parameter(region: str, name: str) -> str:
+    if not name:
+        return ""
+    ssm = client("ssm", region)
+    try:
+        return str(call(lambda: ssm.get_parameter(Name=name))["Parameter"]["Value"])
+    except AwsError as error:
+        if "ParameterNotFound" in error.message:
+            return ""
+        raise
+
+
+def _described_image(region: str, term: Mapping[str, Any]) -> str:
+    query: dict[str, Any] = {"Filters": _tag_filters(term)}
+    if term.get("id"):
+        query = {"ImageIds": [term["id"]]}
+    elif term.get("name"):
+        query["Filters"].append({"Name": "name", "Values": [term["name"]]})
+    if term.get("owner"):
+        query["Owners"] = [str(term["owner"])]
+    ec2 = client("ec2", region)
+    try:
+        found = call(lambda: ec2.describe_images(**query))["Images"]
+    except AwsError as error:
+        if "NotFound" in error.message:
+            return ""
+        raise
+    newest = max(found, key=lambda each: str(each.get("CreationDate", "")), default=None)
+    return str(newest["ImageId"]) if newest else ""
+
+
+def subnets(region: str, terms: Terms) -> dict[str, Subnet]:
+    """What `subnetSelectorTerms` select, by identifier."""
+    return {
+        each["SubnetId"]: Subnet(each["AvailabilityZone"], int(each["AvailableIpAddressCount"]), _tags(each))
+        for each in _selected(region, terms, "describe_subnets", "Subnets", "subnet-id")
+    }
+
+
+def security_groups(region: str, terms: Terms) -> dict[str, str]:
+    """Names by identifier of what `securityGroupSelectorTerms` select."""
+    return {
+        each["GroupId"]: str(each["GroupName"])
+        for each in _selected(region, terms, "describe_security_groups", "SecurityGroups", "group-id")
+    }
+
+
+def _selected(region: str, terms: Terms, verb: str, listed: str, identifier: str) -> Iterator[Mapping[str, Any]]:
+    ec2 = client("ec2", region)
+    for term in terms:
+        filters = _tag_filters(term)
+        if term.get("id"):
+            filters.append({"Name": identifier, "Values": [term["id"]]})
+        if term.get("name"):
+            filters.append({"Name": "group-name", "Values": [term["name"]]})
+        yield from (each for page in _pages(ec2, verb, Filters=filters) for each in page[listed])
+
+
+def reservations(region: str) -> dict[str, Reservation]:
+    """Capacity reservations and Capacity Blocks that the account owns or is given, gone ones apart."""
+    ec2 = client("ec2", region)
+    found = _pages(ec2, "describe_capacity_reservations")
+    return {
+        each["CapacityReservationId"]: Reservation(
+            instance_type=each["InstanceType"],
+            zone=each["AvailabilityZone"],
+            total=int(each["TotalInstanceCount"]),
+            available=int(each["AvailableInstanceCount"]),
+            kind=each.get("ReservationType", "default"),
+            state=each["State"],
+            start=_time(each.get("StartDate")),
+            end=_time(each.get("EndDate")),
+            tags=_tags(each),
+        )
+        for page in found
+        for each in page["CapacityReservations"]
+        if each["State"] not in ("cancelled", "failed")
+    }
+
+
+def offerings(region: str, types: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """Zones that offer each of the types; a type that the region has not is left out."""
+    ec2, zones = client("ec2", region), dict[str, set[str]]()
+    for batch in _batches(types):
+        filters = [{"Name": "instance-type", "Values": batch}]
+        pages = _pages(ec2, "describe_instance_type_offerings", LocationType="availability-zone", Filters=filters)
+        for each in (one for page in pages for one in page["InstanceTypeOfferings"]):
+            zones.setdefault(each["InstanceType"], set()).add(each["Location"])
+    return {name: tuple(sorted(found)) for name, found in sorted(zones.items())}
+
+
+def spot_prices(region: str, types: Iterable[str]) -> dict[str, dict[str, float]]:
+    """Today's price of spot capacity in dollars an hour, by type and zone."""
+    from datetime import UTC, datetime
+
+    ec2, prices = client("ec2", region), dict[str, dict[str, float]]()
+    for batch in _batches(types):
+        query = {"InstanceTypes": batch, "ProductDescriptions": [_PRICED], "StartTime": datetime.now(UTC)}
+        for each in (
+            one for page in _pages(ec2, "describe_spot_price_history", **query) for one in page["SpotPriceHistory"]
+        ):
+            if each["InstanceType"] in batch:
+                prices.setdefault(each["InstanceType"], {})[each["AvailabilityZone"]] = float(each["SpotPrice"])
+    return {name: dict(sorted(found.items())) for name, found in sorted(prices.items())}
+
+
+def running(region: str) -> Iterator[tuple[str, str, Mapping[str, str]]]:
+    """Instance type, capacity type (`on-demand`, `spot` or `reserved`) and tags of every instance that runs."""
+    ec2 = client("ec2", region)
+    filters = [{"Name": "instance-state-name", "Values": ["pending", "running"]}]
+    pages = _pages(ec2, "describe_instances", Filters=filters)
+    for each in (one for page in pages for group in page["Reservations"] for one in group["Instances"]):
+        market = "reserved" if each.get("CapacityReservationId") else each.get("InstanceLifecycle", "on-demand")
+        yield each["InstanceType"], str(market), _tags(each)
+
+
+def _batches(types: Iterable[str]) -> Iterator[list[str]]:
+    names = sorted(types)
+    yield from (names[start : start + _BATCH] for start in range(0, len(names), _BATCH))
+
+
+def _pages(api: Any, verb: str, **query: Any) -> Sequence[Mapping[str, Any]]:
+    return call(lambda: list(api.get_paginator(verb).paginate(**query)))
+
+
+def _tag_filters(term: Mapping[str, Any]) -> list[dict[str, Any]]:
+    tags = (term.get("tags") or {}).items()
+    return [
+        {"Name": "tag-key", "Values": [key]} if value == "*" else {"Name": f"tag:{key}", "Values": [value]}
+        for key, value in tags
+    ]
+
+
+def _tags(content: Mapping[str, Any]) -> dict[str, str]:
+    return {each["Key"]: each["Value"] for each in content.get("Tags") or ()}
+
+
+def _time(value: Any) -> str:
+    return value.isoformat() if value else ""

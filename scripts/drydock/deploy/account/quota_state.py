@@ -1,0 +1,32 @@
+"""Service Quotas' part of a snapshot: vCPUs by family, and what instances of others use of them."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+from drydock.deploy.eks.caller import call, client
+from drydock.suite.account_snapshot import QuotaUse
+from drydock.suite.ec2_quotas import quota_codes, quota_of
+
+
+def quotas(
+    region: str, cluster: str, running: Iterable[tuple[str, str, Mapping[str, str]]], vcpus: Mapping[str, int]
+) -> dict[str, QuotaUse]:
+    """Quotas of vCPUs by code.
+
+    Args:
+        region: where.
+        cluster: whose instances are the environment's own.
+        running: instances, as `ec2_state.running` gives them.
+        vcpus: of an instance, by its type.
+    """
+    api, known = client("service-quotas", region), quota_codes()
+    pages = call(lambda: list(api.get_paginator("list_service_quotas").paginate(ServiceCode="ec2")))
+    limits = {each["QuotaCode"]: int(each["Value"]) for page in pages for each in page["Quotas"]}
+    used: Counter[str] = Counter()
+    own = {f"kubernetes.io/cluster/{cluster}", "eks:eks-cluster-name", "eks:cluster-name"}
+    for instance_type, market, tags in running:
+        quota = quota_of(instance_type, market)
+        ours = any(key in tags and (key.endswith(f"/{cluster}") or tags[key] == cluster) for key in own)
+        if quota and not ours:
+            used[quota.code] += vcpus.get(instance_type, 0)
+    return {code: QuotaUse(limits[code], used[code]) for code in sorted(known & limits.keys())}

@@ -1,0 +1,151 @@
+"""Ports that code of users reaches, in anybody's charts."""
+
+from typing import Any
+
+import pytest
+
+from tests.checks.helpers import findings
+from tests.checks.test_checks import container, objects, service, workflow
+from tests.scheduling.builders import deployment, pod_spec
+
+CHECK = "port-within-reach"
+METRICS = {"name": "metrics", "containerPort": 9090}
+NOBODY: dict[str, Any] = {"policyTypes": ["Ingress"]}
+
+
+def target(*ports: dict[str, Any], **fields: Any) -> str:
+    return deployment(container(pod_spec(**fields), ports=list(ports)))
+
+
+def network_policy(name: str = "own", **spec: Any) -> str:
+    spec = {"podSelector": {"matchLabels": {"app": "model"}}, **spec}
+    return objects(
+        {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": name}, "spec": spec}
+    )
+
+
+def lets_in(*peers: dict[str, Any], **port: Any) -> str:
+    ports = {"ports": [{"port": 9090, **port}]}
+    return network_policy(policyTypes=["Ingress"], ingress=[{"from": list(peers), **ports}])
+
+
+def ray(**spec: Any) -> str:
+    head = {"template": {"metadata": {"labels": {"app": "ray"}}, "spec": pod_spec()}}
+    content = {"metadata": {"name": "ray"}, "spec": {"headGroupSpec": head, **spec}}
+    return objects({"apiVersion": "ray.io/v1", "kind": "RayCluster", **content})
+
+
+def test_the_sentence_names_the_code_the_port_and_the_attack() -> None:
+    (found,) = findings(target(METRICS) + workflow("runner"), CHECK)
+    assert "Code of users (workflows) can connect to port 9090, a page of metrics, and read names" in found.reason
+    assert "ingress.from which pods reach port 9090" in found.remedy
+    assert found.object == "Deployment/model"
+
+
+def test_without_code_of_users_a_port_is_within_no_reach() -> None:
+    assert findings(target(METRICS), CHECK) == []
+
+
+WORKFLOW = {"matchExpressions": [{"key": "workflows.argoproj.io/workflow", "operator": "Exists"}]}
+OTHERS = {"podSelector": {"matchLabels": {"app": "prometheus"}}}
+
+
+@pytest.mark.parametrize(
+    ("policies", "reached"),
+    [
+        (network_policy(**NOBODY), False),
+        (network_policy(podSelector={}, **NOBODY), False),
+        (network_policy(podSelector={"matchLabels": {"app": "other"}}, **NOBODY), True),
+        (network_policy(policyTypes=["Egress"]), True),
+        (lets_in(OTHERS), False),
+        (lets_in(), True),
+        (lets_in({"podSelector": {}}), True),
+        (lets_in({"podSelector": WORKFLOW}), True),
+        (lets_in({"podSelector": {}}, port=8000), False),
+        (lets_in({"podSelector": {}}, port="metrics"), True),
+        (lets_in({"podSelector": {}}, port=9000, endPort=9100), True),
+        (lets_in({"podSelector": {}}, protocol="UDP"), False),
+        (lets_in({"namespaceSelector": {}, "podSelector": WORKFLOW}), True),
+        (lets_in({"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}), False),
+        (lets_in({"ipBlock": {"cidr": "10.0.0.0/8"}}), True),
+        (lets_in({"ipBlock": {"cidr": "203.0.113.0/24"}}), False),
+        (lets_in({"ipBlock": {"cidr": "0.0.0.0/0", "except": ["10.0.0.0/8", "100.64.0.0/10"]}}), True),
+        # Policies add up: one that lets in is enough.
+        (network_policy(**NOBODY) + lets_in({"podSelector": {}}).replace('"own"', '"more"'), True),
+        # The way out of the code is closed.
+        (network_policy(podSelector=WORKFLOW, policyTypes=["Egress"]), False),
+        (network_policy(podSelector=WORKFLOW, policyTypes=["Egress"], egress=[{"ports": [{"port": 443}]}]), False),
+        (network_policy(podSelector=WORKFLOW, policyTypes=["Egress"], egress=[{"to": [OTHERS]}]), False),
+        (network_policy(podSelector=WORKFLOW, egress=[{"to": [{"podSelector": {}}]}]), True),
+    ],
+)
+def test_policies_are_read_as_the_network_does(policies: str, reached: bool) -> None:
+    assert bool(findings(target(METRICS) + workflow("runner") + policies, CHECK)) is reached
+
+
+def test_no_policy_covers_a_pod_on_the_network_of_its_node() -> None:
+    (found,) = findings(target(METRICS, hostNetwork=True) + workflow("runner") + network_policy(**NOBODY), CHECK)
+    assert "network of a node" in found.reason
+    assert "127.0.0.1" in found.remedy
+
+
+def test_a_policy_for_a_pod_without_an_owner_is_not_enforced() -> None:
+    """Pods that a hub makes have none: EKS user guide, cni-network-policy."""
+    notebook = objects(
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": "hub", "annotations": {"drydock.dev/pod-templates": "profiles.json"}},
+            "data": {
+                "profiles.json": '{"cpu": {"template": {"metadata": {"labels": {"app": "notebook"}}, "spec": '
+                '{"containers": [{"name": "notebook", "image": "example.com/notebook:1.0"}]}}}}'
+            },
+        }
+    )
+    closed = network_policy(podSelector={"matchLabels": {"app": "notebook"}}, policyTypes=["Egress"])
+    (found,) = findings(target(METRICS) + notebook + closed, CHECK)
+    assert "notebooks" in found.reason
+
+
+def test_people_who_start_pods_in_a_namespace_choose_their_labels() -> None:
+    tenant = objects({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "tenant"}})
+    labelled = lets_in({"namespaceSelector": {}, "podSelector": {"matchLabels": {"app": "prometheus"}}})
+    (found,) = findings(target(METRICS) + tenant + labelled, CHECK)
+    assert "pods in namespace tenant" in found.reason
+    named = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}
+    assert findings(target(METRICS) + tenant + lets_in(named), CHECK) == []
+
+
+@pytest.mark.parametrize(
+    ("spec", "ports"),
+    [({}, {"6379", "8265", "10001"}), ({"authOptions": {"mode": "token"}}, set())],
+)
+def test_rays_own_ports_ask_for_a_token_or_for_a_policy(spec: dict[str, Any], ports: set[str]) -> None:
+    found = findings(ray(**spec) + workflow("runner"), CHECK)
+    assert {each.reason.partition("port ")[2].partition(",")[0] for each in found} == ports
+    closed = network_policy(podSelector={"matchLabels": {"app": "ray"}}, **NOBODY)
+    assert findings(ray(**spec) + workflow("runner") + closed, CHECK) == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "port", "what"),
+    [
+        ({"image": "rayproject/ray:2.56.1"}, {"containerPort": 8265}, "job server"),
+        ({"image": "redis:8"}, {"containerPort": 6379}, "Redis"),
+        ({"command": ["jupyter", "lab"]}, {"containerPort": 8888}, "notebook"),
+        ({}, {"name": "pprof", "containerPort": 6060}, "administrators"),
+        ({}, {"containerPort": 9901}, "Envoy"),
+    ],
+)
+def test_ports_of_other_programs(fields: dict[str, Any], port: dict[str, Any], what: str) -> None:
+    (found,) = findings(deployment(container(pod_spec(), ports=[port], **fields)) + workflow("runner"), CHECK)
+    assert what in found.reason
+
+
+def test_a_port_that_only_a_service_or_an_annotation_names() -> None:
+    named = service(selector={"app": "model"}, ports=[{"name": "http-metrics", "port": 80, "targetPort": 9999}])
+    assert findings(deployment(pod_spec()) + objects(named) + workflow("runner"), CHECK)
+    other = service(selector={"app": "other"}, ports=[{"name": "http-metrics", "port": 80, "targetPort": 9999}])
+    assert findings(deployment(pod_spec()) + objects(other) + workflow("runner"), CHECK) == []
+    scraped = {"metadata": {"labels": {"app": "model"}, "annotations": {"prometheus.io/port": "9999"}}}
+    assert findings(deployment(pod_spec(), template={**scraped, "spec": pod_spec()}) + workflow("runner"), CHECK)
