@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -21,6 +21,7 @@ from drydock.tools import process
 from drydock.tools.on_path import find_terraform, provider_mirror
 
 ROOT = Path(__file__).resolve().parents[1]
+NO_CONTROL_PLANE = ROOT / "tests" / "no_control_plane"
 _MISSING = pytest.StashKey[dict[str, str]]()
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -95,6 +96,15 @@ def _starts_cluster(item: pytest.Item) -> bool:
     fixtures = item._fixtureinfo.name2fixturedefs
     results = (str(found[-1].func.__annotations__.get("return", "")) for found in fixtures.values())
     return "rehearsal_tools" in fixtures or any(re.search(r"\b(RehearsalCluster|Deployed)\b", each) for each in results)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Let nothing that a test runs start a control plane, unless the test is marked `cluster`: see no_control_plane."""
+    with pytest.MonkeyPatch.context() as patch:
+        if not item.get_closest_marker("cluster"):
+            patch.setenv("PYTHONPATH", str(NO_CONTROL_PLANE), prepend=os.pathsep)
+        return (yield)
 
 
 def _deselect(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -138,6 +138,7 @@ def test_values_that_helm_refuses_start_nothing(drydock: Drydock, verb: str) -> 
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.cluster
 def test_what_only_a_real_api_server_refuses(drydock: Drydock) -> None:
     arguments = ("--set", r"karpenter-nodepools.nodePools.gpu.labels.karpenter\.sh/custom=x")
     assert findings(drydock, *arguments) == []

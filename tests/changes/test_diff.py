@@ -122,6 +122,7 @@ def test_wrong_use_is_told(drydock: Drydock, suite: Mapping[str, str], arguments
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.cluster
 def test_rehearsals_of_both_show_what_the_change_costs(drydock: Drydock, suite: Mapping[str, str]) -> None:
     changed = ("--against", "v1", "--rehearse", "--set", "vllm.models.llama-3-8b.replicas=2")
     done = drydock("diff", "dev", *changed, "--format", "json", env=suite)

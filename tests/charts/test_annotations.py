@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from jsonschema.validators import validator_for
 
 from drydock.cli.docs import command
 from drydock.errors import UsageError
+from drydock.json_schemas import validator_for
 from drydock.project import UMBRELLA, Project
 from drydock.suite.annotations.generate import generated_files
 from drydock.suite.annotations.readme import MARKER

@@ -275,6 +275,15 @@ def test_the_unchanged_path_imports_nothing_heavy() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+def test_json_schemas_do_not_build_the_grammar_of_iris() -> None:
+    code = (
+        "import sys, drydock.json_schemas\n"
+        "assert not {'lark', 'rfc3987_syntax'} & set(sys.modules)\n"
+        "import rfc3987_syntax  # others may still have it\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
 SAMPLE = (
     Finding("dev", "values-schema", "a: unknown key.", "Did you mean b?", path="a", file="values/dev.yaml", line=3),
     Finding(

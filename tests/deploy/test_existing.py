@@ -7,10 +7,10 @@ from importlib import resources
 from pathlib import Path
 
 import yaml
-from jsonschema import Draft202012Validator
 
 from drydock.clusters.api import Api
 from drydock.deploy.deployments import list_deployments
+from drydock.json_schemas import Draft202012Validator
 from drydock.project import Project
 from drydock.rehearsal.cluster import RehearsalCluster
 from drydock.rehearsal.prerequisites import create_prerequisites

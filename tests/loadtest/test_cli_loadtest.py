@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
@@ -16,6 +15,7 @@ from click.testing import CliRunner, Result
 import drydock
 from drydock.cli import drydock as program
 from drydock.errors import DrydockError, UsageError
+from drydock.json_schemas import validate
 from drydock.loadtest.judgement import passed, verdict
 from drydock.loadtest.measures import measure, times
 from drydock.loadtest.run_files import load_run
@@ -38,7 +38,7 @@ def loadtest(url: str, model: str, *more: str) -> Result:
 
 def told(done: Result) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(done.stdout)
-    jsonschema.validate(found, SCHEMA)
+    validate(found, SCHEMA)
     return found
 
 

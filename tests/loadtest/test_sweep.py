@@ -9,13 +9,13 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-import jsonschema
 import pytest
 from click.testing import CliRunner, Result
 
 import drydock
 from drydock.cli import drydock as program
 from drydock.errors import UsageError
+from drydock.json_schemas import validate
 from drydock.loadtest import generator
 from drydock.loadtest.loads import impossible
 from drydock.loadtest.measures import Measures
@@ -62,7 +62,7 @@ def loadtest(url: str, *more: str) -> Result:
 
 def told(done: Result) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(done.stdout)
-    jsonschema.validate(found, SCHEMA)
+    validate(found, SCHEMA)
     return found
 
 

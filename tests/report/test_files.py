@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from jsonschema import Draft202012Validator
 
 from drydock.errors import DrydockError
+from drydock.json_schemas import Draft202012Validator
 from drydock.report.files import write_report
 from drydock.report.html import render_html
 from drydock.report.model import ColdStartReport, NodeReport, PodReport, RehearsalReport, StepReport, WarningReport

@@ -22,7 +22,7 @@ from drydock.suite.environments import Environment
 from drydock.tools import process
 
 if TYPE_CHECKING:
-    from jsonschema.exceptions import ValidationError
+    from drydock.json_schemas import ValidationError
 
 CHECK = "values-schema"
 
@@ -125,7 +125,7 @@ def _refusals(chart: _Chart) -> Iterator[tuple[tuple[str, ...], str, str]]:
     file = chart.folder / "values.schema.json"
     if not file.is_file():
         return
-    from jsonschema.validators import validator_for
+    from drydock.json_schemas import validator_for
 
     schema = json.loads(file.read_text())
     for error in validator_for(schema)(schema).iter_errors(chart.values):
@@ -139,7 +139,7 @@ def _explained(error: "ValidationError") -> Iterator[tuple[tuple[str, ...], str,
     allowed: Any = error.validator_value
     schema: Any = error.schema
     if error.validator in ("anyOf", "oneOf") and error.context:
-        from jsonschema.exceptions import best_match
+        from drydock.json_schemas import best_match
 
         closest = best_match(error.context)
         if closest is not None:

@@ -70,7 +70,8 @@ def validators() -> Mapping[str, Any]:
     Reading it takes longer than an answer does: a server does so before it listens, and not at its first request.
     """
     import yaml
-    from jsonschema import Draft202012Validator
+
+    from drydock.json_schemas import Draft202012Validator
 
     schemas = yaml.safe_load((files("drydock") / "data/vllm/requests.yaml").read_text())
     common = schemas.pop("common")

@@ -235,7 +235,7 @@ def _read(project: Project, file: Path) -> Any:
     known_good = project.cache_dir / "environments" / hashlib.sha256((schema_text + text).encode()).hexdigest()
     if known_good.exists():
         return content
-    from jsonschema import Draft202012Validator
+    from drydock.json_schemas import Draft202012Validator
 
     for wrong in Draft202012Validator(load_yaml(schema_text)).iter_errors(content):
         where = ".".join(str(part) for part in wrong.absolute_path) or "(top level)"
