@@ -15,10 +15,10 @@ from typing import Any
 import click
 import pytest
 import yaml
-from jsonschema import Draft202012Validator
 
 from drydock.cli import VERBS
 from drydock.engines.engine_args import parse as parse_engine_arguments
+from drydock.json_schemas import Draft202012Validator
 from drydock.suite.charts import AssembledCharts
 from drydock.tools import process
 from tests.conftest import ROOT
