@@ -26,7 +26,7 @@ from tests.documentation.command_line import call, help_examples, parse
 from tests.documentation.pages import BLOCKS, CHART_PAGES, PAGES, Block, commands, inline_commands
 from tests.engines.test_model_config import LLAMA
 
-LANGUAGES = {"console", "yaml", "python", "text", "mermaid", "gotemplate", "Dockerfile"}
+LANGUAGES = {"console", "yaml", "python", "text", "json", "mermaid", "gotemplate", "Dockerfile"}
 RUN = ("environments", "render", "validate", "images", "plan", "simulate", "diagram", "bootstrap-argocd")
 """Verbs that start no control plane, change nothing and take seconds."""
 SAMPLES = ROOT / "tests" / "charts" / "value_samples"
@@ -79,10 +79,11 @@ def test_no_code_is_indented_in_place_of_a_fence() -> None:
         text = page.read_text()
         for block in _of(page):
             text = text.replace(block.content, "")
-        before = ""
+        before, last = "", ""
         for line in text.splitlines():
-            assert before or not line.startswith("    "), f"{page.name}: {line}"
-            before = line.strip()
+            in_list = last.startswith(("- ", " ")) or last[:1].isdigit()
+            assert before or in_list or not line.startswith("    "), f"{page.name}: {line}"
+            before, last = line.strip(), line or last
 
 
 def test_the_examples_of_help_can_be_typed() -> None:
