@@ -32,6 +32,16 @@ data "aws_iam_policy_document" "read" {
   }
 }
 
+# Engines on Neuron keep what they compiled beside the weights (`neuron.compileCacheUrl`); the driver that mounts weights only reads.
+data "aws_iam_policy_document" "models" {
+  source_policy_documents = [data.aws_iam_policy_document.read["models"].json]
+
+  statement {
+    actions   = ["s3:AbortMultipartUpload", "s3:DeleteObject", "s3:PutObject"]
+    resources = ["${aws_s3_bucket.this["models"].arn}/${var.compiled_prefix}*"]
+  }
+}
+
 # The stages of pipelines, each with what its program does (charts/argo/README.md). Keys begin with the namespace of the pod, a session
 # tag of EKS Pod Identity, so that no namespace reads or writes what another one made.
 locals {
@@ -117,7 +127,7 @@ locals {
   rights = merge(
     { for kind, right in data.aws_iam_policy_document.pipeline : kind => right.json },
     {
-      models             = data.aws_iam_policy_document.read["models"].json
+      models             = data.aws_iam_policy_document.models.json
       read-artifacts     = data.aws_iam_policy_document.read["artifacts"].json
       audit-log          = data.aws_iam_policy_document.audit_log.json
       container-insights = data.aws_iam_policy_document.container_insights.json

@@ -188,6 +188,12 @@ variable "tuned_prefix" {
   default     = "tuned/"
 }
 
+variable "compiled_prefix" {
+  description = "What the keys of compiled models begin with in the bucket of models; engines may write nothing else there."
+  type        = string
+  default     = "compiled/"
+}
+
 variable "log_retention_days" {
   description = "Days that logs are kept."
   type        = number

@@ -86,11 +86,12 @@ def assert_who_reads_artifacts_may_not_write() -> None:
     assert allowed == {"s3:ListBucket": bucket, "s3:GetObject": f"{bucket}/*"}
 
 
-def assert_stages_of_pipelines_write_below_their_namespace_alone() -> None:
+def assert_stages_of_pipelines_and_engines_write_below_their_prefix_alone() -> None:
     own = f"arn:aws:s3:::{CLUSTER}-artifacts-{ACCOUNT}/workflows/${{aws:PrincipalTag/kubernetes-namespace}}/*"
     tuned = f"arn:aws:s3:::{CLUSTER}-models-{ACCOUNT}/tuned/*"
+    compiled = f"arn:aws:s3:::{CLUSTER}-models-{ACCOUNT}/compiled/*"
     iam, written = boto3.client("iam", region_name=REGION), {}
-    for kind in ("data", "training", "evaluation", "deployment"):
+    for kind in ("data", "training", "evaluation", "deployment", "models"):
         policy = iam.get_role_policy(RoleName=f"{CLUSTER}-{kind}", PolicyName=kind)["PolicyDocument"]
         statements = [
             (each, [each["Action"]] if isinstance(each["Action"], str) else each["Action"])
@@ -99,12 +100,13 @@ def assert_stages_of_pipelines_write_below_their_namespace_alone() -> None:
         written[kind] = {
             each["Resource"] for each, actions in statements if {"s3:PutObject", "s3:DeleteObject"} & {*actions}
         }
-    assert written == {"data": {own}, "training": {own, tuned}, "evaluation": {own}, "deployment": {own}}
+    stages = {"data": {own}, "training": {own, tuned}, "evaluation": {own}, "deployment": {own}}
+    assert written == {**stages, "models": {compiled}}
 
 
 def assert_rights_on_buckets_are_those_of_the_work() -> None:
     assert_who_reads_artifacts_may_not_write()
-    assert_stages_of_pipelines_write_below_their_namespace_alone()
+    assert_stages_of_pipelines_and_engines_write_below_their_prefix_alone()
 
 
 def assert_karpenter_may_no_more_than_upstream_documents(statements: Mapping[str, Any]) -> None:
