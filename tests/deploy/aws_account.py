@@ -116,7 +116,8 @@ class EksCalls:
         elif kind == "podidentityassociation":
             entity |= {"associationArn": arn.removesuffix("/a"), "associationId": name}
         else:
-            entity |= {"accessEntryArn": arn, "type": "STANDARD", "kubernetesGroups": [], "username": name}
+            usual = {"type": "STANDARD", "kubernetesGroups": [], "username": name}
+            entity = {**usual, **entity, "accessEntryArn": arn}
         return entity
 
     def _associate(self, cluster: str, name: str, content: Mapping[str, Any]) -> str:
@@ -227,6 +228,7 @@ def _keep_more(models: Any, responses: Any, calls: EksCalls) -> None:
         cluster.access_config = self._get_param("accessConfig")
         cluster.compute_config = self._get_param("computeConfig")
         cluster.storage_config = self._get_param("storageConfig")
+        cluster.upgrade_policy = self._get_param("upgradePolicy")
         ec2 = ec2_backends[self.current_account][self.region]
         subnet = ec2.get_subnet(cluster.resources_vpc_config["subnetIds"][0])
         group = ec2.create_security_group(f"eks-cluster-sg-{cluster.name}", "EKS", vpc_id=subnet.vpc_id)
@@ -246,7 +248,9 @@ def _keep_more(models: Any, responses: Any, calls: EksCalls) -> None:
         answer = make_nodes(self)
         calls.nodes_join(self._get_param("name"), self._get_param("nodeRole"))
         cluster = self.eks_backend.clusters[self._get_param("name")]
-        cluster.nodegroups[self._get_param("nodegroupName")].update_config = self._get_param("updateConfig")
+        group = cluster.nodegroups[self._get_param("nodegroupName")]
+        group.update_config = self._get_param("updateConfig")
+        group.node_repair_config = self._get_param("nodeRepairConfig")
         return answer
 
     responses.EKSResponse.create_nodegroup = nodes_made

@@ -72,7 +72,7 @@ def assert_pods_of_other_clusters_get_no_role_of_this_one() -> None:
     roles = boto3.client("iam", region_name=REGION).list_roles()["Roles"]
     trusts = [each["AssumeRolePolicyDocument"]["Statement"][0] for each in roles if CLUSTER in each["RoleName"]]
     of_pods = [each for each in trusts if each["Principal"] == {"Service": "pods.eks.amazonaws.com"}]
-    assert len(of_pods) == 11, "eight rights, two add-ons and Karpenter"
+    assert len(of_pods) == 12, "eight rights, two add-ons, Karpenter and the AWS Load Balancer Controller"
     for each in of_pods:
         assert set(each["Action"]) == {"sts:AssumeRole", "sts:TagSession"}
         assert each["Condition"] == {"StringEquals": {"aws:RequestTag/eks-cluster-arn": arn}}
