@@ -214,7 +214,14 @@ KEDA = "vllm.modelDefaults.any.autoscaling"
     ("settings", "where"),
     [
         ((f"{KEDA}.minReplicas=1",), "valueLocation"),
-        ((f"{KEDA}.keda.source=prometheus", f"{KEDA}.keda.prometheusAddress=http://prometheus:9090"), "query"),
+        (
+            (
+                f"{KEDA}.keda.source=prometheus",
+                f"{KEDA}.keda.prometheusAddress=http://prometheus:9090",
+                "vllm.modelDefaults.any.networkPolicy.metrics.prometheus.namespaceSelector.matchLabels.team=watching",
+            ),
+            "query",
+        ),
     ],
     ids=["of pods", "of Prometheus"],
 )
