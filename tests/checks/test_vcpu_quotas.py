@@ -7,7 +7,9 @@ import pytest
 
 from drydock.checks.findings import Finding, Severity
 from drydock.suite.ec2_quotas import quota_of, quotas_by_code
+from drydock.suite.environments import CapacityReservation
 from tests.checks.helpers import catalogue, findings
+from tests.rehearsal.small import node_class, to_yaml
 from tests.scheduling.builders import deployment, pod_spec, pool
 
 GPU = "nvidia.com/gpu"
@@ -21,6 +23,10 @@ MODELS = deployment(pod_spec({GPU: 1}), replicas=3)
 def found(text: str, quotas: Mapping[str, int] | None) -> list[Finding]:
     stated = {"onDemand": {"G": quotas["G"]}, "spot": {"G": quotas.get("spot", 0)}} if quotas else {}
     return findings(text, "vcpu-quota", environment={"quotas": quotas_by_code(stated)})
+
+
+def standard(text: str, vcpus: int) -> list[Finding]:
+    return findings(text, "vcpu-quota", environment={"quotas": quotas_by_code({"onDemand": {"Standard": vcpus}})})
 
 
 def test_pods_within_the_quota_are_no_finding_and_beyond_it_an_error() -> None:
@@ -43,6 +49,33 @@ def test_quotas_that_are_not_stated_are_one_note_if_a_new_account_has_too_little
     assert "Running On-Demand G and VT instances (L-DB2E81BA) 0, of at least 16 that are needed" in note.reason
     cpu = pool(requirements=[(FAMILY, "In", ["m7i"]), (TYPE, "In", ["on-demand"])])
     assert not found(cpu + deployment(pod_spec({"cpu": "1"})), None), "a new account has 5 vCPUs"
+
+
+def test_workloads_that_may_share_nodes_count_for_what_they_fill_together() -> None:
+    cpu = pool(requirements=[("node.kubernetes.io/instance-type", "In", ["m7i.4xlarge"]), (TYPE, "In", ["on-demand"])])
+    services = "".join(deployment(pod_spec({"cpu": "7"}), name=name, replicas=2) for name in ("a", "b", "c"))
+    (beyond,) = standard(cpu + services, 32)
+    assert "Its pods and those of 2 other workloads need nodes with at least 43 vCPUs" in beyond.reason
+    assert not standard(cpu + services, 43)
+
+
+def test_workloads_that_fit_on_one_node_with_several_gpus_are_not_counted_twice() -> None:
+    p5 = pool(requirements=[("node.kubernetes.io/instance-type", "In", ["p5.48xlarge"]), (TYPE, "In", ["on-demand"])])
+    halves = "".join(deployment(pod_spec({GPU: 4}), name=name) for name in ("a", "b"))
+    stated = {"quotas": quotas_by_code({"onDemand": {"P": 192}})}
+    assert not findings(p5 + halves, "vcpu-quota", environment=stated)
+    assert findings(p5 + halves + deployment(pod_spec({GPU: 1}), name="c"), "vcpu-quota", environment=stated)
+
+
+def test_a_reservation_covers_as_many_pods_as_it_has_room_for() -> None:
+    held = CapacityReservation("cr-0a1b2c3d4e5f60718", "g6.xlarge", "us-west-2a", 2, "default", {})
+    reserved = pool(requirements=[(FAMILY, "In", ["g6"]), (TYPE, "In", ["reserved", "on-demand"])], node_class="held")
+    selecting = to_yaml([node_class("held", capacityReservationSelectorTerms=[{"id": held.id}])]) + "\n---\n"
+    stated = {"capacity_reservations": (held,), "quotas": quotas_by_code({"onDemand": {"G": 3}})}
+    (beyond,) = findings(selecting + reserved + MODELS, "vcpu-quota", environment=stated)
+    assert "at least 4 vCPUs" in beyond.reason, "three pods, two of them in the reservation"
+    two = deployment(pod_spec({GPU: 1}), replicas=2)
+    assert not findings(selecting + reserved + two, "vcpu-quota", environment=stated)
 
 
 def test_limits_beyond_the_quota_are_a_note() -> None:
