@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from drydock.checks.findings import Finding, Severity
+from drydock.suite.account_snapshot import AccountSnapshot, QuotaUse
 from drydock.suite.ec2_quotas import quota_of, quotas_by_code
 from drydock.suite.environments import CapacityReservation
 from tests.checks.helpers import catalogue, findings
@@ -36,6 +37,14 @@ def test_pods_within_the_quota_are_no_finding_and_beyond_it_an_error() -> None:
     assert "at least 12 vCPUs" in beyond.reason
     assert "Running On-Demand G and VT instances (L-DB2E81BA, 11 vCPUs)" in beyond.reason
     assert "account.quotas.onDemand.G in test.yaml" in beyond.remedy
+
+
+def test_quotas_that_were_read_are_to_be_read_again() -> None:
+    snapshot = AccountSnapshot("2999-01-01T00:00:00+00:00", "1", "us-west-2", quotas={"L-DB2E81BA": QuotaUse(64, 56)})
+    (beyond,) = findings(
+        G6 + MODELS, "vcpu-quota", environment={"snapshot": snapshot, "quotas": snapshot.free_quotas()}
+    )
+    assert beyond.remedy == "Have Service Quotas raise one by 4 or more, then run `drydock account test` again."
 
 
 def test_quotas_of_every_capacity_type_that_a_pod_can_have_count() -> None:

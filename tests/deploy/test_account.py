@@ -183,6 +183,7 @@ def test_it_is_written_readably_and_read_back(snapshot: AccountSnapshot, tmp_pat
         ({"quotas": {"L-DB2E81BA": {"limit": True, "used": 0}}}, "quotas.L-DB2E81BA.limit: True is not a whole number"),
         ({"reservations": {1: {}}}, "reservations.1: 1 is not text"),
         ({"control_plane": {"kubernetes": 1.36, "status": "ACTIVE"}}, "control_plane.kubernetes: 1.36 is not text"),
+        ({"control_plane": {"kubernetes": "1", "status": "ACTIVE"}}, "control_plane.kubernetes: '1' is not a minor"),
         ({"cluster": {"kubernetes": "1.36", "drivers": "efs"}}, "cluster.drivers: 'efs' is not a list"),
         ({"cluster": {"kubernetes": "1.36", "drivers": [1]}}, "cluster.drivers[0]: 1 is not text"),
         (

@@ -127,13 +127,17 @@ def _short(subject: Subject, options: _Options, needs: _Needs) -> Iterator[Findi
     largest = max(needs, key=lambda each: each.whole)
     alone = largest.whole > allowed or len(needs) == 1
     names = " and ".join(sorted(f"{quota.name} ({quota.code}, {limits[quota]} vCPUs)" for quota in options))
+    environment = subject.rendered.environment
     keys = " or ".join(sorted(f"account.quotas.{quota.key}" for quota in options))
+    then = f"raise {keys} in {environment.file.name} as well"
+    if environment.snapshot and all(quota.code in environment.snapshot.quotas for quota in options):
+        then = f"run `drydock account {environment.name}` again"
     who = "The pods need" if alone else f"Its pods and those of {len(needs) - 1} other workloads need"
     yield subject.finding(
         CHECK,
         largest.verdict.pod.manifest,
         f"{who} nodes with at least {required} vCPUs, and the account's quotas allow {allowed}: {names}.",
-        f"Have Service Quotas raise it to {required} or more, then {keys} in {subject.rendered.environment.file.name}.",
+        f"Have Service Quotas raise one by {required - allowed} or more, then {then}.",
         path=largest.verdict.pod.path,
     )
 
@@ -146,7 +150,7 @@ def _required(needs: _Needs) -> int:
     together: Counter[str] = Counter()
     for each in needs:
         if each.verdict.pod.manifest.kind not in _PASSING:
-            together.update(each.shares)  # type: ignore[arg-type]  # a Counter adds fractions as well
+            together.update(each.shares)
     filled = math.ceil(round(max(together.values(), default=0), 6))
     return max(filled, *(each.whole for each in needs))
 

@@ -1,6 +1,7 @@
 """What an environment depends on in its AWS account and cluster, as `drydock account` read it."""
 
 import datetime
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -62,6 +63,10 @@ class ControlPlane:
     status: str
     addons: Mapping[str, str] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        """See `_check_minor`."""
+        _check_minor(self.kubernetes)
+
 
 @dataclass(frozen=True)
 class ClassOfVolumes:
@@ -95,6 +100,10 @@ class ClusterContents:
     ingress_classes: tuple[str, ...] = ()
     node_pools: tuple[str, ...] = ()
     secrets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """See `_check_minor`."""
+        _check_minor(self.kubernetes)
 
 
 @dataclass(frozen=True)
@@ -195,6 +204,16 @@ def read_snapshot(file: Path) -> AccountSnapshot | None:
             remedy=f"Run `drydock account {file.stem}` again, or delete the file.",
         ) from error
     return snapshot
+
+
+def _check_minor(kubernetes: str) -> None:
+    """Refuse what no Kubernetes minor is called.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not re.fullmatch(r"1\.[0-9]+", kubernetes):
+        raise ValueError(f"kubernetes: {kubernetes!r} is not a minor version such as 1.36")
 
 
 def to_plain(snapshot: AccountSnapshot) -> dict[str, Any]:

@@ -47,7 +47,11 @@ def _instance(kind: Any, content: Any, path: str) -> Any:
         if name not in given and each.default is MISSING and each.default_factory is MISSING:
             raise ValueError(f"{_below(path, name)}: missing")
     types = get_type_hints(kind)
-    return kind(**{name: typed(types[name], each, _below(path, name)) for name, each in given.items()})
+    values = {name: typed(types[name], each, _below(path, name)) for name, each in given.items()}
+    try:
+        return kind(**values)
+    except ValueError as error:
+        raise ValueError(_below(path, error)) from error
 
 
 def _mapping(content: Any, path: str) -> Mapping[str, Any]:
