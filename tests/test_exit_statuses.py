@@ -11,13 +11,14 @@ OF_AN_ENVIRONMENT = {
     "rehearse": (),
     "deploy": ("--target", "rehearsal"),
     "diff": ("--against", "HEAD"),
+    "account": (),
     "images": (),
     "diagram": (),
     "bootstrap-argocd": ("--repository", "https://git.example.com/platform.git"),
     "plan": ("--rate", "1"),
     "loadtest": ("--model", "m", "--rate", "1"),
 }
-STACKED = sorted(OF_AN_ENVIRONMENT.keys() - {"bootstrap-argocd", "loadtest"})
+STACKED = sorted(OF_AN_ENVIRONMENT.keys() - {"account", "bootstrap-argocd", "loadtest"})
 WRONG = (("-f", "nowhere.yaml"), ("-f", "."), ("--set", "vllm.models"), ("--set", "a[0"), ("--set", "=x"))
 
 
@@ -49,6 +50,7 @@ def test_values_that_cannot_be_read(verb: str, wrong: tuple[str, str]) -> None:
         ("render", "dev", "-o", "/dev/null/result"),
         ("rehearse", "dev", "-o", "/dev/null/result"),
         ("deploy", "dev", "--target", "rehearsal", "-o", "/dev/null/result"),
+        ("account", "dev", "-o", "/dev/null/result"),
         ("package", "-o", "/dev/null/result"),
         ("loadtest", "http://127.0.0.1:9", "--model", "m", "--rate", "1", "-o", "/dev/null/result"),
         ("images", "dev", "--resolve", "-o", "/dev/null/result"),

@@ -6,8 +6,11 @@ from typing import Any
 import pytest
 
 from drydock.checks.findings import Finding, Severity
+from drydock.suite.account_snapshot import AccountSnapshot, QuotaUse
 from drydock.suite.ec2_quotas import quota_of, quotas_by_code
+from drydock.suite.environments import CapacityReservation
 from tests.checks.helpers import catalogue, findings
+from tests.rehearsal.small import node_class, to_yaml
 from tests.scheduling.builders import deployment, pod_spec, pool
 
 GPU = "nvidia.com/gpu"
@@ -23,6 +26,10 @@ def found(text: str, quotas: Mapping[str, int] | None) -> list[Finding]:
     return findings(text, "vcpu-quota", environment={"quotas": quotas_by_code(stated)})
 
 
+def standard(text: str, vcpus: int) -> list[Finding]:
+    return findings(text, "vcpu-quota", environment={"quotas": quotas_by_code({"onDemand": {"Standard": vcpus}})})
+
+
 def test_pods_within_the_quota_are_no_finding_and_beyond_it_an_error() -> None:
     assert not found(G6 + MODELS, {"G": 12})
     (beyond,) = found(G6 + MODELS, {"G": 11})
@@ -30,6 +37,14 @@ def test_pods_within_the_quota_are_no_finding_and_beyond_it_an_error() -> None:
     assert "at least 12 vCPUs" in beyond.reason
     assert "Running On-Demand G and VT instances (L-DB2E81BA, 11 vCPUs)" in beyond.reason
     assert "account.quotas.onDemand.G in test.yaml" in beyond.remedy
+
+
+def test_quotas_that_were_read_are_to_be_read_again() -> None:
+    snapshot = AccountSnapshot("2999-01-01T00:00:00+00:00", "1", "us-west-2", quotas={"L-DB2E81BA": QuotaUse(64, 56)})
+    (beyond,) = findings(
+        G6 + MODELS, "vcpu-quota", environment={"snapshot": snapshot, "quotas": snapshot.free_quotas()}
+    )
+    assert beyond.remedy == "Have Service Quotas raise one by 4 or more, then run `drydock account test` again."
 
 
 def test_quotas_of_every_capacity_type_that_a_pod_can_have_count() -> None:
@@ -43,6 +58,33 @@ def test_quotas_that_are_not_stated_are_one_note_if_a_new_account_has_too_little
     assert "Running On-Demand G and VT instances (L-DB2E81BA) 0, of at least 16 that are needed" in note.reason
     cpu = pool(requirements=[(FAMILY, "In", ["m7i"]), (TYPE, "In", ["on-demand"])])
     assert not found(cpu + deployment(pod_spec({"cpu": "1"})), None), "a new account has 5 vCPUs"
+
+
+def test_workloads_that_may_share_nodes_count_for_what_they_fill_together() -> None:
+    cpu = pool(requirements=[("node.kubernetes.io/instance-type", "In", ["m7i.4xlarge"]), (TYPE, "In", ["on-demand"])])
+    services = "".join(deployment(pod_spec({"cpu": "7"}), name=name, replicas=2) for name in ("a", "b", "c"))
+    (beyond,) = standard(cpu + services, 32)
+    assert "Its pods and those of 2 other workloads need nodes with at least 43 vCPUs" in beyond.reason
+    assert not standard(cpu + services, 43)
+
+
+def test_workloads_that_fit_on_one_node_with_several_gpus_are_not_counted_twice() -> None:
+    p5 = pool(requirements=[("node.kubernetes.io/instance-type", "In", ["p5.48xlarge"]), (TYPE, "In", ["on-demand"])])
+    halves = "".join(deployment(pod_spec({GPU: 4}), name=name) for name in ("a", "b"))
+    stated = {"quotas": quotas_by_code({"onDemand": {"P": 192}})}
+    assert not findings(p5 + halves, "vcpu-quota", environment=stated)
+    assert findings(p5 + halves + deployment(pod_spec({GPU: 1}), name="c"), "vcpu-quota", environment=stated)
+
+
+def test_a_reservation_covers_as_many_pods_as_it_has_room_for() -> None:
+    held = CapacityReservation("cr-0a1b2c3d4e5f60718", "g6.xlarge", "us-west-2a", 2, "default", {})
+    reserved = pool(requirements=[(FAMILY, "In", ["g6"]), (TYPE, "In", ["reserved", "on-demand"])], node_class="held")
+    selecting = to_yaml([node_class("held", capacityReservationSelectorTerms=[{"id": held.id}])]) + "\n---\n"
+    stated = {"capacity_reservations": (held,), "quotas": quotas_by_code({"onDemand": {"G": 3}})}
+    (beyond,) = findings(selecting + reserved + MODELS, "vcpu-quota", environment=stated)
+    assert "at least 4 vCPUs" in beyond.reason, "three pods, two of them in the reservation"
+    two = deployment(pod_spec({GPU: 1}), replicas=2)
+    assert not findings(selecting + reserved + two, "vcpu-quota", environment=stated)
 
 
 def test_limits_beyond_the_quota_are_a_note() -> None:

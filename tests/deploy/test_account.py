@@ -1,18 +1,24 @@
 """`drydock account`: what it reads of an account, what it writes, and what follows from it."""
 
 import datetime
+import json
 import os
-from collections.abc import Iterator
+import re
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
 import yaml
+from werkzeug.serving import make_server
 
 from drydock.checks.findings import Finding, Severity
 from drydock.deploy.account.ec2_state import images
 from drydock.deploy.account.reading import read_account
+from drydock.deploy.eks.caller import AwsError
 from drydock.errors import UsageError
 from drydock.progress import PlainProgress
 from drydock.project import Project
@@ -21,12 +27,33 @@ from drydock.rehearsal.aws.expected_account import expected_account
 from drydock.rehearsal.aws.stand_in import AwsStandIn
 from drydock.scheduling.account import account_of
 from drydock.scheduling.prices import Prices
-from drydock.suite.account_snapshot import AccountSnapshot, ClusterContents, ControlPlane, read_snapshot, write_snapshot
+from drydock.suite.account_snapshot import (
+    AccountSnapshot,
+    ClassOfVolumes,
+    ClusterContents,
+    ControlPlane,
+    NodeClassState,
+    read_snapshot,
+    to_plain,
+    write_snapshot,
+)
 from drydock.suite.cluster_description import describe
-from drydock.suite.environments import CapacityReservation, Environment, load_environment, with_snapshot
+from drydock.suite.environments import (
+    CapacityReservation,
+    Environment,
+    load_environment,
+    stated_environment,
+    with_snapshot,
+)
+from drydock.suite.manifests import Manifest
 from tests.checks.helpers import findings, manifests_of
-from tests.deploy.aws_account import add_eks_calls
+from tests.conftest import ROOT, Drydock
+from tests.deploy.aws_account import Failures, add_eks_calls
 from tests.rehearsal.small import node_class, node_pool, to_yaml
+from tests.scheduling.builders import deployment, pod_spec
+
+if TYPE_CHECKING:
+    from botocore.model import OperationModel
 
 REGION = "us-west-2"
 RESERVED = CapacityReservation("cr-0a1b2c3d4e5f60718", "g6.xlarge", "us-west-2a", 2, "default", {"team": "search"})
@@ -52,8 +79,8 @@ STATED = Environment(
 
 
 @pytest.fixture(scope="module")
-def snapshot(drydock_project: Project) -> Iterator[AccountSnapshot]:
-    """Of an account in which another team runs a node, and the reservation has one instance left."""
+def settings(drydock_project: Project) -> Iterator[Mapping[str, str]]:
+    """What leads an AWS SDK to an account where another team runs a node and a reservation has one instance left."""
     market = Market(
         drydock_project.cache_dir,
         lambda _region: Prices({"g6.xlarge": 0.8}, REGION, "2026-01-01", "a list", spot_share=0.4),
@@ -77,9 +104,36 @@ def snapshot(drydock_project: Project) -> Iterator[AccountSnapshot]:
             specification = [{"ResourceType": "instance", "Tags": tags}]
             made = {"ImageId": image, "MinCount": 1, "MaxCount": 1, "TagSpecifications": specification}
             ec2.run_instances(InstanceType="g6.4xlarge", **made)
-        yield read_account(
-            STATED, MANIFESTS, cluster="small", cache_dir=drydock_project.cache_dir, progress=PlainProgress()
-        )
+        yield settings
+
+
+@pytest.fixture(scope="module")
+def snapshot(settings: Mapping[str, str], drydock_project: Project) -> AccountSnapshot:
+    """Of that account."""
+    assert settings
+    return read(drydock_project, MANIFESTS)
+
+
+@pytest.fixture
+def refusing(settings: Mapping[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Failures]:
+    """The same account behind rules that say which calls fail."""
+    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+
+    assert settings
+    application = Failures(DomainDispatcherApplication(create_backend_app))
+    server = make_server("127.0.0.1", 0, application, threaded=True)
+    serving = threading.Thread(target=server.serve_forever)
+    serving.start()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+    yield application
+    server.shutdown()
+    serving.join()
+    server.server_close()
+
+
+def read(project: Project, manifests: Sequence[Manifest]) -> AccountSnapshot:
+    return read_account(STATED, manifests, cluster="small", cache_dir=project.cache_dir, progress=PlainProgress())
 
 
 def test_what_node_classes_select_is_found_or_seen_to_be_missing(snapshot: AccountSnapshot) -> None:
@@ -94,14 +148,13 @@ def test_what_node_classes_select_is_found_or_seen_to_be_missing(snapshot: Accou
 
 def test_quotas_count_what_others_use(snapshot: AccountSnapshot) -> None:
     gpus = snapshot.quotas["L-DB2E81BA"]
-    assert (gpus.limit, gpus.used) == (64, 16), "g6.4xlarge of the other cluster; the own one's is its own"
-    assert snapshot.free_quotas()["L-DB2E81BA"] == 48
+    assert (gpus.limit, gpus.used) == (64, 24), "g6.4xlarge of the other cluster, and the reservation of two g6.xlarge"
+    assert snapshot.free_quotas()["L-DB2E81BA"] == 40
 
 
-def test_reservations_offerings_and_prices_are_those_of_the_account(snapshot: AccountSnapshot) -> None:
+def test_reservations_and_the_cluster_are_those_of_the_account(snapshot: AccountSnapshot) -> None:
     held = snapshot.reservations[RESERVED.id]
     assert (held.total, held.available, held.state) == (2, 1, "active")
-    assert set(snapshot.offerings["g6.xlarge"]) <= {f"{REGION}{letter}" for letter in "abcd"}
     assert snapshot.control_plane == ControlPlane("1.36", "ACTIVE", {"vpc-cni": "v1.0.0-eksbuild.1"})
     assert snapshot.account == "123456789012"
 
@@ -110,34 +163,64 @@ def test_it_is_written_readably_and_read_back(snapshot: AccountSnapshot, tmp_pat
     file = tmp_path / "accounts" / "ours.yaml"
     write_snapshot(file, snapshot)
     assert read_snapshot(file) == snapshot
-    assert yaml.safe_load(file.read_text())["quotas"]["L-DB2E81BA"] == {"limit": 64, "used": 16}
+    assert yaml.safe_load(file.read_text())["quotas"]["L-DB2E81BA"] == {"limit": 64, "used": 24}
     assert read_snapshot(tmp_path / "none.yaml") is None
 
 
 @pytest.mark.parametrize(
-    "content", ["a: [", "a: 1", "- 1", "read: x\nnode_classes: 1\ncluster: null\ncontrol_plane: null"]
+    ("wrong", "said"),
+    [
+        ("a: [", "while parsing"),
+        ("- 1", "(top level): 'list' is not a mapping"),
+        ({"read": None}, "read: None is not text"),
+        ({"read": "yesterday"}, "'yesterday'"),
+        ({"read": "2026-11-30T07:00:00"}, "read: '2026-11-30T07:00:00' has no time zone"),
+        ({"region": ...}, "region: missing"),
+        ({"quota": {}}, "quota: no such key; known: read, account"),
+        ({"node_classes": 1}, "node_classes: 1 is not a mapping"),
+        ({"node_classes": {"good": {"subnets": ["subnet-1"]}}}, "node_classes.good.subnets: 'list' is not a mapping"),
+        ({"quotas": {"L-DB2E81BA": {"limit": "64", "used": 0}}}, "quotas.L-DB2E81BA.limit: '64' is not a whole number"),
+        ({"quotas": {"L-DB2E81BA": {"limit": True, "used": 0}}}, "quotas.L-DB2E81BA.limit: True is not a whole number"),
+        ({"reservations": {1: {}}}, "reservations.1: 1 is not text"),
+        ({"control_plane": {"kubernetes": 1.36, "status": "ACTIVE"}}, "control_plane.kubernetes: 1.36 is not text"),
+        ({"control_plane": {"kubernetes": "1", "status": "ACTIVE"}}, "control_plane.kubernetes: '1' is not a minor"),
+        ({"cluster": {"kubernetes": "1.36", "drivers": "efs"}}, "cluster.drivers: 'efs' is not a list"),
+        ({"cluster": {"kubernetes": "1.36", "drivers": [1]}}, "cluster.drivers[0]: 1 is not text"),
+        (
+            {"cluster": {"kubernetes": "1.36", "storage_classes": {"fast": {"provisioner": "x", "default": "no"}}}},
+            "cluster.storage_classes.fast.binding: missing",
+        ),
+    ],
 )
-def test_a_file_that_is_no_snapshot_is_refused_with_its_name(content: str, tmp_path: Path) -> None:
+def test_a_file_that_is_no_snapshot_is_refused_with_its_name_and_key(
+    snapshot: AccountSnapshot, wrong: str | dict[str, Any], said: str, tmp_path: Path
+) -> None:
     file = tmp_path / "ours.yaml"
-    file.write_text(content)
-    with pytest.raises(UsageError, match=r"ours\.yaml: not a snapshot"):
+    if isinstance(wrong, dict):
+        content = {**to_plain(snapshot), **wrong}
+        wrong = yaml.safe_dump({key: each for key, each in content.items() if each is not ...})
+    file.write_text(wrong)
+    with pytest.raises(UsageError) as refused:
         read_snapshot(file)
+    assert f"{file}: not a snapshot of an account: " in refused.value.message
+    assert said in refused.value.message
+    assert refused.value.remedy == "Run `drydock account ours` again, or delete the file."
 
 
 def test_an_environment_takes_what_was_read_in_place_of_what_it_states(snapshot: AccountSnapshot) -> None:
     environment = with_snapshot(STATED, snapshot)
     assert [each.instance_count for each in environment.capacity_reservations] == [1]
-    assert environment.quotas["L-DB2E81BA"] == 48
+    assert environment.quotas["L-DB2E81BA"] == 40
     full = replace(snapshot.reservations[RESERVED.id], state="expired")
     assert not with_snapshot(STATED, replace(snapshot, reservations={RESERVED.id: full})).capacity_reservations
 
 
-def test_a_zone_whose_subnets_have_no_addresses_is_no_zone(snapshot: AccountSnapshot) -> None:
+def test_a_zone_whose_subnets_have_no_addresses_for_a_node_is_no_zone(snapshot: AccountSnapshot) -> None:
     classes = {
         name: replace(
             each,
             subnets={
-                key: replace(subnet, free_addresses=0 if subnet.zone.endswith("b") else 9)
+                key: replace(subnet, free_addresses=15 if subnet.zone.endswith("b") else 16)
                 for key, subnet in each.subnets.items()
             },
         )
@@ -152,7 +235,7 @@ def test_what_a_cluster_has_takes_the_place_of_its_target(snapshot: AccountSnaps
         kubernetes="1.35",
         karpenter="1.13.0",
         feature_gates={"nodeOverlay": False},
-        storage_classes={"fast": {"provisioner": "ebs.csi.aws.com", "default": True, "binding": "Immediate"}},
+        storage_classes={"fast": ClassOfVolumes("ebs.csi.aws.com", default=True, binding="Immediate")},
         drivers=("ebs.csi.aws.com",),
     )
     description = describe(with_snapshot(STATED, replace(snapshot, cluster=there)))
@@ -162,9 +245,9 @@ def test_what_a_cluster_has_takes_the_place_of_its_target(snapshot: AccountSnaps
     assert description.feature_gates["nodeOverlay"] is False
 
 
-def found(snapshot: AccountSnapshot, check: str) -> list[Finding]:
+def found(snapshot: AccountSnapshot, check: str, more: str = "") -> list[Finding]:
     options = {name: getattr(with_snapshot(STATED, snapshot), name) for name in ("snapshot", "secrets")}
-    return findings(to_yaml(OBJECTS), check, environment=options)
+    return findings(f"{to_yaml(OBJECTS)}\n---\n{more}", check, environment=options)
 
 
 def test_what_the_account_lacks_is_found_with_its_date(snapshot: AccountSnapshot) -> None:
@@ -198,5 +281,90 @@ def test_the_file_beside_an_environment_is_read_with_it(snapshot: AccountSnapsho
     (values / "environments" / "ours.yaml").write_text("description: ours\nstack: [ours.yaml]\n")
     project = Project(tmp_path, tmp_path / "cache")
     assert load_environment(project, "ours").snapshot is None
-    write_snapshot(values / "accounts" / "ours.yaml", snapshot)
-    assert load_environment(project, "ours").quotas["L-DB2E81BA"] == 48
+    file = values / "accounts" / "ours.yaml"
+    write_snapshot(file, snapshot)
+    assert load_environment(project, "ours").quotas["L-DB2E81BA"] == 40
+    file.write_text("broken")
+    with pytest.raises(UsageError, match="not a snapshot"):
+        load_environment(project, "ours")
+    assert stated_environment(project, "ours").snapshot is None, "what `drydock account` reads it for again"
+
+
+def with_addresses(snapshot: AccountSnapshot, free: int) -> AccountSnapshot:
+    def changed(state: NodeClassState) -> NodeClassState:
+        subnets = {key: replace(each, free_addresses=free) for key, each in state.subnets.items()}
+        return replace(state, subnets=subnets)
+
+    return replace(snapshot, node_classes={name: changed(each) for name, each in snapshot.node_classes.items()})
+
+
+def test_subnets_that_are_nearly_full_are_found(snapshot: AccountSnapshot) -> None:
+    many = deployment(pod_spec({"cpu": "1m"}), replicas=61)
+    assert not any("free addresses" in each.reason for each in found(with_addresses(snapshot, 32), "account-lacks"))
+    few = found(with_addresses(snapshot, 16), "account-lacks", many)
+    assert any("61 pods, and its subnets" in each.reason for each in few)
+    assert any("has 16 free addresses" in each.reason for each in few)
+    none = [each for each in found(with_addresses(snapshot, 15), "account-lacks") if each.severity is Severity.ERROR]
+    assert any("no subnet with the 16 free addresses" in each.reason for each in none)
+
+
+def test_the_policy_of_the_page_allows_what_is_asked_and_no_more(
+    settings: Mapping[str, str], drydock_project: Project
+) -> None:
+    asked = set()
+
+    def note(model: "OperationModel", **_: object) -> None:
+        asked.add(f"{model.service_model.signing_name}:{model.name}")
+
+    profile = node_class("profile", "al2023@v20260714", instanceProfile="nodes", amiSelectorTerms=[{"name": "ours-*"}])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(boto3, "DEFAULT_SESSION", None)
+        boto3.setup_default_session()
+        assert boto3.DEFAULT_SESSION
+        boto3.DEFAULT_SESSION.events.register("before-call.*.*", note)
+        read(drydock_project, [*MANIFESTS, *manifests_of(to_yaml([profile]))])
+    (block,) = re.findall("```json\n(.*?)```", (ROOT / "docs" / "account.md").read_text(), re.DOTALL)
+    (statement,) = json.loads(block)["Statement"]
+    assert asked - {"sts:GetCallerIdentity"} == set(statement["Action"]), "which no policy has to allow"
+
+
+def test_the_command_writes_what_it_prints(drydock: Drydock, settings: Mapping[str, str], tmp_path: Path) -> None:
+    file = tmp_path / "accounts" / "dev.yaml"
+    command = ("account", "dev", "--cluster", "small", "-o", file, "--format", "json")
+    done = drydock(*command, env=settings)
+    assert done.returncode == 0, done.stderr
+    written = read_snapshot(file)
+    assert written
+    assert json.loads(done.stdout) == to_plain(written)
+    assert f"written to {file}" in done.stderr
+    assert written.quotas["L-DB2E81BA"].used == 24
+    assert written.control_plane
+    assert written.node_classes
+
+
+@pytest.mark.parametrize(
+    ("operation", "code"),
+    [("GetRole", "AccessDenied"), ("DescribeSubnets", "UnauthorizedOperation"), ("Addons", "AccessDeniedException")],
+)
+def test_what_the_role_may_not_do_is_named(
+    refusing: Failures, drydock_project: Project, operation: str, code: str
+) -> None:
+    match = "GET /clusters/small/addons" if operation == "Addons" else f"Action={operation}"
+    refusing.rules = [{"match": match, "status": 403, "code": code, "times": 1}]
+    with pytest.raises(AwsError) as refused:
+        read(drydock_project, MANIFESTS)
+    assert code in refused.value.message
+    assert f"Allow the role {'List' if operation == 'Addons' else ''}{operation}" in refused.value.remedy
+    assert refused.value.exit_status == 1
+
+
+def test_without_credentials_the_way_out_is_told(drydock: Drydock, settings: Mapping[str, str], tmp_path: Path) -> None:
+    file = tmp_path / "dev.yaml"
+    nothing = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
+    done = drydock("account", "dev", "-o", file, "--format", "json", env={**settings, **nothing})
+    assert done.returncode == 1
+    error = json.loads(done.stdout)["error"]
+    assert error["type"] == "AwsError"
+    assert "Sign in" in error["remedy"]
+    assert "Traceback" not in done.stderr
+    assert not file.exists()

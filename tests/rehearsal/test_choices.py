@@ -10,7 +10,7 @@ import pytest
 from drydock.errors import ClusterError
 from drydock.outcome.decisions import Decided
 from drydock.outcome.exclusions import read_exclusions, shorten
-from drydock.outcome.fleet import CAPACITY_TYPE, INSTANCE_TYPE, RESERVATION, ZONE, Offers, narrow
+from drydock.outcome.fleet import CAPACITY_TYPE, INSTANCE_TYPE, RESERVATION, ZONE, Offers, narrow, reserved_launch
 from drydock.outcome.observe import Scene
 from drydock.outcome.troubles import actionable_warnings
 from drydock.rehearsal.aws.expected_account import Account
@@ -49,6 +49,12 @@ def test_a_reservation_is_chosen_by_what_it_holds() -> None:
     reserved = (one(CAPACITY_TYPE, "reserved"), one(RESERVATION, "cr-00000000000000001"))
     assert chosen(*reserved)[INSTANCE_TYPE] == ["g6.2xlarge"]
     assert chosen(*reserved)[ZONE] == ["us-west-2b"]
+    narrowed = narrow([*ANY_GPU, *reserved], BOTH, OFFERS)
+    assert narrowed
+    assert reserved_launch(narrowed, OFFERS) == ("g6.2xlarge", "us-west-2b")
+    assert reserved_launch([one(INSTANCE_TYPE, "g6.2xlarge"), one(ZONE, "us-west-2b")], OFFERS) is None, "on demand"
+    block = replace(OFFERS, reservations=(replace(OFFERS.reservations[0], kind="capacity-block"),))
+    assert reserved_launch(narrowed, block) is None, "EC2 counts it against no quota by itself"
     full = one(CAPACITY_TYPE, "reserved", "on-demand")
     assert chosen(full)[INSTANCE_TYPE] == ["g6.xlarge"], "Karpenter names a reservation when it has room"
 

@@ -8,6 +8,7 @@ from drydock.deploy.account.cluster_state import cluster_contents
 from drydock.outcome.obstacles import Obstacle
 from drydock.rehearsal.cluster import RehearsalCluster
 from drydock.rehearsal.release import Outcome
+from drydock.suite.account_snapshot import ClassOfVolumes
 from drydock.suite.cluster_description import StorageClass
 from tests.rehearsal.conftest import MakeRelease
 from tests.rehearsal.small import GPU, Content, Pods, balanced, claim, claimed, ingress, node_class, node_pool, workload
@@ -192,11 +193,8 @@ def test_a_cluster_is_read_without_the_content_of_its_secrets(
     wanted = {"token": ("key",), "absent": ("key",)}
     found = cluster_contents(shared_cluster.kubeconfig, "read", wanted)
     assert found.kubernetes == "1.36"
-    assert found.storage_classes["fast"] == {
-        "provisioner": "ebs.csi.aws.com",
-        "default": True,
-        "binding": "WaitForFirstConsumer",
-    }
+    fast = ClassOfVolumes("ebs.csi.aws.com", default=True, binding="WaitForFirstConsumer")
+    assert found.storage_classes["fast"] == fast
     assert "read-cpu" in found.node_pools
     assert found.secrets == {"token": ("key",)}
     assert "s3cr3t" not in str(found)

@@ -8,6 +8,7 @@ import pytest
 from drydock.errors import ClusterError
 from drydock.rehearsal.aws.actions import Market
 from drydock.rehearsal.aws.expected_account import Account
+from drydock.rehearsal.aws.launch_quotas import Vcpus
 from drydock.rehearsal.aws.stand_in import AwsStandIn
 from drydock.rehearsal.webhook import TooEarlyError, answer_review
 from drydock.scheduling.prices import Prices
@@ -46,6 +47,20 @@ def test_karpenter_gets_our_price_of_each_type(aws: AwsStandIn, family: str, nam
     (product,) = listed
     assert f'"instanceType": "{name}"' in product
     assert f'"USD": "{PRICES.on_demand[name]}"' in product
+
+
+def test_what_runs_in_a_reservation_is_not_counted_against_the_quota_again() -> None:
+    vcpus, place = Vcpus({"L-DB2E81BA": 4}), ("g6.xlarge", "us-west-2a")
+    vcpus.expect_reserved(*place)
+    assert vcpus.take("g6.xlarge", "on-demand", "us-west-2b", 1) == (1, None), "4 vCPUs, in another zone"
+    granted, refusal = vcpus.take("g6.xlarge", "on-demand", "us-west-2a", 2)
+    assert granted == 1, "the one in the reservation"
+    assert refusal
+    assert refusal.code == "VcpuLimitExceeded"
+    vcpus.give_back("g6.xlarge", "reserved")
+    assert vcpus.refusal("g6.xlarge", "on-demand")
+    vcpus.give_back("g6.xlarge", "on-demand")
+    assert not vcpus.refusal("g6.xlarge", "on-demand")
 
 
 def refusing(error: Exception) -> tuple[dict[str, Any], list[Exception]]:

@@ -1,11 +1,10 @@
 """An environment against the snapshot of its account and cluster, where `drydock account` wrote one."""
 
-import datetime
 from collections.abc import Iterator
 
 from drydock.checks.findings import Finding, Severity
 from drydock.checks.subject import Subject
-from drydock.suite.account_snapshot import OLD, AccountSnapshot, NodeClassState
+from drydock.suite.account_snapshot import NODE_ADDRESSES, OLD, AccountSnapshot, NodeClassState
 from drydock.suite.manifests import Manifest
 
 LACKS = "account-lacks"
@@ -20,12 +19,13 @@ def check(subject: Subject) -> Iterator[Finding]:
     if snapshot is None:
         return
     again = f"Run `drydock account {environment.name}` again."
-    if snapshot.age(datetime.datetime.now(datetime.UTC)) > OLD:
+    if snapshot.is_old:
         reason = f"What is known of account {snapshot.account} is as of {snapshot.day}, more than {OLD.days} days ago."
         yield Finding(environment.name, OLD_SNAPSHOT, reason, again, Severity.WARNING, file=str(environment.file))
     for manifest in subject.manifests:
         if manifest.kind in _CLASSES:
             yield from _node_class(subject, manifest, snapshot, again)
+    yield from _addresses(subject, snapshot)
     yield from _reservations(subject, snapshot)
     yield from _secrets(subject, snapshot)
 
@@ -55,11 +55,26 @@ def _missing(manifest: Manifest, state: NodeClassState) -> Iterator[tuple[str, s
             yield "spec.amiSelectorTerms", f"image {label}", "Name a release that Systems Manager has."
     if spec.get("subnetSelectorTerms") and not state.subnets:
         yield "spec.subnetSelectorTerms", "subnet that it selects", "Tag the subnets, or correct the selector."
+    elif state.subnets and all(each.free_addresses < NODE_ADDRESSES for each in state.subnets.values()):
+        what = f"subnet with the {NODE_ADDRESSES} free addresses that a node takes"
+        yield "spec.subnetSelectorTerms", what, "Free some, or add a subnet that it selects."
     if spec.get("securityGroupSelectorTerms") and not state.security_groups:
         yield "spec.securityGroupSelectorTerms", "security group that it selects", "Tag one, or correct the selector."
     for key, name in state.names.items():
         if not (state.role if key == "role" else state.instance_profile):
             yield f"spec.{key}", f"{key} {name}", "Create it, or name one that is there."
+
+
+def _addresses(subject: Subject, snapshot: AccountSnapshot) -> Iterator[Finding]:
+    """Every pod takes an address of its own, unless it has its node's."""
+    environment = subject.rendered.environment
+    subnets = {name: each for state in snapshot.node_classes.values() for name, each in state.subnets.items()}
+    free = sum(each.free_addresses for each in subnets.values())
+    pods = sum(each.pod.replicas for each in subject.verdicts if not each.pod.spec.get("hostNetwork"))
+    if subnets and pods > free:
+        reason = f"The environment has {pods} pods, and its subnets {free} free addresses, as of {snapshot.day}."
+        remedy = "Free some, or add subnets that the node classes select."
+        yield Finding(environment.name, LACKS, reason, remedy, Severity.WARNING, file=str(environment.file))
 
 
 def _reservations(subject: Subject, snapshot: AccountSnapshot) -> Iterator[Finding]:

@@ -1,7 +1,9 @@
 """What an environment buys against EC2's quotas of vCPUs: those of its account, or those of a new one."""
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from drydock.checks.findings import Finding, Severity
@@ -12,35 +14,55 @@ from drydock.scheduling.gpu_sharing import sharing_of
 from drydock.scheduling.instance_types.labels import CAPACITY_TYPE
 from drydock.scheduling.pools import Pool
 from drydock.suite.ec2_quotas import Quota, quota_of
+from drydock.suite.environments import CapacityReservation
 
 CHECK = "vcpu-quota"
 _MILLI = 1000
 _MARKETS = ("on-demand", "spot")
 _Options = frozenset[Quota]
-_Pods = list[tuple[PodVerdict, int]]
+_PASSING = ("ClusterWorkflowTemplate", "CronJob", "CronWorkflow", "Job", "RayJob", "Workflow", "WorkflowTemplate")
+"""Kinds whose pods end, so that they need not run at once."""
+
+
+@dataclass(frozen=True)
+class _Need:
+    """What a workload asks of quotas.
+
+    Attributes:
+        verdict: where its pods can run.
+        whole: vCPUs of the nodes that it takes by itself.
+        shares: vCPUs by resource, as far as its pods fill nodes with that one.
+    """
+
+    verdict: PodVerdict
+    whole: int
+    shares: Mapping[str, float]
+
+
+_Needs = list[_Need]
 
 
 def check(subject: Subject) -> Iterator[Finding]:
     """Pods that need more vCPUs than the quotas of all that they can run on, and pools that may ask for more.
 
-    Pods that may run on reserved capacity count against none. Pods with the same quotas are judged together, on
-    the nodes with the fewest vCPUs.
+    Pods for which reservations have room count against none. Pods with the same quotas are judged together, on the
+    nodes with the fewest vCPUs.
     """
     if not any(pool.node_class for pool in subject.pools):
         return
     autoscalers = autoscaler_bounds(subject)
-    needs: dict[_Options, _Pods] = {}
+    needs: dict[_Options, _Needs] = {}
     for verdict in subject.verdicts:
         options = _options(verdict)
         if options:
             least, _ = autoscalers.get((verdict.pod.manifest.kind, verdict.pod.manifest.name), (0, 0))
-            vcpus = _vcpus(subject, verdict, max(verdict.pod.replicas, least))
-            if vcpus:
-                needs.setdefault(options, []).append((verdict, vcpus))
-    known = {options: pods for options, pods in needs.items() if all(_has(subject, each) for each in options)}
-    for options, pods in known.items():
-        yield from _short(subject, options, pods)
-    yield from _unknown(subject, [pods for options, pods in needs.items() if options not in known])
+            need = _need(subject, verdict, max(verdict.pod.replicas, least))
+            if need.whole:
+                needs.setdefault(options, []).append(need)
+    known = {options: found for options, found in needs.items() if all(_has(subject, each) for each in options)}
+    for options, found in known.items():
+        yield from _short(subject, options, found)
+    yield from _unknown(subject, {options: found for options, found in needs.items() if options not in known})
     for pool in subject.pools:
         yield from _beyond(subject, pool)
 
@@ -49,11 +71,7 @@ def _options(verdict: PodVerdict) -> _Options:
     """The quotas that a pod's nodes count against; empty when some of them count against none."""
     found: set[Quota] = set()
     for each in verdict.pools:
-        if not each.hosts:
-            continue
-        if _allows(each.pool, "reserved") and each.pool.node_class and each.pool.node_class.reservations:
-            return frozenset()
-        for name in each.types:
+        for name in each.types if each.hosts else ():
             for quota in _quotas(each.pool, name):
                 if quota is None:
                     return frozenset()
@@ -72,53 +90,80 @@ def _allows(pool: Pool, market: str) -> bool:
     return wanted is None or wanted.has(market)
 
 
-def _vcpus(subject: Subject, verdict: PodVerdict, replicas: int) -> int:
-    """VCPUs of the smallest nodes that host so many of the pods."""
-    shares = []
+def _need(subject: Subject, verdict: PodVerdict, replicas: int) -> _Need:
+    """VCPUs of the smallest nodes that host so many of the pods, less those that reservations have room for."""
+    requests, reserved = verdict.pod.requests, dict[str, int]()
+    rooms: list[tuple[int, int, Mapping[str, int]]] = []
     for each in verdict.pools:
-        sharing = sharing_of(subject.manifests, each.pool.labels) if each.hosts else None
-        for name in each.types if sharing else ():
-            count = slots(each.pool.allocatable(name), verdict.pod.requests, sharing) if sharing else 0
+        if not each.hosts:
+            continue
+        sharing, held = sharing_of(subject.manifests, each.pool.labels), _reservations(each.pool)
+        for name in each.types:
+            room = {
+                resource: amount * sharing.pods_on(resource) for resource, amount in each.pool.allocatable(name).items()
+            }
+            count = slots(each.pool.allocatable(name), requests, sharing)
             if count:
-                vcpus = each.pool.catalogue.types[name].vcpus
-                shares.append(max(vcpus * math.ceil(replicas / count), 0))
-    return min(shares, default=0)
+                rooms.append((each.pool.catalogue.types[name].vcpus, count, room))
+                reserved |= {one.id: one.instance_count * count for one in held if one.instance_type == name}
+    left = max(0, replicas - sum(reserved.values()))
+    shares = {
+        resource: left * min(vcpus * amount / room[resource] for vcpus, _, room in rooms)
+        for resource, amount in requests.items()
+        if amount and rooms
+    }
+    return _Need(verdict, min((vcpus * math.ceil(left / count) for vcpus, count, _ in rooms), default=0), shares)
 
 
-def _short(subject: Subject, options: _Options, pods: _Pods) -> Iterator[Finding]:
+def _reservations(pool: Pool) -> Sequence[CapacityReservation]:
+    return pool.node_class.reservations if pool.node_class and _allows(pool, "reserved") else ()
+
+
+def _short(subject: Subject, options: _Options, needs: _Needs) -> Iterator[Finding]:
     limits = {quota: subject.account.quotas[quota.code] for quota in options}
-    required, allowed = _required(pods), sum(limits.values())
+    required, allowed = _required(needs), sum(limits.values())
     if required <= allowed:
         return
-    verdict = max(pods, key=lambda each: each[1])[0]
+    largest = max(needs, key=lambda each: each.whole)
+    alone = largest.whole > allowed or len(needs) == 1
     names = " and ".join(sorted(f"{quota.name} ({quota.code}, {limits[quota]} vCPUs)" for quota in options))
+    environment = subject.rendered.environment
     keys = " or ".join(sorted(f"account.quotas.{quota.key}" for quota in options))
-    who = "The pods need" if len(pods) == 1 else f"Its pods and those of {len(pods) - 1} other workloads need"
+    then = f"raise {keys} in {environment.file.name} as well"
+    if environment.snapshot and all(quota.code in environment.snapshot.quotas for quota in options):
+        then = f"run `drydock account {environment.name}` again"
+    who = "The pods need" if alone else f"Its pods and those of {len(needs) - 1} other workloads need"
     yield subject.finding(
         CHECK,
-        verdict.pod.manifest,
+        largest.verdict.pod.manifest,
         f"{who} nodes with at least {required} vCPUs, and the account's quotas allow {allowed}: {names}.",
-        f"Have Service Quotas raise it to {required} or more, then {keys} in {subject.rendered.environment.file.name}.",
-        path=verdict.pod.path,
+        f"Have Service Quotas raise one by {required - allowed} or more, then {then}.",
+        path=largest.verdict.pod.path,
     )
 
 
-def _required(pods: _Pods) -> int:
-    """VCPUs that are certain to be needed: pods without devices may share nodes, so that the largest need counts."""
-    devices = all(any("/" in name for name in verdict.pod.requests) for verdict, _ in pods)
-    return sum(vcpus for _, vcpus in pods) if devices else max(vcpus for _, vcpus in pods)
+def _required(needs: _Needs) -> int:
+    """VCPUs that are certain to be needed, since workloads may share nodes.
+
+    No packing has fewer than the largest workload by itself, nor fewer than all that stay fill of one resource.
+    """
+    together: Counter[str] = Counter()
+    for each in needs:
+        if each.verdict.pod.manifest.kind not in _PASSING:
+            together.update(each.shares)
+    filled = math.ceil(round(max(together.values(), default=0), 6))
+    return max(filled, *(each.whole for each in needs))
 
 
-def _unknown(subject: Subject, groups: Sequence[_Pods]) -> Iterator[Finding]:
+def _unknown(subject: Subject, groups: Mapping[_Options, _Needs]) -> Iterator[Finding]:
     """One note for all quotas that are not stated and that a new account would not meet."""
     short: dict[Quota, int] = {}
-    for pods in groups:
-        options = _options(pods[0][0])
-        if _required(pods) > sum(_limit(subject, quota) for quota in options):
+    for options, needs in groups.items():
+        if _required(needs) > sum(_limit(subject, quota) for quota in options):
             cheapest = min(options, key=lambda quota: (quota.key, quota.code))
-            short[cheapest] = max(short.get(cheapest, 0), _required(pods))
+            short[cheapest] = max(short.get(cheapest, 0), _required(needs))
     if short:
-        needs = ", ".join(
+        needed = ", ".join(
             f"{quota.name} ({quota.code}) {quota.default}, of at least {vcpus} that are needed"
             for quota, vcpus in sorted(short.items(), key=lambda each: each[0].key)
         )
@@ -127,7 +172,7 @@ def _unknown(subject: Subject, groups: Sequence[_Pods]) -> Iterator[Finding]:
         yield Finding(
             environment.name,
             CHECK,
-            f"The account's quotas of vCPUs are not stated, and a new account has too little: {needs}.",
+            f"The account's quotas of vCPUs are not stated, and a new account has too little: {needed}.",
             f"State what Service Quotas shows as {keys} in {environment.file.name}.",
             Severity.NOTE,
             file=str(environment.file),

@@ -1,10 +1,12 @@
 """drydock account."""
 
+import json
 from pathlib import Path
 
 import click
 
-from drydock.cli.options import EnvironmentName, one_environment
+from drydock.cli.options import EnvironmentName, check_writable
+from drydock.cli.output import columns, format_option
 
 
 @click.command("account")
@@ -23,32 +25,34 @@ from drydock.cli.options import EnvironmentName, one_environment
     metavar="FILE",
     help="Write the snapshot to FILE; default values/accounts/ENVIRONMENT.yaml, which other verbs read.",
 )
-def command(environment: str, cluster: str | None, kubeconfig: Path | None, output: Path | None) -> int:
+@format_option()
+def command(environment: str, cluster: str | None, kubeconfig: Path | None, output: Path | None, form: str) -> int:
     r"""Read what ENVIRONMENT depends on in its AWS account, and in its cluster, without changing anything.
 
-    Images, subnets, security groups, roles, reservations, offerings, quotas with their use, spot prices, the EKS
-    cluster and its add-ons; with --kubeconfig storage and ingress classes, drivers, Karpenter's version and gates, node
-    pools, and names and keys of the expected Secrets. `validate`, `rehearse`, `plan`, `diff` and `deploy` use the
-    snapshot in place of what the environment's file states.
+    Images, subnets, security groups, roles, reservations, quotas with their use, the EKS cluster and its add-ons; with
+    --kubeconfig storage and ingress classes, drivers, Karpenter's version and gates, node pools, and names and keys of
+    the expected Secrets. `validate`, `rehearse`, `plan`, `diff` and `deploy` use the snapshot in place of what the
+    environment's file states.
 
     \b
     Examples:
       drydock account prod
       drydock account prod --kubeconfig ~/.kube/config
     """
-    from drydock.cli.output import columns
     from drydock.deploy.account.reading import read_account
     from drydock.progress import terminal_progress
     from drydock.project import Project
     from drydock.scheduling.account import global_values
-    from drydock.suite.account_snapshot import write_snapshot
+    from drydock.suite.account_snapshot import to_plain, write_snapshot
     from drydock.suite.charts import assemble_charts
-    from drydock.suite.environments import snapshot_file, without_snapshot
+    from drydock.suite.environments import snapshot_file, stated_environment
     from drydock.suite.render import render
     from drydock.tools.build import ensure
 
     project = Project.discover()
-    stack = without_snapshot(one_environment(project, environment, (), ()))
+    stack = stated_environment(project, environment)
+    file = output or snapshot_file(project, environment)
+    check_writable("-o" if output else "snapshot", file.parent)
     with terminal_progress() as progress:
         helm = ensure(project, ["helm4"], progress)["helm4"]
         manifests = render(helm, assemble_charts(project), stack).manifests
@@ -60,9 +64,11 @@ def command(environment: str, cluster: str | None, kubeconfig: Path | None, outp
             progress=progress,
             kubeconfig=kubeconfig,
         )
-    file = output or snapshot_file(project, environment)
     write_snapshot(file, snapshot)
-    rows = [(code, str(each.limit), str(each.used)) for code, each in snapshot.quotas.items()]
-    click.echo(columns(("quota", "vCPUs", "used by others"), rows))
+    if form == "json":
+        click.echo(json.dumps(to_plain(snapshot), indent=2))
+    else:
+        rows = [(code, str(each.limit), str(each.used)) for code, each in snapshot.quotas.items()]
+        click.echo(columns(("quota", "vCPUs", "used besides"), rows))
     click.echo(f"written to {file}", err=True)
     return 0

@@ -72,6 +72,16 @@ def narrow(requirements: Requirements, node_zones: Iterable[str], offers: Offers
     return [*kept, _only(INSTANCE_TYPE, name), _only(ZONE, zone)]
 
 
+def reserved_launch(requirements: Requirements, offers: Offers) -> tuple[str, str] | None:
+    """Type and zone of a narrowed claim for a reservation, Capacity Blocks apart; None of another claim."""
+    for each in offers.reservations:
+        wanted = {INSTANCE_TYPE: each.instance_type, ZONE: each.zone, RESERVATION: each.id}
+        listed = any(_is_list(one, RESERVATION) for one in requirements)
+        if listed and each.kind == "default" and all(_allows(requirements, *pair) for pair in wanted.items()):
+            return each.instance_type, each.zone
+    return None
+
+
 def _price(name: str, allowed: Sequence[tuple[str, str]], offers: Offers) -> float:
     if all(each == name for each, _ in allowed):  # nothing to choose
         return 0.0

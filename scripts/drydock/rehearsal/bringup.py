@@ -252,13 +252,13 @@ class BringUp:
     def _start_nodes(self, api: Api, credentials: Credentials, first: "Future[tuple[AwsStandIn, Seed]]") -> None:
         """See to nodes as they appear; over before Karpenter starts, and so is what `first` gives."""
 
-        def reserved(counts: Counter[str]) -> None:
+        def count_reserved(counts: Counter[str]) -> None:
             first.result()[0].market.in_use = counts
 
         def ended(instance_type: str, capacity_type: str) -> None:
             first.result()[0].market.vcpus.give_back(instance_type, capacity_type)
 
-        nodes = NodeStandIn(api, reserved, ended)
+        nodes = NodeStandIn(api, count_reserved, ended)
         nodes.start()
 
         def new_claim(claim: Mapping[str, Any]) -> Patch:
@@ -269,7 +269,11 @@ class BringUp:
             zones = nodes.class_zones(claim)
             if not zones:
                 raise TooEarlyError("the zones of the node class are not known")
-            narrowed = fleet.narrow(claim["spec"]["requirements"], zones, first.result()[0].offers())
+            aws = first.result()[0]
+            offers = aws.offers()
+            narrowed = fleet.narrow(claim["spec"]["requirements"], zones, offers)
+            if narrowed and (reserved := fleet.reserved_launch(narrowed, offers)):
+                aws.market.vcpus.expect_reserved(*reserved)
             return [{"op": "replace", "path": "/spec/requirements", "value": narrowed}] if narrowed else ()
 
         with self._step("webhook for nodes"):

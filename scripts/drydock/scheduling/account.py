@@ -35,7 +35,7 @@ def account_of(environment: Environment, manifests: Sequence[Manifest]) -> Accou
     """The account that an environment expects, as the rehearsal's stand-in for AWS is seeded.
 
     Zones are those that values (`global.zones`), node pools and reservations name, or the first three of the region. Of
-    an account that was read they are those in which a node class has a subnet with free addresses.
+    an account that was read they are those in which a node class has a subnet with addresses for a node.
     """
     shared = global_values(environment)
     zones = {each.zone for each in environment.capacity_reservations} | {

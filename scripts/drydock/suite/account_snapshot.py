@@ -1,6 +1,7 @@
 """What an environment depends on in its AWS account and cluster, as `drydock account` read it."""
 
 import datetime
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -10,8 +11,12 @@ import yaml
 
 from drydock.documents import load_yaml
 from drydock.errors import UsageError
+from drydock.suite.typed_content import typed
 
 OLD = datetime.timedelta(days=7)
+NODE_ADDRESSES = 16
+"""Free addresses that a subnet must have for one more node: with prefix delegation the VPC CNI takes blocks of 16 (EKS
+Best Practices Guide, "Prefix Mode for Linux"), and without it a whole interface's at once."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +30,10 @@ class Subnet:
 
 @dataclass(frozen=True)
 class Reservation:
-    """A capacity reservation or Capacity Block: as EC2 has it, with the instances that are left and ISO dates."""
+    """A capacity reservation or Capacity Block: as EC2 has it, with the instances that are left and ISO dates.
+
+    `owner` is the account that pays for it and whose quota it counts against.
+    """
 
     instance_type: str
     zone: str
@@ -33,6 +41,7 @@ class Reservation:
     available: int
     kind: str
     state: str
+    owner: str = ""
     start: str = ""
     end: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
@@ -40,7 +49,7 @@ class Reservation:
 
 @dataclass(frozen=True)
 class QuotaUse:
-    """vCPUs that a quota allows, and what instances outside of the environment's cluster use of it."""
+    """vCPUs that a quota allows, and what instances of other clusters and the account's reservations use of it."""
 
     limit: int
     used: int
@@ -54,6 +63,19 @@ class ControlPlane:
     status: str
     addons: Mapping[str, str] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        """See `_check_minor`."""
+        _check_minor(self.kubernetes)
+
+
+@dataclass(frozen=True)
+class ClassOfVolumes:
+    """A StorageClass of a cluster: its driver, whether claims without a class get it, and `volumeBindingMode`."""
+
+    provisioner: str
+    default: bool
+    binding: str
+
 
 @dataclass(frozen=True)
 class ClusterContents:
@@ -63,7 +85,7 @@ class ClusterContents:
         kubernetes: minor version.
         karpenter: version; empty where none runs as a Deployment.
         feature_gates: of Karpenter, by their names in its chart.
-        storage_classes: `provisioner`, `default`, `binding` by name.
+        storage_classes: by name.
         drivers: CSI drivers.
         ingress_classes: by name.
         node_pools: that are there already.
@@ -73,57 +95,15 @@ class ClusterContents:
     kubernetes: str
     karpenter: str = ""
     feature_gates: Mapping[str, bool] = field(default_factory=dict)
-    storage_classes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    storage_classes: Mapping[str, ClassOfVolumes] = field(default_factory=dict)
     drivers: tuple[str, ...] = ()
     ingress_classes: tuple[str, ...] = ()
     node_pools: tuple[str, ...] = ()
     secrets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
-
-@dataclass(frozen=True)
-class AccountSnapshot:
-    """An account, and perhaps the cluster in it, on a day.
-
-    Attributes:
-        read: ISO time at which it was read.
-        account, region: where.
-        node_classes: what each selects, by its name.
-        reservations: by identifier.
-        offerings: zones that offer an instance type, by type, of those that node pools may buy.
-        quotas: by code.
-        spot_prices: dollars an hour by type and zone, the lowest first.
-        control_plane: None when there is no EKS cluster of the name.
-        cluster: None without a kubeconfig.
-    """
-
-    read: str
-    account: str
-    region: str
-    node_classes: "Mapping[str, NodeClassState]" = field(default_factory=dict)
-    reservations: Mapping[str, Reservation] = field(default_factory=dict)
-    offerings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    quotas: Mapping[str, QuotaUse] = field(default_factory=dict)
-    spot_prices: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    control_plane: ControlPlane | None = None
-    cluster: ClusterContents | None = None
-
-    def age(self, now: datetime.datetime) -> datetime.timedelta:
-        """How long ago it was read."""
-        return now - datetime.datetime.fromisoformat(self.read)
-
-    @property
-    def day(self) -> str:
-        """Of `read`, for people."""
-        return self.read[:10]
-
-    def free_quotas(self) -> dict[str, int]:
-        """VCPUs that are left for the environment's nodes, by code."""
-        return {code: max(0, each.limit - each.used) for code, each in self.quotas.items()}
-
-    def zones(self) -> tuple[str, ...]:
-        """Zones in which node classes have a subnet with free addresses."""
-        subnets = (one for each in self.node_classes.values() for one in each.subnets.values())
-        return tuple(sorted({each.zone for each in subnets if each.free_addresses > 0}))
+    def __post_init__(self) -> None:
+        """See `_check_minor`."""
+        _check_minor(self.kubernetes)
 
 
 @dataclass(frozen=True)
@@ -147,12 +127,64 @@ class NodeClassState:
     names: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class AccountSnapshot:
+    """An account, and perhaps the cluster in it, on a day.
+
+    Attributes:
+        read: ISO time at which it was read.
+        account, region: where.
+        node_classes: what each selects, by its name.
+        reservations: by identifier.
+        quotas: by code.
+        control_plane: None when there is no EKS cluster of the name.
+        cluster: None without a kubeconfig.
+    """
+
+    read: str
+    account: str
+    region: str
+    node_classes: Mapping[str, NodeClassState] = field(default_factory=dict)
+    reservations: Mapping[str, Reservation] = field(default_factory=dict)
+    quotas: Mapping[str, QuotaUse] = field(default_factory=dict)
+    control_plane: ControlPlane | None = None
+    cluster: ClusterContents | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a time without its zone.
+
+        Raises:
+            ValueError: `read` is none.
+        """
+        if datetime.datetime.fromisoformat(self.read).tzinfo is None:
+            raise ValueError(f"read: {self.read!r} has no time zone")
+
+    @property
+    def is_old(self) -> bool:
+        """Whether it was read so long ago that much may have changed."""
+        return datetime.datetime.now(datetime.UTC) - datetime.datetime.fromisoformat(self.read) > OLD
+
+    @property
+    def day(self) -> str:
+        """Of `read`, for people."""
+        return self.read[:10]
+
+    def free_quotas(self) -> dict[str, int]:
+        """VCPUs that are left for the environment's nodes, by code."""
+        return {code: max(0, each.limit - each.used) for code, each in self.quotas.items()}
+
+    def zones(self) -> tuple[str, ...]:
+        """Zones in which node classes have a subnet with addresses for a node."""
+        subnets = (one for each in self.node_classes.values() for one in each.subnets.values())
+        return tuple(sorted({each.zone for each in subnets if each.free_addresses >= NODE_ADDRESSES}))
+
+
 def write_snapshot(file: Path, snapshot: AccountSnapshot) -> None:
     """Write it as YAML."""
     file.parent.mkdir(parents=True, exist_ok=True)
     head = "# Written by `drydock account`; do not edit, run it again. It holds no secrets.\n"
     partial = file.with_name(f"{file.name}.partial")
-    partial.write_text(head + yaml.safe_dump(_plain(asdict(snapshot)), sort_keys=False, width=120))
+    partial.write_text(head + yaml.safe_dump(to_plain(snapshot), sort_keys=False, width=120))
     partial.replace(file)
 
 
@@ -165,22 +197,8 @@ def read_snapshot(file: Path) -> AccountSnapshot | None:
     if not file.is_file():
         return None
     try:
-        content = load_yaml(file.read_text())
-        control_plane, cluster = content.pop("control_plane"), content.pop("cluster")
-        nested: dict[str, Any] = {
-            "node_classes": {name: _node_class(each) for name, each in content.pop("node_classes").items()},
-            "reservations": {name: Reservation(**each) for name, each in content.pop("reservations").items()},
-            "offerings": {name: tuple(each) for name, each in content.pop("offerings").items()},
-            "quotas": {code: QuotaUse(**each) for code, each in content.pop("quotas").items()},
-        }
-        snapshot = AccountSnapshot(
-            **content,
-            **nested,
-            control_plane=ControlPlane(**control_plane) if control_plane else None,
-            cluster=_contents(cluster) if cluster else None,
-        )
-        datetime.datetime.fromisoformat(snapshot.read)
-    except (yaml.YAMLError, TypeError, AttributeError, KeyError, ValueError) as error:
+        snapshot: AccountSnapshot = typed(AccountSnapshot, load_yaml(file.read_text()))
+    except (OSError, yaml.YAMLError, ValueError) as error:
         raise UsageError(
             f"{file}: not a snapshot of an account: {' '.join(str(error).split())}",
             remedy=f"Run `drydock account {file.stem}` again, or delete the file.",
@@ -188,15 +206,19 @@ def read_snapshot(file: Path) -> AccountSnapshot | None:
     return snapshot
 
 
-def _node_class(content: Mapping[str, Any]) -> NodeClassState:
-    subnets = {name: Subnet(**each) for name, each in content["subnets"].items()}
-    return NodeClassState(**{**content, "subnets": subnets})
+def _check_minor(kubernetes: str) -> None:
+    """Refuse what no Kubernetes minor is called.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not re.fullmatch(r"1\.[0-9]+", kubernetes):
+        raise ValueError(f"kubernetes: {kubernetes!r} is not a minor version such as 1.36")
 
 
-def _contents(content: Mapping[str, Any]) -> ClusterContents:
-    changed: dict[str, Any] = {key: tuple(content[key]) for key in ("drivers", "ingress_classes", "node_pools")}
-    changed["secrets"] = {name: tuple(keys) for name, keys in content["secrets"].items()}
-    return ClusterContents(**{**content, **changed})
+def to_plain(snapshot: AccountSnapshot) -> dict[str, Any]:
+    """The snapshot as YAML and JSON have it."""
+    return {name: _plain(each) for name, each in asdict(snapshot).items()}
 
 
 def _plain(node: Any) -> Any:

@@ -144,7 +144,10 @@ def describe(environment: "Environment") -> ClusterDescription:
     return replace(
         description,
         kubernetes=there.kubernetes,
-        storage_classes=tuple(StorageClass(name, **each) for name, each in sorted(there.storage_classes.items())),
+        storage_classes=tuple(
+            StorageClass(name, each.provisioner, each.default, each.binding)
+            for name, each in sorted(there.storage_classes.items())
+        ),
         drivers=there.drivers,
         ingress_classes=there.ingress_classes,
         karpenter=there.karpenter or description.karpenter,

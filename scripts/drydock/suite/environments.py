@@ -122,7 +122,18 @@ def environment_names(project: Project) -> tuple[str, ...]:
 
 
 def load_environment(project: Project, name: str) -> Environment:
-    """Read one environment's file.
+    """Read one environment's file, and what `drydock account` read of its account.
+
+    Raises:
+        UsageError: there is no such environment, or one of the files is wrong.
+    """
+    environment = stated_environment(project, name)
+    snapshot = read_snapshot(snapshot_file(project, name))
+    return with_snapshot(environment, snapshot) if snapshot else environment
+
+
+def stated_environment(project: Project, name: str) -> Environment:
+    """Read one environment's file alone, whatever was read of its account.
 
     Raises:
         UsageError: there is no such environment, or its file is wrong.
@@ -138,7 +149,7 @@ def load_environment(project: Project, name: str) -> Environment:
     for entry in stack:
         if not entry.is_file():
             raise UsageError(f"{file}: stack: no such file: {entry}", remedy="Paths are relative to values/.")
-    environment = Environment(
+    return Environment(
         name=name,
         file=file,
         description=content["description"],
@@ -154,8 +165,6 @@ def load_environment(project: Project, name: str) -> Environment:
         quotas=quotas_by_code(content.get("account", {}).get("quotas", {})),
         capacity_reservations=_stated_reservations(content.get("account", {})),
     )
-    snapshot = read_snapshot(snapshot_file(project, name))
-    return with_snapshot(environment, snapshot) if snapshot else environment
 
 
 def snapshot_file(project: Project, name: str) -> Path:
@@ -174,18 +183,6 @@ def with_snapshot(environment: Environment, snapshot: AccountSnapshot) -> Enviro
             for name, each in snapshot.reservations.items()
             if each.state == "active"
         ),
-    )
-
-
-def without_snapshot(environment: Environment) -> Environment:
-    """The environment with what its file states, whatever was read."""
-    content = load_yaml(environment.file.read_text())
-    stated = content.get("account", {})
-    return replace(
-        environment,
-        snapshot=None,
-        quotas=quotas_by_code(stated.get("quotas", {})),
-        capacity_reservations=_stated_reservations(stated),
     )
 
 

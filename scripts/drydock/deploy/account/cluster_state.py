@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from drydock.clusters.kube import api_client, asking
-from drydock.suite.account_snapshot import ClusterContents
+from drydock.suite.account_snapshot import ClassOfVolumes, ClusterContents
 
 _DEFAULT = "storageclass.kubernetes.io/is-default-class"
 _KARPENTER = "app.kubernetes.io/name=karpenter"
@@ -32,11 +32,11 @@ def cluster_contents(kubeconfig: Path, namespace: str, secrets: Mapping[str, tup
         version = client.VersionApi(connection).get_code()
         storage = client.StorageV1Api(connection)
         classes = {
-            each.metadata.name: {
-                "provisioner": each.provisioner,
-                "default": (each.metadata.annotations or {}).get(_DEFAULT) == "true",
-                "binding": each.volume_binding_mode or "Immediate",
-            }
+            each.metadata.name: ClassOfVolumes(
+                provisioner=each.provisioner,
+                default=(each.metadata.annotations or {}).get(_DEFAULT) == "true",
+                binding=each.volume_binding_mode or "Immediate",
+            )
             for each in storage.list_storage_class().items
         }
         drivers = tuple(sorted(each.metadata.name for each in storage.list_csi_driver().items))

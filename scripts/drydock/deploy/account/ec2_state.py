@@ -1,13 +1,11 @@
-"""EC2's part of a snapshot: images, subnets, security groups, reservations, offerings, spot prices."""
+"""EC2's part of a snapshot: images, subnets, security groups, reservations, instances."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from drydock.deploy.eks.caller import AwsError, call, client
 from drydock.suite.account_snapshot import Reservation, Subnet
 
-_PRICED = "Linux/UNIX"
-_BATCH = 100
 Terms = Sequence[Mapping[str, Any]]
 
 
@@ -111,6 +109,7 @@ def reservations(region: str) -> dict[str, Reservation]:
             available=int(each["AvailableInstanceCount"]),
             kind=each.get("ReservationType", "default"),
             state=each["State"],
+            owner=str(each.get("OwnerId", "")),
             start=_time(each.get("StartDate")),
             end=_time(each.get("EndDate")),
             tags=_tags(each),
@@ -121,32 +120,6 @@ def reservations(region: str) -> dict[str, Reservation]:
     }
 
 
-def offerings(region: str, types: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    """Zones that offer each of the types; a type that the region has not is left out."""
-    ec2, zones = client("ec2", region), dict[str, set[str]]()
-    for batch in _batches(types):
-        filters = [{"Name": "instance-type", "Values": batch}]
-        pages = _pages(ec2, "describe_instance_type_offerings", LocationType="availability-zone", Filters=filters)
-        for each in (one for page in pages for one in page["InstanceTypeOfferings"]):
-            zones.setdefault(each["InstanceType"], set()).add(each["Location"])
-    return {name: tuple(sorted(found)) for name, found in sorted(zones.items())}
-
-
-def spot_prices(region: str, types: Iterable[str]) -> dict[str, dict[str, float]]:
-    """Today's price of spot capacity in dollars an hour, by type and zone."""
-    from datetime import UTC, datetime
-
-    ec2, prices = client("ec2", region), dict[str, dict[str, float]]()
-    for batch in _batches(types):
-        query = {"InstanceTypes": batch, "ProductDescriptions": [_PRICED], "StartTime": datetime.now(UTC)}
-        for each in (
-            one for page in _pages(ec2, "describe_spot_price_history", **query) for one in page["SpotPriceHistory"]
-        ):
-            if each["InstanceType"] in batch:
-                prices.setdefault(each["InstanceType"], {})[each["AvailabilityZone"]] = float(each["SpotPrice"])
-    return {name: dict(sorted(found.items())) for name, found in sorted(prices.items())}
-
-
 def running(region: str) -> Iterator[tuple[str, str, Mapping[str, str]]]:
     """Instance type, capacity type (`on-demand`, `spot` or `reserved`) and tags of every instance that runs."""
     ec2 = client("ec2", region)
@@ -155,11 +128,6 @@ def running(region: str) -> Iterator[tuple[str, str, Mapping[str, str]]]:
     for each in (one for page in pages for group in page["Reservations"] for one in group["Instances"]):
         market = "reserved" if each.get("CapacityReservationId") else each.get("InstanceLifecycle", "on-demand")
         yield each["InstanceType"], str(market), _tags(each)
-
-
-def _batches(types: Iterable[str]) -> Iterator[list[str]]:
-    names = sorted(types)
-    yield from (names[start : start + _BATCH] for start in range(0, len(names), _BATCH))
 
 
 def _pages(api: Any, verb: str, **query: Any) -> Sequence[Mapping[str, Any]]:

@@ -1,22 +1,32 @@
-"""Service Quotas' part of a snapshot: vCPUs by family, and what instances of others use of them."""
+"""Service Quotas' part of a snapshot: vCPUs by family, and what instances of others and reservations use of them."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from drydock.deploy.eks.caller import call, client
-from drydock.suite.account_snapshot import QuotaUse
+from drydock.suite.account_snapshot import QuotaUse, Reservation
 from drydock.suite.ec2_quotas import quota_codes, quota_of
+
+_COUNTED = ("active", "pending", "scheduled")
 
 
 def quotas(
-    region: str, cluster: str, running: Iterable[tuple[str, str, Mapping[str, str]]], vcpus: Mapping[str, int]
+    region: str,
+    cluster: str,
+    running: Iterable[tuple[str, str, Mapping[str, str]]],
+    reserved: Iterable[Reservation],
+    vcpus: Mapping[str, int],
 ) -> dict[str, QuotaUse]:
     """Quotas of vCPUs by code.
+
+    A capacity reservation counts against its owner's on-demand quota as a whole, used or not, and what runs in it does
+    not count again; a Capacity Block does not count (EC2 User Guide, "Capacity Reservation limitations").
 
     Args:
         region: where.
         cluster: whose instances are the environment's own.
         running: instances, as `ec2_state.running` gives them.
+        reserved: the account's own reservations.
         vcpus: of an instance, by its type.
     """
     api, known = client("service-quotas", region), quota_codes()
@@ -29,4 +39,8 @@ def quotas(
         ours = any(key in tags and (key.endswith(f"/{cluster}") or tags[key] == cluster) for key in own)
         if quota and not ours:
             used[quota.code] += vcpus.get(instance_type, 0)
+    for each in reserved:
+        quota = quota_of(each.instance_type, "on-demand")
+        if quota and each.kind == "default" and each.state in _COUNTED:
+            used[quota.code] += each.total * vcpus.get(each.instance_type, 0)
     return {code: QuotaUse(limits[code], used[code]) for code in sorted(known & limits.keys())}

@@ -11,7 +11,6 @@ from drydock.deploy.eks.caller import call, client
 from drydock.progress import Progress
 from drydock.scheduling.account import account_of, selected_reservations
 from drydock.scheduling.instance_types.region import Catalogue, load_catalogue
-from drydock.scheduling.pools import find_pools
 from drydock.suite.account_snapshot import AccountSnapshot, NodeClassState, Reservation
 from drydock.suite.cluster_description import describe
 from drydock.suite.environments import CapacityReservation, Environment
@@ -45,8 +44,6 @@ def read_account(
     """
     account = account_of(environment, manifests)
     region, catalogue = account.region, load_catalogue(cache_dir, account.region)
-    pools = find_pools(manifests, account, catalogue)
-    types = {name for pool in pools for name in pool.types}
     with progress.step("Account"):
         owner = str(call(lambda: client("sts", region).get_caller_identity())["Account"])
         plane = eks_state.control_plane(region, cluster)
@@ -54,10 +51,9 @@ def read_account(
     classes = {each.name: each.content.get("spec") or {} for each in manifests if each.kind in _CLASSES}
     with progress.step("EC2, IAM and Service Quotas"):
         states = {name: _node_class(region, spec, kubernetes) for name, spec in sorted(classes.items())}
-        held = _relevant(ec2_state.reservations(region), environment, classes)
-        offered = ec2_state.offerings(region, types)
-        spot = ec2_state.spot_prices(region, types) if any(_buys_spot(each) for each in manifests) else {}
-        quotas = quota_state.quotas(region, cluster, ec2_state.running(region), _vcpus(catalogue))
+        held = ec2_state.reservations(region)
+        own = [each for each in held.values() if each.owner == owner]
+        quotas = quota_state.quotas(region, cluster, ec2_state.running(region), own, _vcpus(catalogue))
     contents = None
     if kubeconfig:
         with progress.step("Cluster"):
@@ -67,10 +63,8 @@ def read_account(
         account=owner,
         region=region,
         node_classes=states,
-        reservations=held,
-        offerings=offered,
+        reservations=_relevant(held, environment, classes),
         quotas=quotas,
-        spot_prices=spot,
         control_plane=plane,
         cluster=contents,
     )
@@ -103,10 +97,6 @@ def _relevant(
         for each in selected_reservations(spec.get("capacityReservationSelectorTerms"), plain)
     }
     return {name: each for name, each in sorted(found.items()) if name in stated | selected}
-
-
-def _buys_spot(manifest: Manifest) -> bool:
-    return manifest.kind == "NodePool" and "spot" in manifest.text
 
 
 def _vcpus(catalogue: Catalogue) -> dict[str, int]:

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 from drydock.errors import DrydockError, UsageError
 
 _Result = TypeVar("_Result")
+_DENIED = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation")
 _SPOT_ROLE = "/aws-service-role/spot.amazonaws.com/"
 
 
@@ -74,7 +75,11 @@ def call(ask: Callable[[], _Result]) -> _Result:
         return ask()
     except ClientError as error:
         code = error.response["Error"]["Code"]
-        remedy = "Sign in again: the credentials have expired." if "Expired" in code else ""
-        raise AwsError(f"AWS: {error}", remedy=remedy or "Look at AWS_PROFILE and at what the role may do.") from error
+        remedy = "Look at AWS_PROFILE and at what the role may do."
+        if "Expired" in code:
+            remedy = "Sign in again: the credentials have expired."
+        elif code in _DENIED:
+            remedy = f"Allow the role {error.operation_name}, or set AWS_PROFILE to one that may."
+        raise AwsError(f"AWS: {error}", remedy=remedy) from error
     except BotoCoreError as error:
         raise AwsError(f"AWS: {error}", remedy="Sign in, or set AWS_PROFILE and the Region.") from error

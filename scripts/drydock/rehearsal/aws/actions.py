@@ -132,7 +132,8 @@ def _create_fleet(market: Market) -> Action:
         for override in (
             each for config in response._get_param("LaunchTemplateConfigs", []) for each in config["Overrides"]
         ):
-            granted, refusal = market.vcpus.take(override["InstanceType"], capacity_type, wanted)
+            zone = str(override.get("AvailabilityZone", ""))
+            granted, refusal = market.vcpus.take(override["InstanceType"], capacity_type, zone, wanted)
             if refusal:
                 errors.append(_fleet_error(refusal, override, capacity_type))
             if granted:

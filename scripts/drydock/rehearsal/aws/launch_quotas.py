@@ -23,23 +23,34 @@ class Vcpus:
     Attributes:
         limits: vCPUs by code of the quota; a quota without an entry is not enforced.
         used: vCPUs of running instances by code.
+        expected: launches in capacity reservations that are to come, by type and zone. The reservation itself counts,
+            and what runs in it does not, but Karpenter asks for it as for any on-demand instance.
     """
 
     limits: Mapping[str, int] = field(default_factory=dict)
     used: Counter[str] = field(default_factory=Counter)
+    expected: Counter[tuple[str, str]] = field(default_factory=Counter)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def take(self, instance_type: str, capacity_type: str, count: int) -> tuple[int, Refusal | None]:
+    def expect_reserved(self, instance_type: str, zone: str) -> None:
+        """The next on-demand launch of this type in this zone is one in a reservation."""
+        with self._lock:
+            self.expected[instance_type, zone] += 1
+
+    def take(self, instance_type: str, capacity_type: str, zone: str, count: int) -> tuple[int, Refusal | None]:
         """Launch up to so many instances; how many may run, and why not all."""
         quota = quota_of(instance_type, capacity_type)
         if quota is None:
             return count, None
         each = _vcpus(instance_type)
         with self._lock:
-            granted = count
+            reserved = min(count, self.expected[instance_type, zone]) if capacity_type == "on-demand" else 0
+            self.expected[instance_type, zone] -= reserved
+            counted = count - reserved
             if quota.code in self.limits:
-                granted = max(0, min(count, (self.limits[quota.code] - self.used[quota.code]) // each))
-            self.used[quota.code] += granted * each
+                counted = max(0, min(counted, (self.limits[quota.code] - self.used[quota.code]) // each))
+            self.used[quota.code] += counted * each
+            granted = reserved + counted
         return granted, self._refusal(quota, capacity_type) if granted < count else None
 
     def give_back(self, instance_type: str, capacity_type: str) -> None:
