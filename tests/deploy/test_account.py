@@ -2,7 +2,7 @@
 
 import datetime
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -122,6 +122,31 @@ def test_a_file_that_is_no_snapshot_is_refused_with_its_name(content: str, tmp_p
     file.write_text(content)
     with pytest.raises(UsageError, match=r"ours\.yaml: not a snapshot"):
         read_snapshot(file)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"), [("'{day}T10:00:00'", "'{day}T10:00:00+00:00'"), ("limit: many", "limit: 64")], ids=str
+)
+def test_a_snapshot_with_a_value_that_nothing_can_compute_with_is_refused(
+    wrong: str, right: str, snapshot: AccountSnapshot, tmp_path: Path
+) -> None:
+    file = tmp_path / "ours.yaml"
+    write_snapshot(file, replace(snapshot, read=f"{snapshot.day}T10:00:00+00:00"))
+    text = file.read_text()
+    assert right.format(day=snapshot.day) in text
+    file.write_text(text.replace(right.format(day=snapshot.day), wrong.format(day=snapshot.day)))
+    with pytest.raises(UsageError, match=r"ours\.yaml: not a snapshot"):
+        read_snapshot(file)
+
+
+def test_a_snapshot_that_cannot_be_read_does_not_keep_an_account_from_being_read_again(
+    small_project: Callable[[dict[str, str]], Project],
+) -> None:
+    environment = "description: A\nstack: [empty.yaml]\n"
+    project = small_project({"values/environments/a.yaml": environment, "values/accounts/a.yaml": "- 1\n"})
+    with pytest.raises(UsageError, match="drydock account a"):
+        load_environment(project, "a")
+    assert load_environment(project, "a", use_snapshot=False).snapshot is None
 
 
 def test_an_environment_takes_what_was_read_in_place_of_what_it_states(snapshot: AccountSnapshot) -> None:

@@ -1,14 +1,18 @@
 """drydock account."""
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 
 import click
 
-from drydock.cli.options import EnvironmentName, one_environment
+from drydock.cli.options import EnvironmentName, check_writable, stack_options
+from drydock.cli.output import columns, format_option
 
 
 @click.command("account")
 @click.argument("environment", type=EnvironmentName())
+@stack_options
 @click.option("--cluster", metavar="NAME", help="Name of the EKS cluster; default global.clusterName.")
 @click.option(
     "--kubeconfig",
@@ -23,7 +27,16 @@ from drydock.cli.options import EnvironmentName, one_environment
     metavar="FILE",
     help="Write the snapshot to FILE; default values/accounts/ENVIRONMENT.yaml, which other verbs read.",
 )
-def command(environment: str, cluster: str | None, kubeconfig: Path | None, output: Path | None) -> int:
+@format_option()
+def command(
+    environment: str,
+    files: tuple[Path, ...],
+    set_values: tuple[str, ...],
+    cluster: str | None,
+    kubeconfig: Path | None,
+    output: Path | None,
+    form: str,
+) -> int:
     r"""Read what ENVIRONMENT depends on in its AWS account, and in its cluster, without changing anything.
 
     Images, subnets, security groups, roles, reservations, offerings, quotas with their use, spot prices, the EKS
@@ -36,19 +49,20 @@ def command(environment: str, cluster: str | None, kubeconfig: Path | None, outp
       drydock account prod
       drydock account prod --kubeconfig ~/.kube/config
     """
-    from drydock.cli.output import columns
     from drydock.deploy.account.reading import read_account
     from drydock.progress import terminal_progress
     from drydock.project import Project
     from drydock.scheduling.account import global_values
     from drydock.suite.account_snapshot import write_snapshot
     from drydock.suite.charts import assemble_charts
-    from drydock.suite.environments import snapshot_file, without_snapshot
+    from drydock.suite.environments import load_environment, snapshot_file
     from drydock.suite.render import render
     from drydock.tools.build import ensure
 
     project = Project.discover()
-    stack = without_snapshot(one_environment(project, environment, (), ()))
+    stack = load_environment(project, environment, use_snapshot=False).stacked(files, set_values)
+    file = output or snapshot_file(project, environment)
+    check_writable("-o", file.parent)
     with terminal_progress() as progress:
         helm = ensure(project, ["helm4"], progress)["helm4"]
         manifests = render(helm, assemble_charts(project), stack).manifests
@@ -60,9 +74,11 @@ def command(environment: str, cluster: str | None, kubeconfig: Path | None, outp
             progress=progress,
             kubeconfig=kubeconfig,
         )
-    file = output or snapshot_file(project, environment)
     write_snapshot(file, snapshot)
-    rows = [(code, str(each.limit), str(each.used)) for code, each in snapshot.quotas.items()]
-    click.echo(columns(("quota", "vCPUs", "used by others"), rows))
+    if form == "json":
+        click.echo(json.dumps(asdict(snapshot), indent=2))
+    else:
+        rows = [(code, str(quota.limit), str(quota.used)) for code, quota in snapshot.quotas.items()]
+        click.echo(columns(("quota", "vCPUs", "used by others"), rows))
     click.echo(f"written to {file}", err=True)
     return 0

@@ -179,13 +179,24 @@ def read_snapshot(file: Path) -> AccountSnapshot | None:
             control_plane=ControlPlane(**control_plane) if control_plane else None,
             cluster=_contents(cluster) if cluster else None,
         )
-        datetime.datetime.fromisoformat(snapshot.read)
+        _check(snapshot)
     except (yaml.YAMLError, TypeError, AttributeError, KeyError, ValueError) as error:
         raise UsageError(
             f"{file}: not a snapshot of an account: {' '.join(str(error).split())}",
             remedy=f"Run `drydock account {file.stem}` again, or delete the file.",
         ) from error
     return snapshot
+
+
+def _check(snapshot: AccountSnapshot) -> None:
+    """Use what later code computes with, so that a file edited by hand fails here.
+
+    Raises:
+        TypeError, ValueError: a number or a time is something else.
+    """
+    snapshot.age(datetime.datetime.now(datetime.UTC))
+    snapshot.free_quotas()
+    snapshot.zones()
 
 
 def _node_class(content: Mapping[str, Any]) -> NodeClassState:

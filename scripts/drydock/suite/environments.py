@@ -121,11 +121,16 @@ def environment_names(project: Project) -> tuple[str, ...]:
     return tuple(sorted(file.stem for file in (project.values_dir / "environments").glob("*.yaml")))
 
 
-def load_environment(project: Project, name: str) -> Environment:
+def load_environment(project: Project, name: str, *, use_snapshot: bool = True) -> Environment:
     """Read one environment's file.
 
+    Args:
+        project: the suite.
+        name: of the environment.
+        use_snapshot: whether the account's snapshot, where there is one, takes the place of what the file states.
+
     Raises:
-        UsageError: there is no such environment, or its file is wrong.
+        UsageError: there is no such environment, or its file or its snapshot is wrong.
     """
     file = project.values_dir / "environments" / f"{name}.yaml"
     if not file.is_file():
@@ -154,7 +159,7 @@ def load_environment(project: Project, name: str) -> Environment:
         quotas=quotas_by_code(content.get("account", {}).get("quotas", {})),
         capacity_reservations=_stated_reservations(content.get("account", {})),
     )
-    snapshot = read_snapshot(snapshot_file(project, name))
+    snapshot = read_snapshot(snapshot_file(project, name)) if use_snapshot else None
     return with_snapshot(environment, snapshot) if snapshot else environment
 
 
@@ -174,18 +179,6 @@ def with_snapshot(environment: Environment, snapshot: AccountSnapshot) -> Enviro
             for name, each in snapshot.reservations.items()
             if each.state == "active"
         ),
-    )
-
-
-def without_snapshot(environment: Environment) -> Environment:
-    """The environment with what its file states, whatever was read."""
-    content = load_yaml(environment.file.read_text())
-    stated = content.get("account", {})
-    return replace(
-        environment,
-        snapshot=None,
-        quotas=quotas_by_code(stated.get("quotas", {})),
-        capacity_reservations=_stated_reservations(stated),
     )
 
 
@@ -226,10 +219,12 @@ def _where(error: yaml.YAMLError) -> str:
 
 def _read(project: Project, file: Path) -> Any:
     """The file's content in the right shape; a content once found right is not checked again."""
-    text = file.read_text()
     schema_text = _SCHEMA.read_text()
     try:
+        text = file.read_text()
         content = load_yaml(text)
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{file}: not text in UTF-8: {error}", remedy="Save the file as UTF-8.") from error
     except yaml.YAMLError as error:
         raise UsageError(f"{file}: not YAML: {_where(error)}", remedy="Correct the file.") from error
     known_good = project.cache_dir / "environments" / hashlib.sha256((schema_text + text).encode()).hexdigest()
