@@ -21,7 +21,7 @@ def check(subject: Subject) -> Iterator[Finding]:
         return
     again = f"Run `drydock account {environment.name}` again."
     if snapshot.age(datetime.datetime.now(datetime.UTC)) > OLD:
-        reason = f"What is known of account {snapshot.account} is as of {snapshot.day}, more than {OLD.days} days ago."
+        reason = f"The snapshot of account {snapshot.account} is of {snapshot.day}, more than {OLD.days} days old."
         yield Finding(environment.name, OLD_SNAPSHOT, reason, again, Severity.WARNING, file=str(environment.file))
     for manifest in subject.manifests:
         if manifest.kind in _CLASSES:
@@ -42,7 +42,7 @@ def _node_class(subject: Subject, manifest: Manifest, snapshot: AccountSnapshot,
     for name, each in sorted(state.subnets.items()):
         if each.free_addresses < _FEW_ADDRESSES:
             reason = f"Subnet {name} in {each.zone} has {each.free_addresses} free addresses ({as_of})."
-            remedy = "Free some, or add a subnet that the node class selects: a node takes several at once."
+            remedy = "Free some, or add a subnet that the node class selects: a node uses several."
             path = "spec.subnetSelectorTerms"
             yield subject.finding(LACKS, manifest, reason, remedy, path=path, severity=Severity.WARNING)
 
@@ -59,7 +59,7 @@ def _missing(manifest: Manifest, state: NodeClassState) -> Iterator[tuple[str, s
         yield "spec.securityGroupSelectorTerms", "security group that it selects", "Tag one, or correct the selector."
     for key, name in state.names.items():
         if not (state.role if key == "role" else state.instance_profile):
-            yield f"spec.{key}", f"{key} {name}", "Create it, or name one that is there."
+            yield f"spec.{key}", f"{key} {name}", "Create it, or name one that exists."
 
 
 def _reservations(subject: Subject, snapshot: AccountSnapshot) -> Iterator[Finding]:
@@ -69,7 +69,7 @@ def _reservations(subject: Subject, snapshot: AccountSnapshot) -> Iterator[Findi
             continue
         why = f"is {each.state}" if each.state != "active" else f"has none of its {each.total} instances left"
         reason = f"Reservation {name} ({each.instance_type} in {each.zone}) {why}, as of {snapshot.day}."
-        remedy = "Karpenter takes other capacity, if the pool allows any: see that it does, or free the reservation."
+        remedy = "Free the reservation, or allow the pool other capacity, which Karpenter then takes."
         yield Finding(environment.name, LACKS, reason, remedy, Severity.WARNING, file=str(environment.file))
 
 
@@ -81,6 +81,6 @@ def _secrets(subject: Subject, snapshot: AccountSnapshot) -> Iterator[Finding]:
         found = snapshot.cluster.secrets.get(name)
         missing = ", ".join(key for key in keys if key not in (found or ()))
         if missing:
-            what = f"has no key {missing}" if found is not None else "is not there"
+            what = f"has no key {missing}" if found is not None else "does not exist"
             reason = f"Secret {name} of namespace {environment.namespace} {what}, as of {snapshot.day}."
             yield Finding(environment.name, LACKS, reason, "Create it before the install.", file=str(environment.file))

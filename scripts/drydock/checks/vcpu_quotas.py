@@ -98,7 +98,7 @@ def _short(subject: Subject, options: _Options, pods: _Pods) -> Iterator[Finding
         CHECK,
         verdict.pod.manifest,
         f"{who} nodes with at least {required} vCPUs, and the account's quotas allow {allowed}: {names}.",
-        f"Have Service Quotas raise it to {required} or more, then {keys} in {subject.rendered.environment.file.name}.",
+        f"Request {required} or more in Service Quotas, then set {keys} in {subject.rendered.environment.file.name}.",
         path=verdict.pod.path,
     )
 
@@ -146,8 +146,8 @@ def _beyond(subject: Subject, pool: Pool) -> Iterator[Finding]:
     yield subject.finding(
         CHECK,
         pool.manifest,
-        f"Limits of node pool {pool.name} allow {limit // _MILLI} vCPUs, and the account's quotas of all that it may "
-        f"buy {sum(stated.values())}: EC2 refuses what is beyond.",
+        f"The limits of node pool {pool.name} allow {limit // _MILLI} vCPUs, but the quotas of what it may buy allow "
+        f"only {sum(stated.values())}: EC2 refuses launches beyond them.",
         f"Lower limits.cpu of pool {pool.name}, or have Service Quotas raise "
         f"{', '.join(sorted(quota.code for quota in stated))}.",
         path="spec.limits",
