@@ -10,7 +10,7 @@ SOURCES = ROOT / "scripts"
 PAGE = ROOT / "docs" / "development" / "architecture.md"
 LAYERS = (
     ("errors",),
-    ("documents", "json_schemas", "progress", "project"),
+    ("documents", "json_schemas", "printing", "progress", "project"),
     ("tools",),
     ("suite",),
     ("scheduling",),
@@ -30,7 +30,7 @@ LAYERS = (
     ("__main__",),
 )
 """Packages and top-level modules, each importing only what stands before it."""
-_NOT_DRAWN = {"", "errors", "documents", "json_schemas", "progress", "project", "__main__"}
+_NOT_DRAWN = {"", "errors", "documents", "json_schemas", "printing", "progress", "project", "__main__"}
 
 
 @lru_cache(maxsize=1)

@@ -138,6 +138,27 @@ def test_values_that_helm_refuses_start_nothing(drydock: Drydock, verb: str) -> 
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("verb", ["images", "diagram"])
+def test_the_error_of_helm_without_what_it_logs_beside_it(drydock: Drydock, verb: str) -> None:
+    done = drydock(verb, "dev", "--set", "vllm.models=5")
+    assert done.returncode == 1
+    assert "does not render: values don't meet the specifications of the schema(s)" in done.stderr
+    assert "at '/models': got number, want object" in done.stderr
+    assert "level=" not in done.stderr
+
+
+def test_a_chart_whose_values_are_not_a_map(drydock: Drydock) -> None:
+    done = drydock("images", "dev", "--set", "vllm=3")
+    assert "does not render: vllm: 3 is not a map of values" in done.stderr
+
+
+def test_what_a_template_refuses_has_no_hint_of_helm(drydock: Drydock) -> None:
+    public = f"{MODEL}.service.type=LoadBalancer,{MODEL}.service.loadBalancer.scheme=internet-facing"
+    done = drydock("images", "dev", "--set", public)
+    assert "set apiKeySecret.name, or scheme to internal" in done.stderr
+    assert "--debug" not in done.stderr
+
+
 @pytest.mark.cluster
 def test_what_only_a_real_api_server_refuses(drydock: Drydock) -> None:
     arguments = ("--set", r"karpenter-nodepools.nodePools.gpu.labels.karpenter\.sh/custom=x")

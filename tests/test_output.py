@@ -1,10 +1,13 @@
 """What verbs print can be copied and pasted, and is valid JSON where that was asked for, also when they fail."""
 
 import json
+import os
+import pty
 import re
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 
@@ -110,12 +113,41 @@ def test_one_broken_environment_keeps_no_other_from_being_listed(
     assert "bad.yaml" in shown.stderr
 
 
-@pytest.mark.parametrize("command", [("environments",), ("deploy", "--list"), ("doctor",), ("down", "--list")])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("environments",),
+        ("deploy", "--list"),
+        ("doctor",),
+        ("down", "--list"),
+        ("plan", "llama-3.1-8b"),
+        ("simulate", "--gpu", "h100", "--model", "llama-3-8b", "--concurrency", "1", "--duration", "1"),
+    ],
+)
 def test_a_narrow_pipe_cuts_nothing_and_pads_nothing(drydock: Drydock, command: tuple[str, ...]) -> None:
     narrow, wide = (drydock(*command, env={"COLUMNS": width}).stdout for width in ("40", "4000"))
     assert _without_sizes(narrow) == _without_sizes(wide)
     assert "…" not in narrow
     assert not re.search(r"[ \t]$", narrow, re.MULTILINE)
+
+
+def test_a_narrow_terminal_cuts_no_cell() -> None:
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "drydock", "plan", "llama-3.1-8b"]
+    with subprocess.Popen(command, stdout=theirs, env={**os.environ, "TERM": "xterm", "COLUMNS": "40"}):
+        os.close(theirs)
+        shown = b"".join(iter(partial(_read, ours), b"")).decode()
+    os.close(ours)
+    assert "\x1b[1m" in shown
+    assert "requests of 131,072 tokens at once" in shown
+    assert "…" not in shown
+
+
+def _read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 65536)
+    except OSError:  # how Linux reports that no program has it open any more
+        return b""
 
 
 def _without_sizes(shown: str) -> str:

@@ -120,7 +120,7 @@ variable "public_access_cidrs" {
   type        = list(string)
   default     = []
 
-  # The rule of `drydock validate` for load balancers: nobody has more than a /8 of IPv4 or a /19 of IPv6.
+  # The rule of `drydock validate` for load balancers: no owner has more than a /8 of IPv4 or a /19 of IPv6.
   validation {
     condition = alltrue([for range in var.public_access_cidrs : can(cidrhost(range, 0))]) && sum(concat([0], [
       for range in var.public_access_cidrs : try(pow(2, (strcontains(range, ":") ? 19 : 8) - tonumber(split("/", range)[1])), 1)

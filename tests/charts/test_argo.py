@@ -227,7 +227,7 @@ def test_long_names_stay_those_of_the_vllm_chart(render_chart: RenderChart) -> N
 @pytest.mark.parametrize(
     ("model", "reason"),
     [
-        (None, "is no model of vllm.models"),
+        (None, "is not an enabled model of vllm.models"),
         ({"source": {"huggingFace": {"id": "org/a"}, "size": "2Gi"}}, "does not follow a pipeline"),
         (
             {"source": {"s3": {"uri": "s3://models/a"}, "size": "2Gi"}, "multiNode": {"enabled": True}},

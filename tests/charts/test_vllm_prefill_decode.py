@@ -93,8 +93,8 @@ def test_others_see_one_model_at_the_router(render_chart: RenderChart) -> None:
     [
         (pair({"decode": "reads"}), "name the same model"),
         (pair({"decode": "gone"}), r"routers\.small\.decode: 'gone' is no entry of models that is enabled"),
-        (pair(apiKeySecret={"name": "key"}), "their apiKeySecret has to be the same"),
-        (pair(engine={"servedModelName": "other"}), r"their engine\.servedModelName has to be the same"),
+        (pair(apiKeySecret={"name": "key"}), "their apiKeySecret must be the same"),
+        (pair(engine={"servedModelName": "other"}), r"their engine\.servedModelName must be the same"),
         (pair(accelerator={"kind": "none"}), "none of vLLM on NVIDIA GPUs of one node"),
         (
             pair(autoscaling={"enabled": True, "kind": "ScaledObject", "minReplicas": 0}),
@@ -133,5 +133,5 @@ def test_both_engines_are_in_one_zone_and_the_router_where_its_image_runs(render
         assert labels[members["key"]] in members["values"], "or the first of them would wait for the other"
         assert term["labelSelector"]["matchLabels"].items() <= labels.items()
     assert deployments[ROUTER]["spec"]["template"]["spec"]["nodeSelector"] == {"kubernetes.io/arch": "amd64"}
-    with pytest.raises(RenderError, match=r"their scheduling\.zone has to be the same"):
+    with pytest.raises(RenderError, match=r"their scheduling\.zone must be the same"):
         render_chart("vllm", pair(scheduling={"zone": "us-west-2a"}))

@@ -73,7 +73,7 @@ def test_a_signal_that_goes_with_the_pods_wakes_nobody(trigger: dict[str, Any]) 
 
 def test_the_one_that_is_to_count_must_be_there() -> None:
     (found,) = wake(scaled(COUNT))
-    assert "nobody answers at activator.genai" in found.reason
+    assert "no Service of the release answers at activator.genai" in found.reason
     assert wake(scaled(COUNT) + ACTIVATOR) == []
 
 

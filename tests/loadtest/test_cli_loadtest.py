@@ -119,7 +119,7 @@ def test_nobody_who_answers_is_told_before_the_load(scheme: str) -> None:
         done = loadtest(f"{scheme}://127.0.0.1:{taken.getsockname()[1]}/v1", "ok", "--concurrency", "1")
     assert isinstance(done.exception, DrydockError)
     assert done.exception.exit_status == 1
-    assert "nobody answers" in str(done.exception)
+    assert "no server answers" in str(done.exception)
     assert "Connection refused" in str(done.exception)
 
 

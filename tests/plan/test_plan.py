@@ -215,6 +215,8 @@ def test_an_environment_is_planned_on_what_its_pools_may_buy(tmp_path: Path) -> 
         (("llama-3-8b", "--objectives", "/nowhere.yaml"), "cannot read the objectives"),
         (("llama-3-8b", "--region", "moon-1"), "unknown AWS region"),
         (("llama-3-8b", "--engine-args", "--max-model-length 5"), "unrecognized arguments"),
+        (("llama-3.1-8b", "--set", "vllm.models.a.replicas=2"), "-f and --set are for an ENVIRONMENT"),
+        (("dev", "--engine-args", "--max-model-len 8192"), "--engine-args are for a MODEL"),
     ],
 )
 def test_wrong_input_is_told_with_a_way_out(arguments: tuple[str, ...], words: str) -> None:

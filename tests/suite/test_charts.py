@@ -38,6 +38,17 @@ def test_a_changed_byte_assembles_anew_and_the_same_content_does_not(small_proje
     assert (second.chart("part") / "templates/part.yaml").read_text() == "a: 2\n"
 
 
+def test_a_changed_byte_of_a_chart_behind_a_link_assembles_again(small_project: MakeProject, tmp_path: Path) -> None:
+    project = small_project(FILES)
+    (project.charts_dir / "part").rename(tmp_path / "part")
+    (project.charts_dir / "part").symlink_to(tmp_path / "part")
+    first = assemble_charts(project)
+    (tmp_path / "part/templates/part.yaml").write_text("a: 2\n")
+    second = assemble_charts(project)
+    assert second.digest != first.digest
+    assert (second.umbrella / "charts/part/templates/part.yaml").read_text() == "a: 2\n"
+
+
 def test_packages_have_the_same_bytes_each_time_and_leave_library_charts_inside(
     small_project: MakeProject, tmp_path: Path
 ) -> None:

@@ -33,6 +33,13 @@ def test_files_and_set_values_go_on_top_of_the_stack(small_project: MakeProject,
     assert arguments == ["-f", str(project.values_dir / "empty.yaml"), "-f", str(extra), "--set", "a.b=c"]
 
 
+def test_a_file_in_another_encoding_is_named(small_project: MakeProject) -> None:
+    project = small_project({"values/environments/a.yaml": SMALL})
+    (project.values_dir / "environments/a.yaml").write_bytes("description: caf\xe9\n".encode("latin-1"))
+    with pytest.raises(UsageError, match=r"a.yaml: not text in UTF-8"):
+        load_environment(project, "a")
+
+
 def test_an_unknown_environment_names_the_known_ones(small_project: MakeProject) -> None:
     project = small_project({"values/environments/a.yaml": SMALL, "values/environments/b.yaml": SMALL})
     assert environment_names(project) == ("a", "b")

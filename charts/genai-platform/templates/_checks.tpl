@@ -79,7 +79,7 @@ What no chart can see alone. Each check fails with the key, the rule and what to
 {{- $key := printf "argo.pipelines.%s.deployment.model" .name -}}
 {{- $context := get $contexts $deployment.model -}}
 {{- if not $context -}}
-{{- fail (printf "%s: '%s' is no model of vllm.models that is enabled: set one, or deployment.enabled to false" $key $deployment.model) -}}
+{{- fail (printf "%s: '%s' is not an enabled model of vllm.models: set one, or deployment.enabled to false" $key $deployment.model) -}}
 {{- end -}}
 {{- if not (include "vllm.followsFolder" (merge (dict "root" $models) $context)) -}}
 {{- fail (printf "%s: model %s does not follow a pipeline, which changes models on NVIDIA GPUs or CPUs of one node with source.s3 or source.claim: set another, or deployment.enabled to false" $key $deployment.model) -}}

@@ -116,7 +116,7 @@ Prefill and decode on different engines. A router's context is (dict "root" . "n
 {{- $decode := dict "root" .root "name" $contexts.decode.name "model" $contexts.decode.model -}}
 {{- range $what, $pair := dict "engine.servedModelName" (list (include "vllm.servedName" $prefill) (include "vllm.servedName" $decode)) "apiKeySecret" (list (toJson $prefill.model.apiKeySecret) (toJson $decode.model.apiKeySecret)) "scheduling.zone" (list $prefill.model.scheduling.zone $decode.model.scheduling.zone) -}}
 {{- if ne (first $pair) (last $pair) -}}
-{{- fail (printf "%s: models %s and %s serve the same requests together, so their %s has to be the same" $key $prefill.name $decode.name $what) -}}
+{{- fail (printf "%s: models %s and %s serve the same requests together, so their %s must be the same" $key $prefill.name $decode.name $what) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

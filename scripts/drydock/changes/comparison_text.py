@@ -53,16 +53,18 @@ def print_text(comparison: Comparison) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from drydock.printing import print_table
+
     console = Console()
     for each in comparison.changes:
-        console.print(Text(f"{_SIGNS[each.change]} {each.object} ({each.chart})", style="bold"))
+        console.print(Text(f"{_SIGNS[each.change]} {each.object} ({each.chart})", style="bold"), soft_wrap=True)
         for line in each.lines[2:]:
-            console.print(Text(f"    {line}", style=_COLOURS.get(line[:1], "")))
+            console.print(Text(f"    {line}", style=_COLOURS.get(line[:1], "")), soft_wrap=True)
     table = Table("", comparison.before.name, comparison.after.name)
     for row in _rows(comparison):
         table.add_row(*row)
-    console.print(table)
-    console.print(f"{comparison.environment}: {summary(comparison)}")
+    print_table(table)
+    console.print(f"{comparison.environment}: {summary(comparison)}", soft_wrap=True)
 
 
 def summary(comparison: Comparison) -> str:

@@ -7,6 +7,7 @@ from drydock.checks.findings import Finding, Severity
 from drydock.checks.origins import Origins
 from drydock.checks.subject import template_file
 from drydock.suite.environments import Environment
+from drydock.suite.render import helm_error
 
 RENDER = "render"
 LINT = "helm-lint"
@@ -20,7 +21,6 @@ _NOT_YAML = re.compile(
     r"YAML parse error on (?P<template>\S+): (?:error converting YAML to JSON: )?(?P<reason>.*)", re.DOTALL
 )
 _BAD_FILE = re.compile(r"failed to parse (?P<file>[^:]+): .*?yaml: (?:line (?P<line>\d+): )?(?P<reason>.*)", re.DOTALL)
-_HINT = "Use --debug flag to render out invalid YAML"
 _LINT_CHART = re.compile(r"^==> Linting (\S+)$")
 _LINT_MESSAGE = re.compile(r"^\[(INFO|WARNING|ERROR)\] (.*)$")
 _LINT_SEVERITIES = {"WARNING": Severity.WARNING, "ERROR": Severity.ERROR}
@@ -34,7 +34,7 @@ def refusal(environment: Environment, stderr: str, *, versions: str = "") -> Fin
         stderr: what Helm wrote.
         versions: which Helm refuses, when not all do.
     """
-    said = stderr.replace(_HINT, "").strip().removeprefix("Error: ")
+    said = helm_error(stderr)
     only = f" ({versions} only)" if versions else ""
     raised = _RAISED.search(said)
     if raised:

@@ -200,7 +200,7 @@ def _wake(subject: Subject, manifest: Manifest) -> Iterator[Finding]:
     if any(_outlives(subject, manifest, each) for each in triggers):
         return
     reason = (
-        f"nobody answers at {absent[0]}, which is to tell of waiting requests"
+        f"no Service of the release answers at {absent[0]}, whose metric reports waiting requests"
         if absent
         else "everything that it looks at goes with the last pod"
     )

@@ -60,7 +60,7 @@ def _finding(subject: Subject, pod: PodUse, known: Fields, codes: Sequence[str])
     attack = f", and {known['attack']}"
     if pod.spec.get("hostNetwork"):
         reason = f"{opened}{attack}: no NetworkPolicy covers the network of a node, which the pod uses."
-        remedy = "Bind the port to 127.0.0.1, have it ask for a credential, or leave the network of the node."
+        remedy = "Bind the port to 127.0.0.1, have it ask for a credential, or take the pod off the node's network."
     else:
         reason = f"{opened}{attack}: no NetworkPolicy that is enforced keeps it out."
         remedy = (

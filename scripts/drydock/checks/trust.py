@@ -101,7 +101,7 @@ def _attacks(rule: Fields) -> Iterator[str]:
     if ("secrets" in resources or everything) and verbs & _READS and not named:
         yield "read Secrets, tokens and passwords of others among them"
     if (resources & _GUARDS or everything) and verbs & (_WRITES | {"delete", "deletecollection"}) and not named:
-        yield "take away or replace policies and webhooks that keep others out"
+        yield "remove or replace policies and webhooks that protect others"
     if "certificatesigningrequests/approval" in resources and verbs & _WRITES:
         yield "approve a certificate for any user"
     if (resources & {"persistentvolumes"} or everything) and verbs & _WRITES and not named:
@@ -260,8 +260,8 @@ def _credentials(subject: Subject) -> Iterator[Finding]:
                     yield subject.finding(
                         CREDENTIAL,
                         pod.manifest,
-                        f"Variable {name} of container {container.get('name')} holds a credential in plain text: who "
-                        "reads the values, the release or the pod has it.",
+                        f"Variable {name} of container {container.get('name')} holds a credential in plain text: "
+                        "anyone who can read the values, the release or the pod can use it.",
                         "Put it into a Secret and refer to it with valueFrom.secretKeyRef.",
                         path=f"{pod.path}.containers.{container.get('name')}.env.{name}",
                         keys=(name,),
@@ -271,8 +271,8 @@ def _credentials(subject: Subject) -> Iterator[Finding]:
                     yield subject.finding(
                         CREDENTIAL,
                         pod.manifest,
-                        f"Argument {flag} of container {container.get('name')} holds a credential in plain text: who "
-                        "reads the values, the release, the pod or its node's processes has it.",
+                        f"Argument {flag} of container {container.get('name')} holds a credential in plain text: "
+                        "anyone who can read the values, the release, the pod or its node's processes can use it.",
                         "Put it into a Secret and refer to it with valueFrom.secretKeyRef and $(NAME).",
                         path=f"{pod.path}.containers.{container.get('name')}.args",
                         keys=("args",),
@@ -298,8 +298,8 @@ def _tokens(subject: Subject, manifest: Manifest) -> Iterator[Finding]:
             yield subject.finding(
                 CREDENTIAL,
                 manifest,
-                "The object holds a token in plain text, in the form that its provider gives tokens: who reads the "
-                "values or the release has it.",
+                "The object holds a token in plain text, in the form that its provider gives tokens: anyone who "
+                "can read the values or the release can use it.",
                 "Revoke it, keep the new one in a Secret that the release does not make, and refer to that.",
                 path=".".join(path),
             )

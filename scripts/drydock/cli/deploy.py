@@ -127,7 +127,9 @@ def command(
         _list(project, form)
         return 0
     if not environment or bool(target) == bool(kubeconfig):
-        raise UsageError("give ENVIRONMENT and either --target or --kubeconfig FILE", remedy="See `deploy --help`.")
+        raise UsageError(
+            "give ENVIRONMENT and either --target or --kubeconfig FILE", remedy="See `drydock deploy --help`."
+        )
     stack = one_environment(project, environment, files, set_values)
     if output:
         check_writable("-o", output)

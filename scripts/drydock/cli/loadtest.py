@@ -467,7 +467,7 @@ def _arrival(asked: dict[str, Any]) -> "Arrival":
     rate, concurrency, trace = asked["rate"], asked["concurrency"], asked["trace"]
     if sum(each is not None for each in (rate, concurrency, trace)) != 1:
         raise UsageError(
-            "the load is told by one of --rate, --concurrency and --trace",
+            "a load needs one of --rate, --concurrency and --trace",
             remedy="give --rate 5, for example, or --rates 1,2,4 for a sweep",
         )
     if asked["end_rate"] is not None and rate is None:

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
     from drydock.plan.planner import Plan
 
-_WIDE = 150
 _ROWS = 15
 
 
@@ -142,7 +141,7 @@ def command(target: str | None, listed: bool, html_file: Path | None, form: str,
     else:
         console = Console(highlight=False)
         for plan in plans:
-            _show(console if console.is_terminal else Console(highlight=False, width=_WIDE), plan)
+            _show(console, plan)
         if total := total_sentence(plans):
             console.print(f"[bold]{total}[/]", soft_wrap=True)
     return int(not all(each.holds for each in plans))
@@ -161,14 +160,18 @@ def _list(console: "Console") -> None:
 
 def _show(console: "Console", plan: "Plan") -> None:
     from drydock.plan.plan_tables import choices_table, memory_cautions, memory_table, refusal_lines, weights_gib
+    from drydock.printing import print_table
 
     target = plan.target
     kinds = ", ".join(f"{name} {size:.1f} GiB" for name, size in weights_gib(target).items())
-    console.print(f"[bold]{target.name}[/] ({target.model.name}{f', {target.object}' if target.object else ''})")
     console.print(
-        f"weights: {kinds}; KV cache {target.model.kv_bytes(target.args.kv_cache_dtype) / 1024:.0f} KiB a token"
+        f"[bold]{target.name}[/] ({target.model.name}{f', {target.object}' if target.object else ''})", soft_wrap=True
     )
-    console.print(memory_table(target, plan.memory))
+    console.print(
+        f"weights: {kinds}; KV cache {target.model.kv_bytes(target.args.kv_cache_dtype) / 1024:.0f} KiB a token",
+        soft_wrap=True,
+    )
+    print_table(memory_table(target, plan.memory))
     for line in refusal_lines(plan.memory):
         console.print(f"[dim]{line}[/]", soft_wrap=True)
     for line in memory_cautions(target):
@@ -178,9 +181,11 @@ def _show(console: "Console", plan: "Plan") -> None:
     met = [each for each in plan.choices if each.meets]
     if met:
         shown = [each for index, each in enumerate(met) if index < _ROWS or each in plan.frontier]
-        console.print(choices_table(shown, plan.frontier))
+        print_table(choices_table(shown, plan.frontier))
         if len(met) > len(shown):
-            console.print(f"[dim]and {len(met) - len(shown)} more, which cost more (--format json, --html)[/]")
+            console.print(
+                f"[dim]and {len(met) - len(shown)} more, which cost more (--format json, --html)[/]", soft_wrap=True
+            )
     else:
         console.print("[bold red]No allowed instance type meets the objectives.[/]")
     for choice in plan.choices:

@@ -91,7 +91,7 @@ def command(
         equipment = set_up(project, "rehearse", progress)
         refusal = DrydockError(
             "validation found errors; nothing was started",
-            remedy="To see what a cluster makes of it: --ignore-findings",
+            remedy="Correct them, or pass --ignore-findings to rehearse the environment as it is.",
         )
         if not passes(project, equipment, stack, progress, refusal, ignore_findings=ignore_findings, form=form):
             return 1

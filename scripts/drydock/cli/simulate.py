@@ -140,6 +140,8 @@ def _table(chosen: "Setup", summary: "Summary") -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from drydock.printing import print_table
+
     console = Console(highlight=False)
     profile, limits = chosen.profile, chosen.limits
     origin = "measured" if profile.fitted else "scaled by the roofline from"
@@ -155,7 +157,7 @@ def _table(chosen: "Setup", summary: "Summary") -> None:
     for name in ("ttft", "tpot", "itl", "e2e"):
         spread = getattr(summary, f"{name}_ms")
         times.add_row(name.upper(), *(f"{value:,.1f}" for value in (spread.mean, spread.p50, spread.p99)))
-    console.print(times)
+    print_table(times)
     offered = f", {summary.offered_rps:g} offered" if summary.offered_rps is not None else ""
     console.print(
         f"{summary.completed_rps:.2f} requests/s completed ({summary.achieved_rps:.2f} sent{offered}), "

@@ -50,7 +50,7 @@ def check(target: Target) -> None:
     """Return when the load can begin.
 
     Raises:
-        DrydockError: nobody answers there, or not with this encryption.
+        DrydockError: no server answers there, or not with this encryption.
         UsageError: the key is refused, there is no such path, or none of the models has such a name.
     """
     if target.dialect.path:
@@ -169,4 +169,4 @@ def _unreachable(target: Target, error: HTTPError) -> DrydockError:
         )
     else:
         remedy = "check the URL's host name and port, and that the server is up"
-    return DrydockError(f"nobody answers at {target.base_url}: {why}", remedy=remedy)
+    return DrydockError(f"no server answers at {target.base_url}: {why}", remedy=remedy)

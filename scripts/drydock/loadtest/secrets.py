@@ -49,7 +49,7 @@ class Secret:
         """
         value = os.environ.get(name, "").strip()
         if not value:
-            raise UsageError(f"the environment variable {name} holds no API key", remedy=f"export {name}=...")
+            raise UsageError(f"the environment variable {name} is not set or empty", remedy=f"export {name}=...")
         return cls(_sendable(value, f"the environment variable {name}"))
 
     @classmethod

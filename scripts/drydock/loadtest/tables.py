@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from drydock.loadtest.judgement import verdict
+from drydock.printing import print_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,7 +50,6 @@ def print_result(told: dict[str, Any], loads: "Sequence[Measured]") -> None:
 
 
 def _sweep_table(told: dict[str, Any], loads: "Sequence[Measured]") -> None:
-    from rich.console import Console
     from rich.table import Table
 
     from drydock.loadtest.sweep import is_saturated, meets
@@ -62,7 +62,7 @@ def _sweep_table(told: dict[str, Any], loads: "Sequence[Measured]") -> None:
         saturated = "saturated" if is_saturated(each) else "misses"
         word = "meets" if meets(each) else saturated if each.counts else "does not count"
         table.add_row(each.name, *("-" if value is None else f"{value:,.1f}" for value in values), word)
-    Console(highlight=False).print(table)
+    print_table(table)
     for each in loads:
         _failures(each.measures, f"{each.name}: ")
     click.echo(f"at most {told['sweep']['saturation']:.4g}/s were completed")
@@ -71,7 +71,6 @@ def _sweep_table(told: dict[str, Any], loads: "Sequence[Measured]") -> None:
 def _compared(differences: "Sequence[dict[str, Any]] | None") -> None:
     if differences is None:
         return
-    from rich.console import Console
     from rich.table import Table
 
     table = Table("measure", "before", "now", "change", "p", "", box=None)
@@ -82,7 +81,7 @@ def _compared(differences: "Sequence[dict[str, Any]] | None") -> None:
             row = (f"{each['before']:.4g}", f"{each['after']:.4g}", change, p_value, each["verdict"])
             table.add_row(each["name"], *row)
     if table.row_count:
-        Console(highlight=False).print(table)
+        print_table(table)
     else:
         click.echo("no measure differs from the baseline")
 
@@ -101,12 +100,12 @@ def _table(measured: "Measures") -> None:
     for name in ("ttft", "tpot", "itl", "e2e"):
         found = (measured.values[f"{name}_{part}_ms"] for part in parts)
         table.add_row(name.upper(), *("-" if value is None else f"{value:,.1f}" for value in found))
-    console.print(table)
+    print_table(table)
     for name, reason in measured.reasons.items():
-        console.print(f"{name.upper()}: {reason}")
+        console.print(f"{name.upper()}: {reason}", soft_wrap=True)
     rates = ("completed_rps", "output_tokens_per_second", "total_tokens_per_second", "chunks_per_token", "goodput")
     told = [f"{name} {value:.4g}" for name in rates if (value := measured.values[name]) is not None]
-    console.print(f"{measured.ok} of {measured.requests} requests succeeded; {', '.join(told)}")
+    console.print(f"{measured.ok} of {measured.requests} requests succeeded; {', '.join(told)}", soft_wrap=True)
     _failures(measured)
     _ways(measured)
 

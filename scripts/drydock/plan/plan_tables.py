@@ -96,7 +96,7 @@ def memory_cautions(target: "Target") -> list[str]:
     found = []
     kind = "mixture" if model.experts else "encoder" if model.encoder else ""
     if kind:
-        found.append(f"Of the memory beside weights and KV cache, {margin_data()['margins'][kind]['why']}.")
+        found.append(f"Memory beside weights and KV cache: {margin_data()['margins'][kind]['why']}.")
     if model.guessed:
         found.append(f"Guessed: {model.guessed}.")
     return found

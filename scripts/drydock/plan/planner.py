@@ -227,10 +227,20 @@ def _targets(project: "Project", request: Request, types: Mapping[str, Any], pro
     from drydock.suite.environments import environment_names, load_environment
 
     if request.target in environment_names(project):
+        if request.engine_args:
+            raise UsageError(
+                f"--engine-args are for a MODEL, and {request.target} is an environment",
+                remedy="change the engine of its model with -f or --set",
+            )
         environment = load_environment(project, request.target).stacked(request.files, request.set_values)
         found = environment_targets(project, environment, progress, request.parallel)
     else:
         found = [model_target(request.target, request.engine_args, types, request.parallel)]
+        if request.files or request.set_values:
+            raise UsageError(
+                f"-f and --set are for an ENVIRONMENT, and {request.target} is not one",
+                remedy="give the arguments of the engine with --engine-args",
+            )
     if request.instance_types:
         found = [narrowed(each, request.instance_types, types) for each in found]
     return [_only(each, request.gpus) for each in found]

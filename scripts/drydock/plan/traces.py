@@ -58,7 +58,9 @@ def load_trace(name: str, peak: float | None) -> DayTrace:
     """
     if name in trace_presets():
         if peak is None:
-            raise UsageError(f"the day {name!r} has a shape and no rate", remedy="give its highest with --rate")
+            raise UsageError(
+                f"the trace {name!r} has no rates of its own", remedy="give its peak, in requests/s, with --rate"
+            )
         hourly = trace_presets()[name]["hourly"]
         moments = tuple((hour + 0.5) * _HOUR for hour in range(len(hourly)))
         return DayTrace(name, moments, tuple(peak * share for share in hourly))

@@ -223,7 +223,7 @@ class Release:
         for claim, instance_type, after in overdue_claims(self.scene, time.time()):
             if claim not in self.taken_away:
                 self.taken_away[claim] = (
-                    f"{instance_type} ({claim}) held nothing but daemons and was taken away at once; Karpenter does it "
+                    f"{instance_type} ({claim}) ran only daemons and was removed at once; Karpenter removes it "
                     f"after {after / 60:.0f} min (consolidateAfter)."
                 )
                 self._cluster.await_api().delete(f"{COLLECTIONS['NodeClaim']}/{claim}")

@@ -62,7 +62,7 @@ def _copy_with_dependencies(source: Path, target: Path) -> None:
     for dependency in metadata.get("dependencies", []):
         repository = dependency.get("repository", "")
         if repository.startswith("file://"):
-            folder = (source / repository.removeprefix("file://")).resolve()
+            folder = Path(os.path.normpath(source / repository.removeprefix("file://")))  # as Helm: beside a link
             _copy_with_dependencies(folder, target / "charts" / dependency["name"])
 
 
@@ -75,7 +75,7 @@ def _ignored(chart: Path) -> list[str]:
 
 def _digest(folder: Path) -> str:
     digest = hashlib.sha256()
-    for directory, subdirectories, files in os.walk(folder):
+    for directory, subdirectories, files in os.walk(folder, followlinks=True):
         subdirectories.sort()
         for name in sorted(files):
             if name == "Chart.lock" or name.endswith(".tgz"):

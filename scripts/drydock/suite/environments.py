@@ -135,6 +135,10 @@ def load_environment(project: Project, name: str) -> Environment:
 def stated_environment(project: Project, name: str) -> Environment:
     """Read one environment's file alone, whatever was read of its account.
 
+    Args:
+        project: the suite.
+        name: of the environment.
+
     Raises:
         UsageError: there is no such environment, or its file is wrong.
     """
@@ -223,10 +227,12 @@ def _where(error: yaml.YAMLError) -> str:
 
 def _read(project: Project, file: Path) -> Any:
     """The file's content in the right shape; a content once found right is not checked again."""
-    text = file.read_text()
     schema_text = _SCHEMA.read_text()
     try:
+        text = file.read_text()
         content = load_yaml(text)
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{file}: not text in UTF-8: {error}", remedy="Save the file as UTF-8.") from error
     except yaml.YAMLError as error:
         raise UsageError(f"{file}: not YAML: {_where(error)}", remedy="Correct the file.") from error
     known_good = project.cache_dir / "environments" / hashlib.sha256((schema_text + text).encode()).hexdigest()

@@ -21,6 +21,11 @@ RELEASE = "genai"
 KUBERNETES_VERSION = "1.36.3"
 """What `.Capabilities` says without a cluster: the pinned control plane, however Helm was built."""
 
+_LOG_LINE = re.compile(r"^(?:time=\S+ )?(?:level=[A-Z]+ msg=|\S+\.go:\d+: ).*$\n?", re.MULTILINE)
+"""What Helm 4 and Helm 3 log beside their error, such as `cannot overwrite table with non table`."""
+_NOT_A_MAP = re.compile(r"(?:.* failed: )?type mismatch on (\S+): %!t\(\w+=(.*)\)$")
+_HINT = "Use --debug flag to render out invalid YAML"
+
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
 """Labels of the release's namespace: every pod of the suite there keeps to that pod security standard."""
 
@@ -118,10 +123,16 @@ def render_chart(
     return parse_manifests(completed.stdout)
 
 
+def helm_error(stderr: str) -> str:
+    """Helm's error, without what it logged beside it and without its hint."""
+    said = stderr.replace(_HINT, "").strip()
+    error = _LOG_LINE.sub("", said).strip().removeprefix("Error: ") or said
+    return _NOT_A_MAP.sub(r"\1: \2 is not a map of values", error)
+
+
 def helm_reason(stderr: str) -> str:
-    """What Helm said, without the call stack of a template that called `fail`."""
-    failed = re.search(r"error calling fail: (.+)$", stderr.strip(), re.DOTALL)
-    return failed.group(1) if failed else re.sub(r"^Error: ", "", stderr.strip())
+    """Helm's error, without the call stack of a template that called `fail`."""
+    return helm_error(stderr).rpartition("error calling fail: ")[2]
 
 
 def chart_manifests(project: Project, manifests: Sequence[Manifest], chart: str) -> tuple[Manifest, ...]:
