@@ -11,7 +11,8 @@ from drydock.suite.manifests import Manifest
 Fields = Mapping[str, Any]
 Network = IPv4Network | IPv6Network
 
-_PODS = tuple(map(ip_network, ("10.0.0.0/8", "100.64.0.0/10", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")))
+_PRIVATE = ("10.0.0.0/8", "100.64.0.0/10", "172.16.0.0/12", "192.168.0.0/16", "198.18.0.0/15", "fc00::/7")
+_PODS = tuple(map(ip_network, _PRIVATE))
 """Where a VPC's pods can have addresses. Those of IPv6 clusters may be global ones: see `may_hold_pods`."""
 
 
