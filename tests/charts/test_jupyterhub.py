@@ -245,6 +245,16 @@ def test_limits_culler_and_own_configuration_reach_the_hub(render_chart: RenderC
     assert _loaded(off, tmp_path, "jupyterhub.app.JupyterHub", "services") == {"services": []}
 
 
+def test_services_and_roles_of_the_configuration_stand_beside_the_culler(
+    render_chart: RenderChart, tmp_path: Path
+) -> None:
+    own = {"services": [{"name": "own", "url": "http://own"}], "load_roles": [{"name": "own", "services": ["own"]}]}
+    manifests = render_chart(CHART, {"hub": {"config": {"JupyterHub": own}}})
+    made = _loaded(manifests, tmp_path, "jupyterhub.app.JupyterHub", *own)
+    for each in made.values():
+        assert [one["name"] for one in each] == ["own", "jupyterhub-idle-culler"]
+
+
 @pytest.mark.parametrize("query", ["", "?charset=utf8mb4"])
 def test_the_password_of_mysql_reaches_its_driver_and_no_address(
     render_chart: RenderChart, tmp_path: Path, query: str

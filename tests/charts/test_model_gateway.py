@@ -132,6 +132,9 @@ def test_prometheus_or_the_pods_themselves_tell_of_the_engine(render_chart: Rend
     }
     with pytest.raises(RenderError, match=r"networkPolicy\.metrics: Prometheus .* would not reach the pods"):
         triggers(readers={}, source="prometheus", prometheusAddress="http://prometheus.monitoring:9090")
+    with pytest.raises(RenderError, match=r"networkPolicy\.metrics: Prometheus .* would not reach the pods"):
+        triggers(readers={}, source="prometheus", prometheusAddress="http://prometheus.genai-monitoring.svc:9090")
+    assert triggers(readers={}, source="prometheus", prometheusAddress="http://prometheus.genai.svc:9090")
     # KEDA fails at pods that are not there; Prometheus has no value for them.
     assert set(triggers(0)) == {"requests"}
     asleep = triggers(0, source="prometheus", prometheusAddress="http://prometheus:9090")

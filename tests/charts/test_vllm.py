@@ -86,12 +86,34 @@ def test_a_model_of_the_hub_is_downloaded_into_the_cache(render_chart: RenderCha
     assert "/model" not in volumes(spec)
 
 
+@pytest.mark.parametrize(
+    ("size", "resources", "model", "whole"),
+    [
+        # Three times a file of 5 GB and 3 GiB beside it, for each process, do not fit into 9Gi.
+        ("15Gi", {}, {}, False),
+        ("15Gi", {"memory": "19Gi"}, {}, True),
+        ("15Gi", {"memory": "18Gi"}, {}, False),
+        ("2Gi", {}, {}, True),
+        ("140Gi", {"memory": "136Gi"}, {"accelerator": {"count": 8}}, False),
+        ("140Gi", {"memory": "160Gi"}, {"accelerator": {"count": 8}}, True),
+        # Without an accelerator the model itself is in memory as well.
+        ("15Gi", {"memory": "19Gi"}, {"accelerator": {"kind": "none"}}, False),
+        ("15Gi", {"memory": "40Gi"}, {"accelerator": {"kind": "neuron"}}, False),
+        ("15Gi", {"memory": "40Gi"}, {"extraArgs": {"load-format": "runai_streamer"}}, False),
+    ],
+)
+def test_weights_in_s3_are_read_in_whole_files_where_memory_holds_them(
+    render_chart: RenderChart, size: str, resources: Any, model: Any, whole: bool
+) -> None:
+    server = container(render_chart, {"source": {**S3, "size": size}, "resources": resources, **model})
+    assert ("--safetensors-load-strategy=eager" in server["args"]) is whole
+
+
 def test_a_model_in_s3_is_mounted_read_only(render_chart: RenderChart) -> None:
     manifests = render(render_chart, {"source": S3}, **{"global": {"region": "us-west-2"}})
     spec = the(manifests, "Deployment")["spec"]["template"]["spec"]
     claim, volume = the(manifests, "PersistentVolumeClaim"), the(manifests, "PersistentVolume")
     assert spec["containers"][0]["args"][0] == "/model$(DRYDOCK_MODEL_FOLDER)"
-    assert "--safetensors-load-strategy=eager" in spec["containers"][0]["args"]
     mounted = volumes(spec)["/model"]["persistentVolumeClaim"]
     assert mounted == {"claimName": claim["metadata"]["name"], "readOnly": True}
     assert claim["spec"]["storageClassName"] == ""
@@ -681,7 +703,16 @@ def test_what_was_compiled_for_neuron_is_kept(render_chart: RenderChart) -> None
     variables = environment(server)
     assert variables["NEURON_COMPILE_CACHE_URL"] == "/cache/neuron"
     # The plugin would write into the model's folder, to `local-models` of the working directory, and to /tmp.
-    assert variables["NEURON_COMPILED_ARTIFACTS"].startswith("/cache/compiled/")
+    folder = variables["NEURON_COMPILED_ARTIFACTS"]
+    assert folder.startswith("/cache/compiled/")
+    # What was compiled for other arguments or by another image is not taken for it.
+    for change in (
+        {"engine": {"maxModelLen": 2048}},
+        {"image": {"tag": "0.16.0-other"}},
+        {"resources": {"tmp": "5Gi"}},
+    ):
+        other = environment(container(render_chart, {**model, **change}))["NEURON_COMPILED_ARTIFACTS"]
+        assert (other == folder) is ("resources" in change)
     assert variables["BASE_COMPILE_WORK_DIR"].startswith("/cache/")
     assert server["workingDir"] == "/cache"
     assert server["args"][0] == "/model"

@@ -59,6 +59,13 @@ def test_the_router_knows_both_services_and_runs_its_program(render_chart: Rende
     assert "nvidia.com/gpu" not in router["resources"]["limits"]
 
 
+def test_the_routers_nodes_have_the_architecture_of_its_image(render_chart: RenderChart) -> None:
+    for own, expected in ({}, "amd64"), ({"nodeSelector": {"kubernetes.io/arch": "arm64"}}, "arm64"):
+        manifests = render_chart("vllm", pair(own))
+        spec = by_name(manifests, "Deployment")[ROUTER]["spec"]["template"]["spec"]
+        assert spec["nodeSelector"] == {"kubernetes.io/arch": expected}
+
+
 def test_engines_reach_one_another_and_the_router_reaches_both(render_chart: RenderChart) -> None:
     closed = {"networkPolicy": {"ingress": {"same-namespace": None}}}
     manifests = render_chart("vllm", pair(reads=closed, **closed))

@@ -207,6 +207,9 @@ MAY_REPORT = (
         "subjects": [{"kind": "ServiceAccount", "name": "train"}],
     },
 )
+MODEL = {"matchLabels": {"app": "model"}}
+MODELS = service(selector=MODEL["matchLabels"], ports=[{"port": 80, "targetPort": 8000}])
+
 CASES: dict[str, tuple[str, str]] = {
     "workflow-artifacts": (
         workflow("train", artifact_repository(bucket="artifacts")),
@@ -373,6 +376,10 @@ CASES: dict[str, tuple[str, str]] = {
     "port-within-reach": (
         deployment(container(pod_spec(), ports=[{"name": "metrics", "containerPort": 9090}])) + workflow("runner"),
         deployment(container(pod_spec(), ports=[{"name": "http", "containerPort": 8000}])) + workflow("runner"),
+    ),
+    "policy-misses-target": (
+        deployment(pod_spec()) + objects(MODELS) + policy({"ports": [{"port": 80}]}, selector=MODEL),
+        deployment(pod_spec()) + objects(MODELS) + policy({"ports": [{"port": 8000}]}, selector=MODEL),
     ),
     "credential-in-values": (
         deployment(container(pod_spec(), env=[{"name": "HF_TOKEN", "value": "hf_abcdef"}])),

@@ -70,6 +70,7 @@ OTHERS = {"podSelector": {"matchLabels": {"app": "prometheus"}}}
         (lets_in({"ipBlock": {"cidr": "10.0.0.0/8"}}), True),
         (lets_in({"ipBlock": {"cidr": "203.0.113.0/24"}}), False),
         (lets_in({"ipBlock": {"cidr": "0.0.0.0/0", "except": ["10.0.0.0/8", "100.64.0.0/10"]}}), True),
+        (lets_in({"ipBlock": {"cidr": "198.19.0.0/16"}}), True),
         # Policies add up: one that lets in is enough.
         (network_policy(**NOBODY) + lets_in({"podSelector": {}}).replace('"own"', '"more"'), True),
         # The way out of the code is closed.

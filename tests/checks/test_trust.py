@@ -1,9 +1,11 @@
 """Ways to become another account, through the network and to credentials, in anybody's charts."""
 
+import base64
 from typing import Any
 
 import pytest
 
+from drydock.checks.findings import Severity
 from drydock.checks.services import are_the_world
 from drydock.suite.environments import Accepted
 from tests.checks.helpers import findings
@@ -31,6 +33,8 @@ from tests.scheduling.builders import deployment, pod_spec
         ("create", "persistentvolumes", "any path of a node"),
         ("create", "pods/proxy", "past NetworkPolicies"),
         ("create", "pods/portforward", "run commands in other pods"),
+        ("create", "*/exec", "run commands in other pods"),
+        ("*", "serviceaccounts", "impersonate other accounts"),
     ],
 )
 def test_the_attack_is_told_in_a_sentence(verb: str, resource: str, attack: str) -> None:
@@ -46,10 +50,35 @@ def test_the_attack_is_told_in_a_sentence(verb: str, resource: str, attack: str)
         ("create", "deployments", {"resourceNames": ["model"]}),
         ("get", "pods", {}),
         ("create", "events", {}),
+        ("*", "*", {"apiGroups": ["monitoring.coreos.com"]}),
+        ("get", "*", {"apiGroups": ["rbac.authorization.k8s.io"]}),
+        ("*", "pods", {"apiGroups": ["metrics.k8s.io"]}),
     ],
 )
 def test_rights_that_lead_nowhere(verb: str, resource: str, rule: dict[str, Any]) -> None:
     assert findings(account(verb, resource, **rule), "account-escalation") == []
+
+
+@pytest.mark.parametrize(("group", "attacks"), [("apps", 1), ("keda.sh", 1), ("", 4), ("*", 6)])
+def test_all_resources_are_those_of_their_group(group: str, attacks: int) -> None:
+    (found,) = findings(account("*", "*", apiGroups=[group]), "account-escalation")
+    assert found.reason.count("; it can ") == attacks - 1
+
+
+@pytest.mark.parametrize(
+    ("subject", "found"),
+    [
+        ({"kind": "Group", "name": "researchers"}, False),
+        ({"kind": "User", "name": "ada"}, False),
+        ({"kind": "User", "name": "system:serviceaccount:genai:runner"}, True),
+        ({"kind": "Group", "name": "system:serviceaccounts:genai"}, True),
+    ],
+)
+def test_people_are_no_accounts_of_code(subject: dict[str, str], found: bool) -> None:
+    role, _ = account("create").split("\n---\n", 1)
+    own = binding("own", **subject).replace('"ClusterRole"', '"Role"')
+    reasons = [each.reason for each in findings(f"{role}\n---\n{own}", "account-escalation")]
+    assert any("make or change pods" in each for each in reasons) is found
 
 
 def test_a_named_workload_is_changed_to_run_as_another_account() -> None:
@@ -100,10 +129,21 @@ def test_what_the_environment_accepts_is_not_shown() -> None:
         ("API_KEY", "$(OTHER)", False),
         ("MAX_TOKENS", "100", False),
         ("USE_TOKEN", "true", False),
+        ("PGPASSWORD", "word", True),
+        ("LITELLM_MASTER_KEY", "word", True),
+        ("SECRET_KEY", "word", True),
+        ("DB_PASS", "word", True),
+        ("DATABASE", "postgresql://user:$(PASSWORD)@db:5432/x", False),
+        ("DATABASE", "postgresql://user:${PASSWORD}@db:5432/x", False),
+        ("EOS_TOKEN", "</s>", False),
+        ("USE_TOKEN", "yes", False),
+        ("ENCRYPTION_KEY", "arn:aws:kms:us-west-2:111122223333:key/1", False),
+        ("TLS_SECRET", "webhook-cert", False),
     ],
 )
 def test_credentials_in_plain_text(name: str, value: str, found: bool) -> None:
-    text = deployment(container(pod_spec(), env=[{"name": name, "value": value}]))
+    spec = container(pod_spec(), env=[{"name": name, "value": value}])
+    text = deployment({**spec, "volumes": [{"name": "tls", "secret": {"secretName": "webhook-cert"}}]})
     assert bool(findings(text, "credential-in-values")) is found
 
 
@@ -156,10 +196,17 @@ def test_load_balancers_that_a_class_or_a_gateway_opens(kind: str, spec: dict[st
         (["--api-key=$(API_KEY)"], False),
         (["--api-key-file", "/keys/api"], False),
         (["--max-tokens=100", "--password-policy", "strict"], False),
+        (["--database=postgresql://user:word@db/x"], True),
+        (["postgresql://user:word@db/x"], True),
+        (["sh", "-c", "exec serve --api-key=abc"], True),
+        (["sh", "-c", 'exec serve --api-key="$API_KEY" --hf-token $(cat /tokens/hf)'], False),
+        (["redis-server", "--requirepass", "abc"], True),
     ],
 )
 def test_credentials_among_arguments(words: list[str], found: bool) -> None:
-    assert bool(findings(deployment(container(pod_spec(), args=words)), "credential-in-values")) is found
+    wrong = findings(deployment(container(pod_spec(), args=words)), "credential-in-values")
+    assert bool(wrong) is found
+    assert not any(secret in each.reason for each in wrong for secret in ("1234", "abc", "word"))
 
 
 @pytest.mark.parametrize("kind", ["Secret", "ConfigMap"])
@@ -167,6 +214,36 @@ def test_credentials_among_arguments(words: list[str], found: bool) -> None:
 def test_tokens_in_the_form_of_their_provider(kind: str, token: str) -> None:
     wrong = objects({"kind": kind, "metadata": {"name": "own"}, "stringData": {"note": f"it is {token}"}})
     assert findings(wrong, "credential-in-values")
+
+
+@pytest.mark.parametrize(("token", "found"), [("hf_" + "a1" * 17, True), ("-----BEGIN PRIVATE " + "KEY-----", False)])
+def test_tokens_of_a_secret_in_base64(token: str, found: bool) -> None:
+    """Charts make certificates with their keys, as those of webhooks."""
+    data = {"note": base64.b64encode(token.encode()).decode()}
+    own = objects({"kind": "Secret", "metadata": {"name": "own"}, "data": data})
+    assert bool(findings(own, "credential-in-values")) is found
+
+
+@pytest.mark.parametrize("key", ["security-groups", "security-group-prefix-lists"])
+def test_who_reaches_a_load_balancer_with_groups_of_the_account_is_not_known(key: str) -> None:
+    alb = {"alb.ingress.kubernetes.io/scheme": "internet-facing", f"alb.ingress.kubernetes.io/{key}": "one"}
+    nlb = {f"service.beta.kubernetes.io/aws-load-balancer-{name}": "one" for name in ("scheme", key)}
+    nlb["service.beta.kubernetes.io/aws-load-balancer-scheme"] = "internet-facing"
+    for each in (
+        {"kind": "Ingress", "metadata": {"name": "own", "annotations": alb}},
+        service(type="LoadBalancer", annotations=nlb),
+    ):
+        (found,) = findings(objects(each), "public-endpoint")
+        assert found.severity is Severity.NOTE
+
+
+@pytest.mark.parametrize(("internal", "found"), [("true", False), ("false", True), (None, False)])
+def test_the_older_annotation_counts_for_the_controller_too(internal: str | None, found: bool) -> None:
+    annotations = {"service.beta.kubernetes.io/aws-load-balancer-type": "external"}
+    if internal:
+        annotations["service.beta.kubernetes.io/aws-load-balancer-internal"] = internal
+    own = objects(service(type="LoadBalancer", annotations=annotations))
+    assert bool(findings(own, "public-endpoint")) is found
 
 
 @pytest.mark.parametrize(

@@ -91,5 +91,7 @@ def test_who_is_audited_cannot_rewrite_the_audit_log() -> None:
     }
     assert set(writers) == {"data.aws_iam_policy_document.audit_log"}
     assert re.findall(r'"s3:(\w+)"', writers["data.aws_iam_policy_document.audit_log"]) == ["PutObject"]
-    assert "for bucket in aws_s3_bucket.this" not in blocks()["data.aws_iam_policy_document.artifacts"]
+    pipelines = blocks()["data.aws_iam_policy_document.pipeline"]
+    assert "audit" not in pipelines
+    assert "for bucket in aws_s3_bucket.this" not in pipelines
     assert 'status = "Enabled"' in blocks()["resource.aws_s3_bucket_versioning.audit"]

@@ -72,8 +72,8 @@ def idle_culler(options: Sequence[str], scopes: Sequence[str]) -> None:
     api = f"http://127.0.0.1:{port}{c.JupyterHub.base_url}hub/api"
     name = "jupyterhub-idle-culler"
     command = [sys.executable, "-m", "jupyterhub_idle_culler", f"--url={api}", *options]
-    c.JupyterHub.services = [{"name": name, "command": command}]
-    c.JupyterHub.load_roles = [{"name": name, "scopes": list(scopes), "services": [name]}]
+    c.JupyterHub.services.append({"name": name, "command": command})
+    c.JupyterHub.load_roles.append({"name": name, "scopes": list(scopes), "services": [name]})
 
 
 def mysql_password(password: str) -> None:
@@ -93,7 +93,9 @@ if "MYSQL_PWD" in os.environ:
 c.KubeSpawner.namespace = os.environ["POD_NAMESPACE"]
 c.KubeSpawner.update(homes(templates["volumeClaimTemplates"]))
 c.KubeSpawner.profile_list = [profile(slug, each) for slug, each in templates["profiles"].items()]
-c.JupyterHub.services, c.JupyterHub.load_roles = [], []
+# Those of hub.config, in lists that extraConfig can add to.
+for trait in ("services", "load_roles"):
+    c.JupyterHub[trait] = list(c.JupyterHub.get(trait, ()))
 if settings["cull"]:
     idle_culler(**settings["cull"])
 for title, code in settings["extraConfig"].items():

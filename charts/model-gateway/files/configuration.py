@@ -141,7 +141,7 @@ def _deployment(model: Model, settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _share(limit: int | None, share: int) -> int | None:
-    """What one replica may give of a limit that it counts alone: never more than all of them together."""
+    """What one replica may give of a limit that it counts alone: 1 at least, since 0 would close the model."""
     return None if limit is None else max(1, limit // share)
 
 

@@ -94,7 +94,7 @@ Declared helpers:
 {{- range include "common.entryList" $policy.ingress | fromJsonArray -}}
 {{- if or .namespaceSelector .ipBlock }}{{ $others = append $others . }}{{ end -}}
 {{- end -}}
-{{- if and (not $others) (not (contains (printf ".%s" .root.Release.Namespace) $autoscaling.keda.prometheusAddress)) -}}
+{{- if and (not $others) (not (regexMatch (printf `://[^./:]+\.%s([.:/]|$)` .root.Release.Namespace) $autoscaling.keda.prometheusAddress)) -}}
 {{- fail (printf "%s.networkPolicy.metrics: Prometheus at '%s' would not reach the pods, and KEDA takes no series for no load: name the namespace of Prometheus" $key $autoscaling.keda.prometheusAddress) -}}
 {{- end -}}
 {{- end -}}

@@ -2,12 +2,22 @@
 Environment of the server. Declared helpers:
   vllm.environment  env of the container; takes a model's context
   vllm.serverEnvironment  what vLLM needs of it; takes a model's context
+  vllm.neuron.folder  where a compiled model is kept; takes a model's context
   vllm.hubToken     the token of the Hub, if there is one, on a line of its own; takes a model's context
   vllm.ownNames     variables that the chart sets, as a JSON list
 */ -}}
 
 {{- define "vllm.ownNames" -}}
 {{- list "BASE_COMPILE_WORK_DIR" "DO_NOT_TRACK" "DRYDOCK_MODEL_FOLDER" "FI_EFA_USE_HUGE_PAGE" "FI_PROVIDER" "HF_HOME" "HF_HUB_OFFLINE" "HF_TOKEN" "HOME" "NEURON_COMPILED_ARTIFACTS" "NEURON_COMPILE_CACHE_URL" "NGC_API_KEY" "NIM_CACHE_PATH" "NIM_MAX_MODEL_LEN" "NIM_MODEL_PATH" "NIM_SERVED_MODEL_NAME" "NIM_SERVER_PORT" "PYTHONPATH" "TORCHINDUCTOR_CACHE_DIR" "TRITON_CACHE_DIR" "USER" "VLLM_API_KEY" "VLLM_CACHE_ROOT" "VLLM_HOST_IP" "VLLM_HTTP_TIMEOUT_KEEP_ALIVE" "VLLM_NIXL_SIDE_CHANNEL_HOST" "VLLM_NO_USAGE_STATS" | toJson -}}
+{{- end -}}
+
+{{- /*
+What lies there is loaded whatever the arguments say, and a cache on a claim outlasts them: so each engine has a folder of its own.
+*/ -}}
+{{- define "vllm.neuron.folder" -}}
+{{- $arguments := omit (include "vllm.argumentMap" . | fromJson) "port" "served-model-name" "shutdown-timeout" "middleware" -}}
+{{- $engine := list (include "common.image" (dict "root" .root "image" .model.image)) (include "vllm.modelPath" .) .model.source.s3.uri $arguments -}}
+{{- printf "/cache/compiled/%s-%s" .name (toJson $engine | sha256sum | trunc 8) -}}
 {{- end -}}
 
 {{- define "vllm.hubToken" -}}
@@ -43,7 +53,7 @@ Environment of the server. Declared helpers:
   value: {{ .model.neuron.compileCacheUrl | default "/cache/neuron" }}
 {{- /* Without it the plugin makes a folder in the model's, which is mounted read-only. */}}
 - name: NEURON_COMPILED_ARTIFACTS
-  value: {{ .model.neuron.compiledArtifacts | default (printf "/cache/compiled/%s" .name) }}
+  value: {{ .model.neuron.compiledArtifacts | default (include "vllm.neuron.folder" .) }}
 - name: BASE_COMPILE_WORK_DIR
   value: /cache/nxd_model/
 {{- end }}

@@ -11,7 +11,8 @@ from drydock.suite.manifests import Manifest
 Fields = Mapping[str, Any]
 Network = IPv4Network | IPv6Network
 
-_PODS = tuple(map(ip_network, ("10.0.0.0/8", "100.64.0.0/10", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")))
+_PRIVATE = ("10.0.0.0/8", "100.64.0.0/10", "172.16.0.0/12", "192.168.0.0/16", "198.18.0.0/15", "fc00::/7")
+_PODS = tuple(map(ip_network, _PRIVATE))
 """Where a VPC's pods can have addresses. Those of IPv6 clusters may be global ones: see `may_hold_pods`."""
 
 
@@ -78,13 +79,13 @@ class PolicedNetwork:
         if direction == "Ingress" and other.on_host:
             return True  # what comes from its own node always reaches a pod
         policies = [each for each in self._by_namespace.get(own.namespace, ()) if direction in _directions(each)]
-        surely = [each for each in policies if _selects(each.get("podSelector"), own.labels, certain=True)]
+        surely = [each for each in policies if selects(each.get("podSelector"), own.labels, certain=True)]
         if not surely:
             return True
         rules = (
             rule
             for each in policies
-            if _selects(each.get("podSelector"), own.labels)
+            if selects(each.get("podSelector"), own.labels)
             for rule in each.get(direction.lower()) or ()
         )
         return any(self._allows(rule, direction, own.namespace, other, port) for rule in rules)
@@ -99,28 +100,30 @@ class PolicedNetwork:
     def _allows(self, rule: Fields, direction: str, namespace: str, other: Endpoint, port: Port) -> bool:
         peers = rule.get("from" if direction == "Ingress" else "to") or ()
         ports = rule.get("ports") or ()
-        return (not ports or any(_covers(each, port) for each in ports)) and (
-            not peers or any(self._is_peer(each, namespace, other) for each in peers)
+        return (not ports or any(covers(each, port) for each in ports)) and (
+            not peers or any(self.is_peer(each, namespace, other) for each in peers)
         )
 
-    def _is_peer(self, peer: Fields, namespace: str, pod: Endpoint) -> bool:
+    def is_peer(self, peer: Fields, namespace: str, pod: Endpoint) -> bool:
+        """Whether a pod is a peer of a policy in a namespace."""
         if "ipBlock" in peer:
             return may_hold_pods(peer["ipBlock"])
         if pod.on_host:
             return False
         if "namespaceSelector" in peer:
             labels = {**self.namespaces.get(pod.namespace, {}), "kubernetes.io/metadata.name": pod.namespace}
-            there = _selects(peer["namespaceSelector"], labels)
+            there = selects(peer["namespaceSelector"], labels)
         else:
             there = pod.namespace == namespace
-        return there and _selects(peer.get("podSelector"), pod.labels)
+        return there and selects(peer.get("podSelector"), pod.labels)
 
 
 def _directions(policy: Fields) -> Sequence[str]:
     return policy.get("policyTypes") or (("Ingress", "Egress") if policy.get("egress") else ("Ingress",))
 
 
-def _covers(rule: Fields, port: Port) -> bool:
+def covers(rule: Fields, port: Port) -> bool:
+    """Whether an entry of a rule's ports is for a port."""
     if rule.get("protocol", "TCP") != "TCP":
         return False
     wanted = rule.get("port")
@@ -129,7 +132,7 @@ def _covers(rule: Fields, port: Port) -> bool:
     return wanted is None or (bool(port.name) and wanted == port.name)
 
 
-def _selects(selector: Fields | None, labels: Mapping[str, str] | None, *, certain: bool = False) -> bool:
+def selects(selector: Fields | None, labels: Mapping[str, str] | None, *, certain: bool = False) -> bool:
     """Whether a label selector selects; of labels that can be any, whether it can, or `certain`ly does."""
     conditions = list(_conditions(selector or {}))
     if labels is None:

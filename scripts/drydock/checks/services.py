@@ -11,6 +11,8 @@ from drydock.suite.manifests import Manifest
 PUBLIC = "public-endpoint"
 VARIABLES = "service-environment"
 
+_BALANCER = "service.beta.kubernetes.io/aws-load-balancer-"
+_INGRESS = "alb.ingress.kubernetes.io/"
 _SCHEME = "service.beta.kubernetes.io/aws-load-balancer-scheme"
 _KIND = "service.beta.kubernetes.io/aws-load-balancer-type"
 _RANGES = "service.beta.kubernetes.io/load-balancer-source-ranges"
@@ -48,7 +50,7 @@ def is_internet_facing(service: Mapping[str, Any]) -> bool:
     if _SCHEME in annotations:
         return bool(annotations[_SCHEME] == "internet-facing")
     if spec.get("loadBalancerClass") or annotations.get(_KIND) in ("external", "nlb-ip"):
-        return False
+        return str(annotations.get(_LEGACY_INTERNAL, "true")) == "false"
     return str(annotations.get(_LEGACY_INTERNAL, "false")) == "false"
 
 
@@ -101,14 +103,20 @@ def _service(subject: Subject, manifest: Manifest) -> Iterator[Finding]:
     annotations = (manifest.content.get("metadata") or {}).get("annotations") or {}
     listed = (manifest.content.get("spec") or {}).get("loadBalancerSourceRanges") or ()
     ranges = {*listed, *(part.strip() for part in str(annotations.get(_RANGES, "")).split(",") if part.strip())}
-    if not ranges or are_the_world(sorted(ranges)):
+    if groups := _own_groups(annotations, _BALANCER):
+        yield _unknown(subject, manifest, groups)
+    elif not ranges or are_the_world(sorted(ranges)):
         yield _public(subject, manifest, "spec.loadBalancerSourceRanges", "loadBalancerSourceRanges")
 
 
 def _ingress(subject: Subject, manifest: Manifest) -> Iterator[Finding]:
     annotations = (manifest.content.get("metadata") or {}).get("annotations") or {}
     ranges = {part.strip() for part in str(annotations.get(_INGRESS_RANGES, "")).split(",") if part.strip()}
-    if annotations.get(_INGRESS_SCHEME) == "internet-facing" and (not ranges or are_the_world(sorted(ranges))):
+    if annotations.get(_INGRESS_SCHEME) != "internet-facing":
+        return
+    if groups := _own_groups(annotations, _INGRESS):
+        yield _unknown(subject, manifest, groups)
+    elif not ranges or are_the_world(sorted(ranges)):
         yield _public(subject, manifest, f"metadata.annotations.{_INGRESS_RANGES}", _INGRESS_RANGES)
 
 
@@ -128,6 +136,25 @@ def _public(subject: Subject, manifest: Manifest, path: str, key: str) -> Findin
         f"Make it internal, or list the source ranges that may reach it in {key}.",
         path=path,
         pain=20,
+    )
+
+
+def _own_groups(annotations: Mapping[str, Any], prefix: str) -> str:
+    """Security groups or prefix lists of the account that stand in place of source ranges."""
+    names = ("security-groups", "security-group-prefix-lists")
+    return ", ".join(str(annotations[prefix + each]) for each in names if annotations.get(prefix + each))
+
+
+def _unknown(subject: Subject, manifest: Manifest, groups: str) -> Finding:
+    return subject.finding(
+        PUBLIC,
+        manifest,
+        f"The load balancer has a public address, and {groups} of the account, which are not known here, say who "
+        "reaches it.",
+        "See that they do not let in everybody, or list source ranges instead.",
+        path="metadata.annotations",
+        pain=20,
+        severity=Severity.NOTE,
     )
 
 

@@ -1,7 +1,8 @@
 """ServiceAccounts that can become stronger ones, and what the network and values leave open."""
 
+import base64
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import zip_longest
 from typing import Any
 
@@ -33,6 +34,14 @@ _GUARDS = frozenset(
         *("mutatingadmissionpolicies", "mutatingadmissionpolicybindings"),
     }
 )
+_WORKLOAD_GROUPS = frozenset(
+    {
+        *("", "apps", "batch", "leaderworkerset.x-k8s.io", "ray.io", "argoproj.io", "keda.sh", "kubeflow.org"),
+        *("trainer.kubeflow.org", "sparkoperator.k8s.io"),
+    }
+)
+_GUARD_GROUPS = frozenset({"networking.k8s.io", "admissionregistration.k8s.io"})
+_IDENTITIES = frozenset({"serviceaccounts", "users", "groups"})
 _STRONG = frozenset({"cluster-admin", "admin", "edit"})
 """ClusterRoles of every cluster that make pods and read Secrets."""
 _OF_KUBERNETES = frozenset({"kube-system", "kube-public", "kube-node-lease"})
@@ -40,17 +49,41 @@ _EVERY_ACCOUNT = ("system:authenticated", "system:unauthenticated", "system:anon
 _WRITES = frozenset({"create", "update", "patch", "*"})
 _READS = frozenset({"get", "list", "watch", "*"})
 _BINDINGS = frozenset({"rolebindings", "clusterrolebindings", "roles", "clusterroles"})
-_SECRET_NAME = re.compile(
-    r"(?:^|_)(?:TOKEN|SECRET|PASSWORD|PASSWD|API_?KEY|ACCESS_KEY|PRIVATE_KEY|CREDENTIALS?)$", re.IGNORECASE
+_BY_SUBRESOURCE = (
+    ({"certificatesigningrequests/approval"}, _WRITES, "approve a certificate for any user"),
+    ({"pods/proxy", "services/proxy"}, _WRITES | _READS, "reach ports of pods past NetworkPolicies, by the API server"),
+    (
+        {"pods/exec", "pods/attach", "pods/ephemeralcontainers", "pods/portforward"},
+        _WRITES | {"get"},
+        "run commands in other pods and take their tokens",
+    ),
+    ({"nodes/proxy"}, _WRITES | _READS, "reach kubelets by nodes/proxy and run commands in any pod of a node"),
 )
-_IN_URL = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s:@]+:[^/\s@]+@", re.IGNORECASE)
-_TOKEN = re.compile(
+"""Subresources, the verbs that are enough, and the attack."""
+_SECRET_NAME = re.compile(
+    r"(?:^|_)(?:TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|PASS|PWD|API_?KEY|ACCESS_KEY|PRIVATE_KEY|CREDENTIALS?"
+    r"|(?:MASTER|SECRET|SIGNING|ENCRYPTION|SALT)_KEY)$|^PGPASSWORD$",
+    re.IGNORECASE,
+)
+_IN_URL = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s:@]+:(?![$<{*])[^/\s@]+@", re.IGNORECASE)
+_PROVIDERS = (
     r"\b(?:hf_[A-Za-z0-9]{30,}|sk-[A-Za-z0-9_-]{20,}|gh[pousr]_[A-Za-z0-9]{30,}|github_pat_\w{30,}|glpat-[\w-]{20,}"
-    r"|xox[abprs]-[\w-]{20,}|nvapi-[\w-]{30,}|AKIA[0-9A-Z]{16})\b|-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----"
+    r"|xox[abprs]-[\w-]{20,}|nvapi-[\w-]{30,}|A(?:KI|SI)A[0-9A-Z]{16}|AIza[\w-]{35}"
+    r"|eyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]{10,})\b|hooks\.slack\.com/services/T\w+/B\w+/\w{16,}"
 )
 """Forms that providers give their tokens, so that scanners find them."""
-_FLAG = re.compile(r"--?[\w-]*(?:token|secret|password|passwd|api[-_]?key|access[-_]key|private[-_]key)", re.IGNORECASE)
-_NO_SECRET = re.compile(r"|true|false|none|null|[0-9]+|/\S*|os\.environ/\S*|\$\(\w+\)|\$\{?\w+\}?", re.IGNORECASE)
+_TOKEN = re.compile(_PROVIDERS + r"|-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----")
+_ENCODED = re.compile(_PROVIDERS)
+"""Of what a Secret holds in base64, where charts keep the keys of certificates that they make themselves."""
+_FLAG = re.compile(
+    r"--?[\w-]*(?:token|secret|password|passwd|passphrase|requirepass|api[-_]?key|access[-_]key|private[-_]key)",
+    re.IGNORECASE,
+)
+_NO_SECRET = re.compile(
+    r"\W*|true|false|yes|no|on|off|enabled|disabled|none|null|[0-9]+|/\S*|<[^>]*>|arn:\S+|alias/\S+|os\.environ/\S*|\$.*",
+    re.IGNORECASE,
+)
+"""What holds no credential: nothing, switches, numbers, paths, special tokens, names at AWS, references."""
 
 
 def check(subject: Subject) -> Iterator[Finding]:
@@ -89,33 +122,56 @@ def _escalations(subject: Subject, role: Manifest) -> Iterator[Finding]:
 
 
 def _attacks(rule: Fields) -> Iterator[str]:
-    verbs, resources = set(rule.get("verbs") or ()), set(rule.get("resources") or ())
+    verbs, resources = set(rule.get("verbs") or ()), _resources(rule)
     named = bool(rule.get("resourceNames"))
-    everything = "*" in resources
+    groups = set(rule.get("apiGroups") or ())
+    if groups == {"metrics.k8s.io"}:  # whose pods and nodes are measurements
+        return
+
+    def has(names: Collection[str], of: Collection[str]) -> bool:
+        return bool(resources & {*names}) or ("*" in resources and bool(groups & {"*", *of}))
+
     if verbs & {"escalate", "bind", "impersonate"}:
         yield f"{' or '.join(sorted(verbs & {'escalate', 'bind', 'impersonate'}))} and so take any role"
-    if (resources & _BINDINGS or everything) and verbs & _WRITES and not named:
+    if "*" in verbs and has(_IDENTITIES, {""}) and not named:
+        yield "impersonate other accounts and so take their roles"
+    if has(_BINDINGS, {"rbac.authorization.k8s.io"}) and verbs & _WRITES and not named:
         yield "write roles and bindings and so grant itself what it may bind"
-    if (resources & _WORKLOADS or everything) and verbs & (_WRITES - {"create"} if named else _WRITES):
+    if has(_WORKLOADS, _WORKLOAD_GROUPS) and verbs & (_WRITES - {"create"} if named else _WRITES):
         yield "make or change pods that run as a stronger account, or on the host where admission lets them"
-    if ("secrets" in resources or everything) and verbs & _READS and not named:
+    if has({"secrets"}, {""}) and verbs & _READS and not named:
         yield "read Secrets, tokens and passwords of others among them"
-    if (resources & _GUARDS or everything) and verbs & (_WRITES | {"delete", "deletecollection"}) and not named:
+    if has(_GUARDS, _GUARD_GROUPS) and verbs & (_WRITES | {"delete", "deletecollection"}) and not named:
         yield "remove or replace policies and webhooks that protect others"
-    if "certificatesigningrequests/approval" in resources and verbs & _WRITES:
-        yield "approve a certificate for any user"
-    if (resources & {"persistentvolumes"} or everything) and verbs & _WRITES and not named:
+    if has({"persistentvolumes"}, {""}) and verbs & _WRITES and not named:
         yield "make volumes of any path of a node"
-    if resources & {"pods/proxy", "services/proxy"} and verbs & (_WRITES | _READS):
-        yield "reach ports of pods past NetworkPolicies, by the API server"
-    if resources & {"pods/exec", "pods/attach", "pods/ephemeralcontainers", "pods/portforward"} and verbs & (
-        _WRITES | {"get"}
-    ):
-        yield "run commands in other pods and take their tokens"
     if "serviceaccounts/token" in resources and verbs & _WRITES and not named:
         yield "make tokens of any account"
-    if "nodes/proxy" in resources and verbs & (_WRITES | _READS):
-        yield "reach kubelets by nodes/proxy and run commands in any pod of a node"
+    for subresources, needed, attack in _BY_SUBRESOURCE:
+        if resources & subresources and verbs & needed:
+            yield attack
+
+
+def _resources(rule: Fields) -> set[str]:
+    """Resources of a rule, those of `*/SUBRESOURCE` one by one."""
+    found = set(rule.get("resources") or ())
+    every = [each.removeprefix("*/") for each in found if each.startswith("*/")]
+    kinds = ("pods", "services", "nodes", "serviceaccounts", "certificatesigningrequests")
+    return found | {f"{kind}/{each}" for each in every for kind in kinds}
+
+
+def _accounts(binding: Manifest) -> list[str]:
+    """ServiceAccounts among the subjects of a binding, by their names or by their groups; people are left out."""
+    found = set()
+    for each in binding.content.get("subjects") or ():
+        name = str(each.get("name"))
+        if each.get("kind") == "ServiceAccount":
+            found.add(name)
+        elif each.get("kind") == "User" and name.startswith("system:serviceaccount:"):
+            found.add(name.rpartition(":")[2])
+        elif name.startswith(_EVERY_ACCOUNT):
+            found.add(name)
+    return sorted(found)
 
 
 def _holders(subject: Subject, role: Manifest) -> list[str]:
@@ -126,7 +182,7 @@ def _holders(subject: Subject, role: Manifest) -> list[str]:
         reference = binding.content.get("roleRef") or {}
         same_place = role.kind == "ClusterRole" or _place(subject, binding) == _place(subject, role)
         if (reference.get("kind"), reference.get("name")) == (role.kind, role.name) and same_place:
-            found |= {str(each.get("name")) for each in binding.content.get("subjects") or ()}
+            found.update(_accounts(binding))
     return sorted(found)
 
 
@@ -135,7 +191,7 @@ def _strong_binding(subject: Subject, binding: Manifest) -> Iterator[Finding]:
     role = str((binding.content.get("roleRef") or {}).get("name"))
     subjects: Sequence[Fields] = binding.content.get("subjects") or ()
     every = sorted(str(each.get("name")) for each in subjects if str(each.get("name")).startswith(_EVERY_ACCOUNT))
-    accounts = sorted(str(each.get("name")) for each in subjects if each.get("kind") == "ServiceAccount")
+    accounts = _accounts(binding)
     if every:
         reason = f"Every account in {', '.join(every)} has the rights of {role}: any pod with a token can use them."
     elif role in _STRONG and accounts:
@@ -249,52 +305,72 @@ def _denies(subject: Subject, policy: Manifest, namespace: str, direction: str) 
 
 
 def _credentials(subject: Subject) -> Iterator[Finding]:
-    """Variables of containers that hold a credential in plain text, which every reader of values and pods sees."""
+    """Variables and arguments of containers that hold a credential in plain text, for every reader of pods."""
+    names = _names_of_secrets(subject)
     for pod in subject.pods:
         for container in pod.containers:
+            place = f"{pod.path}.containers.{container.get('name')}"
             for variable in container.get("env") or ():
-                value = str(variable.get("value") or "")
-                name = str(variable.get("name"))
-                secret = _SECRET_NAME.search(name) and not _NO_SECRET.fullmatch(value)
-                if secret or _IN_URL.search(value):
+                value, name = str(variable.get("value") or ""), str(variable.get("name"))
+                if (_SECRET_NAME.search(name) and _is_secret(value, names)) or _IN_URL.search(value):
                     yield subject.finding(
                         CREDENTIAL,
                         pod.manifest,
                         f"Variable {name} of container {container.get('name')} holds a credential in plain text: "
                         "anyone who can read the values, the release or the pod can use it.",
                         "Put it into a Secret and refer to it with valueFrom.secretKeyRef.",
-                        path=f"{pod.path}.containers.{container.get('name')}.env.{name}",
+                        path=f"{place}.env.{name}",
                         keys=(name,),
                     )
             for flag, value in _flags(container):
-                if not _NO_SECRET.fullmatch(value):
+                if (_FLAG.fullmatch(flag) and _is_secret(value, names)) or _IN_URL.search(value):
                     yield subject.finding(
                         CREDENTIAL,
                         pod.manifest,
-                        f"Argument {flag} of container {container.get('name')} holds a credential in plain text: "
-                        "anyone who can read the values, the release, the pod or its node's processes can use it.",
+                        f"Argument {flag or 'of the command line'} of container {container.get('name')} holds a "
+                        "credential in plain text: anyone who can read the values, the release, the pod or its "
+                        "node's processes can use it.",
                         "Put it into a Secret and refer to it with valueFrom.secretKeyRef and $(NAME).",
-                        path=f"{pod.path}.containers.{container.get('name')}.args",
+                        path=f"{place}.args",
                         keys=("args",),
                     )
 
 
+def _is_secret(value: str, names: Collection[str]) -> bool:
+    return not _NO_SECRET.fullmatch(value) and value not in names
+
+
+def _names_of_secrets(subject: Subject) -> set[str]:
+    """Secrets that the environment knows: programs are given their names, which are no secrets."""
+    found = {each.name for each in subject.manifests if each.kind == "Secret"} | {*subject.rendered.environment.secrets}
+    for pod in subject.pods:
+        found |= {str(value) for path, value in _strings(pod.spec, ()) if path[-1] == "secretName"}
+        found |= {str(value) for path, value in _strings(pod.spec, ()) if path[-2:] == ("secretKeyRef", "name")}
+    return found
+
+
 def _flags(container: Fields) -> Iterator[tuple[str, str]]:
-    """Flags for credentials, each with its value: `--api-key=VALUE` or `--api-key VALUE`."""
-    words = [str(each) for each in (*(container.get("command") or ()), *(container.get("args") or ()))]
+    """Words of a command, those of scripts among them, each with its value: `--api-key=VALUE` or `--api-key VALUE`.
+
+    A word that is no flag has no name, for a message must not show what it holds.
+    """
+    texts = [str(each) for each in (*(container.get("command") or ()), *(container.get("args") or ()))]
+    words = [word.strip("\"'") for text in texts for word in text.split() or [""]]
     for word, following in zip_longest(words, words[1:], fillvalue=""):
         name, equals, value = word.partition("=")
-        if _FLAG.fullmatch(name):
-            if equals:
-                yield name, value
-            elif not following.startswith("-"):
-                yield name, following
+        if not word.startswith("-"):
+            yield "", word
+        elif equals:
+            yield name, value.strip("\"'")
+        elif not following.startswith("-"):
+            yield word, following
 
 
 def _tokens(subject: Subject, manifest: Manifest) -> Iterator[Finding]:
     """Tokens in the form that their providers give them, anywhere in an object, Secrets of the release included."""
     for path, text in _strings(manifest.content, ()):
-        if _TOKEN.search(text):
+        encoded = manifest.kind == "Secret" and path[0] == "data" and _ENCODED.search(_decoded(text))
+        if encoded or _TOKEN.search(text):
             yield subject.finding(
                 CREDENTIAL,
                 manifest,
@@ -304,6 +380,13 @@ def _tokens(subject: Subject, manifest: Manifest) -> Iterator[Finding]:
                 path=".".join(path),
             )
             return
+
+
+def _decoded(text: str) -> str:
+    try:
+        return base64.b64decode(text, validate=True).decode()
+    except ValueError:
+        return ""
 
 
 def _strings(value: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str]]:

@@ -211,7 +211,16 @@ def _argo_pods(manifest: Manifest) -> Iterator[PodUse]:
             "serviceAccountName": merged.get("serviceAccountName") or workflow.get("serviceAccountName"),
         }
         spec |= {**_argo_patch(workflow), **_argo_patch(template)}
-        yield _pod(manifest, path, spec, merged.get("metadata") or {}, 1)
+        yield _pod(manifest, path, spec, _argo_metadata(workflow, merged), 1)
+
+
+def _argo_metadata(workflow: Fields, template: Fields) -> Fields:
+    """Labels and annotations of all pods of a workflow, and those of a template over them."""
+    every = [each.get(key) or {} for each, key in ((workflow, "podMetadata"), (template, "metadata"))]
+    return {
+        key: {name: value for each in every for name, value in (each.get(key) or {}).items()}
+        for key in ("labels", "annotations")
+    }
 
 
 def _argo_containers(template: Fields) -> list[Fields]:

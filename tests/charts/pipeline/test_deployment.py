@@ -27,6 +27,8 @@ class Cluster:
         self.annotations = {"drydock.dev/model-folder": "/old"}
         self.replicas = 1
         self.trouble = ""
+        self.scalings = 0
+        """Changes of somebody else, each after a reading."""
 
     def deployment(self) -> dict[str, Any]:
         done = self.observed == self.generation and not self.trouble
@@ -86,6 +88,9 @@ def cluster() -> Iterator[tuple[Cluster, str]]:
                 self.wfile.write(json.dumps({"type": "MODIFIED", "object": state.deployment()}).encode() + b"\n")
             elif url.path == f"{PATH}/assistant":
                 self.answer(state.deployment())
+                if state.scalings:
+                    state.scalings -= 1
+                    state.generation += 1
             else:
                 self.answer({"message": "deployments.apps is forbidden"}, 403)
 
@@ -149,6 +154,21 @@ def test_the_new_model_is_served_and_nothing_else_changes(
     assert state.tokens == {"Bearer secret-token"}
     assert deploy(script, monkeypatch, account, server, "s3://models/assistant/run-1/trial-2") == 0
     assert len(state.patches) == 1, "a second try has nothing to change"
+
+
+@pytest.mark.parametrize(("scalings", "status"), [(3, 0), (99, 1)])
+def test_an_autoscaler_that_changes_the_deployment_too_is_waited_for(
+    script: Script,
+    cluster: tuple[Cluster, str],
+    account: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    scalings: int,
+    status: int,
+) -> None:
+    state, server = cluster
+    state.scalings = scalings
+    assert deploy(script, monkeypatch, account, server, "s3://models/assistant/run-1/trial-2") == status
+    assert state.folder == ("/old" if status else "/run-1/trial-2")
 
 
 def test_a_model_that_does_not_get_healthy_is_taken_back(

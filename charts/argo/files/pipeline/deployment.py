@@ -15,6 +15,8 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -26,6 +28,7 @@ ANNOTATION = "drydock.dev/model-folder"
 """Of the pods' template: the model's folder below the mount, such as `/WORKFLOW/NAME`; empty for the mount itself."""
 PREVIOUS = "drydock.dev/previous-model-folder"
 """What it was before, for a second try of a deployment that was interrupted."""
+TRIES = 10
 VARIABLE = "$(DRYDOCK_MODEL_FOLDER)"
 _PATH = re.compile(r"[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*")
 
@@ -36,6 +39,10 @@ class DeploymentError(Exception):
 
 class ReplacedError(DeploymentError):
     """Somebody else chose another model meanwhile, which is not to be taken back."""
+
+
+class ConflictError(DeploymentError):
+    """The Deployment changed between reading and writing it."""
 
 
 class Api:
@@ -92,7 +99,8 @@ class Api:
             return urllib.request.urlopen(request, timeout=timeout, context=self._context)  # noqa: S310
         except urllib.error.HTTPError as error:
             reason = json.loads(error.read() or b"{}").get("message", error.reason)
-            raise DeploymentError(f"{method} {self.url}: {error.code} {reason}") from error
+            kind = ConflictError if error.code == HTTPStatus.CONFLICT else DeploymentError
+            raise kind(f"{method} {self.url}: {error.code} {reason}") from error
 
 
 def change_to(current: Mapping[str, Any], folder: str, previous: str) -> dict[str, Any]:
@@ -101,6 +109,24 @@ def change_to(current: Mapping[str, Any], folder: str, previous: str) -> dict[st
         "metadata": {"resourceVersion": current["metadata"]["resourceVersion"]},
         "spec": {"template": {"metadata": {"annotations": {ANNOTATION: folder, PREVIOUS: previous}}}},
     }
+
+
+def choose(api: Api, folder: str, previous: str, expected: str) -> None:
+    """Let a Deployment serve the model of another folder, while it serves that of the expected one.
+
+    What else changes meanwhile, such as its status or the number of pods, is no reason to give up.
+
+    Raises:
+        DeploymentError: it serves another one, or the API refuses.
+    """
+    for _ in range(TRIES):
+        current = api.read()
+        if (other := annotation(current)) != expected:
+            raise ReplacedError(f"{api.url} was changed to serve '{other}' meanwhile")
+        with suppress(ConflictError):
+            api.patch(change_to(current, folder, previous))
+            return
+    raise DeploymentError(f"{api.url} changed at each of {TRIES} tries")
 
 
 def folder_of(model: str, models: str) -> str:
@@ -190,7 +216,7 @@ def deploy(api: Api, container: str, mount_path: str, folder: str, seconds: floa
         print(f"{mount_path}{folder} is served already")
         old = annotation(current, PREVIOUS)
     else:
-        api.patch(change_to(current, folder, old))
+        choose(api, folder, old, expected=old)
     try:
         return wait(api, folder, seconds)
     except ReplacedError:
@@ -198,7 +224,7 @@ def deploy(api: Api, container: str, mount_path: str, folder: str, seconds: floa
     except DeploymentError as error:
         if old == folder:
             raise
-        api.patch(change_to(api.read(), old, ""))
+        choose(api, old, "", expected=folder)
         raise DeploymentError(
             f"{mount_path}{folder} did not become healthy, {mount_path}{old} is served again: {error}"
         ) from error
