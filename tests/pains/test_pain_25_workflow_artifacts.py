@@ -11,7 +11,7 @@ from drydock.errors import RenderError
 from drydock.testing.pytest_plugin import RenderChart
 from tests.charts.objects import by_name
 from tests.checks import helpers
-from tests.pains.suite import findings, platform
+from tests.pains.suite import MODEL, findings, platform
 
 CHECKS = ("workflow-artifacts", "workflow-service-account")
 PIPELINE = {"data": "s3://data/a", "baseModel": "org/a", "models": "s3://models/a", "deployment": {"model": "small"}}
@@ -25,14 +25,17 @@ ARGO: dict[str, Any] = {
 def test_the_chart_gives_every_namespace_what_its_workflows_need(render_chart: RenderChart) -> None:
     more = {"controller": {"clusterWide": True}, "workflows": {"namespaces": {"team-a": True}}}
     pipelines = {"tune": PIPELINE, "theirs": {**PIPELINE, "namespace": "team-a"}}
-    subject = platform(render_chart, charts={"argo": {**ARGO, **more, "pipelines": pipelines}})
+    source = {"size": "15Gi", "huggingFace": {"id": ""}, "s3": {"uri": "s3://models/small"}}
+    served = {"models": {"small": {**MODEL, "source": source}}}
+    subject = platform(render_chart, charts={"argo": {**ARGO, **more, "pipelines": pipelines}, "vllm": served})
     assert {each.namespace for each in subject.manifests if each.kind == "WorkflowTemplate"} == {"genai", "team-a"}
     assert not findings(subject, *CHECKS)
 
 
 def test_repository_takes_the_credentials_of_the_service_account(render_chart: RenderChart) -> None:
     role = {"eks.amazonaws.com/role-arn": "arn:aws:iam::111122223333:role/training"}
-    values = {**ARGO, "workflows": {"serviceAccounts": {"training": {"annotations": role}}}}
+    pipelines = {"tune": {**PIPELINE, "deployment": {"enabled": False}}}
+    values = {**ARGO, "pipelines": pipelines, "workflows": {"serviceAccounts": {"training": {"annotations": role}}}}
     manifests = render_chart(
         "genai-platform", {"global": {"clusterName": "dev", "region": "us-west-2"}, "argo": values}
     )

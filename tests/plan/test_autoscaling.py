@@ -102,6 +102,7 @@ def test_settings_are_those_that_the_chart_renders(render_chart: RenderChart) ->
     assert found == Scaler(2, 7, (Metric("waiting", 5.0, per_pod=True),), scale_down_seconds=400)
     keda = {"cooldownSeconds": 77, "source": "prometheus", "prometheusAddress": "http://prometheus:9090"}
     model["autoscaling"] |= {"kind": "ScaledObject", "minReplicas": 0, "keda": keda}  # type: ignore[operator]
+    model["networkPolicy"] = {"metrics": {"prometheus": {"namespaceSelector": {}}}}
     sleeping = find_scaler(_rendered(render_chart, model), "genai-vllm-small")
     assert sleeping
     assert (sleeping.least, sleeping.most, sleeping.cooldown_seconds) == (0, 7, 77)
@@ -170,4 +171,4 @@ def test_the_verb_tells_both_days_and_draws_them(tmp_path: Path) -> None:
         check=False,
     )
     assert without.returncode == 2
-    assert "give its highest with --rate" in without.stderr
+    assert "give its peak, in requests/s, with --rate" in without.stderr

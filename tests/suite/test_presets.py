@@ -88,6 +88,7 @@ def test_nothing_is_found_in_a_preset(
     found = run_checks(stacked(render_environment, drydock_project, file))
     expected = {
         "secret-reference",  # the environment under it takes no model from the Hub
+        "vcpu-quota",  # nor has its account the quota of another model's GPUs
         "account-escalation",  # the Neuron plugins write annotations of pods, which an environment accepts in its file
     }
     assert {each.check for each in found} <= expected
