@@ -150,6 +150,18 @@ def test_what_a_controller_made_already_is_no_warning() -> None:
     ]
 
 
+def test_a_node_that_goes_is_a_warning_while_it_is_there() -> None:
+    about = {"kind": "Node", "name": "first", "uid": "first"}
+    said = {"type": "Warning", "reason": "TerminationGracePeriodExpiring", "message": "All pods will be deleted"}
+    node = {"metadata": {"name": "first", "uid": "first"}, "spec": {}}
+    scene = Scene()
+    scene.see("Node", "ADDED", node, 0.0)
+    scene.see("Event", "ADDED", {"metadata": {"name": "a", "uid": "a"}, "involvedObject": about, **said}, 0.0)
+    assert [warning.object for warning in actionable_warnings(scene)] == ["Node/first"]
+    scene.see("Node", "DELETED", node, 0.0)
+    assert not actionable_warnings(scene)
+
+
 def test_an_account_survives_the_way_to_the_supervisor_and_holds_what_both_hold() -> None:
     one_class, other_class = {"role": "a", "amiSelectorTerms": [{"alias": "al2023@latest"}]}, {"role": "b"}
     account = Account("x", "us-west-2", ("us-west-2a",), (one_class,), tuple(OFFERS.reservations))

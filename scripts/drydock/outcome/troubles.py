@@ -11,7 +11,13 @@ from drydock.outcome.obstacles import NUDGE
 from drydock.report.model import WarningReport
 
 _POOL = "karpenter.sh/nodepool"
-_OVERCOME = ("FailedScheduling", "FailedCreate", "FailedBinding", "ProvisioningFailed")
+_OVERCOME = (
+    "FailedScheduling",
+    "FailedCreate",
+    "FailedBinding",
+    "ProvisioningFailed",
+    "TerminationGracePeriodExpiring",
+)
 """Reasons that controllers give while something is on its way; told only if it never came."""
 _WITHOUT_METRICS = (
     "FailedGetResourceMetric",
@@ -22,8 +28,6 @@ _WITHOUT_METRICS = (
     "FailedComputeMetricsReplicas",
 )
 """Autoscalers miss their metrics: there is nothing here that measures. The report's limits say so."""
-_DRAINING = "TerminationGracePeriodExpiring"
-"""Karpenter announces by when a node that it takes away is gone at the latest."""
 _ALREADY_EXISTS = re.compile(r'"([^"]+)" already exists')
 _CONFLICT = "the object has been modified"
 _REPAIRED = ("ClusterIPNotAllocated", "KubernetesDefaultServiceCIDRError")
@@ -57,8 +61,6 @@ def _overcome(scene: Scene, event: Mapping[str, Any]) -> bool:
     about = event["involvedObject"]  # without a name where the event is about all of a kind
     kind = about.get("kind", "")
     if about.get("name") == NUDGE or event.get("reason") in _REPAIRED or _looked_too_early(scene, event):
-        return True
-    if event.get("reason") == _DRAINING:
         return True
     if event.get("reason") == "NoCompatibleInstanceTypes":  # also said of a pool whose reservation is full by now
         return any(labels_of(each).get(_POOL) == about.get("name") for each in scene.of("NodeClaim"))
