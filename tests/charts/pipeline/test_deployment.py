@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import pytest
 
 from tests.charts.pipeline.conftest import Script
 
+Deploy = Callable[[str], int]
 PATH = "/apis/apps/v1/namespaces/genai/deployments"
 
 
@@ -127,130 +128,109 @@ def account(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def deploy(script: Script, monkeypatch: pytest.MonkeyPatch, account: Path, server: str, model: str) -> int:
+@pytest.fixture
+def deploy(script: Script, cluster: tuple[Cluster, str], account: Path, monkeypatch: pytest.MonkeyPatch) -> Deploy:
+    """Runs the stage against the cluster with this model as the best one; returns its exit status."""
     stage = script("deployment")
     monkeypatch.setattr(stage.Api.__init__, "__defaults__", (account,))
     best = account / "best.json"
-    best.write_text(json.dumps({"model": model}))
     arguments = {
         "best": str(best),
         "models": "s3://models/assistant/",
         "namespace": "genai",
         "deployment": "assistant",
         "seconds": "300",
-        "server": server,
+        "server": cluster[1],
     }
-    status: int = stage.main([f"--{name}={value}" for name, value in arguments.items()])
-    return status
+
+    def run(model: str) -> int:
+        best.write_text(json.dumps({"model": model}))
+        status: int = stage.main([f"--{name}={value}" for name, value in arguments.items()])
+        return status
+
+    return run
 
 
-def test_the_new_model_is_served_and_nothing_else_changes(
-    script: Script, cluster: tuple[Cluster, str], account: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    state, server = cluster
-    assert deploy(script, monkeypatch, account, server, "s3://models/assistant/run-1/trial-2") == 0
+def test_the_new_model_is_served_and_nothing_else_changes(cluster: tuple[Cluster, str], deploy: Deploy) -> None:
+    state, _ = cluster
+    assert deploy("s3://models/assistant/run-1/trial-2") == 0
     assert state.folder == "/run-1/trial-2"
     assert len(state.patches) == 1
     assert state.tokens == {"Bearer secret-token"}
-    assert deploy(script, monkeypatch, account, server, "s3://models/assistant/run-1/trial-2") == 0
+    assert deploy("s3://models/assistant/run-1/trial-2") == 0
     assert len(state.patches) == 1, "a second try has nothing to change"
 
 
 @pytest.mark.parametrize(("scalings", "status"), [(3, 0), (99, 1)])
 def test_an_autoscaler_that_changes_the_deployment_too_is_waited_for(
-    script: Script,
-    cluster: tuple[Cluster, str],
-    account: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    scalings: int,
-    status: int,
+    cluster: tuple[Cluster, str], deploy: Deploy, scalings: int, status: int
 ) -> None:
-    state, server = cluster
+    state, _ = cluster
     state.scalings = scalings
-    assert deploy(script, monkeypatch, account, server, "s3://models/assistant/run-1/trial-2") == status
+    assert deploy("s3://models/assistant/run-1/trial-2") == status
     assert state.folder == ("/old" if status else "/run-1/trial-2")
 
 
 def test_a_model_that_does_not_get_healthy_is_taken_back(
-    script: Script,
-    cluster: tuple[Cluster, str],
-    account: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    cluster: tuple[Cluster, str], deploy: Deploy, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    state, server = cluster
-    assert deploy(script, monkeypatch, account, server, "s3://models/assistant/run-2/broken") == 1
+    state, _ = cluster
+    assert deploy("s3://models/assistant/run-2/broken") == 1
     assert state.folder == "/old"
     assert len(state.patches) == 2
-    told = capsys.readouterr().err
-    assert "ProgressDeadlineExceeded" in told
-    assert "/model/old is served again" in told
+    error = capsys.readouterr().err
+    assert "ProgressDeadlineExceeded" in error
+    assert "/model/old is served again" in error
 
 
 def test_a_second_try_after_an_interruption_still_knows_what_to_put_back(
-    script: Script, cluster: tuple[Cluster, str], account: Path, monkeypatch: pytest.MonkeyPatch
+    script: Script, cluster: tuple[Cluster, str], deploy: Deploy
 ) -> None:
-    state, server = cluster
+    state, _ = cluster
     stage = script("deployment")
     state.patch(stage.change_to(state.deployment(), "/run-2/broken", "/old"))  # and the node went away
-    assert deploy(script, monkeypatch, account, server, "s3://models/assistant/run-2/broken") == 1
+    assert deploy("s3://models/assistant/run-2/broken") == 1
     assert state.folder == "/old"
 
 
 def test_somebody_elses_choice_meanwhile_is_no_success_and_stays(
-    script: Script,
-    cluster: tuple[Cluster, str],
-    account: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    cluster: tuple[Cluster, str], deploy: Deploy, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    state, server = cluster
+    state, _ = cluster
 
     def revert() -> None:
         state.annotations = {"drydock.dev/model-folder": "/other"}
 
     monkeypatch.setattr(state, "roll_out", revert)
-    assert deploy(script, monkeypatch, account, server, "s3://models/assistant/run-1/base") == 1
+    assert deploy("s3://models/assistant/run-1/base") == 1
     assert "changed to serve '/other' meanwhile" in capsys.readouterr().err
     assert state.folder == "/other"
 
 
 def test_a_model_without_pods_is_not_said_to_be_served(
-    script: Script,
-    cluster: tuple[Cluster, str],
-    account: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    cluster: tuple[Cluster, str], deploy: Deploy, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    state, server = cluster
+    state, _ = cluster
     state.replicas = 0
-    assert deploy(script, monkeypatch, account, server, "s3://models/assistant/run-1/base") == 0
+    assert deploy("s3://models/assistant/run-1/base") == 0
     assert "has no pods: the next that starts loads /model/run-1/base, untried" in capsys.readouterr().out
 
 
 def test_a_deployment_that_does_not_follow_the_annotation_is_left_alone(
-    script: Script,
-    cluster: tuple[Cluster, str],
-    account: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    cluster: tuple[Cluster, str], deploy: Deploy, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    state, server = cluster
+    state, _ = cluster
     state.args = ["/model/run-0/base", "--port=8000"]
-    assert deploy(script, monkeypatch, account, server, "s3://models/assistant/run-1/base") == 1
+    assert deploy("s3://models/assistant/run-1/base") == 1
     assert "not /model$(DRYDOCK_MODEL_FOLDER): upgrade the release" in capsys.readouterr().err
     assert not state.patches
 
 
 def test_a_model_that_the_server_could_not_read_is_refused(
-    script: Script,
-    cluster: tuple[Cluster, str],
-    account: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    cluster: tuple[Cluster, str], deploy: Deploy, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    state, server = cluster
-    assert deploy(script, monkeypatch, account, server, "s3://elsewhere/assistant/run-1") == 1
+    state, _ = cluster
+    assert deploy("s3://elsewhere/assistant/run-1") == 1
     assert "lies outside of s3://models/assistant/" in capsys.readouterr().err
     assert not state.patches
 
