@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,51 +19,27 @@ from drydock.suite.environments import load_environment
 from drydock.suite.render import render_chart
 from drydock.tools.schemas import ensure_schemas
 from tests.charts.documented_values import merged
-from tests.documentation.pages import BLOCKS, CHART_PAGES
+from tests.documentation.pages import BLOCKS, CHART_PAGES, Block
 
 SAMPLES = Path(__file__).parent / "value_samples"
 
 
-@dataclass(frozen=True)
-class Example:
-    """A fenced block of a chart's page.
-
-    Attributes:
-        page: the chart.
-        line: of the fence.
-        language: of the block.
-        how: what is written behind the language, by name.
-        content: of the block.
-    """
-
-    page: str
-    line: int
-    language: str
-    how: Mapping[str, str]
-    content: str
-
-    @property
-    def name(self) -> str:
-        return f"{self.page}:{self.line}"
-
-    def values(self, charts: tuple[str, ...]) -> dict[str, Any]:
-        """The values as the umbrella takes them."""
-        content: dict[str, Any] = yaml.safe_load(self.content)
-        if self.page in (UMBRELLA, "app-of-apps") or set(content) <= {*charts, "global"}:
-            return content
-        return {self.page: {"enabled": True, **content}}
+EXAMPLES = [block for block in BLOCKS if block.page in CHART_PAGES and block.language not in ("console", "text")]
 
 
-def examples() -> Iterator[Example]:
-    for block in BLOCKS:
-        if block.page in CHART_PAGES and block.language not in ("console", "text"):
-            yield Example(block.page.parent.name, block.line, block.language, block.how, block.content)
+def _chart(example: Block) -> str:
+    return example.page.parent.name
 
 
-EXAMPLES = list(examples())
+def _values(example: Block, charts: tuple[str, ...]) -> dict[str, Any]:
+    """The values as the umbrella takes them."""
+    chart, content = _chart(example), yaml.safe_load(example.content)
+    if chart in (UMBRELLA, "app-of-apps") or set(content) <= {*charts, "global"}:
+        return dict(content)
+    return {chart: {"enabled": True, **content}}
 
 
-def _in_environments() -> list[Example]:
+def _in_environments() -> list[Block]:
     return [example for example in EXAMPLES if "environment" in example.how]
 
 
@@ -88,7 +64,7 @@ class Stack:
     """
 
     environment: str
-    examples: list[Example] = field(default_factory=list)
+    examples: list[Block] = field(default_factory=list)
     values: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -101,7 +77,7 @@ def stacks(charts: tuple[str, ...]) -> list[Stack]:
     bare = [Stack(name) for name in sorted({example.how["environment"] for example in _in_environments()})]
     found: list[Stack] = []
     for example in _in_environments():
-        name, values = example.how["environment"], example.values(charts)
+        name, values = example.how["environment"], _values(example, charts)
         stack = next((each for each in found if each.environment == name and _agree(each.values, values)), None)
         if stack is None:
             stack = Stack(name)
@@ -147,12 +123,14 @@ def test_nothing_is_wrong_with_the_examples_on_their_environments(
     "example", [each for each in EXAMPLES if "chart" in each.how], ids=lambda example: example.name
 )
 def test_a_chart_renders_with_an_example(
-    tmp_path: Path, drydock_charts: AssembledCharts, drydock_tool: Callable[[str], Path], example: Example
+    tmp_path: Path, drydock_charts: AssembledCharts, drydock_tool: Callable[[str], Path], example: Block
 ) -> None:
     needed, file = tmp_path / "needed.yaml", tmp_path / "example.yaml"
-    needed.write_text(yaml.safe_dump(yaml.safe_load((SAMPLES / f"{example.page}.yaml").read_text()).get("base") or {}))
+    needed.write_text(
+        yaml.safe_dump(yaml.safe_load((SAMPLES / f"{_chart(example)}.yaml").read_text()).get("base") or {})
+    )
     file.write_text(example.content)
-    assert render_chart(drydock_tool("helm4"), drydock_charts.chart(example.page), values_files=[needed, file])
+    assert render_chart(drydock_tool("helm4"), drydock_charts.chart(_chart(example)), values_files=[needed, file])
 
 
 def test_a_template_of_the_page_renders_in_a_chart_that_has_the_library(
@@ -161,7 +139,7 @@ def test_a_template_of_the_page_renders_in_a_chart_that_has_the_library(
     (example,) = [example for example in EXAMPLES if example.language == "gotemplate"]
     folder = tmp_path / "own"
     (folder / "templates").mkdir(parents=True)
-    shutil.copytree(drydock_charts.chart(example.page), folder / "charts" / example.page)
+    shutil.copytree(drydock_charts.chart(_chart(example)), folder / "charts" / _chart(example))
     (folder / "Chart.yaml").write_text("apiVersion: v2\nname: own\nversion: 0.1.0\n")
     (folder / "values.yaml").write_text("image: {repository: own/engine, tag: v1}\nresources: {}\n")
     (folder / "templates" / "pod.yaml").write_text(f"kind: Pod\nmetadata: {{name: one}}\n{example.content}")
