@@ -13,7 +13,7 @@ data "aws_iam_policy_document" "pod_identity_trust" {
     condition {
       test     = "StringEquals"
       variable = "aws:RequestTag/eks-cluster-arn"
-      values   = [aws_eks_cluster.this.arn]
+      values   = [local.cluster_arn]
     }
   }
 }

@@ -39,7 +39,7 @@ data "aws_eks_addon_version" "this" {
   for_each = local.addons
 
   addon_name         = each.key
-  kubernetes_version = aws_eks_cluster.this.version
+  kubernetes_version = var.kubernetes_version
 }
 
 resource "aws_eks_addon" "before_nodes" {

@@ -323,7 +323,7 @@ data "aws_iam_policy_document" "karpenter" {
   statement {
     sid       = "FindTheCluster"
     actions   = ["eks:DescribeCluster"]
-    resources = [aws_eks_cluster.this.arn]
+    resources = [local.cluster_arn]
   }
 
   # Asked only with Karpenter's settings.enableZonalShift.
@@ -335,7 +335,7 @@ data "aws_iam_policy_document" "karpenter" {
     condition {
       test     = "StringEquals"
       variable = "arc-zonal-shift:ResourceIdentifier"
-      values   = [aws_eks_cluster.this.arn]
+      values   = [local.cluster_arn]
     }
   }
 }

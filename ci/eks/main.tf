@@ -21,8 +21,10 @@ locals {
   name      = var.cluster_name
   partition = data.aws_partition.current.partition
   account   = data.aws_caller_identity.current.account_id
-  zones     = length(var.zones) > 0 ? var.zones : slice(data.aws_availability_zones.available.names, 0, min(3, length(data.aws_availability_zones.available.names)))
-  discovery = { "karpenter.sh/discovery" = local.name }
+  # Not that of the resource: Terraform reads data that name a resource again whenever it changes, if only by a tag.
+  cluster_arn = "arn:${local.partition}:eks:${var.region}:${local.account}:cluster/${local.name}"
+  zones       = length(var.zones) > 0 ? var.zones : slice(data.aws_availability_zones.available.names, 0, min(3, length(data.aws_availability_zones.available.names)))
+  discovery   = { "karpenter.sh/discovery" = local.name }
 
   tags = {
     "drydock.dev/cluster"     = var.cluster_name
