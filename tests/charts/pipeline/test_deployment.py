@@ -182,9 +182,9 @@ def test_a_model_that_does_not_get_healthy_is_taken_back(
     assert deploy(script, monkeypatch, account, server, "s3://models/assistant/run-2/broken") == 1
     assert state.folder == "/old"
     assert len(state.patches) == 2
-    told = capsys.readouterr().err
-    assert "ProgressDeadlineExceeded" in told
-    assert "/model/old is served again" in told
+    stderr = capsys.readouterr().err
+    assert "ProgressDeadlineExceeded" in stderr
+    assert "/model/old is served again" in stderr
 
 
 def test_a_second_try_after_an_interruption_still_knows_what_to_put_back(
