@@ -97,8 +97,8 @@ def test_an_internet_facing_endpoint_without_key_allow_list_or_certificate(drydo
     ]
     guards = (key, ranges, certificate)
     for missing in guards:
-        arguments = public + [each for guard in guards if guard is not missing for each in guard]
-        (found,) = (each for each in findings(drydock, *arguments) if each["severity"] == "error")
+        arguments = public + [argument for guard in guards if guard is not missing for argument in guard]
+        (found,) = (finding for finding in findings(drydock, *arguments) if finding["severity"] == "error")
         assert "internet-facing" in found["reason"]
     assert drydock("render", "dev", *public, *key, *ranges).returncode == 1
     assert drydock("render", "dev", *public, *key, *ranges, *certificate).returncode == 0

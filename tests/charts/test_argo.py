@@ -201,7 +201,7 @@ def test_deployment_may_touch_one_deployment_that_vllm_has(render_chart: RenderC
     (variable,) = re.findall(r'^VARIABLE = "(.+)"$', stage_script, re.M)
     (annotation,) = re.findall(r'^ANNOTATION = "(.+)"$', stage_script, re.M)
     assert container["args"][0] == f"{mounted}{variable}"
-    folder = {each["name"]: each for each in container["env"]}[variable[2:-1]]
+    folder = {entry["name"]: entry for entry in container["env"]}[variable[2:-1]]
     assert folder["valueFrom"]["fieldRef"]["fieldPath"] == f"metadata.annotations['{annotation}']"
     assert annotation not in deployment["spec"]["template"]["metadata"].get("annotations", {}), "Helm would set it back"
     (subject,) = by_name(manifests, "RoleBinding")["genai-argo-assistant-deployment"]["subjects"]
@@ -277,7 +277,7 @@ def test_training_on_ray_is_the_same_script(render_chart: RenderChart) -> None:
     assert cluster["headGroupSpec"]["rayStartParams"] == {"num-cpus": "0"}
     (head,) = cluster["headGroupSpec"]["template"]["spec"]["containers"]
     assert head["resources"]["limits"]["memory"] == "5Gi", "a bare head takes 2.7 GiB"
-    assert {each["name"]: each.get("value") for each in head["env"]}["AWS_DEFAULT_REGION"] == "us-west-2"
+    assert {entry["name"]: entry.get("value") for entry in head["env"]}["AWS_DEFAULT_REGION"] == "us-west-2"
     assert "nvidia.com/gpu" not in head["resources"]["limits"]
     assert cluster["workerGroupSpecs"][0]["rayStartParams"] == {"num-gpus": str(job["spec"]["entrypointNumGpus"])}
     worker = cluster["workerGroupSpecs"][0]["template"]["spec"]

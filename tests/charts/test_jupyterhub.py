@@ -251,8 +251,8 @@ def test_services_and_roles_of_the_configuration_stand_beside_the_culler(
     own = {"services": [{"name": "own", "url": "http://own"}], "load_roles": [{"name": "own", "services": ["own"]}]}
     manifests = render_chart(CHART, {"hub": {"config": {"JupyterHub": own}}})
     made = _loaded(manifests, tmp_path, "jupyterhub.app.JupyterHub", *own)
-    for each in made.values():
-        assert [one["name"] for one in each] == ["own", "jupyterhub-idle-culler"]
+    for entries in made.values():
+        assert [entry["name"] for entry in entries] == ["own", "jupyterhub-idle-culler"]
 
 
 @pytest.mark.parametrize("query", ["", "?charset=utf8mb4"])

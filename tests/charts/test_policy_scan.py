@@ -33,7 +33,7 @@ def test_every_finding_has_a_reason_and_every_reason_a_finding(
     checkov: Path, render_environment: RenderEnvironment, tmp_path: Path
 ) -> None:
     for name in ENVIRONMENTS:
-        text = "---\n".join(each.text for each in render_environment(name).manifests)
+        text = "---\n".join(manifest.text for manifest in render_environment(name).manifests)
         (tmp_path / f"{name}.yaml").write_text(text)
     options = ["--framework", "kubernetes", "--skip-download", "--compact", "--quiet", "--output", "json"]
     done = subprocess.run(
@@ -41,8 +41,8 @@ def test_every_finding_has_a_reason_and_every_reason_a_finding(
     )
     assert done.stdout, done.stderr
     scanned = json.loads(done.stdout)
-    failed = [(each["check_id"], each["resource"]) for each in scanned["results"]["failed_checks"]]
-    assert [each for each in failed if not has_reason(*each)] == []
+    failed = [(failure["check_id"], failure["resource"]) for failure in scanned["results"]["failed_checks"]]
+    assert [failure for failure in failed if not has_reason(*failure)] == []
     assert {check for check, _ in failed} == set(REASONS), "a reason without a finding is out of date"
     assert scanned["summary"]["parsing_errors"] == 0
     assert scanned["summary"]["passed"] > PASSED

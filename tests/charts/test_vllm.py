@@ -716,7 +716,7 @@ def test_what_was_compiled_for_neuron_is_kept(render_chart: RenderChart) -> None
     assert variables["BASE_COMPILE_WORK_DIR"].startswith("/cache/")
     assert server["workingDir"] == "/cache"
     assert server["args"][0] == "/model"
-    (more,) = (each.partition("=")[2] for each in server["args"] if each.startswith("--additional-config="))
+    (more,) = (argument.partition("=")[2] for argument in server["args"] if argument.startswith("--additional-config="))
     assert json.loads(more)["override_neuron_config"]["save_sharded_checkpoint"] is True
     neuron = {"compileCacheUrl": "s3://compiled/graphs", "compiledArtifacts": "/model/compiled"}
     manifests = render(render_chart, {**model, "neuron": neuron})

@@ -37,7 +37,7 @@ def test_a_zone_is_told_with_its_line_and_the_nearest(written: dict[str, Any]) -
 
 def test_a_pool_in_a_wrong_zone_is_one_finding() -> None:
     text = pool("gpu", [("topology.kubernetes.io/zone", "In", ["us-east-1a"])]) + deployment(pod_spec())
-    (found,) = (each for each in findings(text, zones=["us-east-1a"]) if each.severity is Severity.ERROR)
+    (found,) = (finding for finding in findings(text, zones=["us-east-1a"]) if finding.severity is Severity.ERROR)
     assert found.check == "zone"
     assert len(found.consequences) == 2
 

@@ -1,4 +1,4 @@
-"""NetworkPolicies against the labels and ports of pods and Services, in anybody's charts."""
+"""NetworkPolicies against the labels and ports of pods and Services, in charts of any author."""
 
 from typing import Any
 
@@ -29,12 +29,12 @@ def behind(port: int = 80, target: int | str = 8000, **spec: Any) -> str:
 
 def lets_out(*peers: dict[str, str], port: int | str | None = 8000, **more: Any) -> str:
     ports = {} if port is None else {"ports": [{"port": port, "protocol": "TCP"}]}
-    to = [{"podSelector": {"matchLabels": each}} for each in peers]
+    to = [{"podSelector": {"matchLabels": labels}} for labels in peers]
     return network_policy(podSelector=CLIENT, policyTypes=["Egress"], egress=[{"to": to, **ports}, *more.values()])
 
 
 def lets_in(port: int | str, *others: int) -> str:
-    ports = [{"port": each} for each in (port, *others)]
+    ports = [{"port": number} for number in (port, *others)]
     return network_policy(policyTypes=["Ingress"], ingress=[{"from": [{"podSelector": {}}], "ports": ports}])
 
 
@@ -65,7 +65,7 @@ ADDRESSES = {"to": [{"ipBlock": {"cidr": "172.16.0.0/12"}}], "ports": [{"port": 
 )
 def test_a_peer_of_egress_fits_the_selector_of_the_service(policy: str, target: str, missed: bool) -> None:
     found = findings(model() + target + policy, CHECK)
-    assert ["Service's selector (app: model)" in each.reason for each in found] == [True] * missed
+    assert ["Service's selector (app: model)" in finding.reason for finding in found] == [True] * missed
 
 
 def test_pods_of_one_group_know_each_others_addresses() -> None:
@@ -80,7 +80,7 @@ def test_the_service_of_ray_serve_that_only_its_operator_makes(label: dict[str, 
     content = {"metadata": {"name": "drawing"}, "spec": {"rayClusterConfig": cluster}}
     ray = objects({"apiVersion": "ray.io/v1", "kind": "RayService", **content})
     found = findings(ray + lets_out(label), CHECK)
-    assert ["drawing-serve-svc" in each.reason for each in found] == [True] * missed
+    assert ["drawing-serve-svc" in finding.reason for finding in found] == [True] * missed
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_the_service_of_ray_serve_that_only_its_operator_makes(label: dict[str, 
 )
 def test_ports_of_policies_are_those_of_pods(policy: str, target: str, reason: str) -> None:
     found = findings(model() + target + policy, CHECK)
-    assert [reason in each.reason for each in found] == [True] * bool(reason)
+    assert [reason in finding.reason for finding in found] == [True] * bool(reason)
 
 
 def test_a_port_that_only_the_service_names_is_the_pods() -> None:
@@ -121,14 +121,14 @@ def test_a_port_that_only_the_service_names_is_the_pods() -> None:
     ],
 )
 def test_labels_of_the_release_that_no_pod_has(peers: list[dict[str, str]], missed: bool) -> None:
-    froms = [{"podSelector": {"matchLabels": each}} for each in peers]
+    froms = [{"podSelector": {"matchLabels": labels}} for labels in peers]
     policies = [
         network_policy(policyTypes=["Ingress"], ingress=[{"from": froms}]),
         lets_out(*peers, port=None),
         *(network_policy(podSelector={"matchLabels": peers[0]}) for _ in range(len(peers) == 1)),
     ]
-    for each in policies:
-        assert bool(findings(model() + each, CHECK)) is missed
+    for policy in policies:
+        assert bool(findings(model() + policy, CHECK)) is missed
 
 
 def test_pods_of_a_workflow_have_the_labels_that_it_gives_to_all() -> None:

@@ -1,4 +1,4 @@
-"""Ports that code of users reaches, in anybody's charts."""
+"""Ports that code of users reaches, in charts of any author."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from tests.scheduling.builders import deployment, pod_spec
 
 CHECK = "port-within-reach"
 METRICS = {"name": "metrics", "containerPort": 9090}
-NOBODY: dict[str, Any] = {"policyTypes": ["Ingress"]}
+CLOSED: dict[str, Any] = {"policyTypes": ["Ingress"]}
 
 
 def target(*ports: dict[str, Any], **fields: Any) -> str:
@@ -53,9 +53,9 @@ OTHERS = {"podSelector": {"matchLabels": {"app": "prometheus"}}}
 @pytest.mark.parametrize(
     ("policies", "reached"),
     [
-        (network_policy(**NOBODY), False),
-        (network_policy(podSelector={}, **NOBODY), False),
-        (network_policy(podSelector={"matchLabels": {"app": "other"}}, **NOBODY), True),
+        (network_policy(**CLOSED), False),
+        (network_policy(podSelector={}, **CLOSED), False),
+        (network_policy(podSelector={"matchLabels": {"app": "other"}}, **CLOSED), True),
         (network_policy(policyTypes=["Egress"]), True),
         (lets_in(OTHERS), False),
         (lets_in(), True),
@@ -72,7 +72,7 @@ OTHERS = {"podSelector": {"matchLabels": {"app": "prometheus"}}}
         (lets_in({"ipBlock": {"cidr": "0.0.0.0/0", "except": ["10.0.0.0/8", "100.64.0.0/10"]}}), True),
         (lets_in({"ipBlock": {"cidr": "198.19.0.0/16"}}), True),
         # Policies add up: one that lets in is enough.
-        (network_policy(**NOBODY) + lets_in({"podSelector": {}}).replace('"own"', '"more"'), True),
+        (network_policy(**CLOSED) + lets_in({"podSelector": {}}).replace('"own"', '"more"'), True),
         # The way out of the code is closed.
         (network_policy(podSelector=WORKFLOW, policyTypes=["Egress"]), False),
         (network_policy(podSelector=WORKFLOW, policyTypes=["Egress"], egress=[{"ports": [{"port": 443}]}]), False),
@@ -85,7 +85,7 @@ def test_policies_are_read_as_the_network_does(policies: str, reached: bool) -> 
 
 
 def test_no_policy_covers_a_pod_on_the_network_of_its_node() -> None:
-    (found,) = findings(target(METRICS, hostNetwork=True) + workflow("runner") + network_policy(**NOBODY), CHECK)
+    (found,) = findings(target(METRICS, hostNetwork=True) + workflow("runner") + network_policy(**CLOSED), CHECK)
     assert "network of a node" in found.reason
     assert "127.0.0.1" in found.remedy
 
@@ -123,8 +123,8 @@ def test_people_who_start_pods_in_a_namespace_choose_their_labels() -> None:
 )
 def test_rays_own_ports_ask_for_a_token_or_for_a_policy(spec: dict[str, Any], ports: set[str]) -> None:
     found = findings(ray(**spec) + workflow("runner"), CHECK)
-    assert {each.reason.partition("port ")[2].partition(",")[0] for each in found} == ports
-    closed = network_policy(podSelector={"matchLabels": {"app": "ray"}}, **NOBODY)
+    assert {finding.reason.partition("port ")[2].partition(",")[0] for finding in found} == ports
+    closed = network_policy(podSelector={"matchLabels": {"app": "ray"}}, **CLOSED)
     assert findings(ray(**spec) + workflow("runner") + closed, CHECK) == []
 
 

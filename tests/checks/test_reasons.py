@@ -94,7 +94,7 @@ def test_an_empty_pool_has_one_finding_with_its_cause(
     requirements: list[tuple[str, str, list[str]]], reason: str, remedy: str
 ) -> None:
     text = pool("odd", requirements) + deployment(pod_spec()) + daemon_set(pod_spec())
-    (found,) = (each for each in findings(text) if each.severity is Severity.ERROR)
+    (found,) = (finding for finding in findings(text) if finding.severity is Severity.ERROR)
     assert found.check == "pool-without-types"
     assert reason in found.reason
     assert remedy in found.remedy

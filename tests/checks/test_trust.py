@@ -77,8 +77,8 @@ def test_all_resources_are_those_of_their_group(group: str, attacks: int) -> Non
 def test_people_are_no_accounts_of_code(subject: dict[str, str], found: bool) -> None:
     role, _ = account("create").split("\n---\n", 1)
     own = binding("own", **subject).replace('"ClusterRole"', '"Role"')
-    reasons = [each.reason for each in findings(f"{role}\n---\n{own}", "account-escalation")]
-    assert any("make or change pods" in each for each in reasons) is found
+    reasons = [finding.reason for finding in findings(f"{role}\n---\n{own}", "account-escalation")]
+    assert any("make or change pods" in reason for reason in reasons) is found
 
 
 def test_a_named_workload_is_changed_to_run_as_another_account() -> None:
@@ -206,7 +206,7 @@ def test_load_balancers_that_a_class_or_a_gateway_opens(kind: str, spec: dict[st
 def test_credentials_among_arguments(words: list[str], found: bool) -> None:
     wrong = findings(deployment(container(pod_spec(), args=words)), "credential-in-values")
     assert bool(wrong) is found
-    assert not any(secret in each.reason for each in wrong for secret in ("1234", "abc", "word"))
+    assert not any(secret in finding.reason for finding in wrong for secret in ("1234", "abc", "word"))
 
 
 @pytest.mark.parametrize("kind", ["Secret", "ConfigMap"])
@@ -229,11 +229,11 @@ def test_who_reaches_a_load_balancer_with_groups_of_the_account_is_not_known(key
     alb = {"alb.ingress.kubernetes.io/scheme": "internet-facing", f"alb.ingress.kubernetes.io/{key}": "one"}
     nlb = {f"service.beta.kubernetes.io/aws-load-balancer-{name}": "one" for name in ("scheme", key)}
     nlb["service.beta.kubernetes.io/aws-load-balancer-scheme"] = "internet-facing"
-    for each in (
+    for endpoint in (
         {"kind": "Ingress", "metadata": {"name": "own", "annotations": alb}},
         service(type="LoadBalancer", annotations=nlb),
     ):
-        (found,) = findings(objects(each), "public-endpoint")
+        (found,) = findings(objects(endpoint), "public-endpoint")
         assert found.severity is Severity.NOTE
 
 

@@ -90,8 +90,8 @@ def settings(drydock_project: Project) -> Iterator[Mapping[str, str]]:
     aws.add(expected_account(STATED, MANIFESTS), "1.36")
     market.in_use[RESERVED.id] = 1
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(boto3, "DEFAULT_SESSION", None)  # it keeps the credentials of whoever came first
-        for name in [each for each in os.environ if each.startswith("AWS_")]:
+        patch.setattr(boto3, "DEFAULT_SESSION", None)  # it keeps the credentials of its first use
+        for name in [name for name in os.environ if name.startswith("AWS_")]:
             patch.delenv(name)
         settings = {name: value for name, value in aws.client_settings(REGION).items() if value}
         for name, value in settings.items():
@@ -140,8 +140,8 @@ def test_what_node_classes_select_is_found_or_seen_to_be_missing(snapshot: Accou
     good, bad = snapshot.node_classes["good"], snapshot.node_classes["bad"]
     assert good.images["al2023@v20260714"].startswith("ami-")
     assert bad.images["al2023@v20260715"] == "", "a release that never existed"
-    assert {each.zone for each in good.subnets.values()} == {"us-west-2a", "us-west-2b"}
-    assert all(each.free_addresses > 0 for each in good.subnets.values())
+    assert {subnet.zone for subnet in good.subnets.values()} == {"us-west-2a", "us-west-2b"}
+    assert all(subnet.free_addresses > 0 for subnet in good.subnets.values())
     assert good.security_groups
     assert good.role.endswith(":role/small-node")
 
@@ -198,7 +198,7 @@ def test_a_file_that_is_no_snapshot_is_refused_with_its_name_and_key(
     file = tmp_path / "ours.yaml"
     if isinstance(wrong, dict):
         content = {**to_plain(snapshot), **wrong}
-        wrong = yaml.safe_dump({key: each for key, each in content.items() if each is not ...})
+        wrong = yaml.safe_dump({key: value for key, value in content.items() if value is not ...})
     file.write_text(wrong)
     with pytest.raises(UsageError) as refused:
         read_snapshot(file)
@@ -209,7 +209,7 @@ def test_a_file_that_is_no_snapshot_is_refused_with_its_name_and_key(
 
 def test_an_environment_takes_what_was_read_in_place_of_what_it_states(snapshot: AccountSnapshot) -> None:
     environment = with_snapshot(STATED, snapshot)
-    assert [each.instance_count for each in environment.capacity_reservations] == [1]
+    assert [reservation.instance_count for reservation in environment.capacity_reservations] == [1]
     assert environment.quotas["L-DB2E81BA"] == 40
     full = replace(snapshot.reservations[RESERVED.id], state="expired")
     assert not with_snapshot(STATED, replace(snapshot, reservations={RESERVED.id: full})).capacity_reservations
@@ -218,13 +218,13 @@ def test_an_environment_takes_what_was_read_in_place_of_what_it_states(snapshot:
 def test_a_zone_whose_subnets_have_no_addresses_for_a_node_is_no_zone(snapshot: AccountSnapshot) -> None:
     classes = {
         name: replace(
-            each,
+            state,
             subnets={
                 key: replace(subnet, free_addresses=15 if subnet.zone.endswith("b") else 16)
-                for key, subnet in each.subnets.items()
+                for key, subnet in state.subnets.items()
             },
         )
-        for name, each in snapshot.node_classes.items()
+        for name, state in snapshot.node_classes.items()
     }
     environment = with_snapshot(STATED, replace(snapshot, node_classes=classes))
     assert account_of(environment, MANIFESTS).zones == ("us-west-2a",)
@@ -240,7 +240,7 @@ def test_what_a_cluster_has_takes_the_place_of_its_target(snapshot: AccountSnaps
     )
     description = describe(with_snapshot(STATED, replace(snapshot, cluster=there)))
     assert (description.kubernetes, description.karpenter) == ("1.35", "1.13.0")
-    assert [each.name for each in description.storage_classes] == ["fast"]
+    assert [storage_class.name for storage_class in description.storage_classes] == ["fast"]
     assert description.ingress_classes == ()
     assert description.feature_gates["nodeOverlay"] is False
 
@@ -251,8 +251,8 @@ def found(snapshot: AccountSnapshot, check: str, more: str = "") -> list[Finding
 
 
 def test_what_the_account_lacks_is_found_with_its_date(snapshot: AccountSnapshot) -> None:
-    lacking = [each for each in found(snapshot, "account-lacks") if each.severity is Severity.ERROR]
-    assert [each.object for each in lacking] == ["EC2NodeClass/bad"]
+    lacking = [finding for finding in found(snapshot, "account-lacks") if finding.severity is Severity.ERROR]
+    assert [finding.object for finding in lacking] == ["EC2NodeClass/bad"]
     assert "no image al2023@v20260715" in lacking[0].reason
     assert f"as of {snapshot.day}" in lacking[0].reason
 
@@ -260,10 +260,14 @@ def test_what_the_account_lacks_is_found_with_its_date(snapshot: AccountSnapshot
 def test_what_is_used_up_over_or_not_there_is_found(snapshot: AccountSnapshot) -> None:
     over = {RESERVED.id: replace(snapshot.reservations[RESERVED.id], state="expired")}
     full = {RESERVED.id: replace(snapshot.reservations[RESERVED.id], available=0)}
-    assert any("is expired" in each.reason for each in found(replace(snapshot, reservations=over), "account-lacks"))
-    assert any("none of its 2" in each.reason for each in found(replace(snapshot, reservations=full), "account-lacks"))
+    assert any(
+        "is expired" in finding.reason for finding in found(replace(snapshot, reservations=over), "account-lacks")
+    )
+    assert any(
+        "none of its 2" in finding.reason for finding in found(replace(snapshot, reservations=full), "account-lacks")
+    )
     cluster = replace(snapshot, cluster=ClusterContents("1.36", secrets={"hf-secret": ("token",)}))
-    assert any("no key hf_api_token" in each.reason for each in found(cluster, "account-lacks"))
+    assert any("no key hf_api_token" in finding.reason for finding in found(cluster, "account-lacks"))
 
 
 def test_a_snapshot_older_than_a_week_is_a_warning(snapshot: AccountSnapshot) -> None:
@@ -292,20 +296,26 @@ def test_the_file_beside_an_environment_is_read_with_it(snapshot: AccountSnapsho
 
 def with_addresses(snapshot: AccountSnapshot, free: int) -> AccountSnapshot:
     def changed(state: NodeClassState) -> NodeClassState:
-        subnets = {key: replace(each, free_addresses=free) for key, each in state.subnets.items()}
+        subnets = {key: replace(subnet, free_addresses=free) for key, subnet in state.subnets.items()}
         return replace(state, subnets=subnets)
 
-    return replace(snapshot, node_classes={name: changed(each) for name, each in snapshot.node_classes.items()})
+    return replace(snapshot, node_classes={name: changed(state) for name, state in snapshot.node_classes.items()})
 
 
 def test_subnets_that_are_nearly_full_are_found(snapshot: AccountSnapshot) -> None:
     many = deployment(pod_spec({"cpu": "1m"}), replicas=61)
-    assert not any("free addresses" in each.reason for each in found(with_addresses(snapshot, 32), "account-lacks"))
+    assert not any(
+        "free addresses" in finding.reason for finding in found(with_addresses(snapshot, 32), "account-lacks")
+    )
     few = found(with_addresses(snapshot, 16), "account-lacks", many)
-    assert any("61 pods, and its subnets" in each.reason for each in few)
-    assert any("has 16 free addresses" in each.reason for each in few)
-    none = [each for each in found(with_addresses(snapshot, 15), "account-lacks") if each.severity is Severity.ERROR]
-    assert any("no subnet with the 16 free addresses" in each.reason for each in none)
+    assert any("61 pods, and its subnets" in finding.reason for finding in few)
+    assert any("has 16 free addresses" in finding.reason for finding in few)
+    none = [
+        finding
+        for finding in found(with_addresses(snapshot, 15), "account-lacks")
+        if finding.severity is Severity.ERROR
+    ]
+    assert any("no subnet with the 16 free addresses" in finding.reason for finding in none)
 
 
 def test_the_policy_of_the_page_allows_what_is_asked_and_no_more(
@@ -358,7 +368,9 @@ def test_what_the_role_may_not_do_is_named(
     assert refused.value.exit_status == 1
 
 
-def test_without_credentials_the_way_out_is_told(drydock: Drydock, settings: Mapping[str, str], tmp_path: Path) -> None:
+def test_without_credentials_the_remedy_is_reported(
+    drydock: Drydock, settings: Mapping[str, str], tmp_path: Path
+) -> None:
     file = tmp_path / "dev.yaml"
     nothing = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
     done = drydock("account", "dev", "-o", file, "--format", "json", env={**settings, **nothing})

@@ -94,11 +94,13 @@ def assert_stages_of_pipelines_and_engines_write_below_their_prefix_alone() -> N
     for kind in ("data", "training", "evaluation", "deployment", "models"):
         policy = iam.get_role_policy(RoleName=f"{CLUSTER}-{kind}", PolicyName=kind)["PolicyDocument"]
         statements = [
-            (each, [each["Action"]] if isinstance(each["Action"], str) else each["Action"])
-            for each in policy["Statement"]
+            (statement, [statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"])
+            for statement in policy["Statement"]
         ]
         written[kind] = {
-            each["Resource"] for each, actions in statements if {"s3:PutObject", "s3:DeleteObject"} & {*actions}
+            statement["Resource"]
+            for statement, actions in statements
+            if {"s3:PutObject", "s3:DeleteObject"} & {*actions}
         }
     stages = {"data": {own}, "training": {own, tuned}, "evaluation": {own}, "deployment": {own}}
     assert written == {**stages, "models": {compiled}}

@@ -88,7 +88,7 @@ def test_an_environment_with_errors_is_refused_before_anything_is_made(
     printed = json.loads(refused.stdout)
     assert printed["error"]["exitStatus"] == 1
     assert "--ignore-findings" in printed["error"]["remedy"]
-    (finding,) = [each for each in printed["findings"] if each["severity"] == "error"]
+    (finding,) = [finding for finding in printed["findings"] if finding["severity"] == "error"]
     assert (finding["check"], finding["environment"]) == ("pod-feasibility", "dev")
     assert not (deployments_dir(drydock_project) / name).exists()
     assert name not in " ".join(cluster.name for cluster in list_clusters(drydock_project))
@@ -121,7 +121,7 @@ def test_values_that_a_target_adds_are_known_before_its_cluster(small_project: M
     assert known("plain", "rehearsal") == Overlay()
     assert known("plain", "kind").files == (project.values_dir / "kind" / "added.yaml",)
     place = {environment: known(environment, "eks").values["global"] for environment in ("plain", "zones", "vpc")}
-    assert {each["clusterName"] for each in place.values()} == {"ours"}
+    assert {values["clusterName"] for values in place.values()} == {"ours"}
     assert "region" not in place["plain"], "AWS chooses the zones, which replace those of the values"
     assert (place["zones"]["region"], place["zones"]["zones"]) == ("eu-west-1", zones)
     assert place["vpc"]["region"] == "eu-west-1"

@@ -13,7 +13,7 @@ from drydock.simulator.server import VERSION
 from tests.engines.vllm_source import changes, digest, held, main
 
 SOURCE = "X = Literal[1, 2]\n\nclass C:\n    def rule(self):\n        assert self.heads % 2 == 0\n"
-PLACES = {"config/model.py": {each: digest(SOURCE, each) for each in ("X", "rule")}}
+PLACES = {"config/model.py": {definition: digest(SOURCE, definition) for definition in ("X", "rule")}}
 
 
 def wheel(folder: Path, source: str) -> Path:

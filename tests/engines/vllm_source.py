@@ -49,7 +49,7 @@ def digests(wheel: Path, places: Mapping[str, Mapping[str, str]]) -> dict[str, d
         for file, definitions in places.items():
             name = f"vllm/{file}"
             source = archive.read(name).decode() if name in names else ""
-            found[file] = {each: digest(source, each) for each in definitions}
+            found[file] = {definition: digest(source, definition) for definition in definitions}
     return found
 
 
@@ -57,10 +57,10 @@ def changes(wheel: Path, places: Mapping[str, Mapping[str, str]]) -> list[str]:
     """Definitions that a wheel has otherwise, or not at all."""
     now = digests(wheel, places)
     return [
-        f"{file} {each}: {'changed' if now[file][each] else 'gone'}"
+        f"{file} {definition}: {'changed' if now[file][definition] else 'gone'}"
         for file, definitions in places.items()
-        for each, kept in definitions.items()
-        if now[file][each] != kept
+        for definition, kept in definitions.items()
+        if now[file][definition] != kept
     ]
 
 

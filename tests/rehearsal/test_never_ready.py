@@ -124,7 +124,7 @@ def test_a_used_up_quota_refuses_as_ec2_does_and_karpenter_goes_on(make_release:
     assert "(L-7295265B): 8 vCPUs, 0 in use" in pinned
     assert "MaxSpotInstanceCountExceeded" in pinned
     bought = {claim["metadata"]["labels"]["karpenter.sh/nodepool"] for claim in release.scene.of("NodeClaim")}
-    assert {each for each in bought if each.startswith("quotas")} == {"quotas-cpu"}, "where a pod may go as well"
+    assert {pool for pool in bought if pool.startswith("quotas")} == {"quotas-cpu"}, "where a pod may go as well"
 
 
 def test_what_the_target_lacks_is_lacking(make_release: MakeRelease) -> None:

@@ -74,7 +74,7 @@ def test_after_an_interrupted_build_the_next_one_succeeds(hello_suite: HelloSuit
 def test_two_builds_side_by_side_give_one_tool(hello_suite: HelloSuite) -> None:
     project = hello_suite()
     with start(project) as first, start(project) as second:
-        outputs = [each.communicate(timeout=300) for each in (first, second)]
+        outputs = [process.communicate(timeout=300) for process in (first, second)]
     assert (first.returncode, second.returncode) == (0, 0), outputs
     paths = {Path(output.strip()) for output, _ in outputs}
     assert len(paths) == 1

@@ -37,15 +37,15 @@ def check(subject: Subject) -> Iterator[Finding]:
     release = subject.rendered.environment.namespace
     network = PolicedNetwork.of(subject.manifests, release)
     sources = [*_pods_of_users(subject.pods, release), *_namespaces_of_users(subject.manifests, release)]
-    services = [each for each in subject.manifests if each.kind == "Service"]
+    services = [manifest for manifest in subject.manifests if manifest.kind == "Service"]
     reached: dict[tuple[str, int], tuple[PodUse, Fields, set[str]]] = {}
     for pod in subject.pods:
         target = _endpoint(pod, release, {})
         for port, known in _ports(pod, services, release):
             codes = {
-                each.what
-                for each in sources
-                if each.manifest is not pod.manifest and network.connects(each.endpoint, target, port)
+                code.what
+                for code in sources
+                if code.manifest is not pod.manifest and network.connects(code.endpoint, target, port)
             }
             if codes:
                 reached.setdefault((pod.manifest.identity, port.number), (pod, {**known, "port": port.number}, set()))[
@@ -105,17 +105,17 @@ def _ports(pod: PodUse, services: Sequence[Manifest], release: str) -> Iterator[
     ray = pod.manifest.api_version.startswith(f"{_RAY}/")
     if ray and "headGroupSpec" in pod.path and not _asks_for_token(pod.manifest.content):
         yield from ((Port(known["port"]), known) for known in _data()["ports"] if known.get("ray"))
-    programs = {_program(each): each.get("ports") or () for each in pod.containers}
+    programs = {_program(container): container.get("ports") or () for container in pod.containers}
     declared = [
-        (Port(each["containerPort"], str(each.get("name") or "")), program)
+        (Port(entry["containerPort"], str(entry.get("name") or "")), program)
         for program, ports in programs.items()
-        for each in ports
-        if each.get("protocol", "TCP") == "TCP" and isinstance(each.get("containerPort"), int)
+        for entry in ports
+        if entry.get("protocol", "TCP") == "TCP" and isinstance(entry.get("containerPort"), int)
     ]
     numbers = {port.number for port, _ in declared}
     others = [port for port in _named_elsewhere(pod, services, release) if port.number not in numbers]
-    for port, program in [*declared, *((each, " ".join(programs)) for each in others)]:
-        known = next((each for each in _data()["ports"] if _fits(each, port, program)), None)
+    for port, program in [*declared, *((port, " ".join(programs)) for port in others)]:
+        known = next((entry for entry in _data()["ports"] if _fits(entry, port, program)), None)
         if known and not (ray and known.get("ray")):
             yield port, known
 
@@ -133,10 +133,10 @@ def _named_elsewhere(pod: PodUse, services: Sequence[Manifest], release: str) ->
         spec = service.content.get("spec") or {}
         chosen = (spec.get("selector") or {}).items()
         if chosen and chosen <= pod.labels.items() and _place(service, release) == _place(pod.manifest, release):
-            for each in spec.get("ports") or ():
-                number = each.get("targetPort", each.get("port"))
-                if each.get("protocol", "TCP") == "TCP" and isinstance(number, int):
-                    yield Port(number, str(each.get("name") or ""))
+            for port in spec.get("ports") or ():
+                number = port.get("targetPort", port.get("port"))
+                if port.get("protocol", "TCP") == "TCP" and isinstance(number, int):
+                    yield Port(number, str(port.get("name") or ""))
 
 
 def _place(manifest: Manifest, release: str) -> str:

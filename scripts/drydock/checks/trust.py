@@ -155,19 +155,19 @@ def _attacks(rule: Fields) -> Iterator[str]:
 def _resources(rule: Fields) -> set[str]:
     """Resources of a rule, those of `*/SUBRESOURCE` one by one."""
     found = set(rule.get("resources") or ())
-    every = [each.removeprefix("*/") for each in found if each.startswith("*/")]
+    every = [resource.removeprefix("*/") for resource in found if resource.startswith("*/")]
     kinds = ("pods", "services", "nodes", "serviceaccounts", "certificatesigningrequests")
-    return found | {f"{kind}/{each}" for each in every for kind in kinds}
+    return found | {f"{kind}/{subresource}" for subresource in every for kind in kinds}
 
 
 def _accounts(binding: Manifest) -> list[str]:
     """ServiceAccounts among the subjects of a binding, by their names or by their groups; people are left out."""
     found = set()
-    for each in binding.content.get("subjects") or ():
-        name = str(each.get("name"))
-        if each.get("kind") == "ServiceAccount":
+    for subject in binding.content.get("subjects") or ():
+        name = str(subject.get("name"))
+        if subject.get("kind") == "ServiceAccount":
             found.add(name)
-        elif each.get("kind") == "User" and name.startswith("system:serviceaccount:"):
+        elif subject.get("kind") == "User" and name.startswith("system:serviceaccount:"):
             found.add(name.rpartition(":")[2])
         elif name.startswith(_EVERY_ACCOUNT):
             found.add(name)
@@ -190,7 +190,7 @@ def _strong_binding(subject: Subject, binding: Manifest) -> Iterator[Finding]:
     """Bindings to every account, and of a ServiceAccount to a role of Kubernetes that makes pods or reads Secrets."""
     role = str((binding.content.get("roleRef") or {}).get("name"))
     subjects: Sequence[Fields] = binding.content.get("subjects") or ()
-    every = sorted(str(each.get("name")) for each in subjects if str(each.get("name")).startswith(_EVERY_ACCOUNT))
+    every = sorted(str(member.get("name")) for member in subjects if str(member.get("name")).startswith(_EVERY_ACCOUNT))
     accounts = _accounts(binding)
     if every:
         reason = f"Every account in {', '.join(every)} has the rights of {role}: any pod with a token can use them."
@@ -226,13 +226,13 @@ def _any_namespace(subject: Subject, policy: Manifest) -> Iterator[Finding]:
     """Ingress from pods of every namespace, by labels that they can give themselves or by their addresses."""
     for position, rule in enumerate((policy.content.get("spec") or {}).get("ingress") or ()):
         peers: Sequence[Fields] = rule.get("from") or ()
-        opened = [each for each in peers if "namespaceSelector" in each and not _narrows(each["namespaceSelector"])]
-        blocks = [each["ipBlock"]["cidr"] for each in peers if "ipBlock" in each and may_hold_pods(each["ipBlock"])]
+        opened = [peer for peer in peers if "namespaceSelector" in peer and not _narrows(peer["namespaceSelector"])]
+        blocks = [peer["ipBlock"]["cidr"] for peer in peers if "ipBlock" in peer and may_hold_pods(peer["ipBlock"])]
         if opened or blocks or not peers:
-            ports = ", ".join(str(each.get("port")) for each in rule.get("ports") or ()) or "every port"
+            ports = ", ".join(str(entry.get("port")) for entry in rule.get("ports") or ()) or "every port"
             if blocks and not opened:
                 who = f"addresses that pods have ({', '.join(blocks)})"
-            elif opened and all(each.get("podSelector") for each in opened):
+            elif opened and all(peer.get("podSelector") for peer in opened):
                 who = "a pod of any namespace that gives itself the labels of the peer"
             else:
                 who = "a pod of any namespace"
@@ -251,9 +251,9 @@ def _narrows(selector: Fields | None) -> bool:
     """Whether a selector of namespaces names some: all have names, and most lack any other label."""
     chosen = selector or {}
     return bool(chosen.get("matchLabels")) or any(
-        each.get("operator") == "In"
-        or (each.get("operator") == "Exists" and each.get("key") != "kubernetes.io/metadata.name")
-        for each in chosen.get("matchExpressions") or ()
+        expression.get("operator") == "In"
+        or (expression.get("operator") == "Exists" and expression.get("key") != "kubernetes.io/metadata.name")
+        for expression in chosen.get("matchExpressions") or ()
     )
 
 
@@ -275,13 +275,13 @@ def _unenforced(subject: Subject, namespace: Manifest) -> Iterator[Finding]:
 
 def _open_namespaces(subject: Subject) -> Iterator[Finding]:
     """Namespaces of the release's own, or with its pods, in which a pod without a policy talks to everything."""
-    own = {each.name: each for each in subject.manifests if each.kind == "Namespace"}
+    own = {manifest.name: manifest for manifest in subject.manifests if manifest.kind == "Namespace"}
     named = {_place(subject, pod.manifest): pod.manifest for pod in reversed(subject.pods)}
     for name, manifest in sorted({**named, **own}.items()):
         if name in _OF_KUBERNETES:
             continue
         for direction in ("Ingress", "Egress"):
-            if not any(_denies(subject, each, name, direction) for each in subject.manifests):
+            if not any(_denies(subject, policy, name, direction) for policy in subject.manifests):
                 yield subject.finding(
                     NAMESPACE,
                     manifest,
@@ -342,7 +342,9 @@ def _is_secret(value: str, names: Collection[str]) -> bool:
 
 def _names_of_secrets(subject: Subject) -> set[str]:
     """Secrets that the environment knows: programs are given their names, which are no secrets."""
-    found = {each.name for each in subject.manifests if each.kind == "Secret"} | {*subject.rendered.environment.secrets}
+    found = {manifest.name for manifest in subject.manifests if manifest.kind == "Secret"} | {
+        *subject.rendered.environment.secrets
+    }
     for pod in subject.pods:
         found |= {str(value) for path, value in _strings(pod.spec, ()) if path[-1] == "secretName"}
         found |= {str(value) for path, value in _strings(pod.spec, ()) if path[-2:] == ("secretKeyRef", "name")}
@@ -354,7 +356,7 @@ def _flags(container: Fields) -> Iterator[tuple[str, str]]:
 
     A word that is no flag has no name, for a message must not show what it holds.
     """
-    texts = [str(each) for each in (*(container.get("command") or ()), *(container.get("args") or ()))]
+    texts = [str(argument) for argument in (*(container.get("command") or ()), *(container.get("args") or ()))]
     words = [word.strip("\"'") for text in texts for word in text.split() or [""]]
     for word, following in zip_longest(words, words[1:], fillvalue=""):
         name, equals, value = word.partition("=")
@@ -393,8 +395,8 @@ def _strings(value: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...
     if isinstance(value, str):
         yield path, value
     elif isinstance(value, Mapping):
-        for key, each in value.items():
-            yield from _strings(each, (*path, str(key)))
+        for key, item in value.items():
+            yield from _strings(item, (*path, str(key)))
     elif isinstance(value, list):
-        for position, each in enumerate(value):
-            yield from _strings(each, (*path, str(position)))
+        for position, item in enumerate(value):
+            yield from _strings(item, (*path, str(position)))

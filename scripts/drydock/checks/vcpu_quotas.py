@@ -59,7 +59,7 @@ def check(subject: Subject) -> Iterator[Finding]:
             need = _need(subject, verdict, max(verdict.pod.replicas, least))
             if need.whole:
                 needs.setdefault(options, []).append(need)
-    known = {options: found for options, found in needs.items() if all(_has(subject, each) for each in options)}
+    known = {options: found for options, found in needs.items() if all(_has(subject, quota) for quota in options)}
     for options, found in known.items():
         yield from _short(subject, options, found)
     yield from _unknown(subject, {options: found for options, found in needs.items() if options not in known})
@@ -70,9 +70,9 @@ def check(subject: Subject) -> Iterator[Finding]:
 def _options(verdict: PodVerdict) -> _Options:
     """The quotas that a pod's nodes count against; empty when some of them count against none."""
     found: set[Quota] = set()
-    for each in verdict.pools:
-        for name in each.types if each.hosts else ():
-            for quota in _quotas(each.pool, name):
+    for candidate in verdict.pools:
+        for name in candidate.types if candidate.hosts else ():
+            for quota in _quotas(candidate.pool, name):
                 if quota is None:
                     return frozenset()
                 found.add(quota)
@@ -94,18 +94,23 @@ def _need(subject: Subject, verdict: PodVerdict, replicas: int) -> _Need:
     """VCPUs of the smallest nodes that host so many of the pods, less those that reservations have room for."""
     requests, reserved = verdict.pod.requests, dict[str, int]()
     rooms: list[tuple[int, int, Mapping[str, int]]] = []
-    for each in verdict.pools:
-        if not each.hosts:
+    for candidate in verdict.pools:
+        if not candidate.hosts:
             continue
-        sharing, held = sharing_of(subject.manifests, each.pool.labels), _reservations(each.pool)
-        for name in each.types:
+        sharing, held = sharing_of(subject.manifests, candidate.pool.labels), _reservations(candidate.pool)
+        for name in candidate.types:
             room = {
-                resource: amount * sharing.pods_on(resource) for resource, amount in each.pool.allocatable(name).items()
+                resource: amount * sharing.pods_on(resource)
+                for resource, amount in candidate.pool.allocatable(name).items()
             }
-            count = slots(each.pool.allocatable(name), requests, sharing)
+            count = slots(candidate.pool.allocatable(name), requests, sharing)
             if count:
-                rooms.append((each.pool.catalogue.types[name].vcpus, count, room))
-                reserved |= {one.id: one.instance_count * count for one in held if one.instance_type == name}
+                rooms.append((candidate.pool.catalogue.types[name].vcpus, count, room))
+                reserved |= {
+                    reservation.id: reservation.instance_count * count
+                    for reservation in held
+                    if reservation.instance_type == name
+                }
     left = max(0, replicas - sum(reserved.values()))
     shares = {
         resource: left * min(vcpus * amount / room[resource] for vcpus, _, room in rooms)
@@ -124,7 +129,7 @@ def _short(subject: Subject, options: _Options, needs: _Needs) -> Iterator[Findi
     required, allowed = _required(needs), sum(limits.values())
     if required <= allowed:
         return
-    largest = max(needs, key=lambda each: each.whole)
+    largest = max(needs, key=lambda need: need.whole)
     alone = largest.whole > allowed or len(needs) == 1
     names = " and ".join(sorted(f"{quota.name} ({quota.code}, {limits[quota]} vCPUs)" for quota in options))
     environment = subject.rendered.environment
@@ -148,11 +153,11 @@ def _required(needs: _Needs) -> int:
     No packing has fewer than the largest workload by itself, nor fewer than all that stay fill of one resource.
     """
     together: Counter[str] = Counter()
-    for each in needs:
-        if each.verdict.pod.manifest.kind not in _PASSING:
-            together.update(each.shares)
+    for need in needs:
+        if need.verdict.pod.manifest.kind not in _PASSING:
+            together.update(need.shares)
     filled = math.ceil(round(max(together.values(), default=0), 6))
-    return max(filled, *(each.whole for each in needs))
+    return max(filled, *(need.whole for need in needs))
 
 
 def _unknown(subject: Subject, groups: Mapping[_Options, _Needs]) -> Iterator[Finding]:
@@ -165,7 +170,7 @@ def _unknown(subject: Subject, groups: Mapping[_Options, _Needs]) -> Iterator[Fi
     if short:
         needed = ", ".join(
             f"{quota.name} ({quota.code}) {quota.default}, of at least {vcpus} that are needed"
-            for quota, vcpus in sorted(short.items(), key=lambda each: each[0].key)
+            for quota, vcpus in sorted(short.items(), key=lambda item: item[0].key)
         )
         keys = ", ".join(sorted(f"account.quotas.{quota.key}" for quota in short))
         environment = subject.rendered.environment
@@ -184,7 +189,7 @@ def _beyond(subject: Subject, pool: Pool) -> Iterator[Finding]:
     limit = pool.limits.get("cpu")
     quotas = {quota for name in pool.types_within_limits for quota in _quotas(pool, name)}
     stated: Mapping[Any, int] = {
-        each: subject.account.quotas[each.code] for each in quotas if each and _has(subject, each)
+        quota: subject.account.quotas[quota.code] for quota in quotas if quota and _has(subject, quota)
     }
     if limit is None or len(stated) < len(quotas) or not quotas or limit <= sum(stated.values()) * _MILLI:
         return

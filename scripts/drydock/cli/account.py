@@ -68,7 +68,7 @@ def command(environment: str, cluster: str | None, kubeconfig: Path | None, outp
     if form == "json":
         click.echo(json.dumps(to_plain(snapshot), indent=2))
     else:
-        rows = [(code, str(each.limit), str(each.used)) for code, each in snapshot.quotas.items()]
+        rows = [(code, str(quota.limit), str(quota.used)) for code, quota in snapshot.quotas.items()]
         click.echo(columns(("quota", "vCPUs", "used besides"), rows))
     click.echo(f"written to {file}", err=True)
     return 0

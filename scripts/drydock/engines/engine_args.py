@@ -264,8 +264,8 @@ def _config_defaults(made: argparse.ArgumentParser, text: str, name: str, *, str
             found += [flag, json.dumps(value) if isinstance(value, dict) else str(value)]
     given = vars(made.parse_args(found) if strict else made.parse_known_args(found)[0])
     names = (str(key).replace("-", "_") for key in data)
-    plain = (each if each in given else each.removeprefix("no_") for each in names)
-    return {each: given[each] for each in plain if each in given}
+    plain = (argument if argument in given else argument.removeprefix("no_") for argument in names)
+    return {argument: given[argument] for argument in plain if argument in given}
 
 
 def parse_line(line: str, program: str = "vllm serve") -> EngineArgs:

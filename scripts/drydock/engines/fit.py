@@ -72,15 +72,17 @@ def remedy(gpu: Gpu, model: Model, args: EngineArgs, fit: MemoryFit) -> str:
         return f"Set maxModelLen to {longest(fit):,} or less, or take larger GPUs."
     ways = []
     larger = [size for size in PARALLEL_SIZES if size > args.tensor_parallel_size]
-    more = next((each for each in fits(model, args, (gpu,), larger) if each.certain), None)
+    more = next((option for option in fits(model, args, (gpu,), larger) if option.certain), None)
     if more:
         ways.append(f"{more.parallel} GPUs of the kind (accelerator.count, tensorParallelSize)")
     if args.quantization is None and gpu.fp8_tflops:
         quantized = args.changed(quantization="fp8")
-        if any(each.certain for each in fits(model, quantized, (gpu,), (args.tensor_parallel_size,))):
+        if any(option.certain for option in fits(model, quantized, (gpu,), (args.tensor_parallel_size,))):
             ways.append("fp8 weights (quantization: fp8)")
-    others = sorted((each for each in gpus().values() if each.nvidia), key=lambda each: each.memory_gib)
-    bigger = next((each for each in fits(model, args, others, (args.tensor_parallel_size,)) if each.certain), None)
+    others = sorted((other for other in gpus().values() if other.nvidia), key=lambda other: other.memory_gib)
+    bigger = next(
+        (option for option in fits(model, args, others, (args.tensor_parallel_size,)) if option.certain), None
+    )
     if bigger:
         ways.append(f"GPUs with the memory of {bigger.gpu.name} ({bigger.gpu.memory_gib:.0f} GiB) or more")
     if not ways:

@@ -185,11 +185,11 @@ def memory_fit(gpu: Gpu, model: Model, args: EngineArgs, *, free_gib: float | No
             f" `gpu_memory_utilization` or decreasing `max_model_len` when initializing the engine. {_SEE}"
         )
     unsure = margins(gpu, model, args, activation)
-    margin = sum(each.gib for each in unsure)
+    margin = sum(part.gib for part in unsure)
     sure = cached
     if not args.num_gpu_blocks_override and not args.kv_cache_memory_bytes:
         sure = max(0, int((available - margin) * GIB // block_bytes)) * args.block_size
-    doubts = [each.why for each in unsure]
+    doubts = [part.why for part in unsure]
     if reported := reported_refusal(gpu, model, args):
         doubts.insert(0, reported)
     doubtful = sure < (1 if as_long_as_fits else max_model_len) or reported

@@ -150,7 +150,7 @@ class _Fields:
 def _layer_kinds(text: Mapping[str, Any], layers: int) -> tuple[list[str], int]:
     """`full`, `window`, `linear` or `none` for each layer, and the window in tokens (0 where there is none)."""
     if pattern := _pattern(text, layers):
-        return [{"*": "full", "M": "linear"}.get(each, "none") for each in pattern], 0
+        return [{"*": "full", "M": "linear"}.get(symbol, "none") for symbol in pattern], 0
     window = next(
         (text[each] for each in ("sliding_window", "attention_chunk_size") if isinstance(text.get(each), int)), 0
     )

@@ -63,7 +63,7 @@ def served_models(pods: Sequence[PodUse], manifests: Iterable[Manifest] = ()) ->
     Arguments that vLLM 0.26 does not have are passed over: another release may have them.
 
     Args:
-        pods: to look through.
+        pods: to search.
         manifests: objects among which a ConfigMap may hold the file of `--config`.
 
     Raises:
@@ -85,7 +85,7 @@ def other_engines(pods: Iterable[PodUse]) -> Iterator[tuple[str, str]]:
     """Engines of which nothing is computed, by their name in requests, with the reason."""
     for pod in pods:
         for container in pod.spec.get("containers") or ():
-            literal = {str(each["name"]): str(each.get("value", "")) for each in container.get("env") or ()}
+            literal = {str(variable["name"]): str(variable.get("value", "")) for variable in container.get("env") or ()}
             asked = container_requests(container)
             image = str(container.get("image", ""))
             if asked.get(NVIDIA_GPU) and not container.get("command") and _NIM.search(image):
@@ -94,7 +94,7 @@ def other_engines(pods: Iterable[PodUse]) -> Iterator[tuple[str, str]]:
             device = next((name for name in asked if name.startswith("aws.amazon.com/neuron") and asked[name]), None)
             arguments = engine_arguments(container) if device else None
             if arguments is not None:
-                args = parse_known([each for each in arguments if not _UNKNOWN.match(each)])
+                args = parse_known([argument for argument in arguments if not _UNKNOWN.match(argument)])
                 yield (args.values["served_model_name"] or [args.model])[0], f"{device} is not modelled"
 
 
@@ -126,13 +126,13 @@ def mounted_config(
         after if word == "--config" else word.partition("=")[2] for word, after in following if _CONFIG.match(word)
     )
     path = PurePosixPath(next(named, ""))
-    volumes = {each["name"]: each.get("configMap") for each in pod.spec.get("volumes") or () if "name" in each}
+    volumes = {volume["name"]: volume.get("configMap") for volume in pod.spec.get("volumes") or () if "name" in volume}
     for mount in container.get("volumeMounts") or ():
         source, place = volumes.get(mount.get("name")), PurePosixPath(str(mount.get("mountPath", "")))
         if not source or (path != place and place not in path.parents):
             continue
         key = str(mount.get("subPath") or path.relative_to(place))
-        items = {str(each["path"]): str(each["key"]) for each in source.get("items") or ()}
+        items = {str(item["path"]): str(item["key"]) for item in source.get("items") or ()}
         wanted = ("ConfigMap", pod.manifest.namespace, str(source.get("name")))
         for manifest in manifests:
             if (manifest.kind, manifest.namespace, manifest.name) == wanted:
@@ -144,7 +144,7 @@ def mounted_config(
 def _served_model(
     pod: PodUse, container: Mapping[str, Any], arguments: Sequence[str], config: str | None = None
 ) -> ServedModel:
-    args = parse_known([each for each in arguments if not _UNKNOWN.match(each)], config)
+    args = parse_known([argument for argument in arguments if not _UNKNOWN.match(argument)], config)
     exact = recognized(args.model)
     folder = args.model.startswith(("/", ".", "~")) or "/" not in args.model or "://" in args.model
     names = (args.values["served_model_name"] or ()) if folder else ()  # an id of the Hub says which model it is

@@ -104,8 +104,8 @@ def _table(measured: "Measures") -> None:
     for name, reason in measured.reasons.items():
         console.print(f"{name.upper()}: {reason}", soft_wrap=True)
     rates = ("completed_rps", "output_tokens_per_second", "total_tokens_per_second", "chunks_per_token", "goodput")
-    told = [f"{name} {value:.4g}" for name in rates if (value := measured.values[name]) is not None]
-    console.print(f"{measured.ok} of {measured.requests} requests succeeded; {', '.join(told)}", soft_wrap=True)
+    shown = [f"{name} {value:.4g}" for name in rates if (value := measured.values[name]) is not None]
+    console.print(f"{measured.ok} of {measured.requests} requests succeeded; {', '.join(shown)}", soft_wrap=True)
     _failures(measured)
     _ways(measured)
 

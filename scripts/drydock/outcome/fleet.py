@@ -74,11 +74,11 @@ def narrow(requirements: Requirements, node_zones: Iterable[str], offers: Offers
 
 def reserved_launch(requirements: Requirements, offers: Offers) -> tuple[str, str] | None:
     """Type and zone of a narrowed claim for a reservation, Capacity Blocks apart; None of another claim."""
-    for each in offers.reservations:
-        wanted = {INSTANCE_TYPE: each.instance_type, ZONE: each.zone, RESERVATION: each.id}
-        listed = any(_is_list(one, RESERVATION) for one in requirements)
-        if listed and each.kind == "default" and all(_allows(requirements, *pair) for pair in wanted.items()):
-            return each.instance_type, each.zone
+    for reservation in offers.reservations:
+        wanted = {INSTANCE_TYPE: reservation.instance_type, ZONE: reservation.zone, RESERVATION: reservation.id}
+        listed = any(_is_list(requirement, RESERVATION) for requirement in requirements)
+        if listed and reservation.kind == "default" and all(_allows(requirements, *pair) for pair in wanted.items()):
+            return reservation.instance_type, reservation.zone
     return None
 
 

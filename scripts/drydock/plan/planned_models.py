@@ -95,10 +95,10 @@ def environment_targets(
 
     equipment = set_up(project, "render", progress)
     subject = load_subject(project.cache_dir, render(equipment.tools["helm4"], assemble_charts(project), environment))
-    allowed = {id(each.pod): {name for pool in each.pools for name in pool.types} for each in subject.verdicts}
+    allowed = {id(verdict.pod): {name for pool in verdict.pools for name in pool.types} for verdict in subject.verdicts}
     served = list(served_models(subject.pods, subject.manifests))
     left_out = (
-        *(f"{each.names[0]} (its model is not known)" for each in served if each.model is None),
+        *(f"{engine.names[0]} (its model is not known)" for engine in served if engine.model is None),
         *(f"{name} ({reason})" for name, reason in other_engines(subject.pods)),
     )
     found = [

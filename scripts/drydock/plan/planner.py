@@ -147,7 +147,7 @@ class Plan:
     def _doubt(self, choice: Choice) -> str:
         """Why the engine may not start on the choice's GPUs; empty where it would."""
         pair = (choice.gpu, choice.parallel)
-        return next((each.memory.doubt for each in self.memory if (each.gpu.name, each.parallel) == pair), "")
+        return next((row.memory.doubt for row in self.memory if (row.gpu.name, row.parallel) == pair), "")
 
     def _beside_values(self, best: Choice) -> str:
         asked = self.target.replicas
@@ -174,7 +174,7 @@ class Plan:
             "name": self.target.name,
             "model": self.target.model.name,
             "weights_gib": {name: round(value, 3) for name, value in weights_gib(self.target).items()},
-            "memory": [memory_row(self.target, each) for each in self.memory],
+            "memory": [memory_row(self.target, row) for row in self.memory],
             "memory_cautions": memory_cautions(self.target),
         }
         if self.demand is not None:
@@ -182,8 +182,8 @@ class Plan:
                 "rate": self.demand.rate,
                 "workload": self.demand.workload.name,
                 "objectives": dict(self.demand.objectives),
-                "choices": [{**each.as_dict(), "start_doubt": self._doubt(each)} for each in self.choices],
-                "frontier": [each.instance_type for each in self.frontier],
+                "choices": [{**choice.as_dict(), "start_doubt": self._doubt(choice)} for choice in self.choices],
+                "frontier": [choice.instance_type for choice in self.frontier],
                 "cheapest": self.cheapest.instance_type if self.cheapest else None,
                 "replicas_in_values": self.target.replicas,
                 "cautions": list(self.cautions),

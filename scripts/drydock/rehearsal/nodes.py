@@ -45,8 +45,8 @@ class NodeStandIn:
 
     Args:
         api: of the cluster.
-        on_reserved: told how many claims hold each capacity reservation, whenever that changes.
-        on_ended: told the instance type and capacity type of each claim that ends and had a machine.
+        on_reserved: called with the number of claims that hold each capacity reservation, whenever that changes.
+        on_ended: called with the instance type and capacity type of each claim that ends and had a machine.
     """
 
     def __init__(

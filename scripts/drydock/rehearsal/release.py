@@ -215,7 +215,7 @@ class Release:
                 return Outcome(verdict, time.time() - self._expected.since)
             if step:
                 step.detail(self._told(verdict.waiting))
-            if all(each.startswith("Node/") for each in verdict.waiting):
+            if all(name.startswith("Node/") for name in verdict.waiting):
                 self._take_away_idle()
             pause = max(_LOOK_SECONDS, _IDLE_SHARE * (time.monotonic() - looked))
 

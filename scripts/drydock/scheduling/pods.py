@@ -216,9 +216,9 @@ def _argo_pods(manifest: Manifest) -> Iterator[PodUse]:
 
 def _argo_metadata(workflow: Fields, template: Fields) -> Fields:
     """Labels and annotations of all pods of a workflow, and those of a template over them."""
-    every = [each.get(key) or {} for each, key in ((workflow, "podMetadata"), (template, "metadata"))]
+    every = [source.get(key) or {} for source, key in ((workflow, "podMetadata"), (template, "metadata"))]
     return {
-        key: {name: value for each in every for name, value in (each.get(key) or {}).items()}
+        key: {name: value for metadata in every for name, value in (metadata.get(key) or {}).items()}
         for key in ("labels", "annotations")
     }
 

@@ -154,7 +154,7 @@ class AccountSnapshot:
         """Refuse a time without its zone.
 
         Raises:
-            ValueError: `read` is none.
+            ValueError: `read` has no time zone.
         """
         if datetime.datetime.fromisoformat(self.read).tzinfo is None:
             raise ValueError(f"read: {self.read!r} has no time zone")
@@ -171,12 +171,12 @@ class AccountSnapshot:
 
     def free_quotas(self) -> dict[str, int]:
         """VCPUs that are left for the environment's nodes, by code."""
-        return {code: max(0, each.limit - each.used) for code, each in self.quotas.items()}
+        return {code: max(0, quota.limit - quota.used) for code, quota in self.quotas.items()}
 
     def zones(self) -> tuple[str, ...]:
         """Zones in which node classes have a subnet with addresses for a node."""
-        subnets = (one for each in self.node_classes.values() for one in each.subnets.values())
-        return tuple(sorted({each.zone for each in subnets if each.free_addresses >= NODE_ADDRESSES}))
+        subnets = (subnet for state in self.node_classes.values() for subnet in state.subnets.values())
+        return tuple(sorted({subnet.zone for subnet in subnets if subnet.free_addresses >= NODE_ADDRESSES}))
 
 
 def write_snapshot(file: Path, snapshot: AccountSnapshot) -> None:
@@ -207,10 +207,10 @@ def read_snapshot(file: Path) -> AccountSnapshot | None:
 
 
 def _check_minor(kubernetes: str) -> None:
-    """Refuse what no Kubernetes minor is called.
+    """Refuse text that is not the minor version of a Kubernetes release.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it has another form.
     """
     if not re.fullmatch(r"1\.[0-9]+", kubernetes):
         raise ValueError(f"kubernetes: {kubernetes!r} is not a minor version such as 1.36")
@@ -218,10 +218,10 @@ def _check_minor(kubernetes: str) -> None:
 
 def to_plain(snapshot: AccountSnapshot) -> dict[str, Any]:
     """The snapshot as YAML and JSON have it."""
-    return {name: _plain(each) for name, each in asdict(snapshot).items()}
+    return {name: _plain(value) for name, value in asdict(snapshot).items()}
 
 
 def _plain(node: Any) -> Any:
     if isinstance(node, Mapping):
         return {key: _plain(value) for key, value in node.items()}
-    return [_plain(each) for each in node] if isinstance(node, tuple | list) else node
+    return [_plain(item) for item in node] if isinstance(node, tuple | list) else node

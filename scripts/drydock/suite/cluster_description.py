@@ -145,8 +145,8 @@ def describe(environment: "Environment") -> ClusterDescription:
         description,
         kubernetes=there.kubernetes,
         storage_classes=tuple(
-            StorageClass(name, each.provisioner, each.default, each.binding)
-            for name, each in sorted(there.storage_classes.items())
+            StorageClass(name, storage_class.provisioner, storage_class.default, storage_class.binding)
+            for name, storage_class in sorted(there.storage_classes.items())
         ),
         drivers=there.drivers,
         ingress_classes=there.ingress_classes,

@@ -21,17 +21,17 @@ def typed(kind: Any, content: Any, path: str = "") -> Any:
     """
     origin = get_origin(kind)
     if origin is UnionType:
-        (other,) = (each for each in get_args(kind) if each is not NoneType)
+        (other,) = (member for member in get_args(kind) if member is not NoneType)
         return None if content is None else typed(other, content, path)
     if is_dataclass(kind):
         return _instance(kind, content, path)
     if origin is Mapping:
         item = get_args(kind)[1]
-        return {name: typed(item, each, _below(path, name)) for name, each in _mapping(content, path).items()}
+        return {name: typed(item, value, _below(path, name)) for name, value in _mapping(content, path).items()}
     if origin is tuple:
         if not isinstance(content, list):
             raise _wrong(path, content, "a list")
-        return tuple(typed(get_args(kind)[0], each, f"{path}[{number}]") for number, each in enumerate(content))
+        return tuple(typed(get_args(kind)[0], element, f"{path}[{number}]") for number, element in enumerate(content))
     accepted = (int, float) if kind is float else kind
     if not isinstance(content, accepted) or (isinstance(content, bool) and kind is not bool):
         raise _wrong(path, content, _WORDS[kind])
@@ -39,15 +39,15 @@ def typed(kind: Any, content: Any, path: str = "") -> Any:
 
 
 def _instance(kind: Any, content: Any, path: str) -> Any:
-    known, given = {each.name: each for each in fields(kind)}, _mapping(content, path)
+    known, given = {field.name: field for field in fields(kind)}, _mapping(content, path)
     for name in given:
         if name not in known:
             raise ValueError(f"{_below(path, name)}: no such key; known: {', '.join(known)}")
-    for name, each in known.items():
-        if name not in given and each.default is MISSING and each.default_factory is MISSING:
+    for name, field in known.items():
+        if name not in given and field.default is MISSING and field.default_factory is MISSING:
             raise ValueError(f"{_below(path, name)}: missing")
     types = get_type_hints(kind)
-    values = {name: typed(types[name], each, _below(path, name)) for name, each in given.items()}
+    values = {name: typed(types[name], value, _below(path, name)) for name, value in given.items()}
     try:
         return kind(**values)
     except ValueError as error:

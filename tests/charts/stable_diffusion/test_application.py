@@ -72,17 +72,17 @@ import diffusers, stable_diffusion
 settings, application = stable_diffusion.build(
     {"model": "org/xl", "batch_size": 4, "batch_wait_seconds": 0.1, "min_replicas": 1, "max_replicas": 2}
 )
-told = json.load(sys.stdin)
+given = json.load(sys.stdin)
 text = lambda answers: [base64.b64decode(each).decode() for each in answers]
 draw = lambda requests: asyncio.run(application._draw.whole(application, [tuple(each) for each in requests]))
-whole, large = draw(told["batch"]), draw(told["large"])
+whole, large = draw(given["batch"]), draw(given["large"])
 refused = 0
-for each in told["requests"]:
+for each in given["requests"]:
     try:
         stable_diffusion.Request(**each)
     except ValueError:
         refused += 1
-answer = asyncio.run(application.generate(stable_diffusion.Request(**told["request"])))
+answer = asyncio.run(application.generate(stable_diffusion.Request(**given["request"])))
 print(json.dumps({
     "settings": settings, "limits": type(application)._draw.limits, "batch": [text(each) for each in whole],
     "large": [text(each) for each in large],
@@ -92,7 +92,7 @@ print(json.dumps({
 
 
 @pytest.fixture(scope="module")
-def told(litellm: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+def result(litellm: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """What the application does with one batch, one request, and requests that are wrong."""
     folder = tmp_path_factory.mktemp("stands-in")
     (folder / "ray").mkdir()
@@ -125,33 +125,33 @@ def told(litellm: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     return json.loads(done.stdout)
 
 
-def test_a_replica_has_one_gpu_and_the_limits_of_the_values(told: Any) -> None:
-    assert told["settings"]["ray_actor_options"] == {"num_gpus": 1}
-    assert told["settings"]["autoscaling_config"] == {"min_replicas": 1, "max_replicas": 2}
-    assert told["limits"] == {"size": 4, "seconds": 0.1}
-    (loaded, device, sliced, *_) = told["drawn"]
+def test_a_replica_has_one_gpu_and_the_limits_of_the_values(result: Any) -> None:
+    assert result["settings"]["ray_actor_options"] == {"num_gpus": 1}
+    assert result["settings"]["autoscaling_config"] == {"min_replicas": 1, "max_replicas": 2}
+    assert result["limits"] == {"size": 4, "seconds": 0.1}
+    (loaded, device, sliced, *_) = result["drawn"]
     assert loaded[:2] == ["from", "org/xl"]
     assert device == ["to", "cuda"]
     assert sliced == ["sliced"], "decoding all pictures at once takes 4.4 GiB for each"
 
 
-def test_requests_of_one_size_are_drawn_together_and_each_gets_its_own(told: Any) -> None:
-    assert told["batch"] == [
+def test_requests_of_one_size_are_drawn_together_and_each_gets_its_own(result: Any) -> None:
+    assert result["batch"] == [
         ["PNG cat 512x512"],
         ["PNG dog 1024x1024", "PNG dog 1024x1024"],
         ["PNG cow 512x512"],
     ]
-    assert told["drawn"][3:5] == [[["cat", "cow"], 512, 512], [["dog", "dog"], 1024, 1024]]
+    assert result["drawn"][3:5] == [[["cat", "cow"], 512, 512], [["dog", "dog"], 1024, 1024]]
 
 
-def test_no_more_pictures_are_drawn_at_once_than_fit(told: Any) -> None:
-    assert told["large"] == [["PNG ant 512x512"] * 3, ["PNG bee 512x512"] * 4]
-    assert [prompts for prompts, *_ in told["drawn"][5:7]] == [["ant"] * 3 + ["bee"], ["bee"] * 3]
+def test_no_more_pictures_are_drawn_at_once_than_fit(result: Any) -> None:
+    assert result["large"] == [["PNG ant 512x512"] * 3, ["PNG bee 512x512"] * 4]
+    assert [prompts for prompts, *_ in result["drawn"][5:7]] == [["ant"] * 3 + ["bee"], ["bee"] * 3]
 
 
-def test_one_request_is_answered_as_openais_api_answers(told: Any) -> None:
-    assert told["answer"] == ["PNG fox 768x512", "PNG fox 768x512"]
+def test_one_request_is_answered_as_openais_api_answers(result: Any) -> None:
+    assert result["answer"] == ["PNG fox 768x512", "PNG fox 768x512"]
 
 
-def test_what_is_not_offered_is_refused(told: Any) -> None:
-    assert told["refused"] == 5
+def test_what_is_not_offered_is_refused(result: Any) -> None:
+    assert result["refused"] == 5

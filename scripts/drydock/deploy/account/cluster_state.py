@@ -32,14 +32,14 @@ def cluster_contents(kubeconfig: Path, namespace: str, secrets: Mapping[str, tup
         version = client.VersionApi(connection).get_code()
         storage = client.StorageV1Api(connection)
         classes = {
-            each.metadata.name: ClassOfVolumes(
-                provisioner=each.provisioner,
-                default=(each.metadata.annotations or {}).get(_DEFAULT) == "true",
-                binding=each.volume_binding_mode or "Immediate",
+            storage_class.metadata.name: ClassOfVolumes(
+                provisioner=storage_class.provisioner,
+                default=(storage_class.metadata.annotations or {}).get(_DEFAULT) == "true",
+                binding=storage_class.volume_binding_mode or "Immediate",
             )
-            for each in storage.list_storage_class().items
+            for storage_class in storage.list_storage_class().items
         }
-        drivers = tuple(sorted(each.metadata.name for each in storage.list_csi_driver().items))
+        drivers = tuple(sorted(driver.metadata.name for driver in storage.list_csi_driver().items))
         ingresses = client.NetworkingV1Api(connection).list_ingress_class().items
         karpenter, gates = _karpenter(client.AppsV1Api(connection))
         return ClusterContents(
@@ -48,7 +48,7 @@ def cluster_contents(kubeconfig: Path, namespace: str, secrets: Mapping[str, tup
             feature_gates=gates,
             storage_classes=classes,
             drivers=drivers,
-            ingress_classes=tuple(sorted(each.metadata.name for each in ingresses)),
+            ingress_classes=tuple(sorted(ingress_class.metadata.name for ingress_class in ingresses)),
             node_pools=_node_pools(client.CustomObjectsApi(connection)),
             secrets=_secrets(client.CoreV1Api(connection), namespace, secrets),
         )
@@ -56,10 +56,13 @@ def cluster_contents(kubeconfig: Path, namespace: str, secrets: Mapping[str, tup
 
 def _karpenter(apps: Any) -> tuple[str, dict[str, bool]]:
     """Version and feature gates of the Deployment of Karpenter's chart."""
-    for each in apps.list_deployment_for_all_namespaces(label_selector=_KARPENTER).items:
-        for container in each.spec.template.spec.containers:
+    for deployment in apps.list_deployment_for_all_namespaces(label_selector=_KARPENTER).items:
+        for container in deployment.spec.template.spec.containers:
             tag = str(container.image).partition("@")[0].rpartition(":")[2]
-            given = next((one.value for one in container.env or () if one.name == "FEATURE_GATES"), None) or ""
+            given = (
+                next((variable.value for variable in container.env or () if variable.name == "FEATURE_GATES"), None)
+                or ""
+            )
             pairs = (pair.partition("=") for pair in given.split(",") if pair)
             return tag.lstrip("v"), {f"{name[0].lower()}{name[1:]}": on == "true" for name, _, on in pairs}
     return "", {}
@@ -74,7 +77,7 @@ def _node_pools(objects: Any) -> tuple[str, ...]:
         if error.status == _NOT_FOUND:
             return ()
         raise
-    return tuple(sorted(each["metadata"]["name"] for each in listed))
+    return tuple(sorted(pool["metadata"]["name"] for pool in listed))
 
 
 def _secrets(core: Any, namespace: str, wanted: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:

@@ -66,23 +66,23 @@ def _described_image(region: str, term: Mapping[str, Any]) -> str:
         if "NotFound" in error.message:
             return ""
         raise
-    newest = max(found, key=lambda each: str(each.get("CreationDate", "")), default=None)
+    newest = max(found, key=lambda image: str(image.get("CreationDate", "")), default=None)
     return str(newest["ImageId"]) if newest else ""
 
 
 def subnets(region: str, terms: Terms) -> dict[str, Subnet]:
     """What `subnetSelectorTerms` select, by identifier."""
     return {
-        each["SubnetId"]: Subnet(each["AvailabilityZone"], int(each["AvailableIpAddressCount"]), _tags(each))
-        for each in _selected(region, terms, "describe_subnets", "Subnets", "subnet-id")
+        subnet["SubnetId"]: Subnet(subnet["AvailabilityZone"], int(subnet["AvailableIpAddressCount"]), _tags(subnet))
+        for subnet in _selected(region, terms, "describe_subnets", "Subnets", "subnet-id")
     }
 
 
 def security_groups(region: str, terms: Terms) -> dict[str, str]:
     """Names by identifier of what `securityGroupSelectorTerms` select."""
     return {
-        each["GroupId"]: str(each["GroupName"])
-        for each in _selected(region, terms, "describe_security_groups", "SecurityGroups", "group-id")
+        group["GroupId"]: str(group["GroupName"])
+        for group in _selected(region, terms, "describe_security_groups", "SecurityGroups", "group-id")
     }
 
 
@@ -94,7 +94,7 @@ def _selected(region: str, terms: Terms, verb: str, listed: str, identifier: str
             filters.append({"Name": identifier, "Values": [term["id"]]})
         if term.get("name"):
             filters.append({"Name": "group-name", "Values": [term["name"]]})
-        yield from (each for page in _pages(ec2, verb, Filters=filters) for each in page[listed])
+        yield from (item for page in _pages(ec2, verb, Filters=filters) for item in page[listed])
 
 
 def reservations(region: str) -> dict[str, Reservation]:
@@ -102,21 +102,21 @@ def reservations(region: str) -> dict[str, Reservation]:
     ec2 = client("ec2", region)
     found = _pages(ec2, "describe_capacity_reservations")
     return {
-        each["CapacityReservationId"]: Reservation(
-            instance_type=each["InstanceType"],
-            zone=each["AvailabilityZone"],
-            total=int(each["TotalInstanceCount"]),
-            available=int(each["AvailableInstanceCount"]),
-            kind=each.get("ReservationType", "default"),
-            state=each["State"],
-            owner=str(each.get("OwnerId", "")),
-            start=_time(each.get("StartDate")),
-            end=_time(each.get("EndDate")),
-            tags=_tags(each),
+        reservation["CapacityReservationId"]: Reservation(
+            instance_type=reservation["InstanceType"],
+            zone=reservation["AvailabilityZone"],
+            total=int(reservation["TotalInstanceCount"]),
+            available=int(reservation["AvailableInstanceCount"]),
+            kind=reservation.get("ReservationType", "default"),
+            state=reservation["State"],
+            owner=str(reservation.get("OwnerId", "")),
+            start=_time(reservation.get("StartDate")),
+            end=_time(reservation.get("EndDate")),
+            tags=_tags(reservation),
         )
         for page in found
-        for each in page["CapacityReservations"]
-        if each["State"] not in ("cancelled", "failed")
+        for reservation in page["CapacityReservations"]
+        if reservation["State"] not in ("cancelled", "failed")
     }
 
 
@@ -125,9 +125,9 @@ def running(region: str) -> Iterator[tuple[str, str, Mapping[str, str]]]:
     ec2 = client("ec2", region)
     filters = [{"Name": "instance-state-name", "Values": ["pending", "running"]}]
     pages = _pages(ec2, "describe_instances", Filters=filters)
-    for each in (one for page in pages for group in page["Reservations"] for one in group["Instances"]):
-        market = "reserved" if each.get("CapacityReservationId") else each.get("InstanceLifecycle", "on-demand")
-        yield each["InstanceType"], str(market), _tags(each)
+    for instance in (instance for page in pages for group in page["Reservations"] for instance in group["Instances"]):
+        market = "reserved" if instance.get("CapacityReservationId") else instance.get("InstanceLifecycle", "on-demand")
+        yield instance["InstanceType"], str(market), _tags(instance)
 
 
 def _pages(api: Any, verb: str, **query: Any) -> Sequence[Mapping[str, Any]]:
@@ -143,7 +143,7 @@ def _tag_filters(term: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _tags(content: Mapping[str, Any]) -> dict[str, str]:
-    return {each["Key"]: each["Value"] for each in content.get("Tags") or ()}
+    return {tag["Key"]: tag["Value"] for tag in content.get("Tags") or ()}
 
 
 def _time(value: Any) -> str:

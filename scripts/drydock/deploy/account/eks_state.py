@@ -16,5 +16,5 @@ def control_plane(region: str, cluster: str) -> ControlPlane | None:
     pages = call(lambda: list(eks.get_paginator("list_addons").paginate(clusterName=cluster)))
     names = [name for page in pages for name in page["addons"]]
     addons = (call(partial(eks.describe_addon, clusterName=cluster, addonName=name))["addon"] for name in names)
-    described = {each["addonName"]: str(each["addonVersion"]) for each in addons}
+    described = {addon["addonName"]: str(addon["addonVersion"]) for addon in addons}
     return ControlPlane(str(found["version"]), str(found["status"]), described)

@@ -83,7 +83,7 @@ class EksTarget:
         if zones or variables.get("vpc"):
             return known
         return Overlay(
-            values={"global": {key: each for key, each in known.values["global"].items() if key != "region"}}
+            values={"global": {key: value for key, value in known.values["global"].items() if key != "region"}}
         )
 
     def create(self, progress: Progress) -> Reached:

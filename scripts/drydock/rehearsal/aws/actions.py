@@ -130,7 +130,7 @@ def _create_fleet(market: Market) -> Action:
         capacity_type = str(target.get("DefaultTargetCapacityType", "on-demand"))
         granted, errors = 0, []
         for override in (
-            each for config in response._get_param("LaunchTemplateConfigs", []) for each in config["Overrides"]
+            override for config in response._get_param("LaunchTemplateConfigs", []) for override in config["Overrides"]
         ):
             zone = str(override.get("AvailabilityZone", ""))
             granted, refusal = market.vcpus.take(override["InstanceType"], capacity_type, zone, wanted)

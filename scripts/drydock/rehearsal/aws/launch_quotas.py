@@ -42,14 +42,14 @@ class Vcpus:
         quota = quota_of(instance_type, capacity_type)
         if quota is None:
             return count, None
-        each = _vcpus(instance_type)
+        vcpus = _vcpus(instance_type)
         with self._lock:
             reserved = min(count, self.expected[instance_type, zone]) if capacity_type == "on-demand" else 0
             self.expected[instance_type, zone] -= reserved
             counted = count - reserved
             if quota.code in self.limits:
-                counted = max(0, min(counted, (self.limits[quota.code] - self.used[quota.code]) // each))
-            self.used[quota.code] += counted * each
+                counted = max(0, min(counted, (self.limits[quota.code] - self.used[quota.code]) // vcpus))
+            self.used[quota.code] += counted * vcpus
             granted = reserved + counted
         return granted, self._refusal(quota, capacity_type) if granted < count else None
 
