@@ -67,6 +67,14 @@ OBJECTS = [
     ),
 ]
 MANIFESTS = manifests_of(to_yaml(OBJECTS))
+RESERVATION = {
+    "instance_type": "g6.xlarge",
+    "zone": "us-west-2a",
+    "total": 2,
+    "available": 2,
+    "kind": "default",
+    "state": "active",
+}
 STATED = Environment(
     "ours",
     Path("ours.yaml"),
@@ -182,6 +190,10 @@ def test_it_is_written_readably_and_read_back(snapshot: AccountSnapshot, tmp_pat
         ({"quotas": {"L-DB2E81BA": {"limit": "64", "used": 0}}}, "quotas.L-DB2E81BA.limit: '64' is not a whole number"),
         ({"quotas": {"L-DB2E81BA": {"limit": True, "used": 0}}}, "quotas.L-DB2E81BA.limit: True is not a whole number"),
         ({"reservations": {1: {}}}, "reservations.1: 1 is not text"),
+        (
+            {"reservations": {"cr-1": {**RESERVATION, "end": "2026-11-30"}}},
+            "reservations.cr-1.end: '2026-11-30' has no time zone",
+        ),
         ({"control_plane": {"kubernetes": 1.36, "status": "ACTIVE"}}, "control_plane.kubernetes: 1.36 is not text"),
         ({"control_plane": {"kubernetes": "1", "status": "ACTIVE"}}, "control_plane.kubernetes: '1' is not a minor"),
         ({"cluster": {"kubernetes": "1.36", "drivers": "efs"}}, "cluster.drivers: 'efs' is not a list"),
@@ -272,6 +284,27 @@ def test_a_snapshot_older_than_a_week_is_a_warning(snapshot: AccountSnapshot) ->
     (warning,) = found(replace(snapshot, read=old.isoformat(timespec="seconds")), "account-snapshot-old")
     assert warning.severity is Severity.WARNING
     assert "Run `drydock account test` again." in warning.remedy
+
+
+def test_a_snapshot_of_a_day_that_is_still_to_come_is_a_warning(snapshot: AccountSnapshot) -> None:
+    ahead = datetime.datetime.now(datetime.UTC) + datetime.timedelta(hours=2)
+    (warning,) = found(replace(snapshot, read=ahead.isoformat(timespec="seconds")), "account-snapshot-old")
+    assert "which is still to come" in warning.reason
+
+
+@pytest.mark.parametrize(("kind", "minutes", "over"), [("default", 5, False), ("capacity-block", 5, True)])
+def test_a_reservation_that_has_ended_since_it_was_read_is_over(
+    snapshot: AccountSnapshot, kind: str, minutes: int, over: bool
+) -> None:
+    def until(minutes: int) -> AccountSnapshot:
+        end = datetime.datetime.now(datetime.UTC) + datetime.timedelta(minutes=minutes)
+        held = replace(snapshot.reservations[RESERVED.id], kind=kind, end=end.isoformat(timespec="seconds"))
+        return replace(snapshot, reservations={RESERVED.id: held})
+
+    assert bool(with_snapshot(STATED, until(60)).capacity_reservations)
+    assert bool(with_snapshot(STATED, until(minutes)).capacity_reservations) != over
+    assert not with_snapshot(STATED, until(-1)).capacity_reservations
+    assert any("is expired, as of" in each.reason for each in found(until(-1), "account-lacks"))
 
 
 def test_the_file_beside_an_environment_is_read_with_it(snapshot: AccountSnapshot, tmp_path: Path) -> None:

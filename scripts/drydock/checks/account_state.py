@@ -19,8 +19,9 @@ def check(subject: Subject) -> Iterator[Finding]:
     if snapshot is None:
         return
     again = f"Run `drydock account {environment.name}` again."
-    if snapshot.is_old:
-        reason = f"What is known of account {snapshot.account} is as of {snapshot.day}, more than {OLD.days} days ago."
+    if snapshot.is_old or snapshot.is_ahead:
+        when = "which is still to come" if snapshot.is_ahead else f"more than {OLD.days} days ago"
+        reason = f"What is known of account {snapshot.account} is as of {snapshot.day}, {when}."
         yield Finding(environment.name, OLD_SNAPSHOT, reason, again, Severity.WARNING, file=str(environment.file))
     for manifest in subject.manifests:
         if manifest.kind in _CLASSES:
@@ -80,9 +81,10 @@ def _addresses(subject: Subject, snapshot: AccountSnapshot) -> Iterator[Finding]
 def _reservations(subject: Subject, snapshot: AccountSnapshot) -> Iterator[Finding]:
     environment = subject.rendered.environment
     for name, each in snapshot.reservations.items():
-        if each.state == "active" and each.available:
+        state = each.state_now
+        if state == "active" and each.available:
             continue
-        why = f"is {each.state}" if each.state != "active" else f"has none of its {each.total} instances left"
+        why = f"is {state}" if state != "active" else f"has none of its {each.total} instances left"
         reason = f"Reservation {name} ({each.instance_type} in {each.zone}) {why}, as of {snapshot.day}."
         remedy = "Karpenter takes other capacity, if the pool allows any: see that it does, or free the reservation."
         yield Finding(environment.name, LACKS, reason, remedy, Severity.WARNING, file=str(environment.file))

@@ -14,6 +14,10 @@ from drydock.errors import UsageError
 from drydock.suite.typed_content import typed
 
 OLD = datetime.timedelta(days=7)
+_SKEW = datetime.timedelta(hours=1)
+_LAST_MINUTES = datetime.timedelta(minutes=40)
+"""Before a Capacity Block's end, in which Karpenter takes it as expiring and buys nothing in it (karpenter-provider-aws
+v1.14, pkg/apis/v1/ec2nodeclass_status.go)."""
 NODE_ADDRESSES = 16
 """Free addresses that a subnet must have for one more node: with prefix delegation the VPC CNI takes blocks of 16 (EKS
 Best Practices Guide, "Prefix Mode for Linux"), and without it a whole interface's at once."""
@@ -32,7 +36,8 @@ class Subnet:
 class Reservation:
     """A capacity reservation or Capacity Block: as EC2 has it, with the instances that are left and ISO dates.
 
-    `owner` is the account that pays for it and whose quota it counts against.
+    `owner` is the account that pays for it and whose quota it counts against. `state` is that of the day on which it
+    was read; see `state_now`.
     """
 
     instance_type: str
@@ -45,6 +50,23 @@ class Reservation:
     start: str = ""
     end: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse dates without their zone.
+
+        Raises:
+            ValueError: `start` or `end` is one.
+        """
+        for name, each in (("start", self.start), ("end", self.end)):
+            if each:
+                _moment(name, each)
+
+    @property
+    def state_now(self) -> str:
+        """`state`, or `expired` since its end has come."""
+        last = _LAST_MINUTES if self.kind == "capacity-block" else datetime.timedelta()
+        over = self.end and datetime.datetime.now(datetime.UTC) > _moment("end", self.end) - last
+        return "expired" if over and self.state == "active" else self.state
 
 
 @dataclass(frozen=True)
@@ -156,13 +178,17 @@ class AccountSnapshot:
         Raises:
             ValueError: `read` is none.
         """
-        if datetime.datetime.fromisoformat(self.read).tzinfo is None:
-            raise ValueError(f"read: {self.read!r} has no time zone")
+        _moment("read", self.read)
 
     @property
     def is_old(self) -> bool:
         """Whether it was read so long ago that much may have changed."""
-        return datetime.datetime.now(datetime.UTC) - datetime.datetime.fromisoformat(self.read) > OLD
+        return datetime.datetime.now(datetime.UTC) - _moment("read", self.read) > OLD
+
+    @property
+    def is_ahead(self) -> bool:
+        """Whether it claims to have been read at a time that is still to come, so that it would not get old."""
+        return _moment("read", self.read) - datetime.datetime.now(datetime.UTC) > _SKEW
 
     @property
     def day(self) -> str:
@@ -204,6 +230,18 @@ def read_snapshot(file: Path) -> AccountSnapshot | None:
             remedy=f"Run `drydock account {file.stem}` again, or delete the file.",
         ) from error
     return snapshot
+
+
+def _moment(name: str, text: str) -> datetime.datetime:
+    """An ISO time with its zone.
+
+    Raises:
+        ValueError: it is none; the message begins with the name.
+    """
+    moment = datetime.datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(f"{name}: {text!r} has no time zone")
+    return moment
 
 
 def _check_minor(kubernetes: str) -> None:

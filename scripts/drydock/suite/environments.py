@@ -185,7 +185,7 @@ def with_snapshot(environment: Environment, snapshot: AccountSnapshot) -> Enviro
         capacity_reservations=tuple(
             CapacityReservation(name, each.instance_type, each.zone, each.available, each.kind, each.tags)
             for name, each in snapshot.reservations.items()
-            if each.state == "active"
+            if each.state_now == "active"
         ),
     )
 
