@@ -17,6 +17,7 @@ from werkzeug.serving import make_server
 
 from drydock.checks.findings import Finding, Severity
 from drydock.deploy.account.ec2_state import images
+from drydock.deploy.account.quota_state import quotas
 from drydock.deploy.account.reading import read_account
 from drydock.deploy.eks.caller import AwsError
 from drydock.errors import UsageError
@@ -267,6 +268,67 @@ def test_what_the_account_lacks_is_found_with_its_date(snapshot: AccountSnapshot
     assert [each.object for each in lacking] == ["EC2NodeClass/bad"]
     assert "no image al2023@v20260715" in lacking[0].reason
     assert f"as of {snapshot.day}" in lacking[0].reason
+
+
+def test_what_a_node_class_selects_by_now_was_not_read(snapshot: AccountSnapshot) -> None:
+    assert not any("selects otherwise" in each.reason for each in found(snapshot, "account-lacks"))
+    good = snapshot.node_classes["good"]
+    for key, before in (("amiSelectorTerms", '[{"alias": "al2023@v20260601"}]'), ("role", '"another"')):
+        state = replace(good, asked={**good.asked, key: before}, role="", images={"al2023@v20260601": ""})
+        changed = replace(snapshot, node_classes={**snapshot.node_classes, "good": state})
+        lacking = [each for each in found(changed, "account-lacks") if each.object == "EC2NodeClass/good"]
+        (warning,) = (each for each in lacking if each.severity is Severity.WARNING)
+        assert f"selects otherwise by {key} than when the account was read" in warning.reason
+        assert len(lacking) == 2, "what was asked for as it is now is judged, the other is not"
+
+
+def test_a_snapshot_of_another_region_is_an_error_and_its_zones_are_not_taken(snapshot: AccountSnapshot) -> None:
+    elsewhere = replace(snapshot, region="eu-west-1")
+    (error,) = (each for each in found(elsewhere, "account-lacks") if "Region" in each.reason)
+    assert error.severity is Severity.ERROR
+    assert "of Region eu-west-1, and the environment is for us-west-2" in error.reason
+    assert account_of(with_snapshot(STATED, elsewhere), MANIFESTS).region == REGION
+
+
+@pytest.mark.parametrize("status", ["DELETING", "FAILED"])
+def test_a_cluster_that_goes_or_is_another_than_the_kubeconfigs_is_found(
+    snapshot: AccountSnapshot, status: str
+) -> None:
+    going = replace(snapshot, control_plane=ControlPlane("1.36", status))
+    (error,) = (each for each in found(going, "account-lacks") if status in each.reason)
+    assert error.severity is Severity.ERROR
+    other = replace(snapshot, cluster=ClusterContents("1.35"))
+    assert any("may be another cluster's" in each.reason for each in found(other, "account-lacks"))
+
+
+def test_images_of_strangers_and_those_that_are_not_available_are_none(settings: Mapping[str, str]) -> None:
+    from moto.ec2.models import ec2_backends
+
+    assert settings
+    ec2, backend = boto3.client("ec2", region_name=REGION), ec2_backends["123456789012"][REGION]
+    image = images(REGION, [{"alias": "al2023@v20260714"}], "1.36")["al2023@v20260714"]
+    for name, owner, state in (
+        ("ours", "123456789012", "available"),
+        ("pending", "123456789012", "pending"),
+        ("stranger", "999999999999", "available"),
+    ):
+        copy = ec2.copy_image(SourceImageId=image, SourceRegion=REGION, Name=name)["ImageId"]
+        backend.amis[copy].owner_id, backend.amis[copy].state = owner, state
+    found = images(REGION, [{"name": name} for name in ("ours", "pending", "stranger")], "1.36")
+    assert {name: bool(each) for name, each in found.items()} == {"ours": True, "pending": False, "stranger": False}
+    assert images(REGION, [{"name": "stranger", "owner": "999999999999"}], "1.36")["stranger"]
+
+
+def test_quotas_without_an_applied_value_have_their_default_and_node_groups_use_theirs(
+    settings: Mapping[str, str],
+) -> None:
+    assert settings
+    own = {"kubernetes.io/cluster/small": "owned", "eks:cluster-name": "small"}
+    running = [("m7i.large", "on-demand", own), ("m7i.large", "on-demand", {**own, "eks:nodegroup-name": "system"})]
+    read = quotas(REGION, "small", running, (), {"m7i.large": 2})
+    assert (read["L-1216C47A"].limit, read["L-1216C47A"].used) == (5, 2)
+    assert read["L-417A185B"].limit == 0, "P instances"
+    assert read["L-34B43A08"].limit == 5, "standard instances on spot capacity"
 
 
 def test_what_is_used_up_over_or_not_there_is_found(snapshot: AccountSnapshot) -> None:

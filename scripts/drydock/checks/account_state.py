@@ -4,12 +4,13 @@ from collections.abc import Iterator
 
 from drydock.checks.findings import Finding, Severity
 from drydock.checks.subject import Subject
-from drydock.suite.account_snapshot import NODE_ADDRESSES, OLD, AccountSnapshot, NodeClassState
+from drydock.suite.account_snapshot import NODE_ADDRESSES, OLD, AccountSnapshot, NodeClassState, selectors
 from drydock.suite.manifests import Manifest
 
 LACKS = "account-lacks"
 OLD_SNAPSHOT = "account-snapshot-old"
 _FEW_ADDRESSES = 32
+_GOING = ("DELETING", "FAILED")
 _CLASSES = ("EC2NodeClass", "NodeClass")
 
 
@@ -23,6 +24,7 @@ def check(subject: Subject) -> Iterator[Finding]:
         when = "which is still to come" if snapshot.is_ahead else f"more than {OLD.days} days ago"
         reason = f"What is known of account {snapshot.account} is as of {snapshot.day}, {when}."
         yield Finding(environment.name, OLD_SNAPSHOT, reason, again, Severity.WARNING, file=str(environment.file))
+    yield from _elsewhere(subject, snapshot, again)
     for manifest in subject.manifests:
         if manifest.kind in _CLASSES:
             yield from _node_class(subject, manifest, snapshot, again)
@@ -31,13 +33,38 @@ def check(subject: Subject) -> Iterator[Finding]:
     yield from _secrets(subject, snapshot)
 
 
+def _elsewhere(subject: Subject, snapshot: AccountSnapshot, again: str) -> Iterator[Finding]:
+    """A snapshot of another Region or cluster than the environment's, or of a cluster that goes."""
+    environment, plane, region = subject.rendered.environment, snapshot.control_plane, subject.account.region
+    if snapshot.region != region:
+        reason = f"The snapshot is of Region {snapshot.region}, and the environment is for {region}."
+        yield Finding(environment.name, LACKS, reason, again, file=str(environment.file))
+    if plane and plane.status in _GOING:
+        reason = f"The EKS cluster is {plane.status}, as of {snapshot.day}."
+        yield Finding(environment.name, LACKS, reason, "Make or name another one.", file=str(environment.file))
+    if plane and snapshot.cluster and plane.kubernetes != snapshot.cluster.kubernetes:
+        reason = (
+            f"EKS has Kubernetes {plane.kubernetes} in the cluster, and the API server of the kubeconfig "
+            f"{snapshot.cluster.kubernetes}: it may be another cluster's."
+        )
+        yield Finding(environment.name, LACKS, reason, again, Severity.WARNING, file=str(environment.file))
+
+
 def _node_class(subject: Subject, manifest: Manifest, snapshot: AccountSnapshot, again: str) -> Iterator[Finding]:
     state, as_of = snapshot.node_classes.get(manifest.name), f"as of {snapshot.day}"
     if state is None:
         reason = f"The snapshot of the account, {as_of}, does not have what node class {manifest.name} selects."
         yield subject.finding(LACKS, manifest, reason, again, severity=Severity.WARNING)
         return
+    spec = selectors(manifest.content.get("spec") or {})
+    changed = {key for key in spec if state.asked.get(key) != spec[key]}
+    if changed:
+        keys = ", ".join(sorted(changed))
+        reason = f"Node class {manifest.name} selects otherwise by {keys} than when the account was read ({as_of})."
+        yield subject.finding(LACKS, manifest, reason, again, path="spec", severity=Severity.WARNING)
     for path, what, remedy in _missing(manifest, state):
+        if path.removeprefix("spec.") in changed:
+            continue
         reason = f"Account {snapshot.account} has no {what} ({as_of}): node class {manifest.name} is never ready."
         yield subject.finding(LACKS, manifest, reason, remedy, path=path)
     for name, each in sorted(state.subnets.items()):

@@ -35,7 +35,8 @@ def account_of(environment: Environment, manifests: Sequence[Manifest]) -> Accou
     """The account that an environment expects, as the rehearsal's stand-in for AWS is seeded.
 
     Zones are those that values (`global.zones`), node pools and reservations name, or the first three of the region. Of
-    an account that was read they are those in which a node class has a subnet with addresses for a node.
+    an account that was read, in the environment's region, they are those in which a node class has a subnet with
+    addresses for a node.
     """
     shared = global_values(environment)
     zones = {each.zone for each in environment.capacity_reservations} | {
@@ -48,7 +49,7 @@ def account_of(environment: Environment, manifests: Sequence[Manifest]) -> Accou
                 zones |= each.values if each.key == ZONE and each.operator == "In" else set()
     region = str(shared.get("region") or "") or (min(zones)[:-1] if zones else DEFAULT_REGION)
     snapshot = environment.snapshot
-    if snapshot and snapshot.zones():
+    if snapshot and snapshot.region == region and snapshot.zones():
         return Account(snapshot.region, snapshot.zones(), environment.capacity_reservations, environment.quotas)
     named = tuple(sorted(zones)) or tuple(f"{region}{letter}" for letter in "abc")
     return Account(region, named, environment.capacity_reservations, environment.quotas)

@@ -1,6 +1,7 @@
 """What an environment depends on in its AWS account and cluster, as `drydock account` read it."""
 
 import datetime
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -14,6 +15,14 @@ from drydock.errors import UsageError
 from drydock.suite.typed_content import typed
 
 OLD = datetime.timedelta(days=7)
+_SELECTORS = (
+    "amiSelectorTerms",
+    "capacityReservationSelectorTerms",
+    "instanceProfile",
+    "role",
+    "securityGroupSelectorTerms",
+    "subnetSelectorTerms",
+)
 _SKEW = datetime.timedelta(hours=1)
 _LAST_MINUTES = datetime.timedelta(minutes=40)
 """Before a Capacity Block's end, in which Karpenter takes it as expiring and buys nothing in it (karpenter-provider-aws
@@ -139,6 +148,7 @@ class NodeClassState:
         role: ARN of the role that it names; empty where there is none.
         instance_profile: likewise.
         names: the role and profile that it names.
+        asked: its selectors as they were when they were asked for; see `selectors`.
     """
 
     images: Mapping[str, str] = field(default_factory=dict)
@@ -147,6 +157,7 @@ class NodeClassState:
     role: str = ""
     instance_profile: str = ""
     names: Mapping[str, str] = field(default_factory=dict)
+    asked: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -203,6 +214,11 @@ class AccountSnapshot:
         """Zones in which node classes have a subnet with addresses for a node."""
         subnets = (one for each in self.node_classes.values() for one in each.subnets.values())
         return tuple(sorted({each.zone for each in subnets if each.free_addresses >= NODE_ADDRESSES}))
+
+
+def selectors(spec: Mapping[str, Any]) -> dict[str, str]:
+    """What of a node class's spec a snapshot answers, each part as JSON."""
+    return {key: json.dumps(spec[key], sort_keys=True) for key in _SELECTORS if spec.get(key)}
 
 
 def write_snapshot(file: Path, snapshot: AccountSnapshot) -> None:

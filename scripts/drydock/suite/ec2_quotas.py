@@ -51,9 +51,9 @@ def quotas_by_code(stated: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
     return {families[name][market]["code"]: value for market, each in stated.items() for name, value in each.items()}
 
 
-def quota_codes() -> frozenset[str]:
-    """Codes of all of them."""
-    return frozenset(each.code for each in _by_prefix().values())
+def default_quotas() -> dict[str, int]:
+    """VCPUs of a new account by code, of all of them."""
+    return {each.code: each.default for each in _by_prefix().values()}
 
 
 @cache

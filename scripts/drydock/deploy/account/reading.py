@@ -11,7 +11,7 @@ from drydock.deploy.eks.caller import call, client
 from drydock.progress import Progress
 from drydock.scheduling.account import account_of, selected_reservations
 from drydock.scheduling.instance_types.region import Catalogue, load_catalogue
-from drydock.suite.account_snapshot import AccountSnapshot, NodeClassState, Reservation
+from drydock.suite.account_snapshot import AccountSnapshot, NodeClassState, Reservation, selectors
 from drydock.suite.cluster_description import describe
 from drydock.suite.environments import CapacityReservation, Environment
 from drydock.suite.manifests import Manifest
@@ -79,6 +79,7 @@ def _node_class(region: str, spec: Mapping[str, Any], kubernetes: str) -> NodeCl
         role=iam_state.role_arn(region, role),
         instance_profile=iam_state.profile_arn(region, profile),
         names={key: name for key, name in (("role", role), ("instanceProfile", profile)) if name},
+        asked=selectors(spec),
     )
 
 
@@ -94,7 +95,9 @@ def _relevant(
     selected = {
         each.id
         for spec in classes.values()
-        for each in selected_reservations(spec.get("capacityReservationSelectorTerms"), plain)
+        for term in spec.get("capacityReservationSelectorTerms") or ()
+        for each in selected_reservations([term], plain)
+        if term.get("ownerID", found[each.id].owner) == found[each.id].owner
     }
     return {name: each for name, each in sorted(found.items()) if name in stated | selected}
 
