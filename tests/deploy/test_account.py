@@ -19,7 +19,7 @@ from drydock.checks.findings import Finding, Severity
 from drydock.deploy.account.ec2_state import images
 from drydock.deploy.account.quota_state import quotas
 from drydock.deploy.account.reading import read_account
-from drydock.deploy.eks.caller import AwsError
+from drydock.deploy.eks.caller import AwsError, check_snapshot
 from drydock.errors import UsageError
 from drydock.progress import PlainProgress
 from drydock.project import Project
@@ -27,6 +27,7 @@ from drydock.rehearsal.aws.actions import Market
 from drydock.rehearsal.aws.expected_account import expected_account
 from drydock.rehearsal.aws.stand_in import AwsStandIn
 from drydock.scheduling.account import account_of
+from drydock.scheduling.pools import find_pools
 from drydock.scheduling.prices import Prices
 from drydock.suite.account_snapshot import (
     AccountSnapshot,
@@ -47,7 +48,7 @@ from drydock.suite.environments import (
     with_snapshot,
 )
 from drydock.suite.manifests import Manifest
-from tests.checks.helpers import findings, manifests_of
+from tests.checks.helpers import catalogue, findings, manifests_of
 from tests.conftest import ROOT, Drydock
 from tests.deploy.aws_account import Failures, add_eks_calls
 from tests.rehearsal.small import node_class, node_pool, to_yaml
@@ -243,6 +244,16 @@ def test_a_zone_whose_subnets_have_no_addresses_for_a_node_is_no_zone(snapshot: 
     assert account_of(environment, MANIFESTS).zones == ("us-west-2a",)
 
 
+def test_a_pool_has_the_zones_of_its_node_class_and_not_those_of_others(snapshot: AccountSnapshot) -> None:
+    good = snapshot.node_classes["good"]
+    in_a = {key: each for key, each in good.subnets.items() if each.zone == "us-west-2a"}
+    classes = {**snapshot.node_classes, "good": replace(good, subnets=in_a)}
+    account = account_of(with_snapshot(STATED, replace(snapshot, node_classes=classes)), MANIFESTS)
+    assert account.zones == ("us-west-2a", "us-west-2b"), "another node class has the second"
+    (pool,) = find_pools(MANIFESTS, account, catalogue())
+    assert pool.zones == {"us-west-2a"}
+
+
 def test_what_a_cluster_has_takes_the_place_of_its_target(snapshot: AccountSnapshot) -> None:
     there = ClusterContents(
         kubernetes="1.35",
@@ -288,6 +299,16 @@ def test_a_snapshot_of_another_region_is_an_error_and_its_zones_are_not_taken(sn
     assert error.severity is Severity.ERROR
     assert "of Region eu-west-1, and the environment is for us-west-2" in error.reason
     assert account_of(with_snapshot(STATED, elsewhere), MANIFESTS).region == REGION
+
+
+def test_a_deployment_to_another_account_or_region_than_was_read_is_refused(snapshot: AccountSnapshot) -> None:
+    environment = with_snapshot(STATED, snapshot)
+    check_snapshot(environment, snapshot.account, REGION)
+    check_snapshot(STATED, "999999999999", REGION)
+    for account, region in (("999999999999", REGION), (snapshot.account, "eu-west-1")):
+        with pytest.raises(UsageError, match=f"the deployment is for account {account} in {region}") as refused:
+            check_snapshot(environment, account, region)
+        assert "Run `drydock account ours` there" in refused.value.remedy
 
 
 @pytest.mark.parametrize("status", ["DELETING", "FAILED"])

@@ -1,7 +1,7 @@
 """What the AWS account of an environment holds, as far as scheduling depends on it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from drydock.documents import load_yaml_file
@@ -23,12 +23,19 @@ class Account:
         zones: that the cluster's subnets lie in.
         reservations: capacity reservations and capacity blocks that it holds.
         quotas: vCPUs by code of the quota of EC2, as far as they are known.
+        class_zones: those of `zones` that a node class has subnets in, by its name, as far as they were read.
     """
 
     region: str
     zones: tuple[str, ...]
     reservations: tuple[CapacityReservation, ...] = ()
     quotas: Mapping[str, int] = field(default_factory=dict)
+    class_zones: Mapping[str, frozenset[str]] = field(default_factory=dict)
+
+    def of_class(self, name: str) -> "Account":
+        """The account as nodes of one node class see it."""
+        own = self.class_zones.get(name)
+        return replace(self, zones=tuple(zone for zone in self.zones if zone in own)) if own else self
 
 
 def account_of(environment: Environment, manifests: Sequence[Manifest]) -> Account:
@@ -50,7 +57,9 @@ def account_of(environment: Environment, manifests: Sequence[Manifest]) -> Accou
     region = str(shared.get("region") or "") or (min(zones)[:-1] if zones else DEFAULT_REGION)
     snapshot = environment.snapshot
     if snapshot and snapshot.region == region and snapshot.zones():
-        return Account(snapshot.region, snapshot.zones(), environment.capacity_reservations, environment.quotas)
+        by_class = {name: each.zones() for name, each in snapshot.node_classes.items()}
+        held, quotas = environment.capacity_reservations, environment.quotas
+        return Account(snapshot.region, snapshot.zones(), held, quotas, by_class)
     named = tuple(sorted(zones)) or tuple(f"{region}{letter}" for letter in "abc")
     return Account(region, named, environment.capacity_reservations, environment.quotas)
 

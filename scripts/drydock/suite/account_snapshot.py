@@ -159,6 +159,10 @@ class NodeClassState:
     names: Mapping[str, str] = field(default_factory=dict)
     asked: Mapping[str, str] = field(default_factory=dict)
 
+    def zones(self) -> frozenset[str]:
+        """Zones in which it has a subnet with addresses for a node."""
+        return frozenset(each.zone for each in self.subnets.values() if each.free_addresses >= NODE_ADDRESSES)
+
 
 @dataclass(frozen=True)
 class AccountSnapshot:
@@ -212,8 +216,7 @@ class AccountSnapshot:
 
     def zones(self) -> tuple[str, ...]:
         """Zones in which node classes have a subnet with addresses for a node."""
-        subnets = (one for each in self.node_classes.values() for one in each.subnets.values())
-        return tuple(sorted({each.zone for each in subnets if each.free_addresses >= NODE_ADDRESSES}))
+        return tuple(sorted({zone for each in self.node_classes.values() for zone in each.zones()}))
 
 
 def selectors(spec: Mapping[str, Any]) -> dict[str, str]:
