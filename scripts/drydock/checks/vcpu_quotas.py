@@ -70,11 +70,11 @@ def check(subject: Subject) -> Iterator[Finding]:
         for options in _unions(frozenset(needs))
     }
     known = {options: found for options, found in together.items() if all(_has(subject, each) for each in options)}
-    told: list[_Options] = []
+    reported: list[_Options] = []
     for options, found in sorted(known.items(), key=lambda each: len(each[0])):
-        again = any(smaller < options for smaller in told)
+        again = any(smaller < options for smaller in reported)
         if finding := _short(subject, options, needs.get(options, []) if again else found):
-            told.append(options)
+            reported.append(options)
             yield finding
     yield from _unknown(subject, {options: found for options, found in together.items() if options not in known})
     for pool in subject.pools:
