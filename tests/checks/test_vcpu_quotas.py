@@ -114,3 +114,43 @@ def test_a_type_counts_against_the_quota_of_its_family(instance_type: str, code:
 def test_every_type_of_a_region_has_a_quota() -> None:
     without: list[Any] = [name for name in catalogue().types if quota_of(name, "on-demand") is None]
     assert not without
+
+
+def test_a_reservation_is_room_for_one_workload_or_the_other_and_not_for_both() -> None:
+    held = CapacityReservation("cr-0a1b2c3d4e5f60718", "g6.xlarge", "us-west-2a", 2, "default", {})
+    reserved = pool(requirements=[(FAMILY, "In", ["g6"]), (TYPE, "In", ["reserved", "on-demand"])], node_class="held")
+    selecting = to_yaml([node_class("held", capacityReservationSelectorTerms=[{"id": held.id}])]) + "\n---\n"
+    both = "".join(deployment(pod_spec({GPU: 1}), name=name, replicas=2) for name in ("a", "b"))
+    stated = {"capacity_reservations": (held,), "quotas": quotas_by_code({"onDemand": {"G": 7}})}
+    (beyond,) = findings(selecting + reserved + both, "vcpu-quota", environment=stated)
+    assert "at least 8 vCPUs" in beyond.reason, "four pods, two of them in the reservation"
+    enough = {**stated, "quotas": quotas_by_code({"onDemand": {"G": 8}})}
+    assert not findings(selecting + reserved + both, "vcpu-quota", environment=enough)
+
+
+def test_workloads_of_one_quota_and_of_several_are_held_against_all_of_them() -> None:
+    on_demand = pool(requirements=[(FAMILY, "In", ["g6"]), (TYPE, "In", ["on-demand"])], labels={"for": "a"})
+    either = pool("either", requirements=[(FAMILY, "In", ["g6"])], labels={"for": "b"})
+    models = "".join(
+        deployment(pod_spec({GPU: 1}, nodeSelector={"for": name}), name=name, replicas=3) for name in ("a", "b")
+    )
+    (beyond,) = found(on_demand + either + models, {"G": 16, "spot": 4})
+    assert "at least 24 vCPUs" in beyond.reason
+    assert not found(on_demand + either + models, {"G": 16, "spot": 8})
+    (alone,) = found(on_demand + either + models, {"G": 8, "spot": 12})
+    assert "at least 12 vCPUs" in alone.reason, "one cause, one finding"
+
+
+def test_a_fixed_number_of_nodes_counts_whatever_pods_ask_for() -> None:
+    fixed = pool(
+        "fixed",
+        requirements=[(FAMILY, "In", ["g6"]), (TYPE, "In", ["on-demand"])],
+        taints=["fixed=yes:NoSchedule"],
+        spec={"replicas": 2},
+    )
+    (beyond,) = found(fixed, {"G": 7})
+    assert (beyond.object, beyond.severity) == ("NodePool/fixed", Severity.ERROR)
+    assert "Its fixed number of nodes needs nodes with at least 8 vCPUs" in beyond.reason
+    assert not found(fixed, {"G": 8})
+    assert found(fixed + G6 + MODELS, {"G": 19}), "the pods can run on none of them"
+    assert not found(fixed + G6 + MODELS, {"G": 20})

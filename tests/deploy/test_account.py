@@ -17,8 +17,9 @@ from werkzeug.serving import make_server
 
 from drydock.checks.findings import Finding, Severity
 from drydock.deploy.account.ec2_state import images
+from drydock.deploy.account.quota_state import quotas
 from drydock.deploy.account.reading import read_account
-from drydock.deploy.eks.caller import AwsError
+from drydock.deploy.eks.caller import AwsError, check_snapshot
 from drydock.errors import UsageError
 from drydock.progress import PlainProgress
 from drydock.project import Project
@@ -26,6 +27,7 @@ from drydock.rehearsal.aws.actions import Market
 from drydock.rehearsal.aws.expected_account import expected_account
 from drydock.rehearsal.aws.stand_in import AwsStandIn
 from drydock.scheduling.account import account_of
+from drydock.scheduling.pools import find_pools
 from drydock.scheduling.prices import Prices
 from drydock.suite.account_snapshot import (
     AccountSnapshot,
@@ -46,7 +48,7 @@ from drydock.suite.environments import (
     with_snapshot,
 )
 from drydock.suite.manifests import Manifest
-from tests.checks.helpers import findings, manifests_of
+from tests.checks.helpers import catalogue, findings, manifests_of
 from tests.conftest import ROOT, Drydock
 from tests.deploy.aws_account import Failures, add_eks_calls
 from tests.rehearsal.small import node_class, node_pool, to_yaml
@@ -67,6 +69,14 @@ OBJECTS = [
     ),
 ]
 MANIFESTS = manifests_of(to_yaml(OBJECTS))
+RESERVATION = {
+    "instance_type": "g6.xlarge",
+    "zone": "us-west-2a",
+    "total": 2,
+    "available": 2,
+    "kind": "default",
+    "state": "active",
+}
 STATED = Environment(
     "ours",
     Path("ours.yaml"),
@@ -182,6 +192,10 @@ def test_it_is_written_readably_and_read_back(snapshot: AccountSnapshot, tmp_pat
         ({"quotas": {"L-DB2E81BA": {"limit": "64", "used": 0}}}, "quotas.L-DB2E81BA.limit: '64' is not a whole number"),
         ({"quotas": {"L-DB2E81BA": {"limit": True, "used": 0}}}, "quotas.L-DB2E81BA.limit: True is not a whole number"),
         ({"reservations": {1: {}}}, "reservations.1: 1 is not text"),
+        (
+            {"reservations": {"cr-1": {**RESERVATION, "end": "2026-11-30"}}},
+            "reservations.cr-1.end: '2026-11-30' has no time zone",
+        ),
         ({"control_plane": {"kubernetes": 1.36, "status": "ACTIVE"}}, "control_plane.kubernetes: 1.36 is not text"),
         ({"control_plane": {"kubernetes": "1", "status": "ACTIVE"}}, "control_plane.kubernetes: '1' is not a minor"),
         ({"cluster": {"kubernetes": "1.36", "drivers": "efs"}}, "cluster.drivers: 'efs' is not a list"),
@@ -230,6 +244,16 @@ def test_a_zone_whose_subnets_have_no_addresses_for_a_node_is_no_zone(snapshot: 
     assert account_of(environment, MANIFESTS).zones == ("us-west-2a",)
 
 
+def test_a_pool_has_the_zones_of_its_node_class_and_not_those_of_others(snapshot: AccountSnapshot) -> None:
+    good = snapshot.node_classes["good"]
+    in_a = {key: each for key, each in good.subnets.items() if each.zone == "us-west-2a"}
+    classes = {**snapshot.node_classes, "good": replace(good, subnets=in_a)}
+    account = account_of(with_snapshot(STATED, replace(snapshot, node_classes=classes)), MANIFESTS)
+    assert account.zones == ("us-west-2a", "us-west-2b"), "another node class has the second"
+    (pool,) = find_pools(MANIFESTS, account, catalogue())
+    assert pool.zones == {"us-west-2a"}
+
+
 def test_what_a_cluster_has_takes_the_place_of_its_target(snapshot: AccountSnapshot) -> None:
     there = ClusterContents(
         kubernetes="1.35",
@@ -257,6 +281,77 @@ def test_what_the_account_lacks_is_found_with_its_date(snapshot: AccountSnapshot
     assert f"as of {snapshot.day}" in lacking[0].reason
 
 
+def test_what_a_node_class_selects_by_now_was_not_read(snapshot: AccountSnapshot) -> None:
+    assert not any("selects otherwise" in each.reason for each in found(snapshot, "account-lacks"))
+    good = snapshot.node_classes["good"]
+    for key, before in (("amiSelectorTerms", '[{"alias": "al2023@v20260601"}]'), ("role", '"another"')):
+        state = replace(good, asked={**good.asked, key: before}, role="", images={"al2023@v20260601": ""})
+        changed = replace(snapshot, node_classes={**snapshot.node_classes, "good": state})
+        lacking = [each for each in found(changed, "account-lacks") if each.object == "EC2NodeClass/good"]
+        (warning,) = (each for each in lacking if each.severity is Severity.WARNING)
+        assert f"selects otherwise by {key} than when the account was read" in warning.reason
+        assert len(lacking) == 2, "what was asked for as it is now is judged, the other is not"
+
+
+def test_a_snapshot_of_another_region_is_an_error_and_its_zones_are_not_taken(snapshot: AccountSnapshot) -> None:
+    elsewhere = replace(snapshot, region="eu-west-1")
+    (error,) = (each for each in found(elsewhere, "account-lacks") if "Region" in each.reason)
+    assert error.severity is Severity.ERROR
+    assert "of Region eu-west-1, and the environment is for us-west-2" in error.reason
+    assert account_of(with_snapshot(STATED, elsewhere), MANIFESTS).region == REGION
+
+
+def test_a_deployment_to_another_account_or_region_than_was_read_is_refused(snapshot: AccountSnapshot) -> None:
+    environment = with_snapshot(STATED, snapshot)
+    check_snapshot(environment, snapshot.account, REGION)
+    check_snapshot(STATED, "999999999999", REGION)
+    for account, region in (("999999999999", REGION), (snapshot.account, "eu-west-1")):
+        with pytest.raises(UsageError, match=f"the deployment is for account {account} in {region}") as refused:
+            check_snapshot(environment, account, region)
+        assert "Run `drydock account ours` there" in refused.value.remedy
+
+
+@pytest.mark.parametrize("status", ["DELETING", "FAILED"])
+def test_a_cluster_that_goes_or_is_another_than_the_kubeconfigs_is_found(
+    snapshot: AccountSnapshot, status: str
+) -> None:
+    going = replace(snapshot, control_plane=ControlPlane("1.36", status))
+    (error,) = (each for each in found(going, "account-lacks") if status in each.reason)
+    assert error.severity is Severity.ERROR
+    other = replace(snapshot, cluster=ClusterContents("1.35"))
+    assert any("may be another cluster's" in each.reason for each in found(other, "account-lacks"))
+
+
+def test_images_of_strangers_and_those_that_are_not_available_are_none(settings: Mapping[str, str]) -> None:
+    from moto.ec2.models import ec2_backends
+
+    assert settings
+    ec2, backend = boto3.client("ec2", region_name=REGION), ec2_backends["123456789012"][REGION]
+    image = images(REGION, [{"alias": "al2023@v20260714"}], "1.36")["al2023@v20260714"]
+    for name, owner, state in (
+        ("ours", "123456789012", "available"),
+        ("pending", "123456789012", "pending"),
+        ("stranger", "999999999999", "available"),
+    ):
+        copy = ec2.copy_image(SourceImageId=image, SourceRegion=REGION, Name=name)["ImageId"]
+        backend.amis[copy].owner_id, backend.amis[copy].state = owner, state
+    found = images(REGION, [{"name": name} for name in ("ours", "pending", "stranger")], "1.36")
+    assert {name: bool(each) for name, each in found.items()} == {"ours": True, "pending": False, "stranger": False}
+    assert images(REGION, [{"name": "stranger", "owner": "999999999999"}], "1.36")["stranger"]
+
+
+def test_quotas_without_an_applied_value_have_their_default_and_node_groups_use_theirs(
+    settings: Mapping[str, str],
+) -> None:
+    assert settings
+    own = {"kubernetes.io/cluster/small": "owned", "eks:cluster-name": "small"}
+    running = [("m7i.large", "on-demand", own), ("m7i.large", "on-demand", {**own, "eks:nodegroup-name": "system"})]
+    read = quotas(REGION, "small", running, (), {"m7i.large": 2})
+    assert (read["L-1216C47A"].limit, read["L-1216C47A"].used) == (5, 2)
+    assert read["L-417A185B"].limit == 0, "P instances"
+    assert read["L-34B43A08"].limit == 5, "standard instances on spot capacity"
+
+
 def test_what_is_used_up_over_or_not_there_is_found(snapshot: AccountSnapshot) -> None:
     over = {RESERVED.id: replace(snapshot.reservations[RESERVED.id], state="expired")}
     full = {RESERVED.id: replace(snapshot.reservations[RESERVED.id], available=0)}
@@ -276,6 +371,27 @@ def test_a_snapshot_older_than_a_week_is_a_warning(snapshot: AccountSnapshot) ->
     (warning,) = found(replace(snapshot, read=old.isoformat(timespec="seconds")), "account-snapshot-old")
     assert warning.severity is Severity.WARNING
     assert "Run `drydock account test` again." in warning.remedy
+
+
+def test_a_snapshot_of_a_day_that_is_still_to_come_is_a_warning(snapshot: AccountSnapshot) -> None:
+    ahead = datetime.datetime.now(datetime.UTC) + datetime.timedelta(hours=2)
+    (warning,) = found(replace(snapshot, read=ahead.isoformat(timespec="seconds")), "account-snapshot-old")
+    assert "which is still to come" in warning.reason
+
+
+@pytest.mark.parametrize(("kind", "minutes", "over"), [("default", 5, False), ("capacity-block", 5, True)])
+def test_a_reservation_that_has_ended_since_it_was_read_is_over(
+    snapshot: AccountSnapshot, kind: str, minutes: int, over: bool
+) -> None:
+    def until(minutes: int) -> AccountSnapshot:
+        end = datetime.datetime.now(datetime.UTC) + datetime.timedelta(minutes=minutes)
+        held = replace(snapshot.reservations[RESERVED.id], kind=kind, end=end.isoformat(timespec="seconds"))
+        return replace(snapshot, reservations={RESERVED.id: held})
+
+    assert bool(with_snapshot(STATED, until(60)).capacity_reservations)
+    assert bool(with_snapshot(STATED, until(minutes)).capacity_reservations) != over
+    assert not with_snapshot(STATED, until(-1)).capacity_reservations
+    assert any("is expired, as of" in each.reason for each in found(until(-1), "account-lacks"))
 
 
 def test_the_file_beside_an_environment_is_read_with_it(snapshot: AccountSnapshot, tmp_path: Path) -> None:

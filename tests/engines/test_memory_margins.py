@@ -70,6 +70,10 @@ def test_a_model_that_was_reported_not_to_start_is_never_certain() -> None:
         ("llama-3.1-8b", "l4", "--max-model-len 32768", "uncertain"),
         ("llama-3.1-8b", "l4", "--max-model-len 32768 --enforce-eager", "starts"),
         ("llama-3.1-8b", "l4", "--max-model-len 131072", "does not start"),
+        ("llama-3.1-8b", "l4", "--max-model-len 8192 --kv-cache-memory-bytes 30G", "does not start"),
+        ("llama-3.1-8b", "l4", "--max-model-len 8192 --kv-cache-memory-bytes 6G", "uncertain"),
+        ("llama-3.1-8b", "l4", "--max-model-len 8192 --kv-cache-memory-bytes 2G", "starts"),
+        ("llama-3.1-8b", "l4", "--max-model-len 8192 --num-gpu-blocks-override 20000", "does not start"),
     ],
 )
 def test_the_verdict_is_uncertain_where_only_the_margin_decides(model: str, gpu: str, line: str, verdict: str) -> None:

@@ -150,6 +150,22 @@ def test_only_what_karpenter_takes_away_after_minutes_is_taken_away_in_its_place
     assert not list(overdue_claims(idle_scene("Never"), BEGAN + 20))
 
 
+@pytest.mark.parametrize("kind", ["Node", "Pod"])
+@pytest.mark.parametrize(("told", "seconds", "kept"), [("true", 20, True), ("1m", 20, True), ("soon", 20, False)])
+def test_a_node_that_it_or_a_daemon_keeps_from_disruption_stays(
+    kind: str, told: str, seconds: float, kept: bool
+) -> None:
+    scene = idle_scene("5m")
+    content = next(each for each in scene.of(kind) if each["metadata"]["name"] in ("first", "daemon"))
+    content["metadata"]["annotations"] = {"karpenter.sh/do-not-disrupt": told}
+    content["status"]["startTime"] = moment(BEGAN)
+    durations_count = kind == "Pod" or told == "true"
+    assert bool(list(overdue_claims(scene, BEGAN + seconds))) != (kept and durations_count)
+    assert bool(list(overdue_claims(scene, BEGAN + 61))) != (told == "true")
+    content["status"]["phase"] = "Succeeded"
+    assert bool(list(overdue_claims(scene, BEGAN + seconds))) != (kind == "Node" and told == "true")
+
+
 @pytest.mark.parametrize("empty_nodes", [False, True])
 def test_the_verdict_waits_for_empty_nodes_to_go_if_it_is_to(empty_nodes: bool) -> None:
     scene = idle_scene("1000000h")

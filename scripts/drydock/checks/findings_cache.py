@@ -24,7 +24,7 @@ def environment_parts(environment: Environment) -> list[object]:
         environment.capacity_reservations,
         sorted(environment.quotas.items()),
         environment.snapshot,
-        environment.snapshot is not None and environment.snapshot.is_old,
+        environment.snapshot is not None and (environment.snapshot.is_old, environment.snapshot.is_ahead),
         sorted(environment.secrets.items()),
         sorted(environment.objectives.items(), key=str),
         environment.accepted,

@@ -2,8 +2,8 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from drydock.checks.findings import Finding, Severity
@@ -15,6 +15,7 @@ from drydock.scheduling.instance_types.labels import CAPACITY_TYPE
 from drydock.scheduling.pools import Pool
 from drydock.suite.ec2_quotas import Quota, quota_of
 from drydock.suite.environments import CapacityReservation
+from drydock.suite.manifests import Manifest
 
 CHECK = "vcpu-quota"
 _MILLI = 1000
@@ -26,17 +27,27 @@ _PASSING = ("ClusterWorkflowTemplate", "CronJob", "CronWorkflow", "Job", "RayJob
 
 @dataclass(frozen=True)
 class _Need:
-    """What a workload asks of quotas.
+    """What a workload, or a pool with a fixed number of nodes, asks of quotas.
 
     Attributes:
-        verdict: where its pods can run.
-        whole: vCPUs of the nodes that it takes by itself.
-        shares: vCPUs by resource, as far as its pods fill nodes with that one.
+        manifest, path: the workload or the pool.
+        pools: names of those that can host it; of a pool with a fixed number of nodes none.
+        whole: vCPUs of the nodes that it takes by itself, beside what it finds in reservations.
+        shares: vCPUs by resource, as far as its pods fill nodes with that one, in reservations or not.
+        reserved: likewise what each reservation that it may use has room for, by identifier.
     """
 
-    verdict: PodVerdict
+    manifest: Manifest
+    path: str
+    pools: frozenset[str]
     whole: int
-    shares: Mapping[str, float]
+    shares: Mapping[str, float] = field(default_factory=dict)
+    reserved: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+    @property
+    def is_pool(self) -> bool:
+        """Whether it is a pool with a fixed number of nodes."""
+        return not self.pools
 
 
 _Needs = list[_Need]
@@ -45,37 +56,58 @@ _Needs = list[_Need]
 def check(subject: Subject) -> Iterator[Finding]:
     """Pods that need more vCPUs than the quotas of all that they can run on, and pools that may ask for more.
 
-    Pods for which reservations have room count against none. Pods with the same quotas are judged together, on the
-    nodes with the fewest vCPUs.
+    Pods for which reservations have room count against none. All that can only count against some of a set of quotas is
+    judged together, on the nodes with the fewest vCPUs.
     """
     if not any(pool.node_class for pool in subject.pools):
         return
-    autoscalers = autoscaler_bounds(subject)
     needs: dict[_Options, _Needs] = {}
-    for verdict in subject.verdicts:
-        options = _options(verdict)
+    for options, need in _all_needs(subject):
         if options:
-            least, _ = autoscalers.get((verdict.pod.manifest.kind, verdict.pod.manifest.name), (0, 0))
-            need = _need(subject, verdict, max(verdict.pod.replicas, least))
-            if need.whole:
-                needs.setdefault(options, []).append(need)
-    known = {options: found for options, found in needs.items() if all(_has(subject, quota) for quota in options)}
-    for options, found in known.items():
-        yield from _short(subject, options, found)
-    yield from _unknown(subject, {options: found for options, found in needs.items() if options not in known})
+            needs.setdefault(options, []).append(need)
+    together = {
+        options: [each for own, found in needs.items() if own <= options for each in found]
+        for options in _unions(frozenset(needs))
+    }
+    known = {options: found for options, found in together.items() if all(_has(subject, each) for each in options)}
+    reported: list[_Options] = []
+    for options, found in sorted(known.items(), key=lambda each: len(each[0])):
+        again = any(smaller < options for smaller in reported)
+        if finding := _short(subject, options, needs.get(options, []) if again else found):
+            reported.append(options)
+            yield finding
+    yield from _unknown(subject, {options: found for options, found in together.items() if options not in known})
     for pool in subject.pools:
         yield from _beyond(subject, pool)
 
 
-def _options(verdict: PodVerdict) -> _Options:
-    """The quotas that a pod's nodes count against; empty when some of them count against none."""
+def _all_needs(subject: Subject) -> Iterator[tuple[_Options, _Need]]:
+    autoscalers = autoscaler_bounds(subject)
+    for verdict in subject.verdicts:
+        least, _ = autoscalers.get((verdict.pod.manifest.kind, verdict.pod.manifest.name), (0, 0))
+        replicas = max(verdict.pod.replicas, least)
+        if replicas:
+            nodes = ((each.pool, name) for each in verdict.pools if each.hosts for name in each.types)
+            yield _options(nodes), _need(subject, verdict, replicas)
+    for pool in subject.pools:
+        if pool.replicas and pool.types:
+            yield _options((pool, name) for name in pool.types), _fixed_need(pool, pool.replicas)
+
+
+def _unions(found: frozenset[_Options]) -> frozenset[_Options]:
+    """Sets of quotas, and the unions of those that overlap: two of them may be enough apart and too little together."""
+    more = found | {one | other for one in found for other in found if one & other}
+    return found if more == found else _unions(more)
+
+
+def _options(nodes: Iterable[tuple[Pool, str]]) -> _Options:
+    """The quotas that nodes of pools and types count against; empty when some of them count against none."""
     found: set[Quota] = set()
-    for candidate in verdict.pools:
-        for name in candidate.types if candidate.hosts else ():
-            for quota in _quotas(candidate.pool, name):
-                if quota is None:
-                    return frozenset()
-                found.add(quota)
+    for pool, name in nodes:
+        for quota in _quotas(pool, name):
+            if quota is None:
+                return frozenset()
+            found.add(quota)
     return frozenset(found)
 
 
@@ -91,45 +123,60 @@ def _allows(pool: Pool, market: str) -> bool:
 
 
 def _need(subject: Subject, verdict: PodVerdict, replicas: int) -> _Need:
-    """VCPUs of the smallest nodes that host so many of the pods, less those that reservations have room for."""
-    requests, reserved = verdict.pod.requests, dict[str, int]()
+    """VCPUs of the smallest nodes that host so many of the pods, and what reservations have room for."""
+    requests, alone = verdict.pod.requests, dict[str, int]()
     rooms: list[tuple[int, int, Mapping[str, int]]] = []
-    for candidate in verdict.pools:
-        if not candidate.hosts:
+    reserved: dict[str, tuple[int, Mapping[str, int]]] = {}
+    for each in verdict.pools:
+        if not each.hosts:
             continue
-        sharing, held = sharing_of(subject.manifests, candidate.pool.labels), _reservations(candidate.pool)
-        for name in candidate.types:
+        sharing, held = sharing_of(subject.manifests, each.pool.labels), _reservations(each.pool)
+        for name in each.types:
             room = {
-                resource: amount * sharing.pods_on(resource)
-                for resource, amount in candidate.pool.allocatable(name).items()
+                resource: amount * sharing.pods_on(resource) for resource, amount in each.pool.allocatable(name).items()
             }
-            count = slots(candidate.pool.allocatable(name), requests, sharing)
+            count = slots(each.pool.allocatable(name), requests, sharing)
             if count:
-                rooms.append((candidate.pool.catalogue.types[name].vcpus, count, room))
-                reserved |= {
-                    reservation.id: reservation.instance_count * count
-                    for reservation in held
-                    if reservation.instance_type == name
-                }
-    left = max(0, replicas - sum(reserved.values()))
-    shares = {
-        resource: left * min(vcpus * amount / room[resource] for vcpus, _, room in rooms)
+                rooms.append((each.pool.catalogue.types[name].vcpus, count, room))
+                for one in (one for one in held if one.instance_type == name):
+                    alone[one.id] = one.instance_count * count
+                    reserved[one.id] = one.instance_count, room
+    left = max(0, replicas - sum(alone.values()))
+    prices = {
+        resource: min(vcpus / room[resource] for vcpus, _, room in rooms)
         for resource, amount in requests.items()
         if amount and rooms
     }
-    return _Need(verdict, min((vcpus * math.ceil(left / count) for vcpus, count, _ in rooms), default=0), shares)
+    return _Need(
+        verdict.pod.manifest,
+        verdict.pod.path,
+        frozenset(each.pool.name for each in verdict.pools if each.hosts),
+        min((vcpus * math.ceil(left / count) for vcpus, count, _ in rooms), default=0),
+        {resource: replicas * requests[resource] * price for resource, price in prices.items()},
+        {
+            name: {resource: instances * room[resource] * price for resource, price in prices.items()}
+            for name, (instances, room) in reserved.items()
+        },
+    )
+
+
+def _fixed_need(pool: Pool, nodes: int) -> _Need:
+    """VCPUs of nodes that are there whatever pods ask for, as far as reservations have none for them."""
+    held = sum(each.instance_count for each in _reservations(pool) if each.instance_type in pool.types)
+    vcpus = min(pool.catalogue.types[name].vcpus for name in pool.types)
+    return _Need(pool.manifest, "spec.replicas", frozenset(), vcpus * max(0, nodes - held))
 
 
 def _reservations(pool: Pool) -> Sequence[CapacityReservation]:
     return pool.node_class.reservations if pool.node_class and _allows(pool, "reserved") else ()
 
 
-def _short(subject: Subject, options: _Options, needs: _Needs) -> Iterator[Finding]:
+def _short(subject: Subject, options: _Options, needs: _Needs) -> Finding | None:
     limits = {quota: subject.account.quotas[quota.code] for quota in options}
     required, allowed = _required(needs), sum(limits.values())
     if required <= allowed:
-        return
-    largest = max(needs, key=lambda need: need.whole)
+        return None
+    largest = max(needs, key=lambda each: each.whole)
     alone = largest.whole > allowed or len(needs) == 1
     names = " and ".join(sorted(f"{quota.name} ({quota.code}, {limits[quota]} vCPUs)" for quota in options))
     environment = subject.rendered.environment
@@ -137,27 +184,41 @@ def _short(subject: Subject, options: _Options, needs: _Needs) -> Iterator[Findi
     then = f"raise {keys} in {environment.file.name} as well"
     if environment.snapshot and all(quota.code in environment.snapshot.quotas for quota in options):
         then = f"run `drydock account {environment.name}` again"
-    who = "The pods need" if alone else f"Its pods and those of {len(needs) - 1} other workloads need"
-    yield subject.finding(
+    mine, others = ("Its nodes", "what") if largest.is_pool else ("Its pods", "those of")
+    who = f"{mine} and {others} {len(needs) - 1} other workloads need"
+    if alone:
+        who = "Its fixed number of nodes needs" if largest.is_pool else "The pods need"
+    return subject.finding(
         CHECK,
-        largest.verdict.pod.manifest,
+        largest.manifest,
         f"{who} nodes with at least {required} vCPUs, and the account's quotas allow {allowed}: {names}.",
         f"Have Service Quotas raise one by {required - allowed} or more, then {then}.",
-        path=largest.verdict.pod.path,
+        path=largest.path,
     )
 
 
 def _required(needs: _Needs) -> int:
     """VCPUs that are certain to be needed, since workloads may share nodes.
 
-    No packing has fewer than the largest workload by itself, nor fewer than all that stay fill of one resource.
+    No packing has fewer than the largest workload by itself, nor fewer than all that stay fill of one resource beside
+    what reservations have room for, whoever gets it. Fixed numbers of nodes add up, and come on top where no workload
+    can run on them.
     """
+    workloads = [each for each in needs if not each.is_pool]
+    hosts = frozenset[str]().union(*(each.pools for each in workloads))
+    fixed = {each.manifest.name: each.whole for each in needs if each.is_pool}
+    apart = sum(vcpus for name, vcpus in fixed.items() if name not in hosts)
     together: Counter[str] = Counter()
-    for need in needs:
-        if need.verdict.pod.manifest.kind not in _PASSING:
-            together.update(need.shares)
+    reserved: dict[str, Counter[str]] = {}
+    for each in workloads:
+        if each.manifest.kind not in _PASSING:
+            together.update(each.shares)
+            for name, shares in each.reserved.items():
+                reserved[name] = reserved.get(name, Counter()) | Counter(shares)
+    for shares in reserved.values():
+        together.subtract(shares)
     filled = math.ceil(round(max(together.values(), default=0), 6))
-    return max(filled, *(need.whole for need in needs))
+    return max(filled + apart, sum(fixed.values()), apart + max((each.whole for each in workloads), default=0))
 
 
 def _unknown(subject: Subject, groups: Mapping[_Options, _Needs]) -> Iterator[Finding]:
@@ -170,7 +231,7 @@ def _unknown(subject: Subject, groups: Mapping[_Options, _Needs]) -> Iterator[Fi
     if short:
         needed = ", ".join(
             f"{quota.name} ({quota.code}) {quota.default}, of at least {vcpus} that are needed"
-            for quota, vcpus in sorted(short.items(), key=lambda item: item[0].key)
+            for quota, vcpus in sorted(short.items(), key=lambda each: each[0].key)
         )
         keys = ", ".join(sorted(f"account.quotas.{quota.key}" for quota in short))
         environment = subject.rendered.environment
@@ -189,7 +250,7 @@ def _beyond(subject: Subject, pool: Pool) -> Iterator[Finding]:
     limit = pool.limits.get("cpu")
     quotas = {quota for name in pool.types_within_limits for quota in _quotas(pool, name)}
     stated: Mapping[Any, int] = {
-        quota: subject.account.quotas[quota.code] for quota in quotas if quota and _has(subject, quota)
+        each: subject.account.quotas[each.code] for each in quotas if each and _has(subject, each)
     }
     if limit is None or len(stated) < len(quotas) or not quotas or limit <= sum(stated.values()) * _MILLI:
         return

@@ -104,6 +104,9 @@ class MemoryFit:
         return self.error.partition(". ")[0]
 
 
+_CROWDED = "its KV cache is as large as was asked for, whatever memory is left beside it"
+
+
 class DoesNotFitError(DrydockError):
     """The engine would refuse to start."""
 
@@ -142,6 +145,8 @@ def memory_fit(gpu: Gpu, model: Model, args: EngineArgs, *, free_gib: float | No
     if args.num_gpu_blocks_override:
         blocks = args.num_gpu_blocks_override
     cached = blocks * args.block_size
+    fixed = args.num_gpu_blocks_override or args.kv_cache_memory_bytes  # which vLLM does not hold against memory
+    asked = blocks * block_bytes / GIB if fixed else 0.0
     if as_long_as_fits:
         max_model_len = max(1, min(model.context, cached))
     needed = per_token * -(-max_model_len // args.block_size) * args.block_size / GIB
@@ -167,11 +172,8 @@ def memory_fit(gpu: Gpu, model: Model, args: EngineArgs, *, free_gib: float | No
             f" memory utilization ({args.gpu_memory_utilization:g}, {requested:.2f} GiB). Decrease GPU memory"
             " utilization or reduce GPU memory used by other processes."
         )
-    elif weights > free:
-        error = (
-            f"CUDA out of memory. GPU 0 has a total capacity of {gpu.memory_gib:.2f} GiB of which {free:.2f} GiB"
-            f" is free, and the weights take {weights:.2f} GiB."
-        )
+    elif over := _out_of_memory(gpu, free, weights, asked):
+        error = over
     elif available <= 0 and not args.num_gpu_blocks_override:
         error = (
             "No available memory for the cache blocks. Try increasing `gpu_memory_utilization` when initializing the"
@@ -185,14 +187,12 @@ def memory_fit(gpu: Gpu, model: Model, args: EngineArgs, *, free_gib: float | No
             f" `gpu_memory_utilization` or decreasing `max_model_len` when initializing the engine. {_SEE}"
         )
     unsure = margins(gpu, model, args, activation)
-    margin = sum(part.gib for part in unsure)
-    sure = cached
-    if not args.num_gpu_blocks_override and not args.kv_cache_memory_bytes:
-        sure = max(0, int((available - margin) * GIB // block_bytes)) * args.block_size
-    doubts = [part.why for part in unsure]
-    if reported := reported_refusal(gpu, model, args):
-        doubts.insert(0, reported)
-    doubtful = sure < (1 if as_long_as_fits else max_model_len) or reported
+    margin = sum(each.gib for each in unsure)
+    sure = cached if fixed else max(0, int((available - margin) * GIB // block_bytes)) * args.block_size
+    reported = reported_refusal(gpu, model, args)
+    crowded = _CROWDED if asked and weights + asked + activation + NON_TORCH_GIB + margin > free else ""
+    doubts = [each for each in (crowded, reported, *(one.why for one in unsure)) if each]
+    doubtful = sure < (1 if as_long_as_fits else max_model_len) or reported or crowded
     return MemoryFit(
         requested_gib=requested,
         weights_gib=weights,
@@ -228,6 +228,17 @@ def activation_gib(model: Model, tokens: int, seqs: int, tensor_parallel_size: i
     layers = tokens * 2 * 3 * (model.hidden + wide / tensor_parallel_size)
     logits = min(seqs, tokens) * model.vocab * 6
     return ACTIVATION_FLOOR_GIB + max(layers, logits) / GIB
+
+
+def _out_of_memory(gpu: Gpu, free: float, weights: float, asked: float) -> str:
+    """CUDA's error where weights, and a KV cache of a size that was asked for, exceed free memory; GiB all."""
+    if weights + asked <= free:
+        return ""
+    what = "weights and the KV cache that was asked for take" if asked else "the weights take"
+    return (
+        f"CUDA out of memory. GPU 0 has a total capacity of {gpu.memory_gib:.2f} GiB of which {free:.2f} GiB"
+        f" is free, and {what} {weights + asked:.2f} GiB."
+    )
 
 
 def _padding_bytes(model: Model, args: EngineArgs) -> float:

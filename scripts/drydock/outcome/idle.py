@@ -14,6 +14,8 @@ _ROUNDS_SECONDS = 60.0
 """Karpenter looks for nodes to take away every ten seconds, and looks again after fifteen before it does."""
 _PATIENCE_SECONDS = 60.0
 _CALM_SECONDS = 5.0
+_DO_NOT_DISRUPT = "karpenter.sh/do-not-disrupt"
+_DURATION = re.compile(r"([0-9.]+)(ms|h|m|s)")
 _UNIT_SECONDS = {"h": 3600, "m": 60, "s": 1, "ms": 0.001}
 
 
@@ -31,7 +33,7 @@ def idle_nodes(scene: Scene) -> Iterator[Mapping[str, Any]]:
 
 
 def going_nodes(scene: Scene, now: float) -> Iterator[str]:
-    """Names of idle nodes that Karpenter is about to take away, as their pools allow.
+    """Names of idle nodes that Karpenter is about to take away, as their pools, they and their daemons allow.
 
     Args:
         scene: every object.
@@ -42,7 +44,12 @@ def going_nodes(scene: Scene, now: float) -> Iterator[str]:
     for node in idle_nodes(scene):
         claim = claims.get(node["metadata"]["name"])
         after = consolidate_after(pools[labels_of(node)[_POOL]])
-        if claim and after is not None and now < _quiet_since(claim) + after + _ROUNDS_SECONDS:
+        if (
+            claim
+            and after is not None
+            and not _is_kept(scene, node, now)
+            and now < _quiet_since(claim) + after + _ROUNDS_SECONDS
+        ):
             yield node["metadata"]["name"]
 
 
@@ -70,7 +77,33 @@ def consolidate_after(pool: Mapping[str, Any]) -> float | None:
     told = str(disruption.get("consolidateAfter", "0s"))
     if told == "Never" or any(_forbids(each) for each in disruption.get("budgets") or ()):
         return None
-    return sum(float(amount) * _UNIT_SECONDS[unit] for amount, unit in re.findall(r"([0-9.]+)(ms|h|m|s)", told))
+    return _seconds(told)
+
+
+def _is_kept(scene: Scene, node: Mapping[str, Any], now: float) -> bool:
+    """Whether the node or one of its pods, daemons included, is annotated not to be disrupted.
+
+    Source: karpenter v1.14, pkg/controllers/state/statenode.go, ValidateNodeDisruptable and ValidatePodsDisruptable.
+    """
+    if (node["metadata"].get("annotations") or {}).get(_DO_NOT_DISRUPT) == "true":
+        return True
+    name = node["metadata"]["name"]
+    return any(_blocks(pod, now) for pod in scene.of("Pod") if pod["spec"].get("nodeName") == name)
+
+
+def _blocks(pod: Mapping[str, Any], now: float) -> bool:
+    """Whether a running pod's annotation is `true`, or a duration that has not passed since it began."""
+    told = (pod["metadata"].get("annotations") or {}).get(_DO_NOT_DISRUPT, "")
+    ended = pod["status"].get("phase") in ("Succeeded", "Failed") or "deletionTimestamp" in pod["metadata"]
+    if ended or not (told == "true" or re.fullmatch(f"({_DURATION.pattern})+", told)):
+        return False
+    start = pod["status"].get("startTime")
+    return told == "true" or not start or now < since({"lastTransitionTime": start}) + _seconds(told)
+
+
+def _seconds(text: str) -> float:
+    """Of a duration as Go writes it."""
+    return sum(float(amount) * _UNIT_SECONDS[unit] for amount, unit in _DURATION.findall(text))
 
 
 def _forbids(budget: Mapping[str, Any]) -> bool:

@@ -1,7 +1,7 @@
 """What the AWS account of an environment holds, as far as scheduling depends on it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from drydock.documents import load_yaml_file
@@ -23,19 +23,27 @@ class Account:
         zones: that the cluster's subnets lie in.
         reservations: capacity reservations and capacity blocks that it holds.
         quotas: vCPUs by code of the quota of EC2, as far as they are known.
+        class_zones: those of `zones` that a node class has subnets in, by its name, as far as they were read.
     """
 
     region: str
     zones: tuple[str, ...]
     reservations: tuple[CapacityReservation, ...] = ()
     quotas: Mapping[str, int] = field(default_factory=dict)
+    class_zones: Mapping[str, frozenset[str]] = field(default_factory=dict)
+
+    def of_class(self, name: str) -> "Account":
+        """The account as nodes of one node class see it."""
+        own = self.class_zones.get(name)
+        return replace(self, zones=tuple(zone for zone in self.zones if zone in own)) if own else self
 
 
 def account_of(environment: Environment, manifests: Sequence[Manifest]) -> Account:
     """The account that an environment expects, as the rehearsal's stand-in for AWS is seeded.
 
     Zones are those that values (`global.zones`), node pools and reservations name, or the first three of the region. Of
-    an account that was read they are those in which a node class has a subnet with addresses for a node.
+    an account that was read, in the environment's region, they are those in which a node class has a subnet with
+    addresses for a node.
     """
     shared = global_values(environment)
     zones = {each.zone for each in environment.capacity_reservations} | {
@@ -48,8 +56,10 @@ def account_of(environment: Environment, manifests: Sequence[Manifest]) -> Accou
                 zones |= each.values if each.key == ZONE and each.operator == "In" else set()
     region = str(shared.get("region") or "") or (min(zones)[:-1] if zones else DEFAULT_REGION)
     snapshot = environment.snapshot
-    if snapshot and snapshot.zones():
-        return Account(snapshot.region, snapshot.zones(), environment.capacity_reservations, environment.quotas)
+    if snapshot and snapshot.region == region and snapshot.zones():
+        by_class = {name: each.zones() for name, each in snapshot.node_classes.items()}
+        held, quotas = environment.capacity_reservations, environment.quotas
+        return Account(snapshot.region, snapshot.zones(), held, quotas, by_class)
     named = tuple(sorted(zones)) or tuple(f"{region}{letter}" for letter in "abc")
     return Account(region, named, environment.capacity_reservations, environment.quotas)
 

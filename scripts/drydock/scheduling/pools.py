@@ -249,7 +249,8 @@ def find_pools(manifests: Sequence[Manifest], account: Account, catalogue: Catal
             key = "/".join(str(reference.get(part)) for part in ("group", "kind", "name"))
             if key not in classes:
                 classes[key] = find_node_class(reference, manifests, account)
-            pools.append(Pool(manifest, classes[key], account, catalogue, overlays))
+            own = account.of_class(str(reference.get("name", "")))
+            pools.append(Pool(manifest, classes[key], own, catalogue, overlays))
     return tuple(sorted(pools, key=lambda pool: (pool.spec.get("weight") or 0, pool.name), reverse=True))
 
 

@@ -1,6 +1,7 @@
 """What an environment depends on in its AWS account and cluster, as `drydock account` read it."""
 
 import datetime
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -14,6 +15,18 @@ from drydock.errors import UsageError
 from drydock.suite.typed_content import typed
 
 OLD = datetime.timedelta(days=7)
+_SELECTORS = (
+    "amiSelectorTerms",
+    "capacityReservationSelectorTerms",
+    "instanceProfile",
+    "role",
+    "securityGroupSelectorTerms",
+    "subnetSelectorTerms",
+)
+_SKEW = datetime.timedelta(hours=1)
+_LAST_MINUTES = datetime.timedelta(minutes=40)
+"""Before a Capacity Block's end, in which Karpenter takes it as expiring and buys nothing in it (karpenter-provider-aws
+v1.14, pkg/apis/v1/ec2nodeclass_status.go)."""
 NODE_ADDRESSES = 16
 """Free addresses that a subnet must have for one more node: with prefix delegation the VPC CNI takes blocks of 16 (EKS
 Best Practices Guide, "Prefix Mode for Linux"), and without it a whole interface's at once."""
@@ -32,7 +45,8 @@ class Subnet:
 class Reservation:
     """A capacity reservation or Capacity Block: as EC2 has it, with the instances that are left and ISO dates.
 
-    `owner` is the account that pays for it and whose quota it counts against.
+    `owner` is the account that pays for it and whose quota it counts against. `state` is that of the day on which it
+    was read; see `state_now`.
     """
 
     instance_type: str
@@ -45,6 +59,23 @@ class Reservation:
     start: str = ""
     end: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse dates without their zone.
+
+        Raises:
+            ValueError: `start` or `end` is one.
+        """
+        for name, each in (("start", self.start), ("end", self.end)):
+            if each:
+                _moment(name, each)
+
+    @property
+    def state_now(self) -> str:
+        """`state`, or `expired` since its end has come."""
+        last = _LAST_MINUTES if self.kind == "capacity-block" else datetime.timedelta()
+        over = self.end and datetime.datetime.now(datetime.UTC) > _moment("end", self.end) - last
+        return "expired" if over and self.state == "active" else self.state
 
 
 @dataclass(frozen=True)
@@ -117,6 +148,7 @@ class NodeClassState:
         role: ARN of the role that it names; empty where there is none.
         instance_profile: likewise.
         names: the role and profile that it names.
+        asked: its selectors as they were when they were asked for; see `selectors`.
     """
 
     images: Mapping[str, str] = field(default_factory=dict)
@@ -125,6 +157,11 @@ class NodeClassState:
     role: str = ""
     instance_profile: str = ""
     names: Mapping[str, str] = field(default_factory=dict)
+    asked: Mapping[str, str] = field(default_factory=dict)
+
+    def zones(self) -> frozenset[str]:
+        """Zones in which it has a subnet with addresses for a node."""
+        return frozenset(each.zone for each in self.subnets.values() if each.free_addresses >= NODE_ADDRESSES)
 
 
 @dataclass(frozen=True)
@@ -154,15 +191,19 @@ class AccountSnapshot:
         """Refuse a time without its zone.
 
         Raises:
-            ValueError: `read` has no time zone.
+            ValueError: `read` is none.
         """
-        if datetime.datetime.fromisoformat(self.read).tzinfo is None:
-            raise ValueError(f"read: {self.read!r} has no time zone")
+        _moment("read", self.read)
 
     @property
     def is_old(self) -> bool:
         """Whether it was read so long ago that much may have changed."""
-        return datetime.datetime.now(datetime.UTC) - datetime.datetime.fromisoformat(self.read) > OLD
+        return datetime.datetime.now(datetime.UTC) - _moment("read", self.read) > OLD
+
+    @property
+    def is_ahead(self) -> bool:
+        """Whether it claims to have been read at a time that is still to come, so that it would not get old."""
+        return _moment("read", self.read) - datetime.datetime.now(datetime.UTC) > _SKEW
 
     @property
     def day(self) -> str:
@@ -171,12 +212,16 @@ class AccountSnapshot:
 
     def free_quotas(self) -> dict[str, int]:
         """VCPUs that are left for the environment's nodes, by code."""
-        return {code: max(0, quota.limit - quota.used) for code, quota in self.quotas.items()}
+        return {code: max(0, each.limit - each.used) for code, each in self.quotas.items()}
 
     def zones(self) -> tuple[str, ...]:
         """Zones in which node classes have a subnet with addresses for a node."""
-        subnets = (subnet for state in self.node_classes.values() for subnet in state.subnets.values())
-        return tuple(sorted({subnet.zone for subnet in subnets if subnet.free_addresses >= NODE_ADDRESSES}))
+        return tuple(sorted({zone for each in self.node_classes.values() for zone in each.zones()}))
+
+
+def selectors(spec: Mapping[str, Any]) -> dict[str, str]:
+    """What of a node class's spec a snapshot answers, each part as JSON."""
+    return {key: json.dumps(spec[key], sort_keys=True) for key in _SELECTORS if spec.get(key)}
 
 
 def write_snapshot(file: Path, snapshot: AccountSnapshot) -> None:
@@ -206,11 +251,23 @@ def read_snapshot(file: Path) -> AccountSnapshot | None:
     return snapshot
 
 
-def _check_minor(kubernetes: str) -> None:
-    """Refuse text that is not the minor version of a Kubernetes release.
+def _moment(name: str, text: str) -> datetime.datetime:
+    """An ISO time with its zone.
 
     Raises:
-        ValueError: it has another form.
+        ValueError: it is none; the message begins with the name.
+    """
+    moment = datetime.datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(f"{name}: {text!r} has no time zone")
+    return moment
+
+
+def _check_minor(kubernetes: str) -> None:
+    """Refuse what no Kubernetes minor is called.
+
+    Raises:
+        ValueError: it is none.
     """
     if not re.fullmatch(r"1\.[0-9]+", kubernetes):
         raise ValueError(f"kubernetes: {kubernetes!r} is not a minor version such as 1.36")
@@ -218,10 +275,10 @@ def _check_minor(kubernetes: str) -> None:
 
 def to_plain(snapshot: AccountSnapshot) -> dict[str, Any]:
     """The snapshot as YAML and JSON have it."""
-    return {name: _plain(value) for name, value in asdict(snapshot).items()}
+    return {name: _plain(each) for name, each in asdict(snapshot).items()}
 
 
 def _plain(node: Any) -> Any:
     if isinstance(node, Mapping):
         return {key: _plain(value) for key, value in node.items()}
-    return [_plain(item) for item in node] if isinstance(node, tuple | list) else node
+    return [_plain(each) for each in node] if isinstance(node, tuple | list) else node

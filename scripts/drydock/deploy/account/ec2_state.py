@@ -52,13 +52,18 @@ def _parameter(region: str, name: str) -> str:
 
 
 def _described_image(region: str, term: Mapping[str, Any]) -> str:
-    query: dict[str, Any] = {"Filters": _tag_filters(term)}
+    """The newest image that is available; of a stranger only by owner or identifier.
+
+    Source: karpenter-provider-aws v1.14, pkg/providers/amifamily/ami.go and types.go.
+    """
+    query: dict[str, Any] = {"Filters": _tag_filters(term), "Owners": ["self", "amazon"]}
     if term.get("id"):
-        query = {"ImageIds": [term["id"]]}
+        query = {"ImageIds": [term["id"]], "Filters": []}
     elif term.get("name"):
         query["Filters"].append({"Name": "name", "Values": [term["name"]]})
     if term.get("owner"):
         query["Owners"] = [str(term["owner"])]
+    query["Filters"].append({"Name": "state", "Values": ["available"]})
     ec2 = client("ec2", region)
     try:
         found = call(lambda: ec2.describe_images(**query))["Images"]

@@ -11,7 +11,7 @@ from drydock.deploy.eks.caller import call, client
 from drydock.progress import Progress
 from drydock.scheduling.account import account_of, selected_reservations
 from drydock.scheduling.instance_types.region import Catalogue, load_catalogue
-from drydock.suite.account_snapshot import AccountSnapshot, NodeClassState, Reservation
+from drydock.suite.account_snapshot import AccountSnapshot, NodeClassState, Reservation, selectors
 from drydock.suite.cluster_description import describe
 from drydock.suite.environments import CapacityReservation, Environment
 from drydock.suite.manifests import Manifest
@@ -48,11 +48,11 @@ def read_account(
         owner = str(call(lambda: client("sts", region).get_caller_identity())["Account"])
         plane = eks_state.control_plane(region, cluster)
     kubernetes = plane.kubernetes if plane else describe(environment).kubernetes
-    classes = {manifest.name: manifest.content.get("spec") or {} for manifest in manifests if manifest.kind in _CLASSES}
+    classes = {each.name: each.content.get("spec") or {} for each in manifests if each.kind in _CLASSES}
     with progress.step("EC2, IAM and Service Quotas"):
         states = {name: _node_class(region, spec, kubernetes) for name, spec in sorted(classes.items())}
         held = ec2_state.reservations(region)
-        own = [reservation for reservation in held.values() if reservation.owner == owner]
+        own = [each for each in held.values() if each.owner == owner]
         quotas = quota_state.quotas(region, cluster, ec2_state.running(region), own, _vcpus(catalogue))
     contents = None
     if kubeconfig:
@@ -79,6 +79,7 @@ def _node_class(region: str, spec: Mapping[str, Any], kubernetes: str) -> NodeCl
         role=iam_state.role_arn(region, role),
         instance_profile=iam_state.profile_arn(region, profile),
         names={key: name for key, name in (("role", role), ("instanceProfile", profile)) if name},
+        asked=selectors(spec),
     )
 
 
@@ -87,18 +88,18 @@ def _relevant(
 ) -> dict[str, Reservation]:
     """Those that a node class selects, or that the environment's file names."""
     plain = [
-        CapacityReservation(
-            name, reservation.instance_type, reservation.zone, reservation.available, reservation.kind, reservation.tags
-        )
-        for name, reservation in found.items()
+        CapacityReservation(name, each.instance_type, each.zone, each.available, each.kind, each.tags)
+        for name, each in found.items()
     ]
-    stated = {reservation.id for reservation in environment.capacity_reservations}
+    stated = {each.id for each in environment.capacity_reservations}
     selected = {
-        reservation.id
+        each.id
         for spec in classes.values()
-        for reservation in selected_reservations(spec.get("capacityReservationSelectorTerms"), plain)
+        for term in spec.get("capacityReservationSelectorTerms") or ()
+        for each in selected_reservations([term], plain)
+        if term.get("ownerID", found[each.id].owner) == found[each.id].owner
     }
-    return {name: reservation for name, reservation in sorted(found.items()) if name in stated | selected}
+    return {name: each for name, each in sorted(found.items()) if name in stated | selected}
 
 
 def _vcpus(catalogue: Catalogue) -> dict[str, int]:

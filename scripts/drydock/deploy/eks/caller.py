@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from drydock.errors import DrydockError, UsageError
+from drydock.suite.environments import Environment
 
 _Result = TypeVar("_Result")
 _DENIED = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation")
@@ -28,6 +29,21 @@ def check_account(account_id: str, region: str) -> str:
             remedy="Name the account that you mean, or sign in to it.",
         )
     return str(identity["Arn"])
+
+
+def check_snapshot(environment: Environment, account_id: str, region: str) -> None:
+    """Compare where the environment's snapshot was read with where it is deployed to.
+
+    Raises:
+        UsageError: it is of another account or Region: quotas, zones and versions in it are not those to be found.
+    """
+    snapshot = environment.snapshot
+    if snapshot and (snapshot.account, snapshot.region) != (account_id, region):
+        raise UsageError(
+            f"the snapshot of {environment.name} is of account {snapshot.account} in {snapshot.region}, "
+            f"and the deployment is for account {account_id} in {region}",
+            remedy=f"Run `drydock account {environment.name}` there, or delete the snapshot.",
+        )
 
 
 def has_spot_role(region: str) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 from drydock.clusters.kube import apply_objects
 from drydock.deploy.deployments import Deployment
 from drydock.deploy.eks import contents
-from drydock.deploy.eks.caller import check_account, has_log_group, has_node_entry, has_spot_role
+from drydock.deploy.eks.caller import check_account, check_snapshot, has_log_group, has_node_entry, has_spot_role
 from drydock.deploy.eks.cost import hourly_cost
 from drydock.deploy.eks.kubeconfig import find_aws_cli, write_kubeconfig
 from drydock.deploy.eks.leftovers import (
@@ -67,6 +67,7 @@ class EksTarget:
         with progress.step("Account"):
             find_terraform()
             check_account(self._account, self._region)
+            check_snapshot(environment, self._account, self._region)
             check_ours(self.deployment.name, self._region)
             if bucket := self.deployment.settings.get("backend_bucket"):
                 check_versions(bucket, self.deployment.settings.get("backend_region") or self._region)
