@@ -13,7 +13,7 @@ Network = IPv4Network | IPv6Network
 
 _PRIVATE = ("10.0.0.0/8", "100.64.0.0/10", "172.16.0.0/12", "192.168.0.0/16", "198.18.0.0/15", "fc00::/7")
 _PODS = tuple(map(ip_network, _PRIVATE))
-"""Where a VPC's pods can have addresses. Those of IPv6 clusters may be global ones: see `may_hold_pods`."""
+"""Where a VPC's pods can have addresses. Those of IPv6 clusters may be global ones too, which no object says."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class PolicedNetwork:
             return True
         if direction == "Ingress" and other.on_host:
             return True  # what comes from its own node always reaches a pod
-        policies = [each for each in self._by_namespace.get(own.namespace, ()) if direction in _directions(each)]
+        policies = [each for each in self._by_namespace.get(own.namespace, ()) if direction in directions(each)]
         surely = [each for each in policies if selects(each.get("podSelector"), own.labels, certain=True)]
         if not surely:
             return True
@@ -106,11 +106,11 @@ class PolicedNetwork:
 
     def is_peer(self, peer: Fields, namespace: str, pod: Endpoint) -> bool:
         """Whether a pod is a peer of a policy in a namespace."""
-        if "ipBlock" in peer:
+        if peer.get("ipBlock"):
             return may_hold_pods(peer["ipBlock"])
         if pod.on_host:
             return False
-        if "namespaceSelector" in peer:
+        if peer.get("namespaceSelector") is not None:
             labels = {**self.namespaces.get(pod.namespace, {}), "kubernetes.io/metadata.name": pod.namespace}
             there = selects(peer["namespaceSelector"], labels)
         else:
@@ -118,13 +118,14 @@ class PolicedNetwork:
         return there and selects(peer.get("podSelector"), pod.labels)
 
 
-def _directions(policy: Fields) -> Sequence[str]:
+def directions(policy: Fields) -> Sequence[str]:
+    """Directions that a policy is about; without policyTypes, ingress, and egress where it has rules of it."""
     return policy.get("policyTypes") or (("Ingress", "Egress") if policy.get("egress") else ("Ingress",))
 
 
 def covers(rule: Fields, port: Port) -> bool:
     """Whether an entry of a rule's ports is for a port."""
-    if rule.get("protocol", "TCP") != "TCP":
+    if (rule.get("protocol") or "TCP") != "TCP":
         return False
     wanted = rule.get("port")
     if isinstance(wanted, int):
@@ -160,12 +161,23 @@ def _holds(value: str | None, operator: str, values: Sequence[str]) -> bool:
 
 
 def may_hold_pods(block: Fields) -> bool:
-    """Whether a block has an address that a pod can have: a private one, as VPCs have them, and IPv6."""
-    whole = ip_network(block.get("cidr", ""), strict=False)
-    left = [each for each in (_shared(whole, pods) for pods in _PODS) if each is not None]
-    for text in block.get("except") or ():
-        left = [part for each in left for part in _without(each, ip_network(text, strict=False))]
+    """Whether a block has an address that a pod can have: a private one, as VPCs have them.
+
+    A block that is no network, which the API server refuses, has none.
+    """
+    whole = _network(block.get("cidr"))
+    left = [] if whole is None else [each for each in (_shared(whole, pods) for pods in _PODS) if each is not None]
+    for exception in map(_network, block.get("except") or ()):
+        if exception is not None:
+            left = [part for each in left for part in _without(each, exception)]
     return bool(left)
+
+
+def _network(text: object) -> Network | None:
+    try:
+        return ip_network(str(text), strict=False)
+    except ValueError:
+        return None
 
 
 def _shared(one: Network, other: Network) -> Network | None:

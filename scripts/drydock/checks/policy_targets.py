@@ -24,6 +24,16 @@ _OF_RELEASE = "app.kubernetes.io/instance"
 _OF_RAY_SERVE = {"ray.io/serve": "true"}
 """What the Service of a RayService selects by, beside the name of its cluster (KubeRay 1.6, common/service.go)."""
 _PORT_OF_RAY_SERVE = 8000
+_OF_CONTROLLERS = frozenset(
+    {
+        *("statefulset.kubernetes.io/pod-name", "apps.kubernetes.io/pod-index", "pod-template-hash"),
+        *("controller-revision-hash", "job-name", "batch.kubernetes.io/job-name", "batch.kubernetes.io/controller-uid"),
+        *("batch.kubernetes.io/job-completion-index", "ray.io/cluster", "ray.io/identifier", "ray.io/group"),
+        *("leaderworkerset.sigs.k8s.io/name", "leaderworkerset.sigs.k8s.io/worker-index"),
+        *("leaderworkerset.sigs.k8s.io/group-index", "ray.io/node-type", "ray.io/is-ray-node"),
+    }
+)
+"""Labels that controllers give to pods, with values of which some are known only when they run."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +98,7 @@ class _Policies:
         for position, rule in enumerate(spec.get("egress") or ()):
             yield from self._nobody(policy, rule.get("to") or (), f"spec.egress.{position}.to")
             for number, peer in enumerate(rule.get("to") or ()):
-                if "ipBlock" in peer:
+                if peer.get("ipBlock"):
                     continue
                 pods = self._peers(peer, place)
                 yield from self._ports(policy, "egress", position, pods)
@@ -100,6 +110,8 @@ class _Policies:
         wanted = [(each.get("podSelector") or {}).get("matchLabels") or {} for each in peers]
         releases = {pod.labels[_OF_RELEASE] for pod in self.subject.pods if _OF_RELEASE in pod.labels}
         if not wanted or not all(labels.get(_OF_RELEASE) in releases for labels in wanted):
+            return
+        if any(_OF_CONTROLLERS & labels.keys() for labels in wanted):
             return
         if any(self._peers(peer, self._place(policy)) for peer in peers) or any(
             selects(peer["podSelector"], each.selector) for peer in peers for each in self.targets
@@ -120,7 +132,7 @@ class _Policies:
         listening = {each.number for pod in pods for each in self._listening(pod)}
         names = {each.name for pod in pods for each in _declared(pod)}
         path = f"spec.{direction}.{position}.ports"
-        entries = [each for each in rules[position].get("ports") or () if each.get("protocol", "TCP") == "TCP"]
+        entries = [each for each in rules[position].get("ports") or () if (each.get("protocol") or "TCP") == "TCP"]
         for wanted in (each.get("port") for each in entries):
             if isinstance(wanted, str) and pods and wanted not in names:
                 yield self._finding(
@@ -186,9 +198,9 @@ class _Policies:
                 continue
             for rule in (other.content.get("spec") or {}).get("egress") or ():
                 peers = rule.get("to") or ()
-                by_address = not peers or any("ipBlock" in each and may_hold_pods(each["ipBlock"]) for each in peers)
+                by_address = not peers or any(each.get("ipBlock") and may_hold_pods(each["ipBlock"]) for each in peers)
                 by_labels = any(
-                    "ipBlock" not in each
+                    not each.get("ipBlock")
                     and selects(each.get("podSelector"), service.selector)
                     and any(map(service.has, self._peers(each, self._place(other))))
                     for each in peers
@@ -224,12 +236,12 @@ class _Policies:
                 [
                     (each["port"], each.get("targetPort", each["port"]))
                     for each in spec.get("ports") or ()
-                    if each.get("protocol", "TCP") == "TCP"
+                    if (each.get("protocol") or "TCP") == "TCP"
                 ],
                 [
                     pod
                     for pod in self.subject.pods
-                    if spec["selector"].items() <= pod.labels.items()
+                    if spec["selector"].items() <= pod.all_labels.items()
                     and self._place(pod.manifest) == self._place(service)
                 ],
             )
@@ -267,5 +279,5 @@ def _spelt(labels: Mapping[str, str]) -> str:
 def _declared(pod: PodUse) -> Iterator[Port]:
     for container in pod.containers:
         for each in container.get("ports") or ():
-            if each.get("protocol", "TCP") == "TCP" and isinstance(each.get("containerPort"), int):
+            if (each.get("protocol") or "TCP") == "TCP" and isinstance(each.get("containerPort"), int):
                 yield Port(each["containerPort"], str(each.get("name") or ""))
