@@ -269,3 +269,57 @@ def test_peers_that_pods_of_any_namespace_are(peer: dict[str, Any], found: bool)
 def test_a_namespace_of_pods_that_the_release_does_not_make_is_closed_too() -> None:
     assert len(findings(deployment(pod_spec()), "namespace-open")) == 2
     assert findings(deployment(pod_spec()) + policy(selector={}), "namespace-open") == []
+
+
+CLOSED = {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+EVERYWHERE = {"ipBlock": {"cidr": "0.0.0.0/0"}}
+
+
+@pytest.mark.parametrize(
+    ("specs", "open_ways"),
+    [
+        ([CLOSED], 0),
+        ([{**CLOSED, "podSelector": {"matchLabels": {}, "matchExpressions": []}}], 0),
+        ([{"policyTypes": ["Ingress", "Egress"]}], 0),
+        ([{"podSelector": {}}], 1),
+        # Without policyTypes, a policy with rules of egress is about it.
+        ([{"podSelector": {}, "egress": [{"ports": [{"port": 53}]}]}], 0),
+        ([{**CLOSED, "ingress": [{}], "egress": [{}]}], 2),
+        ([{**CLOSED, "egress": [{"to": [EVERYWHERE]}]}], 1),
+        ([{**CLOSED, "egress": [{"to": [EVERYWHERE], "ports": [{"port": 443}]}]}], 0),
+        ([{**CLOSED, "egress": [{"to": [{"ipBlock": {"cidr": "0.0.0.0/0", "except": ["10.0.0.0/8"]}}]}]}], 0),
+        # Policies add up: one that allows all opens what another closed.
+        ([CLOSED, {**CLOSED, "egress": [{}]}], 1),
+    ],
+)
+def test_a_namespace_is_closed_by_what_its_policies_are_together(specs: list[dict[str, Any]], open_ways: int) -> None:
+    kind = {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy"}
+    policies = [{**kind, "metadata": {"name": f"own-{number}"}, "spec": spec} for number, spec in enumerate(specs)]
+    assert len(findings(deployment(pod_spec()) + objects(*policies), "namespace-open")) == open_ways
+
+
+def cluster_role(name: str, labels: dict[str, str] | None = None, **content: Any) -> dict[str, Any]:
+    metadata = {"name": name, "labels": labels or {}}
+    return {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": metadata, **content}
+
+
+@pytest.mark.parametrize(
+    ("labels", "bound", "found"),
+    [
+        ({"part-of": "whole"}, "whole", True),
+        ({"part-of": "other"}, "whole", False),
+        ({"rbac.authorization.k8s.io/aggregate-to-view": "true"}, "view", True),
+        ({"rbac.authorization.k8s.io/aggregate-to-admin": "true"}, "view", False),
+    ],
+)
+def test_rights_that_another_cluster_role_takes_over(labels: dict[str, str], bound: str, found: bool) -> None:
+    rules = [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}]
+    rule = {"clusterRoleSelectors": [{"matchLabels": {"part-of": "whole"}}]}
+    roles = objects(cluster_role("part", labels, rules=rules), cluster_role("whole", aggregationRule=rule))
+    text = roles + binding(bound, kind="ServiceAccount", name="runner")
+    assert [each.object for each in findings(text, "account-escalation")] == ["ClusterRole/part"] * found
+
+
+def test_a_role_of_the_release_may_have_the_name_of_a_strong_one() -> None:
+    own = binding("edit", kind="ServiceAccount", name="runner").replace('"ClusterRole"', '"Role"')
+    assert findings(own, "account-escalation") == []

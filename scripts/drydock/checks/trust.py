@@ -7,7 +7,7 @@ from itertools import zip_longest
 from typing import Any
 
 from drydock.checks.findings import Finding, Severity
-from drydock.checks.network_reach import may_hold_pods
+from drydock.checks.network_reach import directions, may_hold_pods, selects
 from drydock.checks.subject import Subject
 from drydock.suite.manifests import Manifest
 
@@ -44,6 +44,8 @@ _GUARD_GROUPS = frozenset({"networking.k8s.io", "admissionregistration.k8s.io"})
 _IDENTITIES = frozenset({"serviceaccounts", "users", "groups"})
 _STRONG = frozenset({"cluster-admin", "admin", "edit"})
 """ClusterRoles of every cluster that make pods and read Secrets."""
+_AGGREGATED = {"view": ("view",), "edit": ("view", "edit"), "admin": ("view", "edit", "admin")}
+"""ClusterRoles of every cluster that take over those of a label."""
 _OF_KUBERNETES = frozenset({"kube-system", "kube-public", "kube-node-lease"})
 _EVERY_ACCOUNT = ("system:authenticated", "system:unauthenticated", "system:anonymous", "system:serviceaccounts")
 _WRITES = frozenset({"create", "update", "patch", "*"})
@@ -175,26 +177,44 @@ def _accounts(binding: Manifest) -> list[str]:
 
 
 def _holders(subject: Subject, role: Manifest) -> list[str]:
+    """Accounts with the rights of a role, by its own name or by that of a ClusterRole that takes them over."""
+    names = {(role.kind, name) for name in (role.name, *_aggregates(subject, role))}
     found = set()
     for binding in subject.manifests:
         if binding.kind not in ("RoleBinding", "ClusterRoleBinding"):
             continue
         reference = binding.content.get("roleRef") or {}
         same_place = role.kind == "ClusterRole" or _place(subject, binding) == _place(subject, role)
-        if (reference.get("kind"), reference.get("name")) == (role.kind, role.name) and same_place:
+        if (reference.get("kind"), reference.get("name")) in names and same_place:
             found.update(_accounts(binding))
     return sorted(found)
 
 
+def _aggregates(subject: Subject, role: Manifest) -> Iterator[str]:
+    """Names of ClusterRoles that take over the rights of a ClusterRole by its labels."""
+    labels = (role.content.get("metadata") or {}).get("labels") or {}
+    if role.kind != "ClusterRole":
+        return
+    for stronger, taken in _AGGREGATED.items():
+        if any(labels.get(f"rbac.authorization.k8s.io/aggregate-to-{each}") == "true" for each in taken):
+            yield stronger
+    for other in subject.manifests:
+        if other.kind == "ClusterRole":
+            selectors = (other.content.get("aggregationRule") or {}).get("clusterRoleSelectors") or ()
+            if any(selects(each, labels) for each in selectors):
+                yield other.name
+
+
 def _strong_binding(subject: Subject, binding: Manifest) -> Iterator[Finding]:
     """Bindings to every account, and of a ServiceAccount to a role of Kubernetes that makes pods or reads Secrets."""
-    role = str((binding.content.get("roleRef") or {}).get("name"))
+    reference = binding.content.get("roleRef") or {}
+    role = str(reference.get("name"))
     subjects: Sequence[Fields] = binding.content.get("subjects") or ()
     every = sorted(str(each.get("name")) for each in subjects if str(each.get("name")).startswith(_EVERY_ACCOUNT))
     accounts = _accounts(binding)
     if every:
         reason = f"Every account in {', '.join(every)} has the rights of {role}: any pod with a token can use them."
-    elif role in _STRONG and accounts:
+    elif role in _STRONG and reference.get("kind") == "ClusterRole" and accounts:
         reason = (
             f"Code that gets the token of ServiceAccount {', '.join(accounts)} has the rights of {role}: it can make "
             "pods that run as a stronger account, and read Secrets."
@@ -212,8 +232,9 @@ def _strong_binding(subject: Subject, binding: Manifest) -> Iterator[Finding]:
 
 
 def _cluster_wide(subject: Subject, role: Manifest) -> bool:
+    names = {role.name, *_aggregates(subject, role)}
     return any(
-        each.kind == "ClusterRoleBinding" and (each.content.get("roleRef") or {}).get("name") == role.name
+        each.kind == "ClusterRoleBinding" and (each.content.get("roleRef") or {}).get("name") in names
         for each in subject.manifests
     )
 
@@ -226,8 +247,12 @@ def _any_namespace(subject: Subject, policy: Manifest) -> Iterator[Finding]:
     """Ingress from pods of every namespace, by labels that they can give themselves or by their addresses."""
     for position, rule in enumerate((policy.content.get("spec") or {}).get("ingress") or ()):
         peers: Sequence[Fields] = rule.get("from") or ()
-        opened = [each for each in peers if "namespaceSelector" in each and not _narrows(each["namespaceSelector"])]
-        blocks = [each["ipBlock"]["cidr"] for each in peers if "ipBlock" in each and may_hold_pods(each["ipBlock"])]
+        opened = [
+            each
+            for each in peers
+            if each.get("namespaceSelector") is not None and not _narrows(each["namespaceSelector"])
+        ]
+        blocks = [each["ipBlock"]["cidr"] for each in peers if each.get("ipBlock") and may_hold_pods(each["ipBlock"])]
         if opened or blocks or not peers:
             ports = ", ".join(str(each.get("port")) for each in rule.get("ports") or ()) or "every port"
             if blocks and not opened:
@@ -281,27 +306,42 @@ def _open_namespaces(subject: Subject) -> Iterator[Finding]:
         if name in _OF_KUBERNETES:
             continue
         for direction in ("Ingress", "Egress"):
-            if not any(_denies(subject, each, name, direction) for each in subject.manifests):
+            every = [each for each in subject.manifests if _is_for_all(subject, each, name, direction)]
+            opened = [each.name for each in every if _allows_all(each, direction)]
+            if opened or not every:
                 yield subject.finding(
                     NAMESPACE,
                     manifest,
                     f"A pod in namespace {name} that no NetworkPolicy selects "
                     f"{'takes connections from' if direction == 'Ingress' else 'connects to'} everywhere: the "
-                    "namespace has no policy for all pods.",
-                    f"Add a NetworkPolicy with an empty podSelector and policyTypes: [{direction}].",
+                    f"namespace has {f'policy {opened[0]}, which allows all' if opened else 'no policy for all pods'}.",
+                    f"Take the rule that allows all out of policy {opened[0]}."
+                    if opened
+                    else f"Add a NetworkPolicy with an empty podSelector and policyTypes: [{direction}].",
                     path=f"NetworkPolicy.{direction}",
                     severity=Severity.WARNING,
                 )
 
 
-def _denies(subject: Subject, policy: Manifest, namespace: str, direction: str) -> bool:
+def _is_for_all(subject: Subject, policy: Manifest, namespace: str, direction: str) -> bool:
     spec = policy.content.get("spec") or {}
     return (
         policy.kind == "NetworkPolicy"
         and _place(subject, policy) == namespace
-        and not spec.get("podSelector")
-        and direction in (spec.get("policyTypes") or ("Ingress",))
+        and selects(spec.get("podSelector"), None, certain=True)
+        and direction in directions(spec)
     )
+
+
+def _allows_all(policy: Manifest, direction: str) -> bool:
+    """Whether a rule of a policy has every peer on every port, so that no other policy keeps anything out."""
+    for rule in (policy.content.get("spec") or {}).get(direction.lower()) or ():
+        peers = rule.get("from" if direction == "Ingress" else "to") or ()
+        blocks = [each["ipBlock"] for each in peers if each.get("ipBlock")]
+        whole = any(str(each.get("cidr")).endswith("/0") and not each.get("except") for each in blocks)
+        if not rule.get("ports") and (not peers or whole):
+            return True
+    return False
 
 
 def _credentials(subject: Subject) -> Iterator[Finding]:
