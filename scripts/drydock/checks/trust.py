@@ -63,11 +63,13 @@ _BY_SUBRESOURCE = (
 )
 """Subresources, the verbs that are enough, and the attack."""
 _SECRET_NAME = re.compile(
-    r"(?:^|_)(?:TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|PASS|PWD|API_?KEY|ACCESS_KEY|PRIVATE_KEY|CREDENTIALS?"
-    r"|(?:MASTER|SECRET|SIGNING|ENCRYPTION|SALT)_KEY)$|^PGPASSWORD$",
-    re.IGNORECASE,
+    r"(?:^|[_.-]|(?<=[a-z0-9])(?=[A-Z]))(?i:TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|PASS|PWD|API[_-]?KEY"
+    r"|(?:ACCESS|PRIVATE|MASTER|SECRET|SIGNING|ENCRYPTION|SALT)[_-]?KEY|CREDENTIALS?)$|^PGPASSWORD$"
 )
-_IN_URL = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s:@]+:(?![$<{*])[^/\s@]+@", re.IGNORECASE)
+_PASSWORD = re.compile(r"pass(?:word|wd|phrase)$|requirepass$", re.IGNORECASE)
+"""Names of what is a credential even if it is a number."""
+_VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
+_IN_URL = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s:@]*:(?![$<{*])[^/\s@]+@", re.IGNORECASE)
 _PROVIDERS = (
     r"\b(?:hf_[A-Za-z0-9]{30,}|sk-[A-Za-z0-9_-]{20,}|gh[pousr]_[A-Za-z0-9]{30,}|github_pat_\w{30,}|glpat-[\w-]{20,}"
     r"|xox[abprs]-[\w-]{20,}|nvapi-[\w-]{30,}|A(?:KI|SI)A[0-9A-Z]{16}|AIza[\w-]{35}"
@@ -82,7 +84,7 @@ _FLAG = re.compile(
     re.IGNORECASE,
 )
 _NO_SECRET = re.compile(
-    r"\W*|true|false|yes|no|on|off|enabled|disabled|none|null|[0-9]+|/\S*|<[^>]*>|arn:\S+|alias/\S+|os\.environ/\S*|\$.*",
+    r"\W*|true|false|yes|no|on|off|enabled|disabled|none|null|[0-9]+|/\S*|<[^>]*>|arn:\S+|alias/\S+|os\.environ\b.*|[$`].*",
     re.IGNORECASE,
 )
 """What holds no credential: nothing, switches, numbers, paths, special tokens, names at AWS, references."""
@@ -347,12 +349,13 @@ def _allows_all(policy: Manifest, direction: str) -> bool:
 def _credentials(subject: Subject) -> Iterator[Finding]:
     """Variables and arguments of containers that hold a credential in plain text, for every reader of pods."""
     names = _names_of_secrets(subject)
+    config_maps = [each for each in subject.manifests if each.kind == "ConfigMap"]
     for pod in subject.pods:
+        maps = {each.name: each for each in config_maps if _place(subject, each) == _place(subject, pod.manifest)}
         for container in pod.containers:
             place = f"{pod.path}.containers.{container.get('name')}"
-            for variable in container.get("env") or ():
-                value, name = str(variable.get("value") or ""), str(variable.get("name"))
-                if (_SECRET_NAME.search(name) and _is_secret(value, names)) or _IN_URL.search(value):
+            for name, value in _variables(container, maps):
+                if (_SECRET_NAME.search(name) and _is_secret(name, value, names)) or _IN_URL.search(value):
                     yield subject.finding(
                         CREDENTIAL,
                         pod.manifest,
@@ -363,7 +366,8 @@ def _credentials(subject: Subject) -> Iterator[Finding]:
                         keys=(name,),
                     )
             for flag, value in _flags(container):
-                if (_FLAG.fullmatch(flag) and _is_secret(value, names)) or _IN_URL.search(value):
+                named = _FLAG.fullmatch(flag) or (_VARIABLE.fullmatch(flag) and _SECRET_NAME.search(flag))
+                if (named and _is_secret(flag, value, names)) or _IN_URL.search(value):
                     yield subject.finding(
                         CREDENTIAL,
                         pod.manifest,
@@ -376,7 +380,25 @@ def _credentials(subject: Subject) -> Iterator[Finding]:
                     )
 
 
-def _is_secret(value: str, names: Collection[str]) -> bool:
+def _variables(container: Fields, config_maps: Mapping[str, Manifest]) -> Iterator[tuple[str, str]]:
+    """Variables of a container with their values, those of ConfigMaps among them."""
+
+    def data(reference: Fields) -> Mapping[str, Any]:
+        found = config_maps.get(str(reference.get("name")))
+        return (found.content.get("data") or {}) if found else {}
+
+    for source in container.get("envFrom") or ():
+        for name, value in data(source.get("configMapRef") or {}).items():
+            yield f"{source.get('prefix') or ''}{name}", str(value)
+    for variable in container.get("env") or ():
+        reference = (variable.get("valueFrom") or {}).get("configMapKeyRef") or {}
+        value = data(reference).get(str(reference.get("key"))) if reference else variable.get("value")
+        yield str(variable.get("name")), str(value or "")
+
+
+def _is_secret(name: str, value: str, names: Collection[str]) -> bool:
+    if re.fullmatch("[0-9]{4,}", value) and _PASSWORD.search(name):
+        return True
     return not _NO_SECRET.fullmatch(value) and value not in names
 
 
@@ -390,20 +412,23 @@ def _names_of_secrets(subject: Subject) -> set[str]:
 
 
 def _flags(container: Fields) -> Iterator[tuple[str, str]]:
-    """Words of a command, those of scripts among them, each with its value: `--api-key=VALUE` or `--api-key VALUE`.
+    """Words of commands, those of scripts among them, each with its value: `--key=VALUE`, `--key VALUE`, `KEY=VALUE`.
 
     A word that is no flag has no name, for a message must not show what it holds.
     """
-    texts = [str(each) for each in (*(container.get("command") or ()), *(container.get("args") or ()))]
-    words = [word.strip("\"'") for text in texts for word in text.split() or [""]]
-    for word, following in zip_longest(words, words[1:], fillvalue=""):
-        name, equals, value = word.partition("=")
-        if not word.startswith("-"):
-            yield "", word
-        elif equals:
-            yield name, value.strip("\"'")
-        elif not following.startswith("-"):
-            yield word, following
+    hooks = [container.get(probe) or {} for probe in ("livenessProbe", "readinessProbe", "startupProbe")]
+    hooks += [hook or {} for hook in (container.get("lifecycle") or {}).values() if not isinstance(hook, str)]
+    commands = [(hook.get("exec") or {}).get("command") or () for hook in hooks]
+    for command in ((*(container.get("command") or ()), *(container.get("args") or ())), *commands):
+        words = [word.strip("\"'") for text in map(str, command) for word in text.split() or [""]]
+        for word, following in zip_longest(words, words[1:], fillvalue=""):
+            name, equals, value = word.partition("=")
+            if equals and (word.startswith("-") or _VARIABLE.fullmatch(name)):
+                yield name, value.rstrip(";").strip("\"'")
+            elif not word.startswith("-"):
+                yield "", word
+            elif not following.startswith("-"):
+                yield word, following
 
 
 def _tokens(subject: Subject, manifest: Manifest) -> Iterator[Finding]:
@@ -424,7 +449,7 @@ def _tokens(subject: Subject, manifest: Manifest) -> Iterator[Finding]:
 
 def _decoded(text: str) -> str:
     try:
-        return base64.b64decode(text, validate=True).decode()
+        return base64.b64decode("".join(text.split()), validate=True).decode()
     except ValueError:
         return ""
 
