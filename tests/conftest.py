@@ -19,6 +19,7 @@ from drydock.errors import DrydockError, ToolchainError
 from drydock.project import Project
 from drydock.tools import process
 from drydock.tools.on_path import find_terraform, provider_mirror
+from tests.no_control_plane import sitecustomize  # noqa: F401 (what tests call in this process is refused too)
 
 ROOT = Path(__file__).resolve().parents[1]
 NO_CONTROL_PLANE = ROOT / "tests" / "no_control_plane"

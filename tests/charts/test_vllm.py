@@ -98,6 +98,10 @@ def test_a_model_of_the_hub_is_downloaded_into_the_cache(render_chart: RenderCha
         ("140Gi", {"memory": "160Gi"}, {"accelerator": {"count": 8}}, True),
         # Without an accelerator the model itself is in memory as well.
         ("15Gi", {"memory": "19Gi"}, {"accelerator": {"kind": "none"}}, False),
+        # Replicas of its engine, and stages of it, are processes of the pod.
+        ("2Gi", {"memory": "20Gi"}, {"accelerator": {"kind": "none"}}, True),
+        ("2Gi", {"memory": "20Gi"}, {"accelerator": {"kind": "none"}, "engine": {"dataParallelSize": 2}}, False),
+        ("2Gi", {"memory": "20Gi"}, {"accelerator": {"kind": "none"}, "engine": {"pipelineParallelSize": 2}}, False),
         ("15Gi", {"memory": "40Gi"}, {"accelerator": {"kind": "neuron"}}, False),
         ("15Gi", {"memory": "40Gi"}, {"extraArgs": {"load-format": "runai_streamer"}}, False),
     ],
@@ -709,10 +713,14 @@ def test_what_was_compiled_for_neuron_is_kept(render_chart: RenderChart) -> None
     for change in (
         {"engine": {"maxModelLen": 2048}},
         {"image": {"tag": "0.16.0-other"}},
+        {"extraEnv": {"NEURON_CC_FLAGS": "-O3"}},
         {"resources": {"tmp": "5Gi"}},
     ):
         other = environment(container(render_chart, {**model, **change}))["NEURON_COMPILED_ARTIFACTS"]
         assert (other == folder) is ("resources" in change)
+    claims = [{"size": "15Gi", "claim": {"name": name, "accessMode": "ReadOnlyMany"}} for name in ("one", "other")]
+    one, other = (environment(container(render_chart, {**model, "source": each})) for each in claims)
+    assert one["NEURON_COMPILED_ARTIFACTS"] != other["NEURON_COMPILED_ARTIFACTS"]
     assert variables["BASE_COMPILE_WORK_DIR"].startswith("/cache/")
     assert server["workingDir"] == "/cache"
     assert server["args"][0] == "/model"

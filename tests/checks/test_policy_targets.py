@@ -137,3 +137,9 @@ def test_pods_of_a_workflow_have_the_labels_that_it_gives_to_all() -> None:
     content = {"metadata": {"name": "steps"}, "spec": {"podMetadata": {"labels": labels}, "templates": [template]}}
     steps = objects({"apiVersion": "argoproj.io/v1alpha1", "kind": "WorkflowTemplate", **content})
     assert findings(model() + steps + network_policy(podSelector={"matchLabels": labels}), CHECK) == []
+
+
+@pytest.mark.parametrize("label", ["statefulset.kubernetes.io/pod-name", "job-name", "ray.io/node-type"])
+def test_labels_that_only_controllers_give(label: str) -> None:
+    labels = {INSTANCE: "genai", label: "any"}
+    assert findings(model() + network_policy(podSelector={"matchLabels": labels}), CHECK) == []

@@ -1,5 +1,6 @@
 """Ports that code of users reaches, in charts of any author."""
 
+import json
 from typing import Any
 
 import pytest
@@ -150,3 +151,75 @@ def test_a_port_that_only_a_service_or_an_annotation_names() -> None:
     assert findings(deployment(pod_spec()) + objects(other) + workflow("runner"), CHECK) == []
     scraped = {"metadata": {"labels": {"app": "model"}, "annotations": {"prometheus.io/port": "9999"}}}
     assert findings(deployment(pod_spec(), template={**scraped, "spec": pod_spec()}) + workflow("runner"), CHECK)
+
+
+RAY_JOB = {
+    "apiVersion": "ray.io/v1",
+    "kind": "RayJob",
+    "metadata": {"name": "batch"},
+    "spec": {"rayClusterSpec": {"headGroupSpec": {"template": {"spec": pod_spec()}}}},
+}
+SUBMITS = objects(
+    {
+        "apiVersion": "argoproj.io/v1alpha1",
+        "kind": "WorkflowTemplate",
+        "metadata": {"name": "steps"},
+        "spec": {"templates": [{"name": "main", "resource": {"action": "create", "manifest": json.dumps(RAY_JOB)}}]},
+    }
+)
+
+
+def test_what_a_workflow_submits_has_the_labels_and_ports_of_its_own_kind() -> None:
+    no_way_out = network_policy(podSelector=WORKFLOW, policyTypes=["Egress"])
+    (found,) = findings(target(METRICS) + SUBMITS + no_way_out, CHECK)
+    assert "Code of users (Ray)" in found.reason
+    assert len(findings(SUBMITS + workflow("runner"), CHECK)) == 3
+
+
+@pytest.mark.parametrize(
+    ("own", "label"),
+    [
+        (ray(), {"ray.io/node-type": "head"}),
+        (ray(), {"ray.io/is-ray-node": "yes", "ray.io/cluster": "ray"}),
+        (
+            objects(
+                {
+                    "apiVersion": "batch/v1",
+                    "kind": "Job",
+                    "metadata": {"name": "once"},
+                    "spec": {"template": {"spec": container(pod_spec(), ports=[METRICS])}},
+                }
+            ),
+            {"batch.kubernetes.io/job-name": "once"},
+        ),
+    ],
+)
+def test_policies_select_by_labels_that_controllers_give(own: str, label: dict[str, str]) -> None:
+    text = own + workflow("runner")
+    assert findings(text, CHECK)
+    assert findings(text + network_policy(podSelector={"matchLabels": label}, **NOBODY), CHECK) == []
+
+
+@pytest.mark.parametrize("port", [{"containerPort": 9999}, {"containerPort": 9999, "name": "web"}])
+def test_a_service_names_a_port_that_its_container_calls_otherwise(port: dict[str, Any]) -> None:
+    wanted = port.get("name", 9999)
+    named = service(selector={"app": "model"}, ports=[{"name": "metrics", "port": 80, "targetPort": wanted}])
+    text = target(port) + objects(named) + workflow("runner")
+    assert findings(text, CHECK)
+    # Policies do not know the name of the Service's port.
+    by_name = lets_in({"podSelector": {}}, port="metrics")
+    assert findings(text + by_name, CHECK) == []
+
+
+@pytest.mark.parametrize(
+    ("peer", "port", "reached"),
+    [
+        ({"podSelector": {}}, {"protocol": None}, True),
+        ({"ipBlock": None, "podSelector": {}}, {}, True),
+        ({"namespaceSelector": None, **OTHERS}, {}, False),
+        ({"ipBlock": {"cidr": "no network"}}, {}, False),
+        ({"ipBlock": {"cidr": "10.0.0.0/8", "except": ["no network"]}}, {}, True),
+    ],
+)
+def test_fields_that_are_null_or_wrong(peer: dict[str, Any], port: dict[str, Any], reached: bool) -> None:
+    assert bool(findings(target(METRICS) + workflow("runner") + lets_in(peer, **port), CHECK)) is reached

@@ -125,6 +125,13 @@ def test_what_the_environment_accepts_is_not_shown() -> None:
         ("github_token", "ghp_1", True),
         ("DATABASE", "postgresql://user:word@db:5432/x", True),
         ("DATABASE", "postgresql://db:5432/x", False),
+        ("CACHE", "redis://:word@redis:6379/0", True),
+        ("DB_PASSWORD", "12345678", True),
+        ("USE_PASSWORD", "1", False),
+        ("BOS_TOKEN", "128000", False),
+        ("spring.datasource.password", "word", True),
+        ("dbPassword", "word", True),
+        ("maxTokens", "word", False),
         ("API_KEY", "/keys/api", False),
         ("API_KEY", "$(OTHER)", False),
         ("MAX_TOKENS", "100", False),
@@ -201,6 +208,11 @@ def test_load_balancers_that_a_class_or_a_gateway_opens(kind: str, spec: dict[st
         (["sh", "-c", "exec serve --api-key=abc"], True),
         (["sh", "-c", 'exec serve --api-key="$API_KEY" --hf-token $(cat /tokens/hf)'], False),
         (["redis-server", "--requirepass", "abc"], True),
+        (["redis-server", "--requirepass", "123456"], True),
+        (["sh", "-c", "export HF_TOKEN=abc; exec serve"], True),
+        (["env", "API_KEY=abc", "serve"], True),
+        (["sh", "-c", 'HF_TOKEN="$(cat /tokens/hf)" KEY_API_KEY=`cat /key` exec serve'], False),
+        (["python", "-c", "connect(password=password)"], False),
     ],
 )
 def test_credentials_among_arguments(words: list[str], found: bool) -> None:
@@ -269,3 +281,117 @@ def test_peers_that_pods_of_any_namespace_are(peer: dict[str, Any], found: bool)
 def test_a_namespace_of_pods_that_the_release_does_not_make_is_closed_too() -> None:
     assert len(findings(deployment(pod_spec()), "namespace-open")) == 2
     assert findings(deployment(pod_spec()) + policy(selector={}), "namespace-open") == []
+
+
+CLOSED = {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+EVERYWHERE = {"ipBlock": {"cidr": "0.0.0.0/0"}}
+
+
+@pytest.mark.parametrize(
+    ("specs", "open_ways"),
+    [
+        ([CLOSED], 0),
+        ([{**CLOSED, "podSelector": {"matchLabels": {}, "matchExpressions": []}}], 0),
+        ([{"policyTypes": ["Ingress", "Egress"]}], 0),
+        ([{"podSelector": {}}], 1),
+        # Without policyTypes, a policy with rules of egress is about it.
+        ([{"podSelector": {}, "egress": [{"ports": [{"port": 53}]}]}], 0),
+        ([{**CLOSED, "ingress": [{}], "egress": [{}]}], 2),
+        ([{**CLOSED, "egress": [{"to": [EVERYWHERE]}]}], 1),
+        ([{**CLOSED, "egress": [{"to": [EVERYWHERE], "ports": [{"port": 443}]}]}], 0),
+        ([{**CLOSED, "egress": [{"to": [{"ipBlock": {"cidr": "0.0.0.0/0", "except": ["10.0.0.0/8"]}}]}]}], 0),
+        # Policies add up: one that allows all opens what another closed.
+        ([CLOSED, {**CLOSED, "egress": [{}]}], 1),
+    ],
+)
+def test_a_namespace_is_closed_by_what_its_policies_are_together(specs: list[dict[str, Any]], open_ways: int) -> None:
+    kind = {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy"}
+    policies = [{**kind, "metadata": {"name": f"own-{number}"}, "spec": spec} for number, spec in enumerate(specs)]
+    assert len(findings(deployment(pod_spec()) + objects(*policies), "namespace-open")) == open_ways
+
+
+def cluster_role(name: str, labels: dict[str, str] | None = None, **content: Any) -> dict[str, Any]:
+    metadata = {"name": name, "labels": labels or {}}
+    return {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": metadata, **content}
+
+
+@pytest.mark.parametrize(
+    ("labels", "bound", "found"),
+    [
+        ({"part-of": "whole"}, "whole", True),
+        ({"part-of": "other"}, "whole", False),
+        ({"rbac.authorization.k8s.io/aggregate-to-view": "true"}, "view", True),
+        ({"rbac.authorization.k8s.io/aggregate-to-admin": "true"}, "view", False),
+    ],
+)
+def test_rights_that_another_cluster_role_takes_over(labels: dict[str, str], bound: str, found: bool) -> None:
+    rules = [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}]
+    rule = {"clusterRoleSelectors": [{"matchLabels": {"part-of": "whole"}}]}
+    roles = objects(cluster_role("part", labels, rules=rules), cluster_role("whole", aggregationRule=rule))
+    text = roles + binding(bound, kind="ServiceAccount", name="runner")
+    assert [each.object for each in findings(text, "account-escalation")] == ["ClusterRole/part"] * found
+
+
+def test_a_role_of_the_release_may_have_the_name_of_a_strong_one() -> None:
+    own = binding("edit", kind="ServiceAccount", name="runner").replace('"ClusterRole"', '"Role"')
+    assert findings(own, "account-escalation") == []
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"envFrom": [{"configMapRef": {"name": "own"}}]},
+        {"env": [{"name": "DB_PASSWORD", "valueFrom": {"configMapKeyRef": {"name": "own", "key": "DB_PASSWORD"}}}]},
+        {"livenessProbe": {"exec": {"command": ["ping", "--password=word"]}}},
+        {"lifecycle": {"preStop": {"exec": {"command": ["sh", "-c", "DB_PASSWORD=word leave"]}}}},
+    ],
+)
+def test_credentials_that_reach_a_container_on_other_ways(fields: dict[str, Any]) -> None:
+    own = objects({"kind": "ConfigMap", "metadata": {"name": "own"}, "data": {"DB_PASSWORD": "word"}})
+    (found,) = findings(own + deployment(container(pod_spec(), **fields)), "credential-in-values")
+    assert "word " not in found.reason.replace("--password ", "")
+
+
+def test_base64_may_be_wrapped() -> None:
+    data = base64.b64encode(("hf_" + "a1" * 17).encode()).decode()
+    own = objects({"kind": "Secret", "metadata": {"name": "own"}, "data": {"note": f"{data[:20]}\n{data[20:]}\n"}})
+    assert findings(own, "credential-in-values")
+
+
+@pytest.mark.parametrize(
+    ("annotations", "found"),
+    [
+        ({"type": "external", "internal": "False"}, True),
+        ({"type": "external", "internal": "0"}, True),
+        ({"internal": ""}, True),
+        ({"internal": "0.0.0.0/0"}, False),
+        ({"scheme": "internal", "internal": "false"}, False),
+    ],
+)
+def test_annotations_are_read_as_the_controllers_do(annotations: dict[str, str], found: bool) -> None:
+    prefixed = {f"service.beta.kubernetes.io/aws-load-balancer-{key}": value for key, value in annotations.items()}
+    assert bool(findings(objects(service(type="LoadBalancer", annotations=prefixed)), "public-endpoint")) is found
+
+
+@pytest.mark.parametrize(
+    ("kind", "spec", "path"),
+    [
+        ("RayCluster", {"headGroupSpec": {"serviceType": "LoadBalancer"}}, "spec.headGroupSpec."),
+        ("RayJob", {"rayClusterSpec": {"headGroupSpec": {"serviceType": "NodePort"}}}, "rayClusterSpec.headGroupSpec."),
+        ("RayService", {"serveService": {"spec": {"type": "LoadBalancer"}}}, "spec.serveService."),
+        ("RayService", {"serveService": {"spec": {"type": "ClusterIP"}}}, ""),
+    ],
+)
+def test_services_that_kuberay_makes(kind: str, spec: dict[str, Any], path: str) -> None:
+    own = objects({"apiVersion": "ray.io/v1", "kind": kind, "metadata": {"name": "own"}, "spec": spec})
+    assert [path in each.path for each in findings(own, "public-endpoint")] == [True] * bool(path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "field"),
+    [("LoadBalancerConfiguration", "securityGroups"), ("IngressClassParams", "prefixListsIDs")],
+)
+def test_groups_of_a_class_or_a_gateway_are_a_note_too(kind: str, field: str) -> None:
+    spec = {"scheme": "internet-facing", field: ["one"]}
+    (found,) = findings(objects({"kind": kind, "metadata": {"name": "own"}, "spec": spec}), "public-endpoint")
+    assert found.severity is Severity.NOTE

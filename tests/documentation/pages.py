@@ -16,9 +16,20 @@ PAGES = [
     *CHART_PAGES,
 ]
 FENCE = re.compile(r"^```(?P<info>[^\n`]*)\n(?P<content>.*?)^```$", re.MULTILINE | re.DOTALL)
+_ANY_FENCE = re.compile(r"[\s>*-]*(?:\d+\.\s+)?(?:```|~~~)")
 _INLINE = re.compile(r"`(?P<command>(?:drydock|scripts/run) [^`]+)`")
 _CONTINUED = re.compile(r"\\\n\s*")
 _OPERATORS = set("();<>|&")
+_ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=.*", re.DOTALL)
+_SUBSTITUTION = re.compile(r"\$\(([^()]+)\)")
+_QUOTED = re.compile(r"`([^`]*)`")
+_BEFORE = {"if", "then", "elif", "else", "while", "until", "do", "!", "time", "sudo", "exec", "env", "nohup", "{"}
+"""Words that may stand before a command."""
+_SPELT = {
+    ("./scripts/run",): "scripts/run",
+    ("python", "-m", "drydock"): "drydock",
+    ("python3", "-m", "drydock"): "drydock",
+}
 
 
 @dataclass(frozen=True)
@@ -46,8 +57,11 @@ class Block:
 
 
 def commands(text: str) -> Iterator[list[str]]:
-    """The words of each command of a script for a shell; what follows a redirection is dropped."""
-    for line in _CONTINUED.sub("", text).splitlines():
+    """The words of each command of a script for a shell, those within `$(...)` too; redirections are dropped.
+
+    What may stand before a command, as variables do, is left out.
+    """
+    for line in _QUOTED.sub(r"$(\1)", _CONTINUED.sub("", text)).splitlines():
         words: list[str] = []
         file_follows = False
         lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
@@ -56,12 +70,31 @@ def commands(text: str) -> Iterator[list[str]]:
             if set(word) <= _OPERATORS:
                 file_follows = ">" in word
                 if words and not file_follows:
-                    yield words
+                    yield from _called(words)
                     words = []
             elif file_follows:
                 file_follows = False
             else:
                 words.append(word)
+
+
+def _called(words: list[str]) -> Iterator[list[str]]:
+    """A command by its own name, and the commands that stand quoted in its words."""
+    for word in words:
+        for match in _SUBSTITUTION.finditer(word):
+            yield from commands(match[1])
+    own = list(words)
+    while own and (own[0] in _BEFORE or _ASSIGNMENT.fullmatch(own[0])):
+        del own[0]
+    for spelling, name in _SPELT.items():
+        if tuple(own[: len(spelling)]) == spelling:
+            own[: len(spelling)] = [name]
+    yield own or words
+
+
+def unread_fences(text: str) -> Iterator[str]:
+    """Lines that open or close a fence of a form that `FENCE` does not read: indented, quoted, of tildes or longer."""
+    yield from (line for line in FENCE.sub("", text).splitlines() if _ANY_FENCE.match(line))
 
 
 def blocks(page: Path) -> Iterator[Block]:

@@ -5,6 +5,7 @@ docs/development/documentation.md describes what stands behind the language of a
 
 import io
 import json
+import re
 import shutil
 import sys
 from collections.abc import Callable
@@ -23,7 +24,7 @@ from drydock.suite.charts import AssembledCharts
 from drydock.tools import process
 from tests.conftest import ROOT
 from tests.documentation.command_line import call, help_examples, parse
-from tests.documentation.pages import BLOCKS, CHART_PAGES, PAGES, Block, commands, inline_commands
+from tests.documentation.pages import BLOCKS, CHART_PAGES, PAGES, Block, commands, inline_commands, unread_fences
 from tests.engines.test_model_config import LLAMA
 
 LANGUAGES = {"console", "yaml", "python", "text", "json", "mermaid", "gotemplate", "Dockerfile"}
@@ -86,6 +87,31 @@ def test_no_code_is_indented_in_place_of_a_fence() -> None:
             before, last = line.strip(), line or last
 
 
+def test_every_fence_is_read() -> None:
+    for page in PAGES:
+        assert not [*unread_fences(page.read_text())], page.name
+    for line in ("~~~console", "  ```console", "- ```console", "1. ```console", "> ```console", "````console"):
+        assert [*unread_fences(f"Text\n{line}\ndrydock validate\n")], line
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "drydock list | jq .",
+        "X=$(drydock list)",
+        'echo "$(drydock list)"',
+        "echo `drydock list`",
+        "DRYDOCK_CACHE=/tmp drydock list",
+        "env A=b drydock list",
+        "if ! drydock list; then exit 1; fi",
+        "time drydock list",
+        "cd charts && python -m drydock list",
+    ],
+)
+def test_a_call_of_drydock_is_found_wherever_it_stands(line: str) -> None:
+    assert ["drydock", "list"] in [*commands(line)]
+
+
 def test_the_examples_of_help_can_be_typed() -> None:
     for verb in VERBS:
         for words in help_examples(verb):
@@ -141,7 +167,9 @@ def _follow(block: Block, charts: AssembledCharts, tool: Callable[[str], Path]) 
                 continue
         elif program == "drydock-vllm":
             parse_engine_arguments(arguments[1:])
-        elif program == "helm" and (ROOT / "charts").joinpath(*Path(arguments[2]).parts[1:2]).exists():
+        elif program == "helm":
+            _has_options(arguments, tool("helm4"))
+        if program == "helm" and (ROOT / "charts").joinpath(*Path(arguments[2]).parts[1:2]).exists():
             if arguments[:2] == ["dependency", "update"]:
                 continue
             if arguments[0] in ("install", "upgrade") and "not-run" not in block.how:
@@ -151,6 +179,14 @@ def _follow(block: Block, charts: AssembledCharts, tool: Callable[[str], Path]) 
     assert not skipped or "not-run" in block.how, f"{block.name}: nothing runs {', '.join(skipped)}: say why"
     if statuses:
         assert max(statuses) == int(block.how.get("exit", 0)), block.name
+
+
+def _has_options(arguments: list[str], helm: Path) -> None:
+    """Hold the options of a call of Helm against what its help lists."""
+    verb = [arguments[0], *(arguments[1:2] if arguments[0] in ("dependency", "show", "repo", "get") else ())]
+    listed = process.run([helm, *verb, "--help"]).stdout
+    for option in (word.partition("=")[0] for word in arguments if word.startswith("-")):
+        assert re.search(rf"(?:^|[\s,]){re.escape(option)}[\s,]", listed), f"helm {' '.join(verb)} has no {option}"
 
 
 def _render(arguments: list[str], charts: AssembledCharts, helm: Path) -> None:

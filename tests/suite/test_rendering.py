@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 
 from drydock.errors import RenderError
 from drydock.project import UMBRELLA, Project
@@ -92,3 +93,17 @@ def test_it_renders_at_each_kubernetes_that_the_charts_and_eks_support(
             render(drydock_tool("helm4"), drydock_charts, environment)
     else:
         assert render(drydock_tool("helm4"), drydock_charts, environment).manifests
+
+
+def test_objects_of_a_list_are_objects() -> None:
+    rendered = """---
+# Source: own/templates/all.yaml
+apiVersion: v1
+kind: List
+items:
+  - {apiVersion: v1, kind: Service, metadata: {name: open}, spec: {type: LoadBalancer}}
+  - {apiVersion: v1, kind: ConfigMap, metadata: {name: own}}
+"""
+    found = parse_manifests(rendered)
+    assert [each.identity for each in found] == ["ConfigMap/own", "Service/open"]
+    assert [yaml.safe_load(each.text) for each in found] == [each.content for each in found]

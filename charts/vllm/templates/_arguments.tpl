@@ -95,8 +95,10 @@ safetensors 0.8). Files of the Hub have 5 GB, and without them vLLM takes about 
 {{- if and (eq (include "vllm.source" .) "s3") (ne .model.accelerator.kind "neuron") -}}
 {{- $sizes := include "vllm.sizes" . | fromJson -}}
 {{- $weights := include "vllm.mebibytes" .model.source.size | int64 -}}
-{{- $kept := eq .model.accelerator.kind "none" | ternary $weights 0 | int64 -}}
-{{- $processes := max (int64 $sizes.devices) (include "vllm.tensorParallelSize" . | int64) -}}
+{{- $replicas := int64 .model.engine.dataParallelSize -}}
+{{- $kept := eq .model.accelerator.kind "none" | ternary (mul $replicas $weights) 0 | int64 -}}
+{{- $ranks := mul $replicas (include "vllm.tensorParallelSize" . | int64) (include "vllm.pipelineParallelSize" . | int64) -}}
+{{- $processes := max (int64 $sizes.devices) $ranks -}}
 {{- if .model.multiNode.enabled }}{{ $processes = int64 $sizes.devices }}{{ end -}}
 {{- $needed := add $kept (mul $processes (add 3072 (mul 3 (min $weights 4769)))) -}}
 {{- if ge (sub (int64 $sizes.memory) (int64 $sizes.sharedMemory)) $needed }}eager{{ end -}}

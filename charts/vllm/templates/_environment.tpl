@@ -17,6 +17,8 @@ What lies there is loaded whatever the arguments say, and a cache on a claim out
 {{- define "vllm.neuron.folder" -}}
 {{- $arguments := omit (include "vllm.argumentMap" . | fromJson) "port" "served-model-name" "shutdown-timeout" "middleware" -}}
 {{- $engine := list (include "common.image" (dict "root" .root "image" .model.image)) (include "vllm.modelPath" .) .model.source.s3.uri $arguments -}}
+{{- with .model.source.claim.name }}{{ $engine = append $engine . }}{{ end -}}
+{{- with .model.extraEnv }}{{ $engine = append $engine . }}{{ end -}}
 {{- printf "/cache/compiled/%s-%s" .name (toJson $engine | sha256sum | trunc 8) -}}
 {{- end -}}
 

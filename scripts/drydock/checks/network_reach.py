@@ -13,12 +13,12 @@ Network = IPv4Network | IPv6Network
 
 _PRIVATE = ("10.0.0.0/8", "100.64.0.0/10", "172.16.0.0/12", "192.168.0.0/16", "198.18.0.0/15", "fc00::/7")
 _PODS = tuple(map(ip_network, _PRIVATE))
-"""Where a VPC's pods can have addresses. Those of IPv6 clusters may be global ones: see `may_hold_pods`."""
+"""Where a VPC's pods can have addresses. Those of IPv6 clusters may be global ones too, which no object says."""
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A pod, as NetworkPolicies apply to it.
+    """A pod as the network sees it.
 
     Attributes:
         namespace: of the pod.
@@ -60,11 +60,11 @@ class PolicedNetwork:
     def of(cls, manifests: Sequence[Manifest], default: str) -> "PolicedNetwork":
         """The network of rendered objects."""
         return cls(
-            [manifest for manifest in manifests if manifest.kind == "NetworkPolicy"],
+            [each for each in manifests if each.kind == "NetworkPolicy"],
             {
-                manifest.name: manifest.content.get("metadata", {}).get("labels") or {}
-                for manifest in manifests
-                if manifest.kind == "Namespace"
+                each.name: each.content.get("metadata", {}).get("labels") or {}
+                for each in manifests
+                if each.kind == "Namespace"
             },
             default,
         )
@@ -78,15 +78,15 @@ class PolicedNetwork:
             return True
         if direction == "Ingress" and other.on_host:
             return True  # what comes from its own node always reaches a pod
-        policies = [policy for policy in self._by_namespace.get(own.namespace, ()) if direction in _directions(policy)]
-        surely = [policy for policy in policies if selects(policy.get("podSelector"), own.labels, certain=True)]
+        policies = [each for each in self._by_namespace.get(own.namespace, ()) if direction in directions(each)]
+        surely = [each for each in policies if selects(each.get("podSelector"), own.labels, certain=True)]
         if not surely:
             return True
         rules = (
             rule
-            for policy in policies
-            if selects(policy.get("podSelector"), own.labels)
-            for rule in policy.get(direction.lower()) or ()
+            for each in policies
+            if selects(each.get("podSelector"), own.labels)
+            for rule in each.get(direction.lower()) or ()
         )
         return any(self._allows(rule, direction, own.namespace, other, port) for rule in rules)
 
@@ -100,17 +100,17 @@ class PolicedNetwork:
     def _allows(self, rule: Fields, direction: str, namespace: str, other: Endpoint, port: Port) -> bool:
         peers = rule.get("from" if direction == "Ingress" else "to") or ()
         ports = rule.get("ports") or ()
-        return (not ports or any(covers(entry, port) for entry in ports)) and (
-            not peers or any(self.is_peer(peer, namespace, other) for peer in peers)
+        return (not ports or any(covers(each, port) for each in ports)) and (
+            not peers or any(self.is_peer(each, namespace, other) for each in peers)
         )
 
     def is_peer(self, peer: Fields, namespace: str, pod: Endpoint) -> bool:
         """Whether a pod is a peer of a policy in a namespace."""
-        if "ipBlock" in peer:
+        if peer.get("ipBlock"):
             return may_hold_pods(peer["ipBlock"])
         if pod.on_host:
             return False
-        if "namespaceSelector" in peer:
+        if peer.get("namespaceSelector") is not None:
             labels = {**self.namespaces.get(pod.namespace, {}), "kubernetes.io/metadata.name": pod.namespace}
             there = selects(peer["namespaceSelector"], labels)
         else:
@@ -118,13 +118,14 @@ class PolicedNetwork:
         return there and selects(peer.get("podSelector"), pod.labels)
 
 
-def _directions(policy: Fields) -> Sequence[str]:
+def directions(policy: Fields) -> Sequence[str]:
+    """Directions that a policy is about; without policyTypes, ingress, and egress where it has rules of it."""
     return policy.get("policyTypes") or (("Ingress", "Egress") if policy.get("egress") else ("Ingress",))
 
 
 def covers(rule: Fields, port: Port) -> bool:
     """Whether an entry of a rule's ports is for a port."""
-    if rule.get("protocol", "TCP") != "TCP":
+    if (rule.get("protocol") or "TCP") != "TCP":
         return False
     wanted = rule.get("port")
     if isinstance(wanted, int):
@@ -143,8 +144,8 @@ def selects(selector: Fields | None, labels: Mapping[str, str] | None, *, certai
 def _conditions(selector: Fields) -> Iterator[tuple[str, str, Sequence[str]]]:
     for key, value in (selector.get("matchLabels") or {}).items():
         yield key, "In", (value,)
-    for expression in selector.get("matchExpressions") or ():
-        yield str(expression.get("key")), str(expression.get("operator")), expression.get("values") or ()
+    for each in selector.get("matchExpressions") or ():
+        yield str(each.get("key")), str(each.get("operator")), each.get("values") or ()
 
 
 def _holds(value: str | None, operator: str, values: Sequence[str]) -> bool:
@@ -160,18 +161,29 @@ def _holds(value: str | None, operator: str, values: Sequence[str]) -> bool:
 
 
 def may_hold_pods(block: Fields) -> bool:
-    """Whether a block has an address that a pod can have: a private one, as VPCs have them, and IPv6."""
-    whole = ip_network(block.get("cidr", ""), strict=False)
-    left = [network for network in (_shared(whole, pods) for pods in _PODS) if network is not None]
-    for text in block.get("except") or ():
-        left = [part for network in left for part in _without(network, ip_network(text, strict=False))]
+    """Whether a block has an address that a pod can have: a private one, as VPCs have them.
+
+    A block that is no network, which the API server refuses, has none.
+    """
+    whole = _network(block.get("cidr"))
+    left = [] if whole is None else [each for each in (_shared(whole, pods) for pods in _PODS) if each is not None]
+    for exception in map(_network, block.get("except") or ()):
+        if exception is not None:
+            left = [part for each in left for part in _without(each, exception)]
     return bool(left)
+
+
+def _network(text: object) -> Network | None:
+    try:
+        return ip_network(str(text), strict=False)
+    except ValueError:
+        return None
 
 
 def _shared(one: Network, other: Network) -> Network | None:
     if one.version != other.version or not one.overlaps(other):
         return None
-    return max(one, other, key=lambda network: network.prefixlen)
+    return max(one, other, key=lambda each: each.prefixlen)
 
 
 def _without(whole: Network, part: Network) -> Iterator[Network]:

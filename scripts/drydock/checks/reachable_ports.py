@@ -1,7 +1,7 @@
 """Ports for administrators, of Ray, of notebooks and of metrics that code of users can connect to."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
@@ -37,15 +37,15 @@ def check(subject: Subject) -> Iterator[Finding]:
     release = subject.rendered.environment.namespace
     network = PolicedNetwork.of(subject.manifests, release)
     sources = [*_pods_of_users(subject.pods, release), *_namespaces_of_users(subject.manifests, release)]
-    services = [manifest for manifest in subject.manifests if manifest.kind == "Service"]
+    services = [each for each in subject.manifests if each.kind == "Service"]
     reached: dict[tuple[str, int], tuple[PodUse, Fields, set[str]]] = {}
     for pod in subject.pods:
         target = _endpoint(pod, release, {})
         for port, known in _ports(pod, services, release):
             codes = {
-                code.what
-                for code in sources
-                if code.manifest is not pod.manifest and network.connects(code.endpoint, target, port)
+                each.what
+                for each in sources
+                if each.manifest is not pod.manifest and network.connects(each.endpoint, target, port)
             }
             if codes:
                 reached.setdefault((pod.manifest.identity, port.number), (pod, {**known, "port": port.number}, set()))[
@@ -78,9 +78,9 @@ def _pods_of_users(pods: Sequence[PodUse], release: str) -> Iterator[Code]:
             yield Code(
                 "notebooks or other pods that a server makes for its users", pod.manifest, _endpoint(pod, release, {})
             )
-        group = pod.manifest.api_version.partition("/")[0]
+        group = _group(pod)
         for known in _data()["code"]:
-            if group == known["group"] and known["kind"] in ("*", pod.manifest.kind):
+            if group == known["group"] and known["kind"] in ("*", pod.maker.get("kind")):
                 yield Code(known["what"], pod.manifest, _endpoint(pod, release, known.get("labels") or {}))
 
 
@@ -94,28 +94,33 @@ def _namespaces_of_users(manifests: Sequence[Manifest], release: str) -> Iterato
 def _endpoint(pod: PodUse, release: str, given: Mapping[str, str]) -> Endpoint:
     return Endpoint(
         _place(pod.manifest, release),
-        {**pod.labels, **given},
+        {**pod.all_labels, **given},
         on_host=bool(pod.spec.get("hostNetwork")),
-        policed=pod.manifest.kind not in _WITHOUT_OWNER,
+        policed=pod.maker.get("kind") not in _WITHOUT_OWNER,
     )
+
+
+def _group(pod: PodUse) -> str:
+    return str(pod.maker.get("apiVersion", "")).partition("/")[0]
 
 
 def _ports(pod: PodUse, services: Sequence[Manifest], release: str) -> Iterator[tuple[Port, Fields]]:
     """Ports of a pod that are known: Ray's own, and what containers, Services and annotations say."""
-    ray = pod.manifest.api_version.startswith(f"{_RAY}/")
-    if ray and "headGroupSpec" in pod.path and not _asks_for_token(pod.manifest.content):
+    ray = _group(pod) == _RAY
+    if ray and "headGroupSpec" in pod.path and not _asks_for_token(pod.maker):
         yield from ((Port(known["port"]), known) for known in _data()["ports"] if known.get("ray"))
-    programs = {_program(container): container.get("ports") or () for container in pod.containers}
+    programs = {_program(each): each.get("ports") or () for each in pod.containers}
     declared = [
-        (Port(entry["containerPort"], str(entry.get("name") or "")), program)
+        (Port(each["containerPort"], str(each.get("name") or "")), program)
         for program, ports in programs.items()
-        for entry in ports
-        if entry.get("protocol", "TCP") == "TCP" and isinstance(entry.get("containerPort"), int)
+        for each in ports
+        if (each.get("protocol") or "TCP") == "TCP" and isinstance(each.get("containerPort"), int)
     ]
-    numbers = {port.number for port, _ in declared}
-    others = [port for port in _named_elsewhere(pod, services, release) if port.number not in numbers]
-    for port, program in [*declared, *((port, " ".join(programs)) for port in others)]:
-        known = next((entry for entry in _data()["ports"] if _fits(entry, port, program)), None)
+    named = _named_elsewhere(pod, [port for port, _ in declared], services, release)
+    others = [Port(number) for number in named if number not in {port.number for port, _ in declared}]
+    for port, program in [*declared, *((each, " ".join(programs)) for each in others)]:
+        names = {port.name, *named.get(port.number, ())}
+        known = next((each for each in _data()["ports"] if _fits(each, port.number, names, program)), None)
         if known and not (ray and known.get("ray")):
             yield port, known
 
@@ -125,28 +130,41 @@ def _program(container: Fields) -> str:
     return " ".join(map(str, (*words, *(container.get("command") or ()), *(container.get("args") or ()))))
 
 
-def _named_elsewhere(pod: PodUse, services: Sequence[Manifest], release: str) -> Iterator[Port]:
-    """Ports that the pod's containers do not declare, which need not keep them from listening."""
-    if (scraped := str(pod.annotations.get("prometheus.io/port", ""))).isdigit():
-        yield Port(int(scraped), "metrics")
+def _named_elsewhere(
+    pod: PodUse, declared: Sequence[Port], services: Sequence[Manifest], release: str
+) -> Mapping[int, set[str]]:
+    """Ports of a pod by what Services call them, those too that no container declares, which listen all the same.
+
+    An annotation for Prometheus names a port of metrics, unless its container calls it otherwise. Policies know none of
+    these names.
+    """
+    found: dict[int, set[str]] = {}
+    scraped = str(pod.annotations.get("prometheus.io/port", ""))
+    if scraped.isdigit() and not any(each.name for each in declared if each.number == int(scraped)):
+        found[int(scraped)] = {"metrics"}
     for service in services:
         spec = service.content.get("spec") or {}
         chosen = (spec.get("selector") or {}).items()
-        if chosen and chosen <= pod.labels.items() and _place(service, release) == _place(pod.manifest, release):
-            for port in spec.get("ports") or ():
-                number = port.get("targetPort", port.get("port"))
-                if port.get("protocol", "TCP") == "TCP" and isinstance(number, int):
-                    yield Port(number, str(port.get("name") or ""))
+        if chosen and chosen <= pod.all_labels.items() and _place(service, release) == _place(pod.manifest, release):
+            for each in spec.get("ports") or ():
+                target = each.get("targetPort") or each.get("port")
+                numbers = (
+                    [target] if isinstance(target, int) else [one.number for one in declared if one.name == target]
+                )
+                if (each.get("protocol") or "TCP") == "TCP":
+                    for number in numbers:
+                        found.setdefault(number, set()).add(str(each.get("name") or ""))
+    return found
 
 
 def _place(manifest: Manifest, release: str) -> str:
     return manifest.namespace or release
 
 
-def _fits(known: Fields, port: Port, program: str) -> bool:
+def _fits(known: Fields, number: int, names: Collection[str], program: str) -> bool:
     return (
-        known["port"] in (None, port.number)
-        and ("name" not in known or bool(re.search(known["name"], port.name, re.IGNORECASE)))
+        known["port"] in (None, number)
+        and ("name" not in known or any(re.search(known["name"], each, re.IGNORECASE) for each in names))
         and ("program" not in known or bool(re.search(known["program"], program, re.IGNORECASE)))
     )
 

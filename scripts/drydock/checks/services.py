@@ -21,6 +21,8 @@ _INGRESS_SCHEME = "alb.ingress.kubernetes.io/scheme"
 _INGRESS_RANGES = "alb.ingress.kubernetes.io/inbound-cidrs"
 _CONFIGURATIONS = {"IngressClassParams": "inboundCIDRs", "LoadBalancerConfiguration": "sourceRanges"}
 """Kinds that configure load balancers of an IngressClass or a Gateway, each with the field of its source ranges."""
+_GROUPS = ("securityGroups", "securityGroupPrefixes", "prefixListsIDs")
+"""Their fields for security groups and prefix lists of the account."""
 _PRIVATE = tuple(map(ipaddress.IPv4Network, ("10.0.0.0/8", "100.64.0.0/10", "172.16.0.0/12", "192.168.0.0/16")))
 _UNIQUE_LOCAL = ipaddress.IPv6Network("fc00::/7")
 _READ_BY_ENGINES = ("VLLM_", "RAY_")
@@ -29,9 +31,9 @@ _READ_BY_ENGINES = ("VLLM_", "RAY_")
 def check(subject: Subject) -> Iterator[Finding]:
     """Load balancers open to the internet, and Services whose variables engines take for their settings."""
     for manifest in subject.manifests:
-        if manifest.kind == "Service":
-            yield from _service(subject, manifest)
-        elif manifest.kind == "Ingress":
+        for content, path in _services(manifest.content, manifest.kind, manifest.api_version.partition("/")[0]):
+            yield from _service(subject, manifest, content, path)
+        if manifest.kind == "Ingress":
             yield from _ingress(subject, manifest)
         elif manifest.kind in _CONFIGURATIONS:
             yield from _configuration(subject, manifest)
@@ -50,8 +52,8 @@ def is_internet_facing(service: Mapping[str, Any]) -> bool:
     if _SCHEME in annotations:
         return bool(annotations[_SCHEME] == "internet-facing")
     if spec.get("loadBalancerClass") or annotations.get(_KIND) in ("external", "nlb-ip"):
-        return str(annotations.get(_LEGACY_INTERNAL, "true")) == "false"
-    return str(annotations.get(_LEGACY_INTERNAL, "false")) == "false"
+        return str(annotations.get(_LEGACY_INTERNAL, "true")).lower() in ("false", "f", "0")
+    return str(annotations.get(_LEGACY_INTERNAL, "false")) in ("false", "")
 
 
 def are_the_world(ranges: Sequence[str]) -> bool:
@@ -71,22 +73,33 @@ def are_the_world(ranges: Sequence[str]) -> bool:
             four.append(network)
         else:
             six.append(network)
-    public = [block for block in ipaddress.collapse_addresses(four) if not any(map(block.subnet_of, _PRIVATE))]
-    wide = [block for block in ipaddress.collapse_addresses(six) if not block.subnet_of(_UNIQUE_LOCAL)]
-    return (
-        sum(block.num_addresses for block in public) > 1 << 24 or sum(block.num_addresses for block in wide) > 1 << 109
-    )
+    public = [one for one in ipaddress.collapse_addresses(four) if not any(map(one.subnet_of, _PRIVATE))]
+    wide = [one for one in ipaddress.collapse_addresses(six) if not one.subnet_of(_UNIQUE_LOCAL)]
+    return sum(one.num_addresses for one in public) > 1 << 24 or sum(one.num_addresses for one in wide) > 1 << 109
 
 
-def _service(subject: Subject, manifest: Manifest) -> Iterator[Finding]:
-    spec = manifest.content.get("spec") or {}
+def _services(content: Any, kind: str, group: str, path: str = "") -> Iterator[tuple[Mapping[str, Any], str]]:
+    """Services that an object is, or that KubeRay makes for its head and for Ray Serve; each with where it stands."""
+    if kind == "Service":
+        yield content, path
+    elif group == "ray.io" and isinstance(content, Mapping):
+        for key, value in content.items():
+            if key == "headGroupSpec" and isinstance(value, Mapping) and value.get("serviceType"):
+                metadata = {"annotations": content.get("headServiceAnnotations") or {}}
+                yield {"metadata": metadata, "spec": {"type": value["serviceType"]}}, f"{path}{key}."
+            own = key in ("headService", "serveService") and isinstance(value, Mapping)
+            yield from _services(value, "Service" if own else "", group, f"{path}{key}.")
+
+
+def _service(subject: Subject, manifest: Manifest, content: Mapping[str, Any], path: str) -> Iterator[Finding]:
+    spec = content.get("spec") or {}
     if spec.get("externalIPs"):
         yield subject.finding(
             PUBLIC,
             manifest,
             "Traffic of the whole cluster to the addresses in externalIPs ends at this Service, whosever they are.",
             "Drop externalIPs; use a load balancer with source ranges, or the Service's own name.",
-            path="spec.externalIPs",
+            path=f"{path}spec.externalIPs",
             pain=20,
         )
     if spec.get("type") == "NodePort":
@@ -96,19 +109,19 @@ def _service(subject: Subject, manifest: Manifest) -> Iterator[Finding]:
             "The Service is open on a port of every node, to all that the nodes' security groups let in, past "
             "NetworkPolicies that name pods.",
             "Set type: ClusterIP, or an internal load balancer.",
-            path="spec.type",
+            path=f"{path}spec.type",
             pain=20,
             severity=Severity.WARNING,
         )
-    if not is_internet_facing(manifest.content):
+    if not is_internet_facing(content):
         return
-    annotations = (manifest.content.get("metadata") or {}).get("annotations") or {}
-    listed = (manifest.content.get("spec") or {}).get("loadBalancerSourceRanges") or ()
+    annotations = (content.get("metadata") or {}).get("annotations") or {}
+    listed = spec.get("loadBalancerSourceRanges") or ()
     ranges = {*listed, *(part.strip() for part in str(annotations.get(_RANGES, "")).split(",") if part.strip())}
     if groups := _own_groups(annotations, _BALANCER):
         yield _unknown(subject, manifest, groups)
     elif not ranges or are_the_world(sorted(ranges)):
-        yield _public(subject, manifest, "spec.loadBalancerSourceRanges", "loadBalancerSourceRanges")
+        yield _public(subject, manifest, f"{path}spec.loadBalancerSourceRanges", "loadBalancerSourceRanges")
 
 
 def _ingress(subject: Subject, manifest: Manifest) -> Iterator[Finding]:
@@ -124,8 +137,12 @@ def _ingress(subject: Subject, manifest: Manifest) -> Iterator[Finding]:
 
 def _configuration(subject: Subject, manifest: Manifest) -> Iterator[Finding]:
     spec, key = manifest.content.get("spec") or {}, _CONFIGURATIONS[manifest.kind]
-    ranges = [str(cidr) for cidr in spec.get(key) or ()]
-    if spec.get("scheme") == "internet-facing" and (not ranges or are_the_world(ranges)):
+    ranges = [str(each) for each in spec.get(key) or ()]
+    if spec.get("scheme") != "internet-facing":
+        return
+    if groups := ", ".join(str(name) for each in _GROUPS for name in spec.get(each) or ()):
+        yield _unknown(subject, manifest, groups)
+    elif not ranges or are_the_world(ranges):
         yield _public(subject, manifest, f"spec.{key}", key)
 
 
@@ -144,7 +161,7 @@ def _public(subject: Subject, manifest: Manifest, path: str, key: str) -> Findin
 def _own_groups(annotations: Mapping[str, Any], prefix: str) -> str:
     """Security groups or prefix lists of the account that stand in place of source ranges."""
     names = ("security-groups", "security-group-prefix-lists")
-    return ", ".join(str(annotations[prefix + name]) for name in names if annotations.get(prefix + name))
+    return ", ".join(str(annotations[prefix + each]) for each in names if annotations.get(prefix + each))
 
 
 def _unknown(subject: Subject, manifest: Manifest, groups: str) -> Finding:

@@ -7,7 +7,7 @@ from itertools import zip_longest
 from typing import Any
 
 from drydock.checks.findings import Finding, Severity
-from drydock.checks.network_reach import may_hold_pods
+from drydock.checks.network_reach import directions, may_hold_pods, selects
 from drydock.checks.subject import Subject
 from drydock.suite.manifests import Manifest
 
@@ -44,6 +44,8 @@ _GUARD_GROUPS = frozenset({"networking.k8s.io", "admissionregistration.k8s.io"})
 _IDENTITIES = frozenset({"serviceaccounts", "users", "groups"})
 _STRONG = frozenset({"cluster-admin", "admin", "edit"})
 """ClusterRoles of every cluster that make pods and read Secrets."""
+_AGGREGATED = {"view": ("view",), "edit": ("view", "edit"), "admin": ("view", "edit", "admin")}
+"""ClusterRoles of every cluster that take over those of a label."""
 _OF_KUBERNETES = frozenset({"kube-system", "kube-public", "kube-node-lease"})
 _EVERY_ACCOUNT = ("system:authenticated", "system:unauthenticated", "system:anonymous", "system:serviceaccounts")
 _WRITES = frozenset({"create", "update", "patch", "*"})
@@ -61,11 +63,13 @@ _BY_SUBRESOURCE = (
 )
 """Subresources, the verbs that are enough, and the attack."""
 _SECRET_NAME = re.compile(
-    r"(?:^|_)(?:TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|PASS|PWD|API_?KEY|ACCESS_KEY|PRIVATE_KEY|CREDENTIALS?"
-    r"|(?:MASTER|SECRET|SIGNING|ENCRYPTION|SALT)_KEY)$|^PGPASSWORD$",
-    re.IGNORECASE,
+    r"(?:^|[_.-]|(?<=[a-z0-9])(?=[A-Z]))(?i:TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|PASS|PWD|API[_-]?KEY"
+    r"|(?:ACCESS|PRIVATE|MASTER|SECRET|SIGNING|ENCRYPTION|SALT)[_-]?KEY|CREDENTIALS?)$|^PGPASSWORD$"
 )
-_IN_URL = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s:@]+:(?![$<{*])[^/\s@]+@", re.IGNORECASE)
+_PASSWORD = re.compile(r"pass(?:word|wd|phrase)$|requirepass$", re.IGNORECASE)
+"""Names of what is a credential even if it is a number."""
+_VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
+_IN_URL = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s:@]*:(?![$<{*])[^/\s@]+@", re.IGNORECASE)
 _PROVIDERS = (
     r"\b(?:hf_[A-Za-z0-9]{30,}|sk-[A-Za-z0-9_-]{20,}|gh[pousr]_[A-Za-z0-9]{30,}|github_pat_\w{30,}|glpat-[\w-]{20,}"
     r"|xox[abprs]-[\w-]{20,}|nvapi-[\w-]{30,}|A(?:KI|SI)A[0-9A-Z]{16}|AIza[\w-]{35}"
@@ -80,7 +84,7 @@ _FLAG = re.compile(
     re.IGNORECASE,
 )
 _NO_SECRET = re.compile(
-    r"\W*|true|false|yes|no|on|off|enabled|disabled|none|null|[0-9]+|/\S*|<[^>]*>|arn:\S+|alias/\S+|os\.environ/\S*|\$.*",
+    r"\W*|true|false|yes|no|on|off|enabled|disabled|none|null|[0-9]+|/\S*|<[^>]*>|arn:\S+|alias/\S+|os\.environ\b.*|[$`].*",
     re.IGNORECASE,
 )
 """What holds no credential: nothing, switches, numbers, paths, special tokens, names at AWS, references."""
@@ -155,19 +159,19 @@ def _attacks(rule: Fields) -> Iterator[str]:
 def _resources(rule: Fields) -> set[str]:
     """Resources of a rule, those of `*/SUBRESOURCE` one by one."""
     found = set(rule.get("resources") or ())
-    every = [resource.removeprefix("*/") for resource in found if resource.startswith("*/")]
+    every = [each.removeprefix("*/") for each in found if each.startswith("*/")]
     kinds = ("pods", "services", "nodes", "serviceaccounts", "certificatesigningrequests")
-    return found | {f"{kind}/{subresource}" for subresource in every for kind in kinds}
+    return found | {f"{kind}/{each}" for each in every for kind in kinds}
 
 
 def _accounts(binding: Manifest) -> list[str]:
     """ServiceAccounts among the subjects of a binding, by their names or by their groups; people are left out."""
     found = set()
-    for subject in binding.content.get("subjects") or ():
-        name = str(subject.get("name"))
-        if subject.get("kind") == "ServiceAccount":
+    for each in binding.content.get("subjects") or ():
+        name = str(each.get("name"))
+        if each.get("kind") == "ServiceAccount":
             found.add(name)
-        elif subject.get("kind") == "User" and name.startswith("system:serviceaccount:"):
+        elif each.get("kind") == "User" and name.startswith("system:serviceaccount:"):
             found.add(name.rpartition(":")[2])
         elif name.startswith(_EVERY_ACCOUNT):
             found.add(name)
@@ -175,26 +179,44 @@ def _accounts(binding: Manifest) -> list[str]:
 
 
 def _holders(subject: Subject, role: Manifest) -> list[str]:
+    """Accounts with the rights of a role, by its own name or by that of a ClusterRole that takes them over."""
+    names = {(role.kind, name) for name in (role.name, *_aggregates(subject, role))}
     found = set()
     for binding in subject.manifests:
         if binding.kind not in ("RoleBinding", "ClusterRoleBinding"):
             continue
         reference = binding.content.get("roleRef") or {}
         same_place = role.kind == "ClusterRole" or _place(subject, binding) == _place(subject, role)
-        if (reference.get("kind"), reference.get("name")) == (role.kind, role.name) and same_place:
+        if (reference.get("kind"), reference.get("name")) in names and same_place:
             found.update(_accounts(binding))
     return sorted(found)
 
 
+def _aggregates(subject: Subject, role: Manifest) -> Iterator[str]:
+    """Names of ClusterRoles that take over the rights of a ClusterRole by its labels."""
+    labels = (role.content.get("metadata") or {}).get("labels") or {}
+    if role.kind != "ClusterRole":
+        return
+    for stronger, taken in _AGGREGATED.items():
+        if any(labels.get(f"rbac.authorization.k8s.io/aggregate-to-{each}") == "true" for each in taken):
+            yield stronger
+    for other in subject.manifests:
+        if other.kind == "ClusterRole":
+            selectors = (other.content.get("aggregationRule") or {}).get("clusterRoleSelectors") or ()
+            if any(selects(each, labels) for each in selectors):
+                yield other.name
+
+
 def _strong_binding(subject: Subject, binding: Manifest) -> Iterator[Finding]:
     """Bindings to every account, and of a ServiceAccount to a role of Kubernetes that makes pods or reads Secrets."""
-    role = str((binding.content.get("roleRef") or {}).get("name"))
+    reference = binding.content.get("roleRef") or {}
+    role = str(reference.get("name"))
     subjects: Sequence[Fields] = binding.content.get("subjects") or ()
-    every = sorted(str(member.get("name")) for member in subjects if str(member.get("name")).startswith(_EVERY_ACCOUNT))
+    every = sorted(str(each.get("name")) for each in subjects if str(each.get("name")).startswith(_EVERY_ACCOUNT))
     accounts = _accounts(binding)
     if every:
         reason = f"Every account in {', '.join(every)} has the rights of {role}: any pod with a token can use them."
-    elif role in _STRONG and accounts:
+    elif role in _STRONG and reference.get("kind") == "ClusterRole" and accounts:
         reason = (
             f"Code that gets the token of ServiceAccount {', '.join(accounts)} has the rights of {role}: it can make "
             "pods that run as a stronger account, and read Secrets."
@@ -212,8 +234,9 @@ def _strong_binding(subject: Subject, binding: Manifest) -> Iterator[Finding]:
 
 
 def _cluster_wide(subject: Subject, role: Manifest) -> bool:
+    names = {role.name, *_aggregates(subject, role)}
     return any(
-        each.kind == "ClusterRoleBinding" and (each.content.get("roleRef") or {}).get("name") == role.name
+        each.kind == "ClusterRoleBinding" and (each.content.get("roleRef") or {}).get("name") in names
         for each in subject.manifests
     )
 
@@ -226,13 +249,17 @@ def _any_namespace(subject: Subject, policy: Manifest) -> Iterator[Finding]:
     """Ingress from pods of every namespace, by labels that they can give themselves or by their addresses."""
     for position, rule in enumerate((policy.content.get("spec") or {}).get("ingress") or ()):
         peers: Sequence[Fields] = rule.get("from") or ()
-        opened = [peer for peer in peers if "namespaceSelector" in peer and not _narrows(peer["namespaceSelector"])]
-        blocks = [peer["ipBlock"]["cidr"] for peer in peers if "ipBlock" in peer and may_hold_pods(peer["ipBlock"])]
+        opened = [
+            each
+            for each in peers
+            if each.get("namespaceSelector") is not None and not _narrows(each["namespaceSelector"])
+        ]
+        blocks = [each["ipBlock"]["cidr"] for each in peers if each.get("ipBlock") and may_hold_pods(each["ipBlock"])]
         if opened or blocks or not peers:
-            ports = ", ".join(str(entry.get("port")) for entry in rule.get("ports") or ()) or "every port"
+            ports = ", ".join(str(each.get("port")) for each in rule.get("ports") or ()) or "every port"
             if blocks and not opened:
                 who = f"addresses that pods have ({', '.join(blocks)})"
-            elif opened and all(peer.get("podSelector") for peer in opened):
+            elif opened and all(each.get("podSelector") for each in opened):
                 who = "a pod of any namespace that gives itself the labels of the peer"
             else:
                 who = "a pod of any namespace"
@@ -251,9 +278,9 @@ def _narrows(selector: Fields | None) -> bool:
     """Whether a selector of namespaces names some: all have names, and most lack any other label."""
     chosen = selector or {}
     return bool(chosen.get("matchLabels")) or any(
-        expression.get("operator") == "In"
-        or (expression.get("operator") == "Exists" and expression.get("key") != "kubernetes.io/metadata.name")
-        for expression in chosen.get("matchExpressions") or ()
+        each.get("operator") == "In"
+        or (each.get("operator") == "Exists" and each.get("key") != "kubernetes.io/metadata.name")
+        for each in chosen.get("matchExpressions") or ()
     )
 
 
@@ -275,44 +302,60 @@ def _unenforced(subject: Subject, namespace: Manifest) -> Iterator[Finding]:
 
 def _open_namespaces(subject: Subject) -> Iterator[Finding]:
     """Namespaces of the release's own, or with its pods, in which a pod without a policy talks to everything."""
-    own = {manifest.name: manifest for manifest in subject.manifests if manifest.kind == "Namespace"}
+    own = {each.name: each for each in subject.manifests if each.kind == "Namespace"}
     named = {_place(subject, pod.manifest): pod.manifest for pod in reversed(subject.pods)}
     for name, manifest in sorted({**named, **own}.items()):
         if name in _OF_KUBERNETES:
             continue
         for direction in ("Ingress", "Egress"):
-            if not any(_denies(subject, policy, name, direction) for policy in subject.manifests):
+            every = [each for each in subject.manifests if _is_for_all(subject, each, name, direction)]
+            opened = [each.name for each in every if _allows_all(each, direction)]
+            if opened or not every:
                 yield subject.finding(
                     NAMESPACE,
                     manifest,
                     f"A pod in namespace {name} that no NetworkPolicy selects "
                     f"{'takes connections from' if direction == 'Ingress' else 'connects to'} everywhere: the "
-                    "namespace has no policy for all pods.",
-                    f"Add a NetworkPolicy with an empty podSelector and policyTypes: [{direction}].",
+                    f"namespace has {f'policy {opened[0]}, which allows all' if opened else 'no policy for all pods'}.",
+                    f"Take the rule that allows all out of policy {opened[0]}."
+                    if opened
+                    else f"Add a NetworkPolicy with an empty podSelector and policyTypes: [{direction}].",
                     path=f"NetworkPolicy.{direction}",
                     severity=Severity.WARNING,
                 )
 
 
-def _denies(subject: Subject, policy: Manifest, namespace: str, direction: str) -> bool:
+def _is_for_all(subject: Subject, policy: Manifest, namespace: str, direction: str) -> bool:
     spec = policy.content.get("spec") or {}
     return (
         policy.kind == "NetworkPolicy"
         and _place(subject, policy) == namespace
-        and not spec.get("podSelector")
-        and direction in (spec.get("policyTypes") or ("Ingress",))
+        and selects(spec.get("podSelector"), None, certain=True)
+        and direction in directions(spec)
     )
+
+
+def _allows_all(policy: Manifest, direction: str) -> bool:
+    """Whether a rule of a policy has every peer on every port, so that no other policy keeps anything out."""
+    for rule in (policy.content.get("spec") or {}).get(direction.lower()) or ():
+        peers = rule.get("from" if direction == "Ingress" else "to") or ()
+        blocks = [each["ipBlock"] for each in peers if each.get("ipBlock")]
+        whole = any(str(each.get("cidr")).endswith("/0") and not each.get("except") for each in blocks)
+        if not rule.get("ports") and (not peers or whole):
+            return True
+    return False
 
 
 def _credentials(subject: Subject) -> Iterator[Finding]:
     """Variables and arguments of containers that hold a credential in plain text, for every reader of pods."""
     names = _names_of_secrets(subject)
+    config_maps = [each for each in subject.manifests if each.kind == "ConfigMap"]
     for pod in subject.pods:
+        maps = {each.name: each for each in config_maps if _place(subject, each) == _place(subject, pod.manifest)}
         for container in pod.containers:
             place = f"{pod.path}.containers.{container.get('name')}"
-            for variable in container.get("env") or ():
-                value, name = str(variable.get("value") or ""), str(variable.get("name"))
-                if (_SECRET_NAME.search(name) and _is_secret(value, names)) or _IN_URL.search(value):
+            for name, value in _variables(container, maps):
+                if (_SECRET_NAME.search(name) and _is_secret(name, value, names)) or _IN_URL.search(value):
                     yield subject.finding(
                         CREDENTIAL,
                         pod.manifest,
@@ -323,7 +366,8 @@ def _credentials(subject: Subject) -> Iterator[Finding]:
                         keys=(name,),
                     )
             for flag, value in _flags(container):
-                if (_FLAG.fullmatch(flag) and _is_secret(value, names)) or _IN_URL.search(value):
+                named = _FLAG.fullmatch(flag) or (_VARIABLE.fullmatch(flag) and _SECRET_NAME.search(flag))
+                if (named and _is_secret(flag, value, names)) or _IN_URL.search(value):
                     yield subject.finding(
                         CREDENTIAL,
                         pod.manifest,
@@ -336,15 +380,31 @@ def _credentials(subject: Subject) -> Iterator[Finding]:
                     )
 
 
-def _is_secret(value: str, names: Collection[str]) -> bool:
+def _variables(container: Fields, config_maps: Mapping[str, Manifest]) -> Iterator[tuple[str, str]]:
+    """Variables of a container with their values, those of ConfigMaps among them."""
+
+    def data(reference: Fields) -> Mapping[str, Any]:
+        found = config_maps.get(str(reference.get("name")))
+        return (found.content.get("data") or {}) if found else {}
+
+    for source in container.get("envFrom") or ():
+        for name, value in data(source.get("configMapRef") or {}).items():
+            yield f"{source.get('prefix') or ''}{name}", str(value)
+    for variable in container.get("env") or ():
+        reference = (variable.get("valueFrom") or {}).get("configMapKeyRef") or {}
+        value = data(reference).get(str(reference.get("key"))) if reference else variable.get("value")
+        yield str(variable.get("name")), str(value or "")
+
+
+def _is_secret(name: str, value: str, names: Collection[str]) -> bool:
+    if re.fullmatch("[0-9]{4,}", value) and _PASSWORD.search(name):
+        return True
     return not _NO_SECRET.fullmatch(value) and value not in names
 
 
 def _names_of_secrets(subject: Subject) -> set[str]:
     """Secrets that the environment knows: programs are given their names, which are no secrets."""
-    found = {manifest.name for manifest in subject.manifests if manifest.kind == "Secret"} | {
-        *subject.rendered.environment.secrets
-    }
+    found = {each.name for each in subject.manifests if each.kind == "Secret"} | {*subject.rendered.environment.secrets}
     for pod in subject.pods:
         found |= {str(value) for path, value in _strings(pod.spec, ()) if path[-1] == "secretName"}
         found |= {str(value) for path, value in _strings(pod.spec, ()) if path[-2:] == ("secretKeyRef", "name")}
@@ -352,20 +412,23 @@ def _names_of_secrets(subject: Subject) -> set[str]:
 
 
 def _flags(container: Fields) -> Iterator[tuple[str, str]]:
-    """Words of a command, those of scripts among them, each with its value: `--api-key=VALUE` or `--api-key VALUE`.
+    """Words of commands, those of scripts among them, each with its value: `--key=VALUE`, `--key VALUE`, `KEY=VALUE`.
 
     A word that is no flag has no name, for a message must not show what it holds.
     """
-    texts = [str(argument) for argument in (*(container.get("command") or ()), *(container.get("args") or ()))]
-    words = [word.strip("\"'") for text in texts for word in text.split() or [""]]
-    for word, following in zip_longest(words, words[1:], fillvalue=""):
-        name, equals, value = word.partition("=")
-        if not word.startswith("-"):
-            yield "", word
-        elif equals:
-            yield name, value.strip("\"'")
-        elif not following.startswith("-"):
-            yield word, following
+    hooks = [container.get(probe) or {} for probe in ("livenessProbe", "readinessProbe", "startupProbe")]
+    hooks += [hook or {} for hook in (container.get("lifecycle") or {}).values() if not isinstance(hook, str)]
+    commands = [(hook.get("exec") or {}).get("command") or () for hook in hooks]
+    for command in ((*(container.get("command") or ()), *(container.get("args") or ())), *commands):
+        words = [word.strip("\"'") for text in map(str, command) for word in text.split() or [""]]
+        for word, following in zip_longest(words, words[1:], fillvalue=""):
+            name, equals, value = word.partition("=")
+            if equals and (word.startswith("-") or _VARIABLE.fullmatch(name)):
+                yield name, value.rstrip(";").strip("\"'")
+            elif not word.startswith("-"):
+                yield "", word
+            elif not following.startswith("-"):
+                yield word, following
 
 
 def _tokens(subject: Subject, manifest: Manifest) -> Iterator[Finding]:
@@ -386,7 +449,7 @@ def _tokens(subject: Subject, manifest: Manifest) -> Iterator[Finding]:
 
 def _decoded(text: str) -> str:
     try:
-        return base64.b64decode(text, validate=True).decode()
+        return base64.b64decode("".join(text.split()), validate=True).decode()
     except ValueError:
         return ""
 
@@ -395,8 +458,8 @@ def _strings(value: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...
     if isinstance(value, str):
         yield path, value
     elif isinstance(value, Mapping):
-        for key, item in value.items():
-            yield from _strings(item, (*path, str(key)))
+        for key, each in value.items():
+            yield from _strings(each, (*path, str(key)))
     elif isinstance(value, list):
-        for position, item in enumerate(value):
-            yield from _strings(item, (*path, str(position)))
+        for position, each in enumerate(value):
+            yield from _strings(each, (*path, str(position)))

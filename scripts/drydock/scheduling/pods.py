@@ -20,6 +20,7 @@ ARGO_KINDS = {
 _ARGO_BODIES = ("container", "script", "containerSet")
 _ARGO_INHERITED = ("nodeSelector", "tolerations", "affinity")
 _COUNTS = ("replicas", "numOfHosts", "parallelism")
+_RAY_NODES = {"headGroupSpec": "head", "workerGroupSpecs": "worker"}
 POD_TEMPLATES = "drydock.dev/pod-templates"
 """Annotation of a ConfigMap: its key with templates of the pods that a server makes for its users."""
 
@@ -35,6 +36,7 @@ class PodUse:
         labels, annotations: of the pod.
         replicas: how many pods alike, 0 when switched off.
         claims: specs by name of claims that come with the pod, where the object does not hold them as Kubernetes does.
+        submitted: object that a step of a workflow submits and whose controller makes the pod; empty for other pods.
     """
 
     manifest: Manifest
@@ -44,6 +46,17 @@ class PodUse:
     annotations: Mapping[str, str]
     replicas: int
     claims: Mapping[str, Fields] = field(default_factory=dict)
+    submitted: Fields = field(default_factory=dict)
+
+    @property
+    def maker(self) -> Fields:
+        """Content of the object whose controller makes the pod."""
+        return self.submitted or self.manifest.content
+
+    @property
+    def all_labels(self) -> Mapping[str, str]:
+        """Labels of the pod, and those that its controller adds and that are known before it runs."""
+        return {**_labels_of_controller(self.maker, self.path), **self.labels}
 
     @property
     def is_daemon(self) -> bool:
@@ -146,6 +159,27 @@ def _metadata(parent: Fields, manifest: Manifest, key: str) -> Fields:
     return metadata if isinstance(metadata, dict) else {}
 
 
+def _labels_of_controller(maker: Fields, path: str) -> dict[str, str]:
+    """Labels that a controller adds.
+
+    Sources: kubernetes, pkg/apis/batch/types.go; KubeRay, controllers/ray/common/pod.go, labelPod.
+    """
+    group, kind = str(maker.get("apiVersion", "")).partition("/")[0], maker.get("kind")
+    name = str((maker.get("metadata") or {}).get("name") or "")
+    if kind == "Job" and group == "batch" and name:
+        return {"job-name": name, "batch.kubernetes.io/job-name": name}
+    node = next((node for part, node in _RAY_NODES.items() if part in path), "")
+    if group == "ray.io" and node:
+        return {
+            "ray.io/is-ray-node": "yes",
+            "ray.io/node-type": node,
+            "app.kubernetes.io/name": "kuberay",
+            "app.kubernetes.io/created-by": "kuberay-operator",
+            **({"ray.io/cluster": name} if kind == "RayCluster" else {}),
+        }
+    return {}
+
+
 def _is_pod_spec(node: Fields) -> bool:
     containers = node.get("containers")
     if not isinstance(containers, list) or not containers:
@@ -240,4 +274,5 @@ def _submitted_pods(manifest: Manifest, template: Fields, path: tuple[str, ...])
     """Pods of an object that a template submits, such as a RayJob."""
     text = str((template.get("resource") or {}).get("manifest") or "")
     content = load_yaml_leniently(text)  # which may be YAML only when Argo has filled it in
-    yield from _pods_below(manifest, content, (*path, "resource", "manifest"), 1)
+    for pod in _pods_below(manifest, content, (*path, "resource", "manifest"), 1):
+        yield replace(pod, submitted=content)

@@ -1,9 +1,11 @@
 """Rendered objects, each with the template it came from."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+import yaml
 
 from drydock.documents import load_yaml
 
@@ -57,6 +59,15 @@ class Manifest:
         return "/".join(part for part in (self.kind, self.namespace, self.name) if part)
 
 
+def _objects(content: Mapping[str, Any], text: str) -> Iterator[tuple[Mapping[str, Any], str]]:
+    """The object of a document, or those of a list, of which each gets a text of its own."""
+    if content.get("apiVersion") == "v1" and content.get("kind") == "List":
+        for item in content.get("items") or ():
+            yield from _objects(item, yaml.safe_dump(item, sort_keys=False))
+    else:
+        yield content, text
+
+
 def parse_manifests(rendered: str) -> tuple[Manifest, ...]:
     """Split what `helm template` printed, in a stable order (template, then kind, namespace and name)."""
     manifests = []
@@ -64,5 +75,6 @@ def parse_manifests(rendered: str) -> tuple[Manifest, ...]:
         source = _SOURCE.search(document)
         content = load_yaml(document) if document.strip() else None
         if source and isinstance(content, dict):
-            manifests.append(Manifest(source.group(1), content, document.strip("\n") + "\n"))
+            text = document.strip("\n") + "\n"
+            manifests += [Manifest(source.group(1), each, own) for each, own in _objects(content, text)]
     return tuple(sorted(manifests, key=lambda each: (each.template, each.kind, each.namespace, each.name)))
