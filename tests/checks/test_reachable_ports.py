@@ -197,7 +197,7 @@ def test_what_a_workflow_submits_has_the_labels_and_ports_of_its_own_kind() -> N
 def test_policies_select_by_labels_that_controllers_give(own: str, label: dict[str, str]) -> None:
     text = own + workflow("runner")
     assert findings(text, CHECK)
-    assert findings(text + network_policy(podSelector={"matchLabels": label}, **NOBODY), CHECK) == []
+    assert findings(text + network_policy(podSelector={"matchLabels": label}, **CLOSED), CHECK) == []
 
 
 @pytest.mark.parametrize("port", [{"containerPort": 9999}, {"containerPort": 9999, "name": "web"}])
