@@ -88,7 +88,8 @@ class PlainProgress(SilentProgress):
 
         def beat() -> None:
             while not ended.wait(self.heartbeat_seconds):
-                self.note(f"  … {name} {current[0]} ({time.monotonic() - began:.0f} s so far)".replace("  (", " ("))
+                shown = f"{name}: {current[0]}" if current[0] else name
+                self.note(f"  … {shown} ({time.monotonic() - began:.0f} s so far)")
 
         watcher = threading.Thread(target=beat, daemon=True)
         watcher.start()
