@@ -92,7 +92,7 @@ def test_no_policy_covers_a_pod_on_the_network_of_its_node() -> None:
 
 
 def test_a_policy_for_a_pod_without_an_owner_is_not_enforced() -> None:
-    """Pods that a hub makes have none: EKS user guide, cni-network-policy."""
+    """Pods that a hub makes have no owner: EKS user guide, cni-network-policy."""
     notebook = objects(
         {
             "apiVersion": "v1",

@@ -329,7 +329,7 @@ def test_rights_that_another_cluster_role_takes_over(labels: dict[str, str], bou
     rule = {"clusterRoleSelectors": [{"matchLabels": {"part-of": "whole"}}]}
     roles = objects(cluster_role("part", labels, rules=rules), cluster_role("whole", aggregationRule=rule))
     text = roles + binding(bound, kind="ServiceAccount", name="runner")
-    assert [each.object for each in findings(text, "account-escalation")] == ["ClusterRole/part"] * found
+    assert [finding.object for finding in findings(text, "account-escalation")] == ["ClusterRole/part"] * found
 
 
 def test_a_role_of_the_release_may_have_the_name_of_a_strong_one() -> None:
@@ -384,7 +384,7 @@ def test_annotations_are_read_as_the_controllers_do(annotations: dict[str, str],
 )
 def test_services_that_kuberay_makes(kind: str, spec: dict[str, Any], path: str) -> None:
     own = objects({"apiVersion": "ray.io/v1", "kind": kind, "metadata": {"name": "own"}, "spec": spec})
-    assert [path in each.path for each in findings(own, "public-endpoint")] == [True] * bool(path)
+    assert [path in finding.path for finding in findings(own, "public-endpoint")] == [True] * bool(path)
 
 
 @pytest.mark.parametrize(

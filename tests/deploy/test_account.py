@@ -246,7 +246,7 @@ def test_a_zone_whose_subnets_have_no_addresses_for_a_node_is_no_zone(snapshot: 
 
 def test_a_pool_has_the_zones_of_its_node_class_and_not_those_of_others(snapshot: AccountSnapshot) -> None:
     good = snapshot.node_classes["good"]
-    in_a = {key: each for key, each in good.subnets.items() if each.zone == "us-west-2a"}
+    in_a = {key: subnet for key, subnet in good.subnets.items() if subnet.zone == "us-west-2a"}
     classes = {**snapshot.node_classes, "good": replace(good, subnets=in_a)}
     account = account_of(with_snapshot(STATED, replace(snapshot, node_classes=classes)), MANIFESTS)
     assert account.zones == ("us-west-2a", "us-west-2b"), "another node class has the second"
@@ -282,20 +282,20 @@ def test_what_the_account_lacks_is_found_with_its_date(snapshot: AccountSnapshot
 
 
 def test_what_a_node_class_selects_by_now_was_not_read(snapshot: AccountSnapshot) -> None:
-    assert not any("selects otherwise" in each.reason for each in found(snapshot, "account-lacks"))
+    assert not any("selects otherwise" in finding.reason for finding in found(snapshot, "account-lacks"))
     good = snapshot.node_classes["good"]
     for key, before in (("amiSelectorTerms", '[{"alias": "al2023@v20260601"}]'), ("role", '"another"')):
         state = replace(good, asked={**good.asked, key: before}, role="", images={"al2023@v20260601": ""})
         changed = replace(snapshot, node_classes={**snapshot.node_classes, "good": state})
-        lacking = [each for each in found(changed, "account-lacks") if each.object == "EC2NodeClass/good"]
-        (warning,) = (each for each in lacking if each.severity is Severity.WARNING)
+        lacking = [finding for finding in found(changed, "account-lacks") if finding.object == "EC2NodeClass/good"]
+        (warning,) = (finding for finding in lacking if finding.severity is Severity.WARNING)
         assert f"selects otherwise by {key} than when the account was read" in warning.reason
         assert len(lacking) == 2, "what was asked for as it is now is judged, the other is not"
 
 
 def test_a_snapshot_of_another_region_is_an_error_and_its_zones_are_not_taken(snapshot: AccountSnapshot) -> None:
     elsewhere = replace(snapshot, region="eu-west-1")
-    (error,) = (each for each in found(elsewhere, "account-lacks") if "Region" in each.reason)
+    (error,) = (finding for finding in found(elsewhere, "account-lacks") if "Region" in finding.reason)
     assert error.severity is Severity.ERROR
     assert "of Region eu-west-1, and the environment is for us-west-2" in error.reason
     assert account_of(with_snapshot(STATED, elsewhere), MANIFESTS).region == REGION
@@ -316,13 +316,13 @@ def test_a_cluster_that_goes_or_is_another_than_the_kubeconfigs_is_found(
     snapshot: AccountSnapshot, status: str
 ) -> None:
     going = replace(snapshot, control_plane=ControlPlane("1.36", status))
-    (error,) = (each for each in found(going, "account-lacks") if status in each.reason)
+    (error,) = (finding for finding in found(going, "account-lacks") if status in finding.reason)
     assert error.severity is Severity.ERROR
     other = replace(snapshot, cluster=ClusterContents("1.35"))
-    assert any("may be another cluster's" in each.reason for each in found(other, "account-lacks"))
+    assert any("may be another cluster's" in finding.reason for finding in found(other, "account-lacks"))
 
 
-def test_images_of_strangers_and_those_that_are_not_available_are_none(settings: Mapping[str, str]) -> None:
+def test_images_of_strangers_and_those_that_are_not_available_are_not_found(settings: Mapping[str, str]) -> None:
     from moto.ec2.models import ec2_backends
 
     assert settings
@@ -336,7 +336,11 @@ def test_images_of_strangers_and_those_that_are_not_available_are_none(settings:
         copy = ec2.copy_image(SourceImageId=image, SourceRegion=REGION, Name=name)["ImageId"]
         backend.amis[copy].owner_id, backend.amis[copy].state = owner, state
     found = images(REGION, [{"name": name} for name in ("ours", "pending", "stranger")], "1.36")
-    assert {name: bool(each) for name, each in found.items()} == {"ours": True, "pending": False, "stranger": False}
+    assert {name: bool(identifier) for name, identifier in found.items()} == {
+        "ours": True,
+        "pending": False,
+        "stranger": False,
+    }
     assert images(REGION, [{"name": "stranger", "owner": "999999999999"}], "1.36")["stranger"]
 
 
@@ -391,7 +395,7 @@ def test_a_reservation_that_has_ended_since_it_was_read_is_over(
     assert bool(with_snapshot(STATED, until(60)).capacity_reservations)
     assert bool(with_snapshot(STATED, until(minutes)).capacity_reservations) != over
     assert not with_snapshot(STATED, until(-1)).capacity_reservations
-    assert any("is expired, as of" in each.reason for each in found(until(-1), "account-lacks"))
+    assert any("is expired, as of" in finding.reason for finding in found(until(-1), "account-lacks"))
 
 
 def test_the_file_beside_an_environment_is_read_with_it(snapshot: AccountSnapshot, tmp_path: Path) -> None:

@@ -67,9 +67,9 @@ def _node_class(subject: Subject, manifest: Manifest, snapshot: AccountSnapshot,
             continue
         reason = f"Account {snapshot.account} has no {what} ({as_of}): node class {manifest.name} is never ready."
         yield subject.finding(LACKS, manifest, reason, remedy, path=path)
-    for name, each in sorted(state.subnets.items()):
-        if each.free_addresses < _FEW_ADDRESSES:
-            reason = f"Subnet {name} in {each.zone} has {each.free_addresses} free addresses ({as_of})."
+    for name, subnet in sorted(state.subnets.items()):
+        if subnet.free_addresses < _FEW_ADDRESSES:
+            reason = f"Subnet {name} in {subnet.zone} has {subnet.free_addresses} free addresses ({as_of})."
             remedy = "Free some, or add a subnet that the node class selects: a node takes several at once."
             path = "spec.subnetSelectorTerms"
             yield subject.finding(LACKS, manifest, reason, remedy, path=path, severity=Severity.WARNING)
@@ -83,7 +83,7 @@ def _missing(manifest: Manifest, state: NodeClassState) -> Iterator[tuple[str, s
             yield "spec.amiSelectorTerms", f"image {label}", "Name a release that Systems Manager has."
     if spec.get("subnetSelectorTerms") and not state.subnets:
         yield "spec.subnetSelectorTerms", "subnet that it selects", "Tag the subnets, or correct the selector."
-    elif state.subnets and all(each.free_addresses < NODE_ADDRESSES for each in state.subnets.values()):
+    elif state.subnets and all(subnet.free_addresses < NODE_ADDRESSES for subnet in state.subnets.values()):
         what = f"subnet with the {NODE_ADDRESSES} free addresses that a node takes"
         yield "spec.subnetSelectorTerms", what, "Free some, or add a subnet that it selects."
     if spec.get("securityGroupSelectorTerms") and not state.security_groups:
@@ -96,9 +96,9 @@ def _missing(manifest: Manifest, state: NodeClassState) -> Iterator[tuple[str, s
 def _addresses(subject: Subject, snapshot: AccountSnapshot) -> Iterator[Finding]:
     """Every pod takes an address of its own, unless it has its node's."""
     environment = subject.rendered.environment
-    subnets = {name: each for state in snapshot.node_classes.values() for name, each in state.subnets.items()}
-    free = sum(each.free_addresses for each in subnets.values())
-    pods = sum(each.pod.replicas for each in subject.verdicts if not each.pod.spec.get("hostNetwork"))
+    subnets = {name: subnet for state in snapshot.node_classes.values() for name, subnet in state.subnets.items()}
+    free = sum(subnet.free_addresses for subnet in subnets.values())
+    pods = sum(verdict.pod.replicas for verdict in subject.verdicts if not verdict.pod.spec.get("hostNetwork"))
     if subnets and pods > free:
         reason = f"The environment has {pods} pods, and its subnets {free} free addresses, as of {snapshot.day}."
         remedy = "Free some, or add subnets that the node classes select."
@@ -107,12 +107,12 @@ def _addresses(subject: Subject, snapshot: AccountSnapshot) -> Iterator[Finding]
 
 def _reservations(subject: Subject, snapshot: AccountSnapshot) -> Iterator[Finding]:
     environment = subject.rendered.environment
-    for name, each in snapshot.reservations.items():
-        state = each.state_now
-        if state == "active" and each.available:
+    for name, reservation in snapshot.reservations.items():
+        state = reservation.state_now
+        if state == "active" and reservation.available:
             continue
-        why = f"is {state}" if state != "active" else f"has none of its {each.total} instances left"
-        reason = f"Reservation {name} ({each.instance_type} in {each.zone}) {why}, as of {snapshot.day}."
+        why = f"is {state}" if state != "active" else f"has none of its {reservation.total} instances left"
+        reason = f"Reservation {name} ({reservation.instance_type} in {reservation.zone}) {why}, as of {snapshot.day}."
         remedy = "Karpenter takes other capacity, if the pool allows any: see that it does, or free the reservation."
         yield Finding(environment.name, LACKS, reason, remedy, Severity.WARNING, file=str(environment.file))
 

@@ -60,11 +60,11 @@ class PolicedNetwork:
     def of(cls, manifests: Sequence[Manifest], default: str) -> "PolicedNetwork":
         """The network of rendered objects."""
         return cls(
-            [each for each in manifests if each.kind == "NetworkPolicy"],
+            [manifest for manifest in manifests if manifest.kind == "NetworkPolicy"],
             {
-                each.name: each.content.get("metadata", {}).get("labels") or {}
-                for each in manifests
-                if each.kind == "Namespace"
+                manifest.name: manifest.content.get("metadata", {}).get("labels") or {}
+                for manifest in manifests
+                if manifest.kind == "Namespace"
             },
             default,
         )
@@ -78,15 +78,15 @@ class PolicedNetwork:
             return True
         if direction == "Ingress" and other.on_host:
             return True  # what comes from its own node always reaches a pod
-        policies = [each for each in self._by_namespace.get(own.namespace, ()) if direction in directions(each)]
-        surely = [each for each in policies if selects(each.get("podSelector"), own.labels, certain=True)]
+        policies = [policy for policy in self._by_namespace.get(own.namespace, ()) if direction in directions(policy)]
+        surely = [policy for policy in policies if selects(policy.get("podSelector"), own.labels, certain=True)]
         if not surely:
             return True
         rules = (
             rule
-            for each in policies
-            if selects(each.get("podSelector"), own.labels)
-            for rule in each.get(direction.lower()) or ()
+            for policy in policies
+            if selects(policy.get("podSelector"), own.labels)
+            for rule in policy.get(direction.lower()) or ()
         )
         return any(self._allows(rule, direction, own.namespace, other, port) for rule in rules)
 
@@ -100,8 +100,8 @@ class PolicedNetwork:
     def _allows(self, rule: Fields, direction: str, namespace: str, other: Endpoint, port: Port) -> bool:
         peers = rule.get("from" if direction == "Ingress" else "to") or ()
         ports = rule.get("ports") or ()
-        return (not ports or any(covers(each, port) for each in ports)) and (
-            not peers or any(self.is_peer(each, namespace, other) for each in peers)
+        return (not ports or any(covers(entry, port) for entry in ports)) and (
+            not peers or any(self.is_peer(peer, namespace, other) for peer in peers)
         )
 
     def is_peer(self, peer: Fields, namespace: str, pod: Endpoint) -> bool:
@@ -144,8 +144,8 @@ def selects(selector: Fields | None, labels: Mapping[str, str] | None, *, certai
 def _conditions(selector: Fields) -> Iterator[tuple[str, str, Sequence[str]]]:
     for key, value in (selector.get("matchLabels") or {}).items():
         yield key, "In", (value,)
-    for each in selector.get("matchExpressions") or ():
-        yield str(each.get("key")), str(each.get("operator")), each.get("values") or ()
+    for expression in selector.get("matchExpressions") or ():
+        yield str(expression.get("key")), str(expression.get("operator")), expression.get("values") or ()
 
 
 def _holds(value: str | None, operator: str, values: Sequence[str]) -> bool:
@@ -163,13 +163,17 @@ def _holds(value: str | None, operator: str, values: Sequence[str]) -> bool:
 def may_hold_pods(block: Fields) -> bool:
     """Whether a block has an address that a pod can have: a private one, as VPCs have them.
 
-    A block that is no network, which the API server refuses, has none.
+    A block that is not a network has no such address; the API server refuses it.
     """
     whole = _network(block.get("cidr"))
-    left = [] if whole is None else [each for each in (_shared(whole, pods) for pods in _PODS) if each is not None]
+    left = (
+        []
+        if whole is None
+        else [network for network in (_shared(whole, pods) for pods in _PODS) if network is not None]
+    )
     for exception in map(_network, block.get("except") or ()):
         if exception is not None:
-            left = [part for each in left for part in _without(each, exception)]
+            left = [part for network in left for part in _without(network, exception)]
     return bool(left)
 
 
@@ -183,7 +187,7 @@ def _network(text: object) -> Network | None:
 def _shared(one: Network, other: Network) -> Network | None:
     if one.version != other.version or not one.overlaps(other):
         return None
-    return max(one, other, key=lambda each: each.prefixlen)
+    return max(one, other, key=lambda network: network.prefixlen)
 
 
 def _without(whole: Network, part: Network) -> Iterator[Network]:

@@ -56,16 +56,16 @@ class Target:
 
     def has(self, pod: PodUse) -> bool:
         """Whether a pod is behind it."""
-        return any(each is pod for each in self.pods)
+        return any(member is pod for member in self.pods)
 
     def ports_at(self, pod: PodUse) -> Iterator[tuple[int, Port]]:
         """Number of each port, and the same port of a pod; those that the pod does not have are left out."""
         declared = list(_declared(pod))
         for number, target in self.ports:
             if isinstance(target, int):
-                yield number, next((each for each in declared if each.number == target), Port(target))
+                yield number, next((port for port in declared if port.number == target), Port(target))
             else:
-                yield from ((number, each) for each in declared if each.name == target)
+                yield from ((number, port) for port in declared if port.name == target)
 
 
 @dataclass(frozen=True)
@@ -91,33 +91,33 @@ class _Policies:
         spec, place = policy.content.get("spec") or {}, self._place(policy)
         selector = spec.get("podSelector") or {}
         own = self._peers({"podSelector": selector}, place)
-        yield from self._nobody(policy, [{"podSelector": selector}], "spec.podSelector")
+        yield from self._unmatched(policy, [{"podSelector": selector}], "spec.podSelector")
         for position, rule in enumerate(spec.get("ingress") or ()):
-            yield from self._nobody(policy, rule.get("from") or (), f"spec.ingress.{position}.from")
+            yield from self._unmatched(policy, rule.get("from") or (), f"spec.ingress.{position}.from")
             yield from self._ports(policy, "ingress", position, own)
         for position, rule in enumerate(spec.get("egress") or ()):
-            yield from self._nobody(policy, rule.get("to") or (), f"spec.egress.{position}.to")
+            yield from self._unmatched(policy, rule.get("to") or (), f"spec.egress.{position}.to")
             for number, peer in enumerate(rule.get("to") or ()):
                 if peer.get("ipBlock"):
                     continue
                 pods = self._peers(peer, place)
                 yield from self._ports(policy, "egress", position, pods)
-                others = [pod for pod in pods if not any(each is pod for each in own)]
+                others = [pod for pod in pods if not any(member is pod for member in own)]
                 yield from self._addresses(policy, rule, peer, others, f"spec.egress.{position}.to.{number}")
 
-    def _nobody(self, policy: Manifest, peers: Sequence[Fields], path: str) -> Iterator[Finding]:
+    def _unmatched(self, policy: Manifest, peers: Sequence[Fields], path: str) -> Iterator[Finding]:
         """Selectors for pods of the release that fit none of them, alone or all of a rule."""
-        wanted = [(each.get("podSelector") or {}).get("matchLabels") or {} for each in peers]
+        wanted = [(peer.get("podSelector") or {}).get("matchLabels") or {} for peer in peers]
         releases = {pod.labels[_OF_RELEASE] for pod in self.subject.pods if _OF_RELEASE in pod.labels}
         if not wanted or not all(labels.get(_OF_RELEASE) in releases for labels in wanted):
             return
         if any(_OF_CONTROLLERS & labels.keys() for labels in wanted):
             return
         if any(self._peers(peer, self._place(policy)) for peer in peers) or any(
-            selects(peer["podSelector"], each.selector) for peer in peers for each in self.targets
+            selects(peer["podSelector"], target.selector) for peer in peers for target in self.targets
         ):
             return
-        labels = "; ".join(_spelt(each) for each in wanted)
+        labels = "; ".join(_spelt(selector) for selector in wanted)
         yield self._finding(
             policy,
             f"The policy selects pods of the release by {labels}, and none has all of these labels: what is meant to "
@@ -129,11 +129,11 @@ class _Policies:
     def _ports(self, policy: Manifest, direction: str, position: int, pods: Sequence[PodUse]) -> Iterator[Finding]:
         """Ports of a rule that are those of a Service, not of its pods, or names that no container has."""
         rules = (policy.content.get("spec") or {})[direction]
-        listening = {each.number for pod in pods for each in self._listening(pod)}
-        names = {each.name for pod in pods for each in _declared(pod)}
+        listening = {port.number for pod in pods for port in self._listening(pod)}
+        names = {port.name for pod in pods for port in _declared(pod)}
         path = f"spec.{direction}.{position}.ports"
-        entries = [each for each in rules[position].get("ports") or () if (each.get("protocol") or "TCP") == "TCP"]
-        for wanted in (each.get("port") for each in entries):
+        entries = [entry for entry in rules[position].get("ports") or () if (entry.get("protocol") or "TCP") == "TCP"]
+        for wanted in (entry.get("port") for entry in entries):
             if isinstance(wanted, str) and pods and wanted not in names:
                 yield self._finding(
                     policy,
@@ -144,7 +144,7 @@ class _Policies:
                 )
             if not isinstance(wanted, int) or wanted in listening:
                 continue
-            for target, pod in ((each, pod) for each in self.targets for pod in pods if each.has(pod)):
+            for target, pod in ((target, pod) for target in self.targets for pod in pods if target.has(pod)):
                 for number, port in target.ports_at(pod):
                     if number == wanted and not any(_allows_port(rule, port) for rule in rules):
                         yield self._finding(
@@ -198,12 +198,12 @@ class _Policies:
                 continue
             for rule in (other.content.get("spec") or {}).get("egress") or ():
                 peers = rule.get("to") or ()
-                by_address = not peers or any(each.get("ipBlock") and may_hold_pods(each["ipBlock"]) for each in peers)
+                by_address = not peers or any(peer.get("ipBlock") and may_hold_pods(peer["ipBlock"]) for peer in peers)
                 by_labels = any(
-                    not each.get("ipBlock")
-                    and selects(each.get("podSelector"), service.selector)
-                    and any(map(service.has, self._peers(each, self._place(other))))
-                    for each in peers
+                    not peer.get("ipBlock")
+                    and selects(peer.get("podSelector"), service.selector)
+                    and any(map(service.has, self._peers(peer, self._place(other))))
+                    for peer in peers
                 )
                 inner = [port for pod in service.pods for outer, port in service.ports_at(pod) if outer == number]
                 if (by_address and _allows_port(rule, Port(number))) or (
@@ -214,7 +214,7 @@ class _Policies:
 
     def _listening(self, pod: PodUse) -> Iterator[Port]:
         yield from _declared(pod)
-        yield from (port for each in self.targets if each.has(pod) for _, port in each.ports_at(pod))
+        yield from (port for target in self.targets if target.has(pod) for _, port in target.ports_at(pod))
 
     def _peers(self, peer: Fields, namespace: str) -> Sequence[PodUse]:
         return [
@@ -234,9 +234,9 @@ class _Policies:
                 spec["selector"],
                 spec.get("clusterIP") == "None",
                 [
-                    (each["port"], each.get("targetPort", each["port"]))
-                    for each in spec.get("ports") or ()
-                    if (each.get("protocol") or "TCP") == "TCP"
+                    (port["port"], port.get("targetPort", port["port"]))
+                    for port in spec.get("ports") or ()
+                    if (port.get("protocol") or "TCP") == "TCP"
                 ],
                 [
                     pod
@@ -269,7 +269,7 @@ def check(subject: Subject) -> Iterator[Finding]:
 
 
 def _allows_port(rule: Fields, port: Port) -> bool:
-    return not rule.get("ports") or any(covers(each, port) for each in rule["ports"])
+    return not rule.get("ports") or any(covers(entry, port) for entry in rule["ports"])
 
 
 def _spelt(labels: Mapping[str, str]) -> str:
@@ -278,6 +278,6 @@ def _spelt(labels: Mapping[str, str]) -> str:
 
 def _declared(pod: PodUse) -> Iterator[Port]:
     for container in pod.containers:
-        for each in container.get("ports") or ():
-            if (each.get("protocol") or "TCP") == "TCP" and isinstance(each.get("containerPort"), int):
-                yield Port(each["containerPort"], str(each.get("name") or ""))
+        for port in container.get("ports") or ():
+            if (port.get("protocol") or "TCP") == "TCP" and isinstance(port.get("containerPort"), int):
+                yield Port(port["containerPort"], str(port.get("name") or ""))

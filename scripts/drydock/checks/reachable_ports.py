@@ -37,15 +37,15 @@ def check(subject: Subject) -> Iterator[Finding]:
     release = subject.rendered.environment.namespace
     network = PolicedNetwork.of(subject.manifests, release)
     sources = [*_pods_of_users(subject.pods, release), *_namespaces_of_users(subject.manifests, release)]
-    services = [each for each in subject.manifests if each.kind == "Service"]
+    services = [manifest for manifest in subject.manifests if manifest.kind == "Service"]
     reached: dict[tuple[str, int], tuple[PodUse, Fields, set[str]]] = {}
     for pod in subject.pods:
         target = _endpoint(pod, release, {})
         for port, known in _ports(pod, services, release):
             codes = {
-                each.what
-                for each in sources
-                if each.manifest is not pod.manifest and network.connects(each.endpoint, target, port)
+                code.what
+                for code in sources
+                if code.manifest is not pod.manifest and network.connects(code.endpoint, target, port)
             }
             if codes:
                 reached.setdefault((pod.manifest.identity, port.number), (pod, {**known, "port": port.number}, set()))[
@@ -109,18 +109,18 @@ def _ports(pod: PodUse, services: Sequence[Manifest], release: str) -> Iterator[
     ray = _group(pod) == _RAY
     if ray and "headGroupSpec" in pod.path and not _asks_for_token(pod.maker):
         yield from ((Port(known["port"]), known) for known in _data()["ports"] if known.get("ray"))
-    programs = {_program(each): each.get("ports") or () for each in pod.containers}
+    programs = {_program(container): container.get("ports") or () for container in pod.containers}
     declared = [
-        (Port(each["containerPort"], str(each.get("name") or "")), program)
+        (Port(entry["containerPort"], str(entry.get("name") or "")), program)
         for program, ports in programs.items()
-        for each in ports
-        if (each.get("protocol") or "TCP") == "TCP" and isinstance(each.get("containerPort"), int)
+        for entry in ports
+        if (entry.get("protocol") or "TCP") == "TCP" and isinstance(entry.get("containerPort"), int)
     ]
     named = _named_elsewhere(pod, [port for port, _ in declared], services, release)
     others = [Port(number) for number in named if number not in {port.number for port, _ in declared}]
-    for port, program in [*declared, *((each, " ".join(programs)) for each in others)]:
+    for port, program in [*declared, *((port, " ".join(programs)) for port in others)]:
         names = {port.name, *named.get(port.number, ())}
-        known = next((each for each in _data()["ports"] if _fits(each, port.number, names, program)), None)
+        known = next((entry for entry in _data()["ports"] if _fits(entry, port.number, names, program)), None)
         if known and not (ray and known.get("ray")):
             yield port, known
 
@@ -140,20 +140,20 @@ def _named_elsewhere(
     """
     found: dict[int, set[str]] = {}
     scraped = str(pod.annotations.get("prometheus.io/port", ""))
-    if scraped.isdigit() and not any(each.name for each in declared if each.number == int(scraped)):
+    if scraped.isdigit() and not any(port.name for port in declared if port.number == int(scraped)):
         found[int(scraped)] = {"metrics"}
     for service in services:
         spec = service.content.get("spec") or {}
         chosen = (spec.get("selector") or {}).items()
         if chosen and chosen <= pod.all_labels.items() and _place(service, release) == _place(pod.manifest, release):
-            for each in spec.get("ports") or ():
-                target = each.get("targetPort") or each.get("port")
+            for entry in spec.get("ports") or ():
+                target = entry.get("targetPort") or entry.get("port")
                 numbers = (
-                    [target] if isinstance(target, int) else [one.number for one in declared if one.name == target]
+                    [target] if isinstance(target, int) else [port.number for port in declared if port.name == target]
                 )
-                if (each.get("protocol") or "TCP") == "TCP":
+                if (entry.get("protocol") or "TCP") == "TCP":
                     for number in numbers:
-                        found.setdefault(number, set()).add(str(each.get("name") or ""))
+                        found.setdefault(number, set()).add(str(entry.get("name") or ""))
     return found
 
 
@@ -164,7 +164,7 @@ def _place(manifest: Manifest, release: str) -> str:
 def _fits(known: Fields, number: int, names: Collection[str], program: str) -> bool:
     return (
         known["port"] in (None, number)
-        and ("name" not in known or any(re.search(known["name"], each, re.IGNORECASE) for each in names))
+        and ("name" not in known or any(re.search(known["name"], name, re.IGNORECASE) for name in names))
         and ("program" not in known or bool(re.search(known["program"], program, re.IGNORECASE)))
     )
 

@@ -73,9 +73,11 @@ def are_the_world(ranges: Sequence[str]) -> bool:
             four.append(network)
         else:
             six.append(network)
-    public = [one for one in ipaddress.collapse_addresses(four) if not any(map(one.subnet_of, _PRIVATE))]
-    wide = [one for one in ipaddress.collapse_addresses(six) if not one.subnet_of(_UNIQUE_LOCAL)]
-    return sum(one.num_addresses for one in public) > 1 << 24 or sum(one.num_addresses for one in wide) > 1 << 109
+    public = [block for block in ipaddress.collapse_addresses(four) if not any(map(block.subnet_of, _PRIVATE))]
+    wide = [block for block in ipaddress.collapse_addresses(six) if not block.subnet_of(_UNIQUE_LOCAL)]
+    return (
+        sum(block.num_addresses for block in public) > 1 << 24 or sum(block.num_addresses for block in wide) > 1 << 109
+    )
 
 
 def _services(content: Any, kind: str, group: str, path: str = "") -> Iterator[tuple[Mapping[str, Any], str]]:
@@ -137,10 +139,10 @@ def _ingress(subject: Subject, manifest: Manifest) -> Iterator[Finding]:
 
 def _configuration(subject: Subject, manifest: Manifest) -> Iterator[Finding]:
     spec, key = manifest.content.get("spec") or {}, _CONFIGURATIONS[manifest.kind]
-    ranges = [str(each) for each in spec.get(key) or ()]
+    ranges = [str(cidr) for cidr in spec.get(key) or ()]
     if spec.get("scheme") != "internet-facing":
         return
-    if groups := ", ".join(str(name) for each in _GROUPS for name in spec.get(each) or ()):
+    if groups := ", ".join(str(group) for field in _GROUPS for group in spec.get(field) or ()):
         yield _unknown(subject, manifest, groups)
     elif not ranges or are_the_world(ranges):
         yield _public(subject, manifest, f"spec.{key}", key)
@@ -161,7 +163,7 @@ def _public(subject: Subject, manifest: Manifest, path: str, key: str) -> Findin
 def _own_groups(annotations: Mapping[str, Any], prefix: str) -> str:
     """Security groups or prefix lists of the account that stand in place of source ranges."""
     names = ("security-groups", "security-group-prefix-lists")
-    return ", ".join(str(annotations[prefix + each]) for each in names if annotations.get(prefix + each))
+    return ", ".join(str(annotations[prefix + name]) for name in names if annotations.get(prefix + name))
 
 
 def _unknown(subject: Subject, manifest: Manifest, groups: str) -> Finding:

@@ -159,19 +159,19 @@ def _attacks(rule: Fields) -> Iterator[str]:
 def _resources(rule: Fields) -> set[str]:
     """Resources of a rule, those of `*/SUBRESOURCE` one by one."""
     found = set(rule.get("resources") or ())
-    every = [each.removeprefix("*/") for each in found if each.startswith("*/")]
+    every = [resource.removeprefix("*/") for resource in found if resource.startswith("*/")]
     kinds = ("pods", "services", "nodes", "serviceaccounts", "certificatesigningrequests")
-    return found | {f"{kind}/{each}" for each in every for kind in kinds}
+    return found | {f"{kind}/{subresource}" for subresource in every for kind in kinds}
 
 
 def _accounts(binding: Manifest) -> list[str]:
     """ServiceAccounts among the subjects of a binding, by their names or by their groups; people are left out."""
     found = set()
-    for each in binding.content.get("subjects") or ():
-        name = str(each.get("name"))
-        if each.get("kind") == "ServiceAccount":
+    for subject in binding.content.get("subjects") or ():
+        name = str(subject.get("name"))
+        if subject.get("kind") == "ServiceAccount":
             found.add(name)
-        elif each.get("kind") == "User" and name.startswith("system:serviceaccount:"):
+        elif subject.get("kind") == "User" and name.startswith("system:serviceaccount:"):
             found.add(name.rpartition(":")[2])
         elif name.startswith(_EVERY_ACCOUNT):
             found.add(name)
@@ -198,12 +198,12 @@ def _aggregates(subject: Subject, role: Manifest) -> Iterator[str]:
     if role.kind != "ClusterRole":
         return
     for stronger, taken in _AGGREGATED.items():
-        if any(labels.get(f"rbac.authorization.k8s.io/aggregate-to-{each}") == "true" for each in taken):
+        if any(labels.get(f"rbac.authorization.k8s.io/aggregate-to-{weaker}") == "true" for weaker in taken):
             yield stronger
     for other in subject.manifests:
         if other.kind == "ClusterRole":
             selectors = (other.content.get("aggregationRule") or {}).get("clusterRoleSelectors") or ()
-            if any(selects(each, labels) for each in selectors):
+            if any(selects(selector, labels) for selector in selectors):
                 yield other.name
 
 
@@ -212,7 +212,7 @@ def _strong_binding(subject: Subject, binding: Manifest) -> Iterator[Finding]:
     reference = binding.content.get("roleRef") or {}
     role = str(reference.get("name"))
     subjects: Sequence[Fields] = binding.content.get("subjects") or ()
-    every = sorted(str(each.get("name")) for each in subjects if str(each.get("name")).startswith(_EVERY_ACCOUNT))
+    every = sorted(str(member.get("name")) for member in subjects if str(member.get("name")).startswith(_EVERY_ACCOUNT))
     accounts = _accounts(binding)
     if every:
         reason = f"Every account in {', '.join(every)} has the rights of {role}: any pod with a token can use them."
@@ -236,8 +236,8 @@ def _strong_binding(subject: Subject, binding: Manifest) -> Iterator[Finding]:
 def _cluster_wide(subject: Subject, role: Manifest) -> bool:
     names = {role.name, *_aggregates(subject, role)}
     return any(
-        each.kind == "ClusterRoleBinding" and (each.content.get("roleRef") or {}).get("name") in names
-        for each in subject.manifests
+        manifest.kind == "ClusterRoleBinding" and (manifest.content.get("roleRef") or {}).get("name") in names
+        for manifest in subject.manifests
     )
 
 
@@ -250,16 +250,16 @@ def _any_namespace(subject: Subject, policy: Manifest) -> Iterator[Finding]:
     for position, rule in enumerate((policy.content.get("spec") or {}).get("ingress") or ()):
         peers: Sequence[Fields] = rule.get("from") or ()
         opened = [
-            each
-            for each in peers
-            if each.get("namespaceSelector") is not None and not _narrows(each["namespaceSelector"])
+            peer
+            for peer in peers
+            if peer.get("namespaceSelector") is not None and not _narrows(peer["namespaceSelector"])
         ]
-        blocks = [each["ipBlock"]["cidr"] for each in peers if each.get("ipBlock") and may_hold_pods(each["ipBlock"])]
+        blocks = [peer["ipBlock"]["cidr"] for peer in peers if peer.get("ipBlock") and may_hold_pods(peer["ipBlock"])]
         if opened or blocks or not peers:
-            ports = ", ".join(str(each.get("port")) for each in rule.get("ports") or ()) or "every port"
+            ports = ", ".join(str(entry.get("port")) for entry in rule.get("ports") or ()) or "every port"
             if blocks and not opened:
                 who = f"addresses that pods have ({', '.join(blocks)})"
-            elif opened and all(each.get("podSelector") for each in opened):
+            elif opened and all(peer.get("podSelector") for peer in opened):
                 who = "a pod of any namespace that gives itself the labels of the peer"
             else:
                 who = "a pod of any namespace"
@@ -278,9 +278,9 @@ def _narrows(selector: Fields | None) -> bool:
     """Whether a selector of namespaces names some: all have names, and most lack any other label."""
     chosen = selector or {}
     return bool(chosen.get("matchLabels")) or any(
-        each.get("operator") == "In"
-        or (each.get("operator") == "Exists" and each.get("key") != "kubernetes.io/metadata.name")
-        for each in chosen.get("matchExpressions") or ()
+        expression.get("operator") == "In"
+        or (expression.get("operator") == "Exists" and expression.get("key") != "kubernetes.io/metadata.name")
+        for expression in chosen.get("matchExpressions") or ()
     )
 
 
@@ -302,14 +302,14 @@ def _unenforced(subject: Subject, namespace: Manifest) -> Iterator[Finding]:
 
 def _open_namespaces(subject: Subject) -> Iterator[Finding]:
     """Namespaces of the release's own, or with its pods, in which a pod without a policy talks to everything."""
-    own = {each.name: each for each in subject.manifests if each.kind == "Namespace"}
+    own = {manifest.name: manifest for manifest in subject.manifests if manifest.kind == "Namespace"}
     named = {_place(subject, pod.manifest): pod.manifest for pod in reversed(subject.pods)}
     for name, manifest in sorted({**named, **own}.items()):
         if name in _OF_KUBERNETES:
             continue
         for direction in ("Ingress", "Egress"):
-            every = [each for each in subject.manifests if _is_for_all(subject, each, name, direction)]
-            opened = [each.name for each in every if _allows_all(each, direction)]
+            every = [policy for policy in subject.manifests if _is_for_all(subject, policy, name, direction)]
+            opened = [policy.name for policy in every if _allows_all(policy, direction)]
             if opened or not every:
                 yield subject.finding(
                     NAMESPACE,
@@ -339,8 +339,8 @@ def _allows_all(policy: Manifest, direction: str) -> bool:
     """Whether a rule of a policy has every peer on every port, so that no other policy keeps anything out."""
     for rule in (policy.content.get("spec") or {}).get(direction.lower()) or ():
         peers = rule.get("from" if direction == "Ingress" else "to") or ()
-        blocks = [each["ipBlock"] for each in peers if each.get("ipBlock")]
-        whole = any(str(each.get("cidr")).endswith("/0") and not each.get("except") for each in blocks)
+        blocks = [peer["ipBlock"] for peer in peers if peer.get("ipBlock")]
+        whole = any(str(block.get("cidr")).endswith("/0") and not block.get("except") for block in blocks)
         if not rule.get("ports") and (not peers or whole):
             return True
     return False
@@ -349,9 +349,13 @@ def _allows_all(policy: Manifest, direction: str) -> bool:
 def _credentials(subject: Subject) -> Iterator[Finding]:
     """Variables and arguments of containers that hold a credential in plain text, for every reader of pods."""
     names = _names_of_secrets(subject)
-    config_maps = [each for each in subject.manifests if each.kind == "ConfigMap"]
+    config_maps = [manifest for manifest in subject.manifests if manifest.kind == "ConfigMap"]
     for pod in subject.pods:
-        maps = {each.name: each for each in config_maps if _place(subject, each) == _place(subject, pod.manifest)}
+        maps = {
+            config_map.name: config_map
+            for config_map in config_maps
+            if _place(subject, config_map) == _place(subject, pod.manifest)
+        }
         for container in pod.containers:
             place = f"{pod.path}.containers.{container.get('name')}"
             for name, value in _variables(container, maps):
@@ -404,7 +408,9 @@ def _is_secret(name: str, value: str, names: Collection[str]) -> bool:
 
 def _names_of_secrets(subject: Subject) -> set[str]:
     """Secrets that the environment knows: programs are given their names, which are no secrets."""
-    found = {each.name for each in subject.manifests if each.kind == "Secret"} | {*subject.rendered.environment.secrets}
+    found = {manifest.name for manifest in subject.manifests if manifest.kind == "Secret"} | {
+        *subject.rendered.environment.secrets
+    }
     for pod in subject.pods:
         found |= {str(value) for path, value in _strings(pod.spec, ()) if path[-1] == "secretName"}
         found |= {str(value) for path, value in _strings(pod.spec, ()) if path[-2:] == ("secretKeyRef", "name")}
@@ -458,8 +464,8 @@ def _strings(value: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...
     if isinstance(value, str):
         yield path, value
     elif isinstance(value, Mapping):
-        for key, each in value.items():
-            yield from _strings(each, (*path, str(key)))
+        for key, item in value.items():
+            yield from _strings(item, (*path, str(key)))
     elif isinstance(value, list):
-        for position, each in enumerate(value):
-            yield from _strings(each, (*path, str(position)))
+        for position, item in enumerate(value):
+            yield from _strings(item, (*path, str(position)))

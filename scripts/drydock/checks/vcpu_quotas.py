@@ -31,7 +31,7 @@ class _Need:
 
     Attributes:
         manifest, path: the workload or the pool.
-        pools: names of those that can host it; of a pool with a fixed number of nodes none.
+        pools: names of those that can host it; empty for a pool with a fixed number of nodes.
         whole: vCPUs of the nodes that it takes by itself, beside what it finds in reservations.
         shares: vCPUs by resource, as far as its pods fill nodes with that one, in reservations or not.
         reserved: likewise what each reservation that it may use has room for, by identifier.
@@ -66,12 +66,12 @@ def check(subject: Subject) -> Iterator[Finding]:
         if options:
             needs.setdefault(options, []).append(need)
     together = {
-        options: [each for own, found in needs.items() if own <= options for each in found]
+        options: [need for own, found in needs.items() if own <= options for need in found]
         for options in _unions(frozenset(needs))
     }
-    known = {options: found for options, found in together.items() if all(_has(subject, each) for each in options)}
+    known = {options: found for options, found in together.items() if all(_has(subject, quota) for quota in options)}
     reported: list[_Options] = []
-    for options, found in sorted(known.items(), key=lambda each: len(each[0])):
+    for options, found in sorted(known.items(), key=lambda item: len(item[0])):
         again = any(smaller < options for smaller in reported)
         if finding := _short(subject, options, needs.get(options, []) if again else found):
             reported.append(options)
@@ -87,7 +87,9 @@ def _all_needs(subject: Subject) -> Iterator[tuple[_Options, _Need]]:
         least, _ = autoscalers.get((verdict.pod.manifest.kind, verdict.pod.manifest.name), (0, 0))
         replicas = max(verdict.pod.replicas, least)
         if replicas:
-            nodes = ((each.pool, name) for each in verdict.pools if each.hosts for name in each.types)
+            nodes = (
+                (candidate.pool, name) for candidate in verdict.pools if candidate.hosts for name in candidate.types
+            )
             yield _options(nodes), _need(subject, verdict, replicas)
     for pool in subject.pools:
         if pool.replicas and pool.types:
@@ -96,7 +98,7 @@ def _all_needs(subject: Subject) -> Iterator[tuple[_Options, _Need]]:
 
 def _unions(found: frozenset[_Options]) -> frozenset[_Options]:
     """Sets of quotas, and the unions of those that overlap: two of them may be enough apart and too little together."""
-    more = found | {one | other for one in found for other in found if one & other}
+    more = found | {options | other for options in found for other in found if options & other}
     return found if more == found else _unions(more)
 
 
@@ -127,20 +129,21 @@ def _need(subject: Subject, verdict: PodVerdict, replicas: int) -> _Need:
     requests, alone = verdict.pod.requests, dict[str, int]()
     rooms: list[tuple[int, int, Mapping[str, int]]] = []
     reserved: dict[str, tuple[int, Mapping[str, int]]] = {}
-    for each in verdict.pools:
-        if not each.hosts:
+    for candidate in verdict.pools:
+        if not candidate.hosts:
             continue
-        sharing, held = sharing_of(subject.manifests, each.pool.labels), _reservations(each.pool)
-        for name in each.types:
+        sharing, held = sharing_of(subject.manifests, candidate.pool.labels), _reservations(candidate.pool)
+        for name in candidate.types:
             room = {
-                resource: amount * sharing.pods_on(resource) for resource, amount in each.pool.allocatable(name).items()
+                resource: amount * sharing.pods_on(resource)
+                for resource, amount in candidate.pool.allocatable(name).items()
             }
-            count = slots(each.pool.allocatable(name), requests, sharing)
+            count = slots(candidate.pool.allocatable(name), requests, sharing)
             if count:
-                rooms.append((each.pool.catalogue.types[name].vcpus, count, room))
-                for one in (one for one in held if one.instance_type == name):
-                    alone[one.id] = one.instance_count * count
-                    reserved[one.id] = one.instance_count, room
+                rooms.append((candidate.pool.catalogue.types[name].vcpus, count, room))
+                for reservation in (reservation for reservation in held if reservation.instance_type == name):
+                    alone[reservation.id] = reservation.instance_count * count
+                    reserved[reservation.id] = reservation.instance_count, room
     left = max(0, replicas - sum(alone.values()))
     prices = {
         resource: min(vcpus / room[resource] for vcpus, _, room in rooms)
@@ -150,7 +153,7 @@ def _need(subject: Subject, verdict: PodVerdict, replicas: int) -> _Need:
     return _Need(
         verdict.pod.manifest,
         verdict.pod.path,
-        frozenset(each.pool.name for each in verdict.pools if each.hosts),
+        frozenset(candidate.pool.name for candidate in verdict.pools if candidate.hosts),
         min((vcpus * math.ceil(left / count) for vcpus, count, _ in rooms), default=0),
         {resource: replicas * requests[resource] * price for resource, price in prices.items()},
         {
@@ -162,7 +165,9 @@ def _need(subject: Subject, verdict: PodVerdict, replicas: int) -> _Need:
 
 def _fixed_need(pool: Pool, nodes: int) -> _Need:
     """VCPUs of nodes that are there whatever pods ask for, as far as reservations have none for them."""
-    held = sum(each.instance_count for each in _reservations(pool) if each.instance_type in pool.types)
+    held = sum(
+        reservation.instance_count for reservation in _reservations(pool) if reservation.instance_type in pool.types
+    )
     vcpus = min(pool.catalogue.types[name].vcpus for name in pool.types)
     return _Need(pool.manifest, "spec.replicas", frozenset(), vcpus * max(0, nodes - held))
 
@@ -176,7 +181,7 @@ def _short(subject: Subject, options: _Options, needs: _Needs) -> Finding | None
     required, allowed = _required(needs), sum(limits.values())
     if required <= allowed:
         return None
-    largest = max(needs, key=lambda each: each.whole)
+    largest = max(needs, key=lambda need: need.whole)
     alone = largest.whole > allowed or len(needs) == 1
     names = " and ".join(sorted(f"{quota.name} ({quota.code}, {limits[quota]} vCPUs)" for quota in options))
     environment = subject.rendered.environment
@@ -204,21 +209,21 @@ def _required(needs: _Needs) -> int:
     what reservations have room for, whoever gets it. Fixed numbers of nodes add up, and come on top where no workload
     can run on them.
     """
-    workloads = [each for each in needs if not each.is_pool]
-    hosts = frozenset[str]().union(*(each.pools for each in workloads))
-    fixed = {each.manifest.name: each.whole for each in needs if each.is_pool}
+    workloads = [need for need in needs if not need.is_pool]
+    hosts = frozenset[str]().union(*(need.pools for need in workloads))
+    fixed = {need.manifest.name: need.whole for need in needs if need.is_pool}
     apart = sum(vcpus for name, vcpus in fixed.items() if name not in hosts)
     together: Counter[str] = Counter()
     reserved: dict[str, Counter[str]] = {}
-    for each in workloads:
-        if each.manifest.kind not in _PASSING:
-            together.update(each.shares)
-            for name, shares in each.reserved.items():
+    for need in workloads:
+        if need.manifest.kind not in _PASSING:
+            together.update(need.shares)
+            for name, shares in need.reserved.items():
                 reserved[name] = reserved.get(name, Counter()) | Counter(shares)
     for shares in reserved.values():
         together.subtract(shares)
     filled = math.ceil(round(max(together.values(), default=0), 6))
-    return max(filled + apart, sum(fixed.values()), apart + max((each.whole for each in workloads), default=0))
+    return max(filled + apart, sum(fixed.values()), apart + max((need.whole for need in workloads), default=0))
 
 
 def _unknown(subject: Subject, groups: Mapping[_Options, _Needs]) -> Iterator[Finding]:
@@ -231,7 +236,7 @@ def _unknown(subject: Subject, groups: Mapping[_Options, _Needs]) -> Iterator[Fi
     if short:
         needed = ", ".join(
             f"{quota.name} ({quota.code}) {quota.default}, of at least {vcpus} that are needed"
-            for quota, vcpus in sorted(short.items(), key=lambda each: each[0].key)
+            for quota, vcpus in sorted(short.items(), key=lambda item: item[0].key)
         )
         keys = ", ".join(sorted(f"account.quotas.{quota.key}" for quota in short))
         environment = subject.rendered.environment
@@ -250,7 +255,7 @@ def _beyond(subject: Subject, pool: Pool) -> Iterator[Finding]:
     limit = pool.limits.get("cpu")
     quotas = {quota for name in pool.types_within_limits for quota in _quotas(pool, name)}
     stated: Mapping[Any, int] = {
-        each: subject.account.quotas[each.code] for each in quotas if each and _has(subject, each)
+        quota: subject.account.quotas[quota.code] for quota in quotas if quota and _has(subject, quota)
     }
     if limit is None or len(stated) < len(quotas) or not quotas or limit <= sum(stated.values()) * _MILLI:
         return

@@ -187,11 +187,11 @@ def memory_fit(gpu: Gpu, model: Model, args: EngineArgs, *, free_gib: float | No
             f" `gpu_memory_utilization` or decreasing `max_model_len` when initializing the engine. {_SEE}"
         )
     unsure = margins(gpu, model, args, activation)
-    margin = sum(each.gib for each in unsure)
+    margin = sum(part.gib for part in unsure)
     sure = cached if fixed else max(0, int((available - margin) * GIB // block_bytes)) * args.block_size
     reported = reported_refusal(gpu, model, args)
     crowded = _CROWDED if asked and weights + asked + activation + NON_TORCH_GIB + margin > free else ""
-    doubts = [each for each in (crowded, reported, *(one.why for one in unsure)) if each]
+    doubts = [doubt for doubt in (crowded, reported, *(part.why for part in unsure)) if doubt]
     doubtful = sure < (1 if as_long_as_fits else max_model_len) or reported or crowded
     return MemoryFit(
         requested_gib=requested,

@@ -64,11 +64,11 @@ class Reservation:
         """Refuse dates without their zone.
 
         Raises:
-            ValueError: `start` or `end` is one.
+            ValueError: `start` or `end` has no time zone.
         """
-        for name, each in (("start", self.start), ("end", self.end)):
-            if each:
-                _moment(name, each)
+        for name, text in (("start", self.start), ("end", self.end)):
+            if text:
+                _moment(name, text)
 
     @property
     def state_now(self) -> str:
@@ -161,7 +161,7 @@ class NodeClassState:
 
     def zones(self) -> frozenset[str]:
         """Zones in which it has a subnet with addresses for a node."""
-        return frozenset(each.zone for each in self.subnets.values() if each.free_addresses >= NODE_ADDRESSES)
+        return frozenset(subnet.zone for subnet in self.subnets.values() if subnet.free_addresses >= NODE_ADDRESSES)
 
 
 @dataclass(frozen=True)
@@ -191,7 +191,7 @@ class AccountSnapshot:
         """Refuse a time without its zone.
 
         Raises:
-            ValueError: `read` is none.
+            ValueError: `read` has no time zone.
         """
         _moment("read", self.read)
 
@@ -212,11 +212,11 @@ class AccountSnapshot:
 
     def free_quotas(self) -> dict[str, int]:
         """VCPUs that are left for the environment's nodes, by code."""
-        return {code: max(0, each.limit - each.used) for code, each in self.quotas.items()}
+        return {code: max(0, quota.limit - quota.used) for code, quota in self.quotas.items()}
 
     def zones(self) -> tuple[str, ...]:
         """Zones in which node classes have a subnet with addresses for a node."""
-        return tuple(sorted({zone for each in self.node_classes.values() for zone in each.zones()}))
+        return tuple(sorted({zone for state in self.node_classes.values() for zone in state.zones()}))
 
 
 def selectors(spec: Mapping[str, Any]) -> dict[str, str]:
@@ -255,7 +255,7 @@ def _moment(name: str, text: str) -> datetime.datetime:
     """An ISO time with its zone.
 
     Raises:
-        ValueError: it is none; the message begins with the name.
+        ValueError: it has another form, or no time zone: then the message begins with the name.
     """
     moment = datetime.datetime.fromisoformat(text)
     if moment.tzinfo is None:
@@ -264,10 +264,10 @@ def _moment(name: str, text: str) -> datetime.datetime:
 
 
 def _check_minor(kubernetes: str) -> None:
-    """Refuse what no Kubernetes minor is called.
+    """Refuse text that is not the minor version of a Kubernetes release.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it has another form.
     """
     if not re.fullmatch(r"1\.[0-9]+", kubernetes):
         raise ValueError(f"kubernetes: {kubernetes!r} is not a minor version such as 1.36")
@@ -275,10 +275,10 @@ def _check_minor(kubernetes: str) -> None:
 
 def to_plain(snapshot: AccountSnapshot) -> dict[str, Any]:
     """The snapshot as YAML and JSON have it."""
-    return {name: _plain(each) for name, each in asdict(snapshot).items()}
+    return {name: _plain(value) for name, value in asdict(snapshot).items()}
 
 
 def _plain(node: Any) -> Any:
     if isinstance(node, Mapping):
         return {key: _plain(value) for key, value in node.items()}
-    return [_plain(each) for each in node] if isinstance(node, tuple | list) else node
+    return [_plain(item) for item in node] if isinstance(node, tuple | list) else node

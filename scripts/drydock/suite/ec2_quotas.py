@@ -48,21 +48,25 @@ def quotas_by_code(stated: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
         stated: vCPUs by `onDemand` or `spot`, then by family.
     """
     families = _content()["families"]
-    return {families[name][market]["code"]: value for market, each in stated.items() for name, value in each.items()}
+    return {
+        families[name][market]["code"]: value
+        for market, by_family in stated.items()
+        for name, value in by_family.items()
+    }
 
 
 def default_quotas() -> dict[str, int]:
     """VCPUs of a new account by code, of all of them."""
-    return {each.code: each.default for each in _by_prefix().values()}
+    return {quota.code: quota.default for quota in _by_prefix().values()}
 
 
 @cache
 def _by_prefix() -> Mapping[tuple[str, str], Quota]:
     return {
-        (prefix, market): Quota(each["code"], each["name"], each["default"], f"{key}.{family}")
+        (prefix, market): Quota(quota["code"], quota["name"], quota["default"], f"{key}.{family}")
         for family, content in _content()["families"].items()
         for market, key in _MARKETS.items()
-        if (each := content.get(key))
+        if (quota := content.get(key))
         for prefix in content["prefixes"]
     }
 

@@ -183,9 +183,16 @@ def with_snapshot(environment: Environment, snapshot: AccountSnapshot) -> Enviro
         snapshot=snapshot,
         quotas={**environment.quotas, **snapshot.free_quotas()},
         capacity_reservations=tuple(
-            CapacityReservation(name, each.instance_type, each.zone, each.available, each.kind, each.tags)
-            for name, each in snapshot.reservations.items()
-            if each.state_now == "active"
+            CapacityReservation(
+                name,
+                reservation.instance_type,
+                reservation.zone,
+                reservation.available,
+                reservation.kind,
+                reservation.tags,
+            )
+            for name, reservation in snapshot.reservations.items()
+            if reservation.state_now == "active"
         ),
     )
 
@@ -193,14 +200,14 @@ def with_snapshot(environment: Environment, snapshot: AccountSnapshot) -> Enviro
 def _stated_reservations(account: Mapping[str, Any]) -> tuple[CapacityReservation, ...]:
     return tuple(
         CapacityReservation(
-            id=each["id"],
-            instance_type=each["instanceType"],
-            zone=each["zone"],
-            instance_count=each["instanceCount"],
-            kind=each["type"],
-            tags=each.get("tags", {}),
+            id=reservation["id"],
+            instance_type=reservation["instanceType"],
+            zone=reservation["zone"],
+            instance_count=reservation["instanceCount"],
+            kind=reservation["type"],
+            tags=reservation.get("tags", {}),
         )
-        for each in account.get("capacityReservations", [])
+        for reservation in account.get("capacityReservations", [])
     )
 
 

@@ -35,7 +35,7 @@ def quotas(
     """
     api, known = client("service-quotas", region), default_quotas()
     pages = call(lambda: list(api.get_paginator("list_service_quotas").paginate(ServiceCode="ec2")))
-    limits = {each["QuotaCode"]: int(each["Value"]) for page in pages for each in page["Quotas"]}
+    limits = {quota["QuotaCode"]: int(quota["Value"]) for page in pages for quota in page["Quotas"]}
     used: Counter[str] = Counter()
     own = {f"kubernetes.io/cluster/{cluster}", "eks:eks-cluster-name", "eks:cluster-name"}
     for instance_type, market, tags in running:
@@ -45,8 +45,8 @@ def quotas(
         )
         if quota and not ours:
             used[quota.code] += vcpus.get(instance_type, 0)
-    for each in reserved:
-        quota = quota_of(each.instance_type, "on-demand")
-        if quota and each.kind == "default" and each.state in _COUNTED:
-            used[quota.code] += each.total * vcpus.get(each.instance_type, 0)
+    for reservation in reserved:
+        quota = quota_of(reservation.instance_type, "on-demand")
+        if quota and reservation.kind == "default" and reservation.state in _COUNTED:
+            used[quota.code] += reservation.total * vcpus.get(reservation.instance_type, 0)
     return {code: QuotaUse(limits.get(code, known[code]), used[code]) for code in sorted(known)}

@@ -48,11 +48,11 @@ def read_account(
         owner = str(call(lambda: client("sts", region).get_caller_identity())["Account"])
         plane = eks_state.control_plane(region, cluster)
     kubernetes = plane.kubernetes if plane else describe(environment).kubernetes
-    classes = {each.name: each.content.get("spec") or {} for each in manifests if each.kind in _CLASSES}
+    classes = {manifest.name: manifest.content.get("spec") or {} for manifest in manifests if manifest.kind in _CLASSES}
     with progress.step("EC2, IAM and Service Quotas"):
         states = {name: _node_class(region, spec, kubernetes) for name, spec in sorted(classes.items())}
         held = ec2_state.reservations(region)
-        own = [each for each in held.values() if each.owner == owner]
+        own = [reservation for reservation in held.values() if reservation.owner == owner]
         quotas = quota_state.quotas(region, cluster, ec2_state.running(region), own, _vcpus(catalogue))
     contents = None
     if kubeconfig:
@@ -88,18 +88,20 @@ def _relevant(
 ) -> dict[str, Reservation]:
     """Those that a node class selects, or that the environment's file names."""
     plain = [
-        CapacityReservation(name, each.instance_type, each.zone, each.available, each.kind, each.tags)
-        for name, each in found.items()
+        CapacityReservation(
+            name, reservation.instance_type, reservation.zone, reservation.available, reservation.kind, reservation.tags
+        )
+        for name, reservation in found.items()
     ]
-    stated = {each.id for each in environment.capacity_reservations}
+    stated = {reservation.id for reservation in environment.capacity_reservations}
     selected = {
-        each.id
+        reservation.id
         for spec in classes.values()
         for term in spec.get("capacityReservationSelectorTerms") or ()
-        for each in selected_reservations([term], plain)
-        if term.get("ownerID", found[each.id].owner) == found[each.id].owner
+        for reservation in selected_reservations([term], plain)
+        if term.get("ownerID", found[reservation.id].owner) == found[reservation.id].owner
     }
-    return {name: each for name, each in sorted(found.items()) if name in stated | selected}
+    return {name: reservation for name, reservation in sorted(found.items()) if name in stated | selected}
 
 
 def _vcpus(catalogue: Catalogue) -> dict[str, int]:
