@@ -49,6 +49,7 @@ def command(
     from drydock.checks import formats
     from drydock.checks.findings import Finding
     from drydock.checks.validate import validate
+    from drydock.plan import stated_load
     from drydock.progress import terminal_progress
     from drydock.project import Project
     from drydock.suite.charts import assemble_charts
@@ -73,6 +74,7 @@ def command(
             progress=progress,
             schemas=equipment.schemas,
             cache=not no_cache,
+            more=(stated_load.check,),
         )
         if server and not _failed(findings):
             from drydock.rehearsal.dry_run import dry_run

@@ -18,7 +18,7 @@ from drydock.scheduling.pods import PodUse
 if TYPE_CHECKING:
     from drydock.progress import Progress
     from drydock.project import Project
-    from drydock.suite.environments import Environment
+    from drydock.suite.environments import Environment, Load
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,8 @@ class Target:
         scaler: what scales it there.
         replicas: that its object asks for; None for a model by name.
         left_out: engines of the same environment for which nothing is planned, with the reason.
+        region: of the environment; empty for a model by name.
+        load: that the environment states for it.
     """
 
     name: str
@@ -47,6 +49,8 @@ class Target:
     scaler: Scaler | None = None
     replicas: int | None = None
     left_out: tuple[str, ...] = ()
+    region: str = ""
+    load: "Load | None" = None
 
     @property
     def gpus(self) -> list[Gpu]:
@@ -114,6 +118,8 @@ def environment_targets(
             find_scaler(subject.manifests, each.pod.manifest.name),
             each.pod.manifest.content.get("spec", {}).get("replicas"),
             left_out,
+            subject.account.region,
+            environment.load.get(each.names[0]),
         )
         for each in served
         if each.model is not None
