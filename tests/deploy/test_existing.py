@@ -71,6 +71,7 @@ def test_install_upgrade_rollback_and_destroy_on_a_cluster_that_exists(
     create_prerequisites(api, rehearsal_release.prerequisites)
     first = drydock(*deploy, "--timeout", "900")
     assert first.returncode == 0, first.stderr
+    assert "Traceback" not in first.stderr
     assert_reported(first.stdout, drydock_project.cache_dir / "deployments" / name / "report.json")
     assert f"drydock destroy {name}" in first.stderr
     namespace = api.get("/api/v1/namespaces/genai")["metadata"]

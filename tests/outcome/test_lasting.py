@@ -109,7 +109,7 @@ def reasons(now: Scene, seconds: float, *, before: Scene | None = None, unread: 
         (waiting("ImagePullBackOff", 'Back-off pulling image "a:b": not found'), 30),
         (waiting("ErrImagePull", "no match for platform in manifest"), 30),
         (waiting("ErrImagePull", "dial tcp: i/o timeout"), 300),
-        (waiting("CreateContainerConfigError", 'secret "hf-secret" not found'), 60),
+        (waiting("CreateContainerConfigError", 'secret "hf-secret" not found'), 45),
     ],
 )
 def test_a_state_of_a_container_counts_once_it_has_lasted(state: Content, seconds: float) -> None:
@@ -159,8 +159,8 @@ def test_what_is_not_of_this_revision_does_not_count() -> None:
 
 def test_a_pod_that_no_pool_takes_counts_with_karpenters_reason() -> None:
     pending = scene(pod(), events=[refused()])
-    assert not reasons(pending, 59)
-    (reason,) = reasons(pending, 60)
+    assert not reasons(pending, 44)
+    (reason,) = reasons(pending, 45)
     assert reason.splitlines() == [
         "no node pool fits:",
         "  pool gpu: all available instance types exceed limits for nodepool (NodePool=gpu)",
@@ -192,7 +192,7 @@ def test_a_pod_that_may_still_find_a_node_does_not_count(moment: Scene) -> None:
 
 
 def test_a_node_that_is_ready_does_not_keep_a_pod_from_counting() -> None:
-    assert reasons(scene(pod(), events=[refused()], NodeClaim=[claim(initialized=True)]), 60)
+    assert reasons(scene(pod(), events=[refused()], NodeClaim=[claim(initialized=True)]), 45)
 
 
 def test_a_quota_of_the_account_counts_with_its_remedy() -> None:
@@ -213,7 +213,7 @@ def test_nothing_follows_from_what_may_not_be_read() -> None:
         "status": {"phase": "Pending"},
     }
     claimed = scene(unbound, PersistentVolumeClaim=[volume])
-    assert reasons(claimed, 60) == ["the target has no StorageClass fast"]
+    assert reasons(claimed, 45) == ["the target has no StorageClass fast"]
     assert not reasons(claimed, LONG, unread=["StorageClass"])
 
 

@@ -92,7 +92,7 @@ class ReleaseWatch:
     def _is_under_way(self, cluster: Any) -> bool:
         selector = f"owner=helm,name={RELEASE}"
         path = f"/api/v1/namespaces/{self._namespace}/secrets"
-        revisions = get_json(cluster, path, accept=_NAMES_ONLY, label_selector=selector)["items"]
+        revisions = get_json(cluster, path, accept=_NAMES_ONLY, label_selector=selector)["items"] or ()
         labels: list[Mapping[str, str]] = [content["metadata"]["labels"] for content in revisions]
         latest = max(labels, key=lambda label: int(label["version"]), default=None)
         return latest is not None and latest["status"] in _UNDER_WAY

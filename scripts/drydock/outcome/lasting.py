@@ -26,7 +26,7 @@ from drydock.outcome.obstacles import (
 _REFUSED = "Failed to schedule pod, "
 """How Karpenter's event about a pod that it cannot place begins, also in EKS Auto Mode."""
 _REVISION = "deployment.kubernetes.io/revision"
-_DECIDED_SECONDS = 60.0
+_DECIDED_SECONDS = 45.0
 """Karpenter looks at a pending pod again every ten seconds, on a busy cluster later."""
 _CERTAIN_SECONDS = 30.0
 _PASSING_SECONDS = 300.0
