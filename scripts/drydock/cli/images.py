@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from drydock.cli.options import EnvironmentName, check_writable, one_environment, stack_options
+from drydock.cli.options import EnvironmentName, check_writable, one_environment, refuse_unused, stack_options
 from drydock.cli.output import columns
 from drydock.errors import UsageError
 
@@ -72,6 +72,8 @@ def command(
 
     if output and not resolved:
         raise UsageError("-o writes what --resolve finds", remedy="Give --resolve too, or redirect the output.")
+    if resolved:
+        refuse_unused(["form"], "--resolve prints values", "Leave it out.")
     project = Project.discover()
     stack = one_environment(project, environment, files, set_values)
     if output:

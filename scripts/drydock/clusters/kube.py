@@ -33,11 +33,17 @@ def api_client(kubeconfig: Path | None, context: str | None = None) -> Any:
         ) from error
     except (yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError) as error:  # the library checks no shapes
         raise UsageError(
-            f"{kubeconfig or 'the kubeconfig'}: not a kubeconfig: {' '.join(str(error).split())}",
+            f"{kubeconfig or 'the kubeconfig'}: not a kubeconfig: {_why(error)}",
             remedy=_OF_KUBECTL,
         ) from error
     configuration.retries = False
     return client.ApiClient(configuration)
+
+
+def _why(error: Exception) -> str:
+    import yaml
+
+    return " ".join(str(error).split()) if isinstance(error, yaml.YAMLError) else "it lacks what one must have"
 
 
 @contextmanager

@@ -234,7 +234,7 @@ def _check_values(file: Path) -> None:
     try:
         content = load_yaml(file.read_text())
     except FileNotFoundError as error:
-        raise UsageError(f"-f {file}: no such file") from error
+        raise UsageError(f"-f {file}: no such file", remedy="Paths are relative to this folder.") from error
     except IsADirectoryError as error:
         raise UsageError(f"-f {file}: is a folder", remedy="Pass each of its files with -f.") from error
     except (OSError, UnicodeDecodeError) as error:
