@@ -305,7 +305,7 @@ def _list(project: "Project", form: str) -> None:
 
     from drydock.deploy.in_use import state_of
 
-    deployments = [(each, state_of(project, each)) for each in list_deployments(project)]
+    deployments = [(deployment, state_of(project, deployment)) for deployment in list_deployments(project)]
     if form == "json":
         click.echo(json.dumps([{**asdict(each), "state": state} for each, state in deployments], indent=2))
         return

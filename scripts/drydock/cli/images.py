@@ -122,7 +122,7 @@ def _write(images: "Sequence[UsedImage]", form: str) -> None:
     from drydock.inventory.images import skopeo_copies, skopeo_sync
 
     if form == "json":
-        click.echo(json.dumps([asdict(each) for each in images], indent=2))
+        click.echo(json.dumps([asdict(image) for image in images], indent=2))
     elif form == "skopeo-sync":
         import yaml
 
@@ -132,11 +132,11 @@ def _write(images: "Sequence[UsedImage]", form: str) -> None:
     else:
         cells = [
             (
-                each.image,
-                ", ".join(each.charts),
-                ", ".join(each.architectures) or "-",
-                "" if each.upstream.endswith(each.image) else each.upstream,
+                image.image,
+                ", ".join(image.charts),
+                ", ".join(image.architectures) or "-",
+                "" if image.upstream.endswith(image.image) else image.upstream,
             )
-            for each in images
+            for image in images
         ]
         click.echo(columns(("image", "charts", "architectures", "from"), cells))

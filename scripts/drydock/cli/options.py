@@ -148,7 +148,7 @@ def some_environments(
     project: Project, names: tuple[str, ...], files: tuple[Path, ...], set_values: tuple[str, ...]
 ) -> tuple[Environment, ...]:
     """The named environments, or all, each with the stack options on top."""
-    return tuple(each.stacked(files, set_values) for each in load_environments(project, names))
+    return tuple(environment.stacked(files, set_values) for environment in load_environments(project, names))
 
 
 def check_account_id(account_id: str) -> None:

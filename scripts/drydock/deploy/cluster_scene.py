@@ -41,7 +41,9 @@ def _objects(cluster: Any, kind: str, path: str, namespaces: Collection[str]) ->
     from kubernetes.client.exceptions import ApiException
 
     root, _, plural = path.rpartition("/")
-    paths = [path] if kind in _OF_THE_CLUSTER else [f"{root}/namespaces/{each}/{plural}" for each in namespaces]
+    paths = (
+        [path] if kind in _OF_THE_CLUSTER else [f"{root}/namespaces/{namespace}/{plural}" for namespace in namespaces]
+    )
     for path_of_one in paths:
         try:
             listed = get_json(cluster, path_of_one)

@@ -59,7 +59,7 @@ def build_deployment_report(
     with asking(), progress.step("Report"):
         version = client.VersionApi(api).get_code().git_version
         scene = _scene(reached.kubeconfig, environment.namespace)
-    regions = (each["metadata"]["labels"].get(_REGION, "") for each in scene.of("Node"))
+    regions = (node["metadata"]["labels"].get(_REGION, "") for node in scene.of("Node"))
     prices = load_prices(project, progress, next(filter(None, regions), ""))
     tools = Toolchain.load(project).tools
     report = build_report(
@@ -95,9 +95,9 @@ def _scene(kubeconfig: Path, namespace: str) -> Scene:
 def _times(pod: Mapping[str, Any]) -> PodTimes:
     """As its conditions tell them, to the second."""
     reached = {
-        each["type"]: _unix(each["lastTransitionTime"])
-        for each in pod["status"].get("conditions", ())
-        if each["status"] == "True" and each.get("lastTransitionTime")
+        condition["type"]: _unix(condition["lastTransitionTime"])
+        for condition in pod["status"].get("conditions", ())
+        if condition["status"] == "True" and condition.get("lastTransitionTime")
     }
     return PodTimes(_unix(pod["metadata"]["creationTimestamp"]), reached.get("PodScheduled"), reached.get("Ready"))
 

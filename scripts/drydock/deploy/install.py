@@ -202,7 +202,7 @@ def _warnings(kubeconfig: Path, namespace: str, since: float) -> tuple[str, ...]
         # Those of node claims, such as a quota that is used up, lie in the namespace `default`.
         events = [each for where in {namespace, "default"} for each in api.list_namespaced_event(where).items]
     start = datetime.fromtimestamp(since - 1, UTC)
-    recent = [each for each in events if each.type == "Warning" and _when(each) >= start]
+    recent = [event for event in events if event.type == "Warning" and _when(event) >= start]
     by_subject: dict[str, str] = {}
     for each in sorted(recent, key=_when):
         about = each.involved_object
