@@ -18,8 +18,6 @@ from drydock.suite.render import helm_reason, template_command
 from drydock.tools import process
 from tests.charts.documented_values import Change, Documented, branches, properties, starts_with, steps
 
-pytestmark = pytest.mark.independent
-
 SAMPLES = Path(__file__).parent / "value_samples"
 CHARTS = (
     "app-of-apps",

@@ -26,7 +26,7 @@ from tests.conftest import ROOT, Drydock
 NOTICED_SECONDS = 20
 """Until a command that waits on a control plane has ended after it, on a busy machine."""
 
-pytestmark = [pytest.mark.cluster, pytest.mark.independent]
+pytestmark = pytest.mark.cluster
 
 
 @pytest.fixture

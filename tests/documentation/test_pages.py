@@ -116,7 +116,6 @@ def test_commands_within_sentences_can_be_typed() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.independent
 @pytest.mark.parametrize("page", [page for page in PAGES if _of(page)], ids=_id)
 def test_a_page_can_be_followed(
     reader: Path, page: Path, drydock_charts: AssembledCharts, drydock_tool: Callable[[str], Path]

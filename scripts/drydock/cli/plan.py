@@ -208,6 +208,8 @@ def _show(console: "Console", plan: "Plan") -> None:
     for line in memory_cautions(target):
         console.print(line, soft_wrap=True)
     if plan.demand is None:
+        for line in target.unusable:
+            console.print(line, soft_wrap=True)
         return
     met = [each for each in plan.choices if each.meets]
     if met:

@@ -136,7 +136,13 @@ class Plan:
             found.append(f"{self._spare(best)}{self._beside_values(best)}")
             if doubt := self._doubt(best):
                 found.append(f"Whether {self.target.name} starts on {best.instance_type} is uncertain: {doubt}.")
-        return [*found, *self.cautions, *(self.day.sentences if self.day else ()), *self.assumptions]
+        return [
+            *found,
+            *self.target.unusable,
+            *self.cautions,
+            *(self.day.sentences if self.day else ()),
+            *self.assumptions,
+        ]
 
     def _spare(self, best: Choice) -> str:
         """What a lost replica would cost: the replicas are as few as meet the objectives, none is spare."""
@@ -177,6 +183,7 @@ class Plan:
             "weights_gib": {name: round(value, 3) for name, value in weights_gib(self.target).items()},
             "memory": [memory_row(self.target, row) for row in self.memory],
             "memory_cautions": memory_cautions(self.target),
+            "instance_types_left_out": list(self.target.unusable),
         }
         if self.demand is not None:
             found |= {
