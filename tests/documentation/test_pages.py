@@ -185,7 +185,7 @@ def _render(arguments: list[str], charts: AssembledCharts, helm: Path) -> None:
             needed = Path(f"{name}-needs.yaml")
             needed.write_text(yaml.safe_dump(yaml.safe_load((SAMPLES / f"{name}.yaml").read_text()).get("base") or {}))
             options[place + 1] = str(needed)
-    process.run([helm, "template", release, str(charts.chart(name)), *options])
+    process.run([helm, "template", release, str(charts.chart(name)), *options], env=process.SHORT_LIVED)
 
 
 def _take(block: Block, reader: Path) -> None:

@@ -121,6 +121,7 @@ class Run:
             name: self._pool.submit(
                 process.run,
                 template_command(self._tools[name], umbrella, arguments, namespace=namespace),
+                env=process.SHORT_LIVED,
                 check=False,
             )
             for name in HELMS
@@ -128,7 +129,7 @@ class Run:
 
     def _lint(self) -> Completed:
         folders = sorted(path for path in self._charts.folder.iterdir() if (path / "Chart.yaml").is_file())
-        return process.run([self._tools[HELMS[0]], "lint", *folders], check=False)
+        return process.run([self._tools[HELMS[0]], "lint", *folders], env=process.SHORT_LIVED, check=False)
 
     def _rendering(
         self, environment: Environment, started: Mapping[str, "Future[Completed]"], values: "Future[Any]"

@@ -173,7 +173,7 @@ def _render(
         flag = "--set-string" if parameter.get("forceString") else "--set"
         command += [flag, f"{parameter['name']}={parameter['value']}"]
     try:
-        return parse_manifests(process.run(command).stdout)
+        return parse_manifests(process.run(command, env=process.SHORT_LIVED).stdout)
     except ToolError as error:
         raise RenderError(f"{application.identity} does not render: {helm_reason(error.stderr or '')}") from error
 

@@ -34,10 +34,13 @@ def check(subject: "Subject") -> Iterator[Finding]:
         return
     from drydock.engines.served_models import other_engines, served_models
     from drydock.errors import UsageError
+    from drydock.plan.planned_models import usable_types
+    from drydock.suite.cluster_description import describe
 
+    kubernetes = describe(environment).kubernetes
     try:
         engines = [
-            (engine, {name for pool in verdict.pools for name in pool.types})
+            (engine, usable_types(verdict, kubernetes)[0])
             for verdict in subject.verdicts
             for engine in served_models((verdict.pod,), subject.manifests)
         ]

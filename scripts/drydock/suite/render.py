@@ -88,7 +88,7 @@ def render(helm: Path, charts: AssembledCharts, environment: Environment) -> Ren
     arguments = [*environment.helm_arguments(), "--kube-version", kube_version(environment)]
     command = template_command(helm, charts.umbrella, arguments, namespace=environment.namespace)
     try:
-        completed = process.run(command)
+        completed = process.run(command, env=process.SHORT_LIVED)
     except ToolError as error:
         stack = ", ".join(file.name for file in environment.values_files)
         raise RenderError(
@@ -113,9 +113,8 @@ def render_chart(
     """
     files = [argument for file in values_files for argument in ("-f", str(file))]
     try:
-        completed = process.run(
-            template_command(helm, chart, [*files, *arguments], namespace=namespace, release=release)
-        )
+        command = template_command(helm, chart, [*files, *arguments], namespace=namespace, release=release)
+        completed = process.run(command, env=process.SHORT_LIVED)
     except ToolError as error:
         raise RenderError(
             f"chart {chart.name} does not render: {helm_reason(error.stderr or error.message)}"
