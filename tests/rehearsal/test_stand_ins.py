@@ -38,6 +38,10 @@ def test_prices_are_there_before_karpenter_asks_for_the_first_time(aws: AwsStand
     assert aws.offers().on_demand == PRICES.on_demand
 
 
+def test_the_first_calls_of_karpenters_services_succeed(aws: AwsStandIn) -> None:
+    assert aws.warm() == dict.fromkeys(("ec2", "iam", "ssm", "eks"), 200)
+
+
 @pytest.mark.parametrize(
     ("family", "name"), [("Compute Instance", "g6.xlarge"), ("Compute Instance (bare metal)", "g5.metal")]
 )

@@ -2,6 +2,7 @@
 
 import queue
 import socket
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -170,7 +171,9 @@ class BringUp:
         version = _minor(process.run([self._tools["kube-apiserver"], "--version"]).stdout.split()[-1])
         seed = self._seeds.get()
         with self._step("seeding of AWS"):
-            return aws, replace(seed, account=aws.add(seed.account, version))
+            seed = replace(seed, account=aws.add(seed.account, version))
+        threading.Thread(target=aws.warm, daemon=True).start()
+        return aws, seed
 
     def _prices_in(self, region: str) -> Prices:
         return read_prices(Path(self.order.price_list), region, spot_share=self.order.spot_price_share)

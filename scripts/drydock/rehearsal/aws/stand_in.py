@@ -21,6 +21,18 @@ from drydock.rehearsal.aws.seed import seed
 
 _PRICING_TARGET = "AWSPriceListService.GetProducts"
 _METAL = "Compute Instance (bare metal)"
+_FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+_FIRST_CALLS: Mapping[str, tuple[str, Mapping[str, str], str]] = {
+    "ec2": ("/", _FORM, "Action=DescribeRegions&Version=2016-11-15"),
+    "iam": ("/", _FORM, "Action=ListRoles&Version=2010-05-08"),
+    "ssm": (
+        "/",
+        {"Content-Type": "application/x-amz-json-1.1", "X-Amz-Target": "AmazonSSM.GetParameters"},
+        '{"Names": ["none"]}',
+    ),
+    "eks": ("/clusters", {}, ""),
+}
+"""Path, headers and body of one call without effect, by service."""
 
 
 class AwsStandIn:
@@ -44,6 +56,23 @@ class AwsStandIn:
         application = _guarded(priced, self._key)
         self._server = make_server("127.0.0.1", 0, application, threaded=True, request_handler=MotoRequestHandler)
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def warm(self) -> dict[str, int]:
+        """Call each service that Karpenter calls, since loading them on the first calls takes Moto a second in all.
+
+        Returns:
+            HTTP status by service.
+        """
+        import urllib3
+
+        statuses = {}
+        with urllib3.PoolManager(retries=False) as pool:
+            for service, (path, more, body) in _FIRST_CALLS.items():
+                signature = f"AWS4-HMAC-SHA256 Credential={self._key}/20260101/us-east-1/{service}/aws4_request"
+                method = "POST" if body else "GET"
+                headers = {"Authorization": signature, **more}
+                statuses[service] = pool.request(method, f"{self.url}{path}", body=body, headers=headers).status
+        return statuses
 
     @property
     def url(self) -> str:
