@@ -1,9 +1,64 @@
 """What terminal and browser both tell of a report: orders, sums, and figures as text."""
 
-from collections import defaultdict
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from drydock.report.model import HOURS_PER_MONTH, ColdStartReport, NodeReport, PodReport, RehearsalReport
+
+MANY = 100
+"""More pods than this are shown in groups, and only the slowest and what is not ready one by one."""
+SHOWN = 20
+"""Of many, how many are shown one by one, of each kind."""
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Seconds that half of a group, 95 in a hundred and all of it took at most."""
+
+    half: float
+    most: float
+    longest: float
+
+
+@dataclass(frozen=True)
+class PodGroup:
+    """Pods of one workload in one phase on one instance type.
+
+    Attributes:
+        workload, namespace, instance_type, phase: as in PodReport.
+        pods: how many.
+        scheduled, ready: seconds since the install began; None when none of them is.
+    """
+
+    workload: str
+    namespace: str
+    instance_type: str
+    phase: str
+    pods: int
+    scheduled: Spread | None
+    ready: Spread | None
+
+
+@dataclass(frozen=True)
+class NodeGroup:
+    """Nodes of one pool, instance type, zone and capacity type.
+
+    Attributes:
+        pool, instance_type, zone, capacity_type: as in NodeReport.
+        nodes: how many.
+        empty: how many of them hold no pod with accelerators although they have some.
+        dollars_per_hour: of all of them.
+    """
+
+    pool: str
+    instance_type: str
+    zone: str
+    capacity_type: str
+    nodes: int
+    empty: int
+    dollars_per_hour: float
 
 
 @dataclass(frozen=True)
@@ -58,6 +113,88 @@ def ordered_pods(report: RehearsalReport) -> tuple[PodReport, ...]:
 def ordered_nodes(report: RehearsalReport) -> tuple[NodeReport, ...]:
     """Nodes by pool, the dearest first."""
     return tuple(sorted(report.nodes, key=lambda node: (node.pool, -node.dollars_per_hour, node.name)))
+
+
+def is_large(report: RehearsalReport) -> bool:
+    """Whether there are too many pods to show each."""
+    return len(report.pods) > MANY
+
+
+def pod_groups(report: RehearsalReport) -> tuple[PodGroup, ...]:
+    """All pods in groups, the largest first."""
+    groups = defaultdict(list)
+    for pod in report.pods:
+        groups[pod.workload, pod.namespace, pod.instance_type, pod.phase].append(pod)
+    found = (
+        PodGroup(
+            *key,
+            len(pods),
+            _spread(pod.scheduled_seconds for pod in pods),
+            _spread(pod.ready_seconds for pod in pods),
+        )
+        for key, pods in sorted(groups.items())
+    )
+    return tuple(sorted(found, key=lambda group: -group.pods))
+
+
+def node_groups(report: RehearsalReport) -> tuple[NodeGroup, ...]:
+    """All nodes in groups, by pool, the dearest first."""
+    groups = defaultdict(list)
+    for node in report.nodes:
+        groups[node.pool, node.instance_type, node.zone, node.capacity_type].append(node)
+    found = (
+        NodeGroup(*key, len(nodes), sum(map(_is_empty, nodes)), sum(node.dollars_per_hour for node in nodes))
+        for key, nodes in sorted(groups.items())
+    )
+    return tuple(sorted(found, key=lambda group: (group.pool, -group.dollars_per_hour)))
+
+
+def shown_pods(report: RehearsalReport) -> tuple[PodReport, ...]:
+    """Pods to show one by one, as `ordered_pods`: all, or of many the slowest and of each obstacle a few."""
+    pods = ordered_pods(report)
+    if not is_large(report):
+        return pods
+    slowest = [pod for pod in pods if pod.phase == "Ready"][-SHOWN:]
+    seen: Counter[tuple[str, str, str]] = Counter()
+    for pod in pods:
+        key = (pod.workload, pod.phase, pod.reason)
+        if pod.phase != "Ready" and seen[key] < SHOWN:
+            seen[key] += 1
+            slowest.append(pod)
+    return tuple(slowest)
+
+
+def shown_nodes(report: RehearsalReport) -> tuple[NodeReport, ...]:
+    """Nodes to show one by one, as `ordered_nodes`: all, or of many those of the pods shown and some empty ones."""
+    nodes = ordered_nodes(report)
+    if not is_large(report):
+        return nodes
+    names = {pod.node for pod in shown_pods(report)}
+    names |= {node.name for node in [each for each in nodes if _is_empty(each)][:SHOWN]}
+    return tuple(node for node in nodes if node.name in names)
+
+
+def spread_text(spread: Spread | None) -> str:
+    """Such as `38.2, 61.0, 63.2 s`; empty for what has not happened."""
+    return "" if spread is None else f"{spread.half:.1f}, {spread.most:.1f}, {spread.longest:.1f} s"
+
+
+def first_names(names: tuple[str, ...]) -> tuple[tuple[str, ...], int]:
+    """The first few names, and how many more there are."""
+    return names[:SHOWN], max(0, len(names) - SHOWN)
+
+
+def _spread(moments: Iterable[float | None]) -> Spread | None:
+    known = sorted(moment for moment in moments if moment is not None)
+
+    def within(share: float) -> float:
+        return known[math.ceil(share * len(known)) - 1]
+
+    return Spread(within(0.5), within(0.95), known[-1]) if known else None
+
+
+def _is_empty(node: NodeReport) -> bool:
+    return bool(node.accelerators) and not any(used for used, _ in node.accelerators.values())
 
 
 def ready_pods(report: RehearsalReport) -> int:

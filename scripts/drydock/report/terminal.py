@@ -17,12 +17,17 @@ from drydock.report.summary import (
     cold_start_parts,
     cost_text,
     counted,
+    first_names,
     hourly,
-    ordered_nodes,
-    ordered_pods,
+    is_large,
+    node_groups,
+    pod_groups,
     printable,
     ready_pods,
     seconds_text,
+    shown_nodes,
+    shown_pods,
+    spread_text,
 )
 
 PIPED_WIDTH = 160
@@ -44,13 +49,15 @@ def print_report(report: RehearsalReport, console: Console | None = None) -> Non
         return
     console = console or _standard_output()
     console.print(_title(report))
+    if is_large(report):
+        _print_groups(console, report)
     if report.pods:
-        pods = ordered_pods(report)
-        _heading(console, "Pods")
+        pods = shown_pods(report)
+        _heading(console, f"Of {len(report.pods):,} pods, the slowest" if is_large(report) else "Pods")
         _print_fitting(console, _pods_in_lines(pods), _pods_stacked(pods))
     if report.nodes:
-        nodes = ordered_nodes(report)
-        _heading(console, "Nodes")
+        nodes = shown_nodes(report)
+        _heading(console, f"Of {len(report.nodes):,} nodes, those of these pods" if is_large(report) else "Nodes")
         _print_fitting(console, _nodes_in_lines(nodes), _nodes_stacked(nodes))
         console.print(_text(f"  Total: {cost_text(report)}", "bold"))
     if report.cold_starts:
@@ -87,6 +94,28 @@ def _verdict(report: RehearsalReport) -> Text:
     pods = f"{ready_pods(report)} of {counted(len(report.pods), 'pod')} ready"
     when = f"{seconds_text(report.seconds)} after the command"
     return Text.assemble(verdict, _text(f"  {report.environment}: {pods}, {when}\n{cost_text(report)}", "bold"))
+
+
+def _print_groups(console: Console, report: RehearsalReport) -> None:
+    pods, nodes = _table(), _table()
+    for header in ("workload", "instance type", "phase"):
+        pods.add_column(header, overflow="fold")
+    for header in ("pool", "instance type", "zone", "capacity type"):
+        nodes.add_column(header, overflow="fold")
+    for header in ("pods", "scheduled: half, 95 %, all", "ready: half, 95 %, all"):
+        pods.add_column(header, justify="right")
+    for group in pod_groups(report):
+        phase = _text(group.phase, _PHASE_STYLES.get(group.phase, ""))
+        times = (f"{group.pods:,}", spread_text(group.scheduled), spread_text(group.ready))
+        pods.add_row(_text(group.workload), _text(group.instance_type), phase, *times)
+    for header in ("nodes", "without use", "$/hour"):
+        nodes.add_column(header, justify="right")
+    for each in node_groups(report):
+        names = map(_text, (each.pool, each.instance_type, each.zone, each.capacity_type))
+        nodes.add_row(*names, f"{each.nodes:,}", f"{each.empty:,}", hourly(each.dollars_per_hour))
+    for heading, table in (("Pods in groups", pods), ("Nodes in groups", nodes)):
+        _heading(console, heading)
+        console.print(table)
 
 
 def _pods_in_lines(pods: Iterable[PodReport]) -> Table:
@@ -193,7 +222,8 @@ def _print_blocked(console: Console, group: Blocked) -> None:
         group.phase, _PHASE_STYLES.get(group.phase)
     )
     console.print(Padding(title, (0, 0, 0, 2)))
-    for name in group.pods:
+    names, more = first_names(group.pods)
+    for name in (*names, *([f"and {more:,} more"] if more else [])):
         console.print(Padding(_text(name), (0, 0, 0, 4)))
     if group.reason:
         console.print(Padding(_text(group.reason), (0, 0, 0, 4)))

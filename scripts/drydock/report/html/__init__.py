@@ -16,6 +16,8 @@ def render_html(report: RehearsalReport) -> str:
         "hourly": summary.hourly,
         "monthly": summary.monthly,
         "seconds": summary.seconds_text,
+        "spread": summary.spread_text,
+        "first_names": summary.first_names,
         "percent": _percent,
     }
     environment.filters.update(filters)

@@ -11,11 +11,15 @@ from drydock.report.summary import (
     PoolCost,
     accelerator_totals,
     blocked_pods,
+    is_large,
+    node_groups,
     ordered_nodes,
-    ordered_pods,
+    pod_groups,
     pool_costs,
     ready_pods,
     seconds_text,
+    shown_nodes,
+    shown_pods,
 )
 
 NODE_COLOURS = 8
@@ -132,7 +136,9 @@ class Page:
 
     def __init__(self, report: RehearsalReport) -> None:
         self._report = report
-        self.pods = ordered_pods(report)
+        self.large = is_large(report)
+        self.pods = shown_pods(report)
+        self.pod_groups, self.node_groups = (pod_groups(report), node_groups(report)) if self.large else ((), ())
         self.ready_pods = ready_pods(report)
         self.accelerators = accelerator_totals(report)
         self.blocked: tuple[Blocked, ...] = blocked_pods(report)
@@ -147,7 +153,7 @@ class Page:
     def axis(self) -> Axis:
         """Time since the install began, up to the last thing that happened or to the verdict over what never did."""
         times = chain.from_iterable(
-            (pod.created_seconds, pod.scheduled_seconds, pod.ready_seconds) for pod in self.pods
+            (pod.created_seconds, pod.scheduled_seconds, pod.ready_seconds) for pod in self._report.pods
         )
         horizon = max([time for time in times if time is not None], default=0)
         if self.blocked and self._report.install_began_seconds is not None:
@@ -156,7 +162,7 @@ class Page:
 
     @property
     def timeline(self) -> tuple[PodRow, ...]:
-        """Every pod from created to ready."""
+        """Every pod that is shown, from created to ready."""
         return tuple(self._pod_row(pod) for pod in self.pods)
 
     @property
@@ -174,9 +180,9 @@ class Page:
 
     @property
     def nodes(self) -> tuple[NodeCard, ...]:
-        """What each node holds."""
+        """What each node that is shown holds."""
         requests = {pod.name: pod.accelerators for pod in self._report.pods}
-        return tuple(self._card(node, requests) for node in ordered_nodes(self._report))
+        return tuple(self._card(node, requests) for node in shown_nodes(self._report))
 
     def _pod_row(self, pod: PodReport) -> PodRow:
         axis = self.axis
