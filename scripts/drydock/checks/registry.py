@@ -1,5 +1,6 @@
 """Every check, and every kind of finding that `validate` can make."""
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -36,6 +37,8 @@ from drydock.checks import (
 )
 from drydock.checks.findings import Finding, folded
 from drydock.checks.subject import Subject
+
+_ACCEPT = re.compile(r"#[ \t]*drydock:accept[ \t]+([\w-]+)[ \t]+\S[^\n]{9,}")
 
 Check = Callable[[Subject], Iterable[Finding]]
 
@@ -165,9 +168,13 @@ def run_checks(subject: Subject) -> tuple[Finding, ...]:
     """What the checks find in one environment, one finding for each cause, in a stable order.
 
     Objects are taken to be what their APIs define (kubeconform tells otherwise); with amounts that are none, nothing
-    else is looked at. What the environment's file accepts with a reason is left out.
+    else is looked at. What the environment's file accepts with a reason is left out, and what a comment in a manifest
+    of others does: `# drydock:accept CHECK REASON`.
     """
     unreadable = folded(quantities.check(subject))
     accepted = {(each.check, each.object) for each in subject.rendered.environment.accepted}
+    accepted |= {
+        (check, each.identity) for each in subject.manifests if each.source for check in _ACCEPT.findall(each.text)
+    }
     found = unreadable or folded(finding for check in CHECKS for finding in check(subject))
     return tuple(each for each in found if (each.check, each.object) not in accepted)

@@ -131,6 +131,11 @@ def command(
             "give ENVIRONMENT and either --target or --kubeconfig FILE", remedy="See `drydock deploy --help`."
         )
     stack = one_environment(project, environment, files, set_values)
+    if stack.brought or not stack.suite:
+        raise UsageError(
+            f"{environment} brings charts or manifests of others, and deploy installs the suite alone",
+            remedy=f"Install it by the commands that `drydock render {environment} --show-command` prints.",
+        )
     if output:
         check_writable("-o", output)
     chosen = target or "existing"
