@@ -32,6 +32,8 @@ def environment_parts(environment: Environment) -> list[object]:
         environment.suite,
         [each.text for each in environment.brought.manifests],
         [_release_parts(each) for each in environment.brought.releases],
+        sorted(environment.load.items()),
+        environment.altered,
         hashlib.sha256(environment.file.read_bytes()).hexdigest() if environment.file.is_file() else "",
     ]
 

@@ -12,7 +12,7 @@ from drydock.checks import schema_conformance
 from drydock.checks.findings import Finding, Severity, folded
 from drydock.checks.helm_output import SCHEMA_REFUSAL, lint_findings, refusal, release_refusal, versions_of
 from drydock.checks.places import region_finding
-from drydock.checks.registry import run_checks
+from drydock.checks.registry import Check, run_checks
 from drydock.checks.subject import Subject, file_of
 from drydock.checks.unused_values import unused_values
 from drydock.checks.values_files import misshapen
@@ -80,7 +80,9 @@ class Run:
         charts: AssembledCharts,
         schemas: Path,
         progress: Progress,
+        more: Sequence[Check] = (),
     ) -> None:
+        self._more = more
         self._project = project
         self._tools = tools
         self._charts = charts
@@ -128,7 +130,9 @@ class Run:
 
     def _render(self, environment: Environment) -> _Started:
         return {
-            name: tuple(self._pool.submit(process.run, command, check=False) for command in commands)
+            name: tuple(
+                self._pool.submit(process.run, command, env=process.SHORT_LIVED, check=False) for command in commands
+            )
             for name in HELMS
             for commands in [self._commands(self._tools[name], environment)]
         }
@@ -142,7 +146,7 @@ class Run:
 
     def _lint(self) -> Completed:
         folders = sorted(path for path in self._charts.folder.iterdir() if (path / "Chart.yaml").is_file())
-        return process.run([self._tools[HELMS[0]], "lint", *folders], check=False)
+        return process.run([self._tools[HELMS[0]], "lint", *folders], env=process.SHORT_LIVED, check=False)
 
     def _rendering(self, environment: Environment, started: _Started, values: "Future[Any]") -> _Rendering:
         done = [dict(zip(HELMS, each, strict=True)) for each in zip(*_results(started), strict=True)]
@@ -226,9 +230,9 @@ class Run:
                 return (finding,)
             manifests = tuple(each for each in manifests if each.kind != "NodePool")  # nothing is known of their nodes
             subject = Subject(RenderedEnvironment(environment, manifests), account, Catalogue(account.region, {}))
-            return (finding, *run_checks(subject))
+            return (finding, *run_checks(subject, self._more))
         values = rendering.values.result() or {}
-        return run_checks(Subject(RenderedEnvironment(environment, manifests), account, catalogue, values))
+        return run_checks(Subject(RenderedEnvironment(environment, manifests), account, catalogue, values), self._more)
 
     def _catalogue(self, region: str) -> Catalogue:
         if region not in self._catalogues:

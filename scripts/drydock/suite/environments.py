@@ -55,6 +55,19 @@ class Accepted:
 
 
 @dataclass(frozen=True)
+class Load:
+    """What a model must serve at its busiest.
+
+    Attributes:
+        rate: requests a second of all its replicas together.
+        workload: a preset of prompt and answer lengths, as `drydock loadtest` has them.
+    """
+
+    rate: float
+    workload: str = "chat"
+
+
+@dataclass(frozen=True)
 class Environment:
     """A values stack with a name.
 
@@ -70,6 +83,7 @@ class Environment:
         accepted: findings of `validate` that it takes on purpose.
         secrets: keys by name of the Secrets that lie in the namespace before the install.
         objectives: what `drydock loadtest` must find, by name.
+        load: what models must serve, by their names in requests, as far as it is stated.
         eks: variables of ci/eks, for `drydock deploy --target eks`.
         kind: what `drydock deploy --target kind` does differently.
         target: the cluster that it is made for, a key of data/targets.yaml.
@@ -77,6 +91,7 @@ class Environment:
         snapshot: what `drydock account` read; reservations and quotas above are then those of the account.
         suite: whether the suite itself is installed.
         brought: charts and manifests beside it.
+        altered: files or values were stacked on top of those that its own file names.
     """
 
     name: str
@@ -97,6 +112,8 @@ class Environment:
     snapshot: AccountSnapshot | None = None
     suite: bool = True
     brought: Brought = field(default_factory=Brought)
+    load: Mapping[str, Load] = field(default_factory=dict)
+    altered: bool = False
 
     def stacked(self, files: Sequence[Path], set_values: Sequence[str]) -> "Environment":
         """The environment with more values files and `--set` values on top.
@@ -113,6 +130,7 @@ class Environment:
             self,
             values_files=(*self.values_files, *files),
             set_values=(*self.set_values, *set_values),
+            altered=self.altered or bool(files or set_values),
         )
 
     def helm_arguments(self) -> list[str]:
@@ -165,6 +183,7 @@ def stated_environment(project: Project, name: str) -> Environment:
         values_files=stack,
         namespace=content.get("namespace", "genai"),
         objectives=content.get("objectives", {}),
+        load={model: Load(**stated) for model, stated in content.get("load", {}).items()},
         eks=content.get("eks", {}),
         kind=content.get("kind", {}),
         target=content.get("target", "eks"),
@@ -230,7 +249,7 @@ def _check_values(file: Path) -> None:
     try:
         content = load_yaml(file.read_text())
     except FileNotFoundError as error:
-        raise UsageError(f"-f {file}: no such file") from error
+        raise UsageError(f"-f {file}: no such file", remedy="Paths are relative to this folder.") from error
     except IsADirectoryError as error:
         raise UsageError(f"-f {file}: is a folder", remedy="Pass each of its files with -f.") from error
     except (OSError, UnicodeDecodeError) as error:
