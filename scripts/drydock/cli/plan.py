@@ -44,6 +44,18 @@ _ROWS = 15
     metavar="NAME",
     help="Preset of prompt and answer lengths, as in loadtest.",
 )
+@click.option(
+    "--dataset",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="JSONL file of prompts in place of --workload, as in loadtest.",
+)
+@click.option(
+    "--acceptance-rate",
+    type=NumberRange(0, 1),
+    metavar="N",
+    help="Probability that a token guessed by speculative decoding is right, if those before it are.",
+)
 @click.option("--objectives", "objectives_file", type=click.Path(path_type=Path), help="YAML file of objectives.")
 @click.option(
     "--objective",
