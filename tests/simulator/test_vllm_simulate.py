@@ -322,11 +322,11 @@ def test_other_lengths_stay_above_the_roofline_and_near_it(gpu: str, tokens: tup
     assert prefill < alone.ttft_ms.p50 < 2.5 * prefill + 3 * alone.tpot_ms.mean + 10
 
 
-def run_of(line: str, **options: float) -> dict[str, Any]:
+def run_of(line: str, **options: int) -> dict[str, Any]:
     """Summary of a simulation of llama-3-8b on h200 with one client, or as `options` say."""
     args = parse_line(f"--model llama-3-8b --max-model-len 8192 {line}")
     chosen = setup(find_gpu("h200"), find_model("llama-3-8b"), args)
-    load = {"concurrency": 1, "duration": 10, **options}
+    load: dict[str, Any] = {"concurrency": 1, "duration": 10, **options}
     run = simulate(chosen.profile.coefficients, chosen.limits, Workload(**load))
     return summarize(run, blocks=chosen.limits.blocks, rate=None, duration=10).as_dict()
 

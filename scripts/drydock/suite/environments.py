@@ -15,6 +15,7 @@ from drydock.suite.account_snapshot import AccountSnapshot, read_snapshot
 from drydock.suite.ec2_quotas import quotas_by_code
 
 _SCHEMA = Path(__file__).parents[1] / "data" / "environment.schema.yaml"
+_WORKLOADS = Path(__file__).parents[1] / "data" / "workloads.yaml"
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,25 @@ class Accepted:
 
 
 @dataclass(frozen=True)
+class ExpectedLoad:
+    """The load that an environment expects.
+
+    Attributes:
+        rate: requests a second of each model, over all of its replicas.
+        workload: preset of prompts and answers.
+        rates: of single models, by their name in requests.
+    """
+
+    rate: float
+    workload: str = "chat"
+    rates: Mapping[str, float] = field(default_factory=dict)
+
+    def rate_of(self, names: Sequence[str]) -> float:
+        """Of a model that has these names in requests."""
+        return next((self.rates[name] for name in names if name in self.rates), self.rate)
+
+
+@dataclass(frozen=True)
 class Environment:
     """A values stack with a name.
 
@@ -69,6 +89,7 @@ class Environment:
         accepted: findings of `validate` that it takes on purpose.
         secrets: keys by name of the Secrets that lie in the namespace before the install.
         objectives: what `drydock loadtest` must find, by name.
+        load: that is expected; None where the file does not say.
         eks: variables of ci/eks, for `drydock deploy --target eks`.
         kind: what `drydock deploy --target kind` does differently.
         target: the cluster that it is made for, a key of data/targets.yaml.
@@ -91,6 +112,7 @@ class Environment:
     kind: Mapping[str, Any] = field(default_factory=dict)
     target: str = "eks"
     cluster: Mapping[str, Any] = field(default_factory=dict)
+    load: ExpectedLoad | None = None
     snapshot: AccountSnapshot | None = None
 
     def stacked(self, files: Sequence[Path], set_values: Sequence[str]) -> "Environment":
@@ -149,6 +171,11 @@ def stated_environment(project: Project, name: str) -> Environment:
             remedy=f"Known: {', '.join(environment_names(project))} (files in {file.parent}).",
         )
     content = _read(project, file)
+    load = ExpectedLoad(**content["load"]) if content.get("load") else None
+    if load and load.workload not in (known := load_yaml(_WORKLOADS.read_text())):
+        raise UsageError(
+            f"{file}: load: workload: there is no workload {load.workload!r}", remedy=f"known are: {', '.join(known)}"
+        )
     stack = tuple(project.values_dir / entry for entry in content["stack"])
     for entry in stack:
         if not entry.is_file():
@@ -160,6 +187,7 @@ def stated_environment(project: Project, name: str) -> Environment:
         values_files=stack,
         namespace=content.get("namespace", "genai"),
         objectives=content.get("objectives", {}),
+        load=load,
         eks=content.get("eks", {}),
         kind=content.get("kind", {}),
         target=content.get("target", "eks"),
