@@ -9,7 +9,7 @@ import pytest
 from drydock.outcome.observe import Scene
 from drydock.plan.bought_models import judged_models
 from drydock.report.model import ModelReport
-from drydock.suite.environments import Environment, ExpectedLoad
+from drydock.suite.environments import Environment, Load
 
 LLAMA = ("vllm", "serve", "meta-llama/Meta-Llama-3-8B-Instruct", "--served-model-name", "llama", "--max-model-len=8192")
 OWNED = {"ownerReferences": [{"kind": "StatefulSet", "name": "llama", "uid": "s", "controller": True}]}
@@ -31,8 +31,8 @@ def scene(instance_type: str, *command: str, replicas: int = 1, **container: Any
     return found
 
 
-def judged(found: Scene, load: ExpectedLoad | None = None) -> ModelReport:
-    (model, *_) = judged_models(found, replace(ENVIRONMENT, load=load))
+def judged(found: Scene, load: Load | None = None) -> ModelReport:
+    (model, *_) = judged_models(found, replace(ENVIRONMENT, load={"llama": load} if load else {}))
     return model
 
 
@@ -44,7 +44,7 @@ def test_one_request_alone_shows_what_a_gpu_cannot() -> None:
 
 
 def test_the_expected_load_is_shared_by_the_replicas() -> None:
-    load = ExpectedLoad(rate=1, workload="chat", rates={"llama": 10})
+    load = Load(rate=10, workload="chat")
     alone = judged(scene("g5.xlarge", *LLAMA), load)
     assert alone.meets is False
     assert alone.load == "chat, 10 requests/s over 1"

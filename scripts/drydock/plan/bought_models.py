@@ -88,8 +88,8 @@ def _judged(
         return replace(report, reason="its arguments stand in a file (--config), which is not read from the cluster")
     if engine.model is None:
         return replace(report, reason=f"the shape of {engine.args.model} is not known")
-    load = environment.load
-    rate = load.rate_of(engine.names) if load else None
+    load = next((environment.load[name] for name in engine.names if name in environment.load), None)
+    rate = load.rate if load else None
     each = _ALONE if rate is None else rate / report.replicas
     workload = load.workload if load else "chat"
     try:

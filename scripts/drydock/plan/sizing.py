@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from drydock.engines.gpu_memory import DoesNotFitError
+from drydock.errors import UsageError
 from drydock.plan.estimate import Estimate, simulated
 
 if TYPE_CHECKING:
@@ -104,6 +105,16 @@ def size(task: Task) -> Sizing:
         else:
             high, best = middle, tried
     return Sizing(high, best)
+
+
+def missed_by(task: Task, replicas: int) -> tuple[str, ...]:
+    """Objectives that so many replicas miss, as sentences; none where the engine does not start or has no request."""
+    demand = task.demand
+    try:
+        estimate = simulated(task.gpu, task.model, task.args, demand.workload, demand.rate / replicas, seed=task.seed)
+    except (DoesNotFitError, UsageError):
+        return ()
+    return estimate.missed(demand.objectives)
 
 
 def measured(estimates: Iterable[Estimate], demand: Demand) -> Sizing:

@@ -206,15 +206,15 @@ class RehearsalReport:
         return cls(
             **{
                 **fields,
-                "steps": tuple(StepReport(**each) for each in data["steps"]),
-                "pods": tuple(PodReport(**each) for each in data["pods"]),
+                "steps": tuple(StepReport(**step) for step in data["steps"]),
+                "pods": tuple(PodReport(**pod) for pod in data["pods"]),
                 "nodes": tuple(_node(each) for each in data["nodes"]),
-                "warnings": tuple(WarningReport(**each) for each in data["warnings"]),
+                "warnings": tuple(WarningReport(**warning) for warning in data["warnings"]),
                 "assumptions": tuple(data["assumptions"]),
                 "limits": tuple(data["limits"]),
-                "cold_starts": tuple(ColdStartReport(**each) for each in data.get("cold_starts", ())),
+                "cold_starts": tuple(ColdStartReport(**start) for start in data.get("cold_starts", ())),
                 "models": tuple(
-                    ModelReport(**{**each, "missed": tuple(each["missed"])}) for each in data.get("models", ())
+                    ModelReport(**{**model, "missed": tuple(model["missed"])}) for model in data.get("models", ())
                 ),
             }
         )

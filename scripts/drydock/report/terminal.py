@@ -160,8 +160,8 @@ def _cold_starts_in_lines(starts: Iterable[ColdStartReport]) -> Table:
     table = _table("workload", "image")
     for header in ("node", "pull", "startup probe", "together"):
         table.add_column(header, justify="right", no_wrap=True)
-    for each in starts:
-        table.add_row(_text(each.workload), _text(each.image), *cold_start_parts(each))
+    for start in starts:
+        table.add_row(_text(start.workload), _text(start.image), *cold_start_parts(start))
     return table
 
 
@@ -169,9 +169,9 @@ def _cold_starts_stacked(starts: Iterable[ColdStartReport]) -> Table:
     table = _table()
     table.add_column("workload\n  image\n  node, pull, startup probe", overflow="fold")
     table.add_column("together", justify="right", no_wrap=True)
-    for each in starts:
-        *parts, together = cold_start_parts(each)
-        table.add_row(_stack([each.workload, each.image, ", ".join(parts)]), together)
+    for start in starts:
+        *parts, together = cold_start_parts(start)
+        table.add_row(_stack([start.workload, start.image, ", ".join(parts)]), together)
     return table
 
 

@@ -15,7 +15,6 @@ from drydock.suite.account_snapshot import AccountSnapshot, read_snapshot
 from drydock.suite.ec2_quotas import quotas_by_code
 
 _SCHEMA = Path(__file__).parents[1] / "data" / "environment.schema.yaml"
-_WORKLOADS = Path(__file__).parents[1] / "data" / "workloads.yaml"
 
 
 @dataclass(frozen=True)
@@ -55,22 +54,16 @@ class Accepted:
 
 
 @dataclass(frozen=True)
-class ExpectedLoad:
-    """The load that an environment expects.
+class Load:
+    """What a model must serve at its busiest.
 
     Attributes:
-        rate: requests a second of each model, over all of its replicas.
-        workload: preset of prompts and answers.
-        rates: of single models, by their name in requests.
+        rate: requests a second of all its replicas together.
+        workload: a preset of prompt and answer lengths, as `drydock loadtest` has them.
     """
 
     rate: float
     workload: str = "chat"
-    rates: Mapping[str, float] = field(default_factory=dict)
-
-    def rate_of(self, names: Sequence[str]) -> float:
-        """Of a model that has these names in requests."""
-        return next((self.rates[name] for name in names if name in self.rates), self.rate)
 
 
 @dataclass(frozen=True)
@@ -89,12 +82,13 @@ class Environment:
         accepted: findings of `validate` that it takes on purpose.
         secrets: keys by name of the Secrets that lie in the namespace before the install.
         objectives: what `drydock loadtest` must find, by name.
-        load: that is expected; None where the file does not say.
+        load: what models must serve, by their names in requests, as far as it is stated.
         eks: variables of ci/eks, for `drydock deploy --target eks`.
         kind: what `drydock deploy --target kind` does differently.
         target: the cluster that it is made for, a key of data/targets.yaml.
         cluster: in what that cluster differs from its target.
         snapshot: what `drydock account` read; reservations and quotas above are then those of the account.
+        altered: files or values were stacked on top of those that its own file names.
     """
 
     name: str
@@ -112,8 +106,9 @@ class Environment:
     kind: Mapping[str, Any] = field(default_factory=dict)
     target: str = "eks"
     cluster: Mapping[str, Any] = field(default_factory=dict)
-    load: ExpectedLoad | None = None
     snapshot: AccountSnapshot | None = None
+    load: Mapping[str, Load] = field(default_factory=dict)
+    altered: bool = False
 
     def stacked(self, files: Sequence[Path], set_values: Sequence[str]) -> "Environment":
         """The environment with more values files and `--set` values on top.
@@ -130,6 +125,7 @@ class Environment:
             self,
             values_files=(*self.values_files, *files),
             set_values=(*self.set_values, *set_values),
+            altered=self.altered or bool(files or set_values),
         )
 
     def helm_arguments(self) -> list[str]:
@@ -171,11 +167,6 @@ def stated_environment(project: Project, name: str) -> Environment:
             remedy=f"Known: {', '.join(environment_names(project))} (files in {file.parent}).",
         )
     content = _read(project, file)
-    load = ExpectedLoad(**content["load"]) if content.get("load") else None
-    if load and load.workload not in (known := load_yaml(_WORKLOADS.read_text())):
-        raise UsageError(
-            f"{file}: load: workload: there is no workload {load.workload!r}", remedy=f"known are: {', '.join(known)}"
-        )
     stack = tuple(project.values_dir / entry for entry in content["stack"])
     for entry in stack:
         if not entry.is_file():
@@ -187,7 +178,7 @@ def stated_environment(project: Project, name: str) -> Environment:
         values_files=stack,
         namespace=content.get("namespace", "genai"),
         objectives=content.get("objectives", {}),
-        load=load,
+        load={model: Load(**stated) for model, stated in content.get("load", {}).items()},
         eks=content.get("eks", {}),
         kind=content.get("kind", {}),
         target=content.get("target", "eks"),
@@ -243,7 +234,7 @@ def _check_values(file: Path) -> None:
     try:
         content = load_yaml(file.read_text())
     except FileNotFoundError as error:
-        raise UsageError(f"-f {file}: no such file") from error
+        raise UsageError(f"-f {file}: no such file", remedy="Paths are relative to this folder.") from error
     except IsADirectoryError as error:
         raise UsageError(f"-f {file}: is a folder", remedy="Pass each of its files with -f.") from error
     except (OSError, UnicodeDecodeError) as error:
