@@ -18,8 +18,8 @@ from drydock.tools.setup import set_up
 def main(name: str, folder: str, *values: str) -> None:
     """Write the report on an environment with these `--set` values into a folder."""
     project, progress = Project.discover(), SilentProgress()
-    tools = set_up(project, "rehearse", progress).tools
     environment = replace(load_environment(project, name).stacked((), values), quotas={})
+    tools = set_up(project, "rehearse", progress).tools
     write_report(rehearse(project, tools, environment, progress=progress).report, Path(folder))
 
 
