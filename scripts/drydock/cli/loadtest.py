@@ -427,10 +427,6 @@ def _dialect(asked: dict[str, Any], parameters: "list[tuple[str, str]]") -> "Dia
         drop=asked["dropped"],
         add=asked["body_fields"],
     )
-    if asked["in_cluster"] and made.secrets:
-        raise UsageError(
-            "--in-cluster takes no secret headers or parameters", remedy="use the API key of the model's Secret alone"
-        )
     return with_query(made, [Parameter(name, value) for name, value in parameters]) if parameters else made
 
 

@@ -20,6 +20,8 @@ _OF_A_RATE = (
     "objectives_file",
     "objective_texts",
     "workload_name",
+    "dataset",
+    "acceptance_rate",
     "from_loadtest",
     "capacity_type",
     "spot_price_share",
@@ -57,6 +59,18 @@ _OF_A_DAY = ("min_replicas", "max_replicas", "start_seconds")
     "workload_name",
     metavar="NAME",
     help="Preset of prompt and answer lengths, as in loadtest; default that of the environment's load, else chat.",
+)
+@click.option(
+    "--dataset",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="JSONL file of prompts in place of --workload, as in loadtest.",
+)
+@click.option(
+    "--acceptance-rate",
+    type=NumberRange(0, 1),
+    metavar="N",
+    help="Probability that a token guessed by speculative decoding is right, if those before it are.",
 )
 @click.option("--objectives", "objectives_file", type=click.Path(path_type=Path), help="YAML file of objectives.")
 @click.option(
@@ -145,6 +159,8 @@ def command(target: str | None, listed: bool, html_file: Path | None, form: str,
         return 0
     if target is None:
         raise UsageError("name a model or an environment", remedy="`drydock plan --list` shows the models")
+    if options["workload_name"] and options["dataset"]:
+        raise UsageError("--workload and --dataset both name prompts", remedy="give one of them")
     check_folder("--html", html_file)
     project = Project.discover()
     _refuse_unused(project, target, rate=options["rate"], trace=options["trace"])

@@ -42,6 +42,8 @@ class Request:
     parallel: tuple[int, ...] = ()
     rate: float | None = None
     workload: str | None = None
+    dataset: Path | None = None
+    acceptance: float | None = None
     objectives: Mapping[str, float] = field(default_factory=dict)
     region: str = "us-west-2"
     capacity_type: CapacityType = "on-demand"
@@ -75,6 +77,8 @@ class Request:
             parallel=options["tensor_parallel"],
             rate=rate,
             workload=options["workload_name"],
+            dataset=options["dataset"],
+            acceptance=options["acceptance_rate"],
             objectives=_objectives(options["objectives_file"], options["objective_texts"]),
             region=options["region"],
             capacity_type=options["capacity_type"],
@@ -171,8 +175,22 @@ class Plan:
             "spread evenly over the replicas.",
             "Times are simulated where no load test was given; on GPUs other than H100 and H200 they are scaled by the "
             "roofline and have not been checked.",
+            *self._speculation,
             *(self.prices.assumptions if self.prices else ()),
             *(self.day.assumptions if self.day else ()),
+        ]
+
+    @property
+    def _speculation(self) -> list[str]:
+        values = self.target.args.values
+        if not values.get("speculative_config"):
+            return []
+        rate = values.get("simulate_acceptance_rate")
+        return [
+            "Speculative decoding is left out of the times: --acceptance-rate simulates it."
+            if rate is None
+            else f"Each guess of speculative decoding is right with a probability of {rate:g} if those before it are; "
+            "its cost is scaled by the weights that it reads and was not measured."
         ]
 
     def as_dict(self) -> dict[str, Any]:
@@ -254,7 +272,21 @@ def _targets(project: "Project", request: Request, progress: "Progress") -> list
             )
     if request.instance_types:
         found = [narrowed(each, request.instance_types, types) for each in found]
+    if request.acceptance is not None:
+        found = [_accepting(each, request.acceptance) for each in found]
     return [_only(each, request.gpus) for each in found]
+
+
+def _accepting(target: Target, rate: float) -> Target:
+    """The target with the acceptance rate of its guesses, where it speculates."""
+    if not target.args.values.get("speculative_config"):
+        if target.object:
+            return target
+        raise UsageError(
+            "--acceptance-rate is for engines that speculate",
+            remedy="give --speculative-config with --engine-args, or leave it out",
+        )
+    return replace(target, args=target.args.changed(simulate_acceptance_rate=rate))
 
 
 def _only(target: Target, names: Sequence[str]) -> Target:
@@ -271,7 +303,7 @@ def _only(target: Target, names: Sequence[str]) -> Target:
 
 
 def _plan(project: "Project", request: Request, target: Target, progress: "Progress") -> Plan:
-    from drydock.loadtest.presets import preset
+    from drydock.loadtest.presets import dataset, preset
 
     memory = list(fits(target.model, target.args, target.gpus, target.parallel))
     load = target.load if request.rate is None else None
@@ -280,8 +312,8 @@ def _plan(project: "Project", request: Request, target: Target, progress: "Progr
     rate = trace.peak if trace else rate
     if rate is None:
         return Plan(target, memory)
-    workload = request.workload or (load.workload if load else DEFAULT_WORKLOAD)
-    demand = Demand(preset(workload), rate, request.objectives)
+    name = request.workload or (load.workload if load else DEFAULT_WORKLOAD)
+    demand = Demand(dataset(request.dataset) if request.dataset else preset(name), rate, request.objectives)
     prices = load_prices(
         project, progress, request.region, spot_share=request.spot_share, reserved_share=request.reserved_share
     )

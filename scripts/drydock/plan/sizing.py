@@ -133,6 +133,8 @@ def _file(cache: Path, task: Task) -> Path:
     from drydock.tools.identity import code_identity, content_key
 
     parts = [code_identity(), task.gpu, task.model, sorted(task.args.values.items(), key=str), task.demand, task.seed]
+    if task.demand.workload.dataset:
+        parts.append(task.demand.workload.dataset.read_text())
     return cache / "plan" / f"{content_key(parts)}.json"
 
 

@@ -18,6 +18,7 @@ from drydock.report.summary import (
     cost_text,
     counted,
     hourly,
+    model_sentence,
     ordered_nodes,
     ordered_pods,
     printable,
@@ -56,6 +57,10 @@ def print_report(report: RehearsalReport, console: Console | None = None) -> Non
     if report.cold_starts:
         _heading(console, "From nothing to an answer on EC2, at most")
         _print_fitting(console, _cold_starts_in_lines(report.cold_starts), _cold_starts_stacked(report.cold_starts))
+    if report.models:
+        _heading(console, "Objectives on what was bought, by simulation")
+        for model in report.models:
+            console.print(_text(f"  {model_sentence(model)}", "" if model.meets else "yellow"))
     _print_list(console, "What the figures assume", report.assumptions)
     _print_list(console, f"What a {report.occasion} cannot show", report.limits)
     if report.warnings:
