@@ -101,7 +101,7 @@ def compare_with_cluster(
 ) -> Comparison:
     """A cluster beside what the environment renders.
 
-    Objects that a cluster has beyond the environment's are not looked for: they may be anybody's.
+    Objects that a cluster has beyond the environment's are not looked for: they may belong to others.
 
     Raises:
         UsageError: there is no kubeconfig.

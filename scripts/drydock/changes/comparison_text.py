@@ -84,8 +84,11 @@ def _rows(comparison: Comparison) -> Iterator[tuple[str, str, str]]:
     fleets = [each for each in (before.fleet, after.fleet) if each]
     if fleets:
 
-        def row(title: str, tell: Callable[[Fleet], str]) -> tuple[str, str, str]:
-            return title, *(tell(before.fleet) if before.fleet else "-", tell(after.fleet) if after.fleet else "-")
+        def row(title: str, text_of: Callable[[Fleet], str]) -> tuple[str, str, str]:
+            return title, *(
+                text_of(before.fleet) if before.fleet else "-",
+                text_of(after.fleet) if after.fleet else "-",
+            )
 
         yield row("ready", lambda fleet: "yes" if fleet.ready else "no")
         for kind in sorted({kind for each in fleets for kind in each.nodes}):

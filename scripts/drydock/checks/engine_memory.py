@@ -32,7 +32,7 @@ def check(subject: Subject) -> Iterator[Finding]:
         verdict = verdicts.get(id(pod))
         if verdict is None:
             continue
-        types = {name for each in verdict.pools for name in each.types}
+        types = {name for pool in verdict.pools for name in pool.types}
         try:
             for engine in served_models((pod,), subject.manifests):
                 yield from _judged(subject, engine, types)

@@ -47,7 +47,7 @@ def store(file: Path, findings: Sequence[Finding]) -> None:
     """Keep findings; two runs side by side may both do so."""
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_name(f"{file.name}.{os.getpid()}.partial")
-    partial.write_text(json.dumps([each.to_dict() for each in findings]))
+    partial.write_text(json.dumps([finding.to_dict() for finding in findings]))
     partial.replace(file)
 
 

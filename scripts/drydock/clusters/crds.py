@@ -217,7 +217,7 @@ def _await_served(api_client: Any, crd: Mapping[str, Any], version: str) -> None
     def missing() -> bool:
         try:
             objects.list_cluster_custom_object(spec["group"], version, spec["names"]["plural"], limit=1)
-        except ApiException as error:  # whoever may change the CRD need not be allowed to read its objects
+        except ApiException as error:  # an account that may change the CRD need not be allowed to read its objects
             return bool(error.status == _NOT_FOUND)
         return False
 
@@ -252,7 +252,7 @@ def _rewrite_objects(api_client: Any, crd: Mapping[str, Any], version: str) -> i
             else:
                 api.replace_cluster_custom_object(group, version, plural, metadata["name"], item)
         except ApiException as error:
-            if error.status not in (_NOT_FOUND, _CONFLICT):  # deleted, or written by somebody else: either is enough
+            if error.status not in (_NOT_FOUND, _CONFLICT):  # deleted, or written by another client: either is enough
                 raise
         count += 1
     return count

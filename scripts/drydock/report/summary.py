@@ -1,4 +1,4 @@
-"""What terminal and browser both tell of a report: orders, sums, and figures as text."""
+"""What terminal and browser both show of a report: orders, sums, and figures as text."""
 
 from collections import defaultdict
 from dataclasses import dataclass
@@ -129,7 +129,7 @@ def seconds_text(seconds: float | None) -> str:
 
 
 def cold_start_parts(start: ColdStartReport) -> tuple[str, str, str, str]:
-    """Node, pull, startup probe, and all together, in whole seconds; what is not known is told as such."""
+    """Node, pull, startup probe, and all together, in whole seconds; what is not known is shown as such."""
     pull = "size not known" if start.pull_seconds is None else f"{start.pull_seconds} s"
     startup = "none" if start.startup_seconds is None else f"{start.startup_seconds} s"
     together = (

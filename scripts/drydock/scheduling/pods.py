@@ -191,7 +191,7 @@ def _is_pod_spec(node: Fields) -> bool:
 
 
 def _copies(node: Fields, key: str) -> int:
-    """How many pods one part of an object stands for, as far as this level of it tells."""
+    """How many pods one part of an object stands for, as far as this level of it says."""
     factor = 1
     for name in _COUNTS:
         value = node.get(name)

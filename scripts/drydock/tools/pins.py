@@ -176,7 +176,7 @@ class Toolchain:
         """One tool by its name.
 
         Raises:
-            ToolchainError: there is none of that name.
+            ToolchainError: there is no tool of that name.
         """
         if name not in self.tools:
             raise ToolchainError(
