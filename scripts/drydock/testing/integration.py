@@ -45,7 +45,7 @@ def target_of(config: pytest.Config) -> str:
     """The target that the command line names.
 
     Raises:
-        pytest.UsageError: there is no deployment of that name.
+        pytest.UsageError: there is no such target.
     """
     given = config.getoption("cluster_type", None)
     target = given or ("existing" if config.getoption("kubeconfig", None) else REHEARSAL)
@@ -57,14 +57,14 @@ def target_of(config: pytest.Config) -> str:
 
 def lacking(config: pytest.Config) -> Mapping[str, str]:
     """Marks that the target cannot satisfy, each with the reason."""
-    given = dict.fromkeys(config.getoption("target_lacks"), "--target-lacks")
-    unknown = sorted(set(given) - set(MARKS))
+    named = dict.fromkeys(config.getoption("target_lacks"), "--target-lacks")
+    unknown = sorted(set(named) - set(MARKS))
     if unknown:
         raise pytest.UsageError(f"--target-lacks {', '.join(unknown)}: known are {', '.join(MARKS)}")
     target, given = target_of(config), config.getoption("kubeconfig", None)
     if target == "existing" and given and find_run(Project.discover(), Path(given)):
         target = REHEARSAL  # one that was kept
-    return {**lacks(target), **given}
+    return {**lacks(target), **named}
 
 
 def deselect(config: pytest.Config, items: list[pytest.Item]) -> None:
