@@ -17,6 +17,7 @@ import yaml
 from drydock.deploy.kind.docker import Docker
 from drydock.errors import DrydockError, ToolchainError
 from drydock.project import Project
+from drydock.rehearsal.kubelet import isolation
 from drydock.tools import process
 from drydock.tools.on_path import find_terraform, provider_mirror
 from tests.distribution import pytest_xdist_make_scheduler  # noqa: F401 (a hook)
@@ -61,10 +62,16 @@ def _container_runtime_lacks() -> str:
     return ""
 
 
-_LACKS = {"container_runtime": _container_runtime_lacks, "docker": _docker_lacks, "terraform": _terraform_lacks}
+_LACKS: dict[str, Callable[[], str]] = {
+    "container_runtime": _container_runtime_lacks,
+    "docker": _docker_lacks,
+    "namespaces": isolation.unavailable,
+    "terraform": _terraform_lacks,
+}
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "namespaces: needs Linux that lets this user make namespaces")
     config.stash[_MISSING] = {mark: told for mark, lacks in _LACKS.items() if (told := lacks())}
 
 

@@ -134,6 +134,13 @@ def test_cold_starts_are_told_with_what_is_not_known(several_pools: RehearsalRep
         assert told in text
 
 
+@pytest.mark.parametrize("width", [80, 160])
+def test_faults_are_told_with_what_users_saw(several_pools: RehearsalReport, width: int) -> None:
+    text = " ".join(printed(several_pools, width).split())
+    for told in ("Faults under load", "model-crash", "held", "3.4 s", "BROKEN", "never", "960 x status 503"):
+        assert told in text
+
+
 def test_what_is_to_be_done_stands_near_the_verdict(not_ready: RehearsalReport) -> None:
     text = printed(not_ready, 80)
     order = [text.index(each) for each in ("Pods", "Nodes", "cannot show", "Warnings", "Not ready", "NOT READY")]

@@ -107,6 +107,32 @@ class ColdStartReport:
 
 
 @dataclass(frozen=True)
+class FaultReport:
+    """What users saw of a fault that struck while requests were sent.
+
+    Attributes:
+        name: of the fault.
+        held: whether the promise was kept.
+        promise: what must hold.
+        requests: sent from then on until all were answered again.
+        lost: of them, without an answer.
+        recovered_seconds: from the fault until requests were answered again for good; 0 where none was lost, None
+            where they never were.
+        ready_pods: of the model, before.
+        errors: how the lost ones failed, and how often.
+    """
+
+    name: str
+    held: bool
+    promise: str
+    requests: int
+    lost: int
+    recovered_seconds: float | None
+    ready_pods: int
+    errors: str
+
+
+@dataclass(frozen=True)
 class RehearsalReport:
     """Everything a rehearsal found.
 
@@ -123,7 +149,7 @@ class RehearsalReport:
         limits: what this rehearsal cannot show.
         install_began_seconds: since the command, when the install began, from which the seconds of pods count;
             None when it never did.
-        cold_starts: see their class.
+        cold_starts, faults: see their classes.
         target: where it ran: `rehearsal`, `kind`, `eks` or `existing`.
     """
 
@@ -145,6 +171,12 @@ class RehearsalReport:
     install_began_seconds: float | None = None
     cold_starts: tuple[ColdStartReport, ...] = ()
     target: str = "rehearsal"
+    faults: tuple[FaultReport, ...] = ()
+
+    @property
+    def held(self) -> bool:
+        """Whether every workload became ready, and every fault did what was promised and no more."""
+        return self.ready and all(fault.held for fault in self.faults)
 
     @property
     def occasion(self) -> str:
@@ -183,6 +215,7 @@ class RehearsalReport:
                 "assumptions": tuple(data["assumptions"]),
                 "limits": tuple(data["limits"]),
                 "cold_starts": tuple(ColdStartReport(**each) for each in data.get("cold_starts", ())),
+                "faults": tuple(FaultReport(**each) for each in data.get("faults", ())),
             }
         )
 

@@ -1,5 +1,6 @@
 """One container of a pod that runs: its process, started again as the pod says, and its probes."""
 
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -9,6 +10,7 @@ from typing import Any
 from drydock.clusters.objects import BACK_OFF
 from drydock.errors import DrydockError
 from drydock.rehearsal.children import Child, last_lines
+from drydock.rehearsal.kubelet.isolation import RefusedUserError
 from drydock.rehearsal.kubelet.probes import Probe
 from drydock.rehearsal.kubelet.references import MissingReferenceError
 
@@ -16,15 +18,24 @@ _FIRST_PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 30.0
 _TOLD_LINES = 5
 
+_KILLED = 137
+OOM_KILLED = "OOMKilled"
+_REFUSED_WRITE = (
+    re.compile(r"Read-only file system: '?(/[^\s':]+)"),
+    re.compile(r"(/[^\s':]+)'?: [Rr]ead-only file system"),
+)
+"""As Python writes it; and C, Go and shells."""
+
 
 @dataclass(frozen=True)
 class End:
-    """How a process ended; `last` has the end of its log."""
+    """How a process ended; `last` has the end of its log, `reason` is empty where the status says it all."""
 
     status: int
     began: float
     ended: float
     last: str
+    reason: str = ""
 
 
 @dataclass
@@ -59,6 +70,7 @@ class Container:
     changed: Callable[[], None]
     state: State = field(default_factory=State)
     _child: Child | None = None
+    _out_of_memory: bool = False
     _ending: threading.Event = field(default_factory=threading.Event)
     _exited: threading.Event = field(default_factory=threading.Event)
     _over: threading.Event = field(default_factory=threading.Event)
@@ -77,12 +89,19 @@ class Container:
                 self._tell(running=None, ended=end, ready=False, started=False)
                 break
             if end and not self._ending.is_set():
-                reason = (BACK_OFF, f"back-off {pause:.0f}s; its last words: {end.last}")
+                why = f"{end.reason}; " if end.reason else ""
+                reason = (BACK_OFF, f"back-off {pause:.0f}s; {why}its last words: {end.last}")
                 restarts = self.state.restarts + 1
                 self._tell(running=None, waiting=reason, last=end, ready=False, started=False, restarts=restarts)
             self._ending.wait(pause)
             pause = min(pause * 2, _LONGEST_PAUSE_SECONDS) if end else _FIRST_PAUSE_SECONDS
         self._over.set()
+
+    def kill_for_memory(self) -> None:
+        """Kill the process, which takes more memory than its limit."""
+        if self.pid and self._child:
+            self._out_of_memory = True
+            self._child.kill()
 
     def end(self, seconds: float) -> None:
         """Ask the process to end, and kill it when `seconds` are over."""
@@ -90,7 +109,7 @@ class Container:
         if self._child and not self._exited.is_set():
             self._child.process.terminate()
             if not self._exited.wait(seconds):
-                self._child.process.kill()
+                self._child.kill()
         self._over.wait()
 
     def _once(self) -> End | None:
@@ -99,7 +118,7 @@ class Container:
         self._exited.clear()
         try:
             self._child = child = self.start(self.spec, lambda _: self._exited.set())
-        except MissingReferenceError as error:
+        except (MissingReferenceError, RefusedUserError) as error:
             self._tell(waiting=("CreateContainerConfigError", error.message))
             return None
         except DrydockError as error:
@@ -117,7 +136,14 @@ class Container:
         if self._ending.is_set():
             child.process.terminate()
         self._exited.wait()
-        return End(child.process.returncode, began, time.time(), last_lines(child.log, _TOLD_LINES))
+        return self._end_of(child, began)
+
+    def _end_of(self, child: Child, began: float) -> End:
+        last = last_lines(child.log, _TOLD_LINES)
+        killed, self._out_of_memory = self._out_of_memory, False
+        if killed:
+            return End(_KILLED, began, time.time(), last, OOM_KILLED)
+        return End(child.process.returncode, began, time.time(), last, refused_write(last))
 
     def _follow(self, probe: Probe, name: str) -> bool:
         """Ask until a startup probe succeeds (True), or for as long as the process lives (False)."""
@@ -129,7 +155,7 @@ class Container:
                 if succeeded:
                     return True
                 if time.monotonic() - since > probe.patience and self._child:
-                    self._child.process.kill()
+                    self._child.kill()
                 continue
             ready = succeeded or (self.state.ready and failures < probe.threshold)
             if ready != self.state.ready:
@@ -140,3 +166,11 @@ class Container:
         for name, value in changes.items():
             setattr(self.state, name, value)
         self.changed()
+
+
+def refused_write(log: str) -> str:
+    """Which file a program could not write, by the end of its log; empty where that tells of none."""
+    found = next((match for pattern in _REFUSED_WRITE for match in pattern.finditer(log)), None)
+    return (
+        f"{found[1]} cannot be written: the root is read-only, and no writable volume is mounted there" if found else ""
+    )

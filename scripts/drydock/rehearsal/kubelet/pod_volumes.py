@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from drydock.clusters.api import collection
+from drydock.rehearsal.kubelet.isolation import Mount
 from drydock.rehearsal.kubelet.references import References
 
+_WRITTEN = frozenset({"configMap", "secret", "projected", "downwardAPI"})
 SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 _TOKEN_SECONDS = 3607
 """What a pod's own token is asked for with; the API server makes such a one valid for a year."""
@@ -57,8 +59,22 @@ class VolumeMaker:
         folders = {}
         for mount in container.get("volumeMounts") or ():
             folder = self._place(self._volume(mount["name"])) / str(mount.get("subPath", ""))
+            if not folder.exists():  # a part of a volume that nothing has made yet
+                folder.mkdir(parents=True)
             folders[mount["mountPath"].rstrip("/") or "/"] = folder
         return Mounts(folders)
+
+    def binds(self, container: Mapping[str, Any]) -> tuple[Mount, ...]:
+        """The same for a container that is isolated; what the kubelet writes is never the container's to write."""
+        mounts = {mount["mountPath"].rstrip("/") or "/": mount for mount in container.get("volumeMounts") or ()}
+        return tuple(
+            Mount(
+                str(folder),
+                path,
+                bool(mounts[path].get("readOnly")) or not _WRITTEN.isdisjoint(self._volume(mounts[path]["name"])),
+            )
+            for path, folder in self.mounts(container).folders.items()
+        )
 
     def make(self) -> None:
         """Make all of the pod's volumes.
