@@ -127,3 +127,37 @@ def test_all_that_it_started_ends_with_it(tmp_path: Path) -> None:
         running.wait(60)
     _, alive = psutil.wait_procs(started, timeout=60)
     assert alive == []
+
+
+STARTER = """
+import subprocess, sys
+from pathlib import Path
+from drydock.rehearsal.kubelet import isolation
+pod = {"metadata": {"name": "held"}, "spec": {}}
+command = ("/bin/sh", "-c", "sleep 1000 & echo up; wait")
+plan = isolation.plan(pod, {"name": "app"}, command, {}, (), (), Path(sys.argv[1]))
+subprocess.run(plan.as_command(Path(sys.argv[1], "plan.json")), env={})
+"""
+
+
+def test_it_ends_with_what_started_it(tmp_path: Path) -> None:
+    """A supervisor that is killed leaves no process of a pod, before anything cleans up after it."""
+    command = [sys.executable, "-c", STARTER, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as starter:
+        assert starter.stdout
+        assert starter.stdout.readline() == "up\n"
+        started = psutil.Process(starter.pid).children(recursive=True)
+        assert len(started) >= len(("init", "sh", "sleep"))
+        os.kill(starter.pid, signal.SIGKILL)
+        starter.wait(60)
+    _, alive = psutil.wait_procs(started, timeout=60)
+    assert alive == []
+
+
+def test_a_plan_is_read_by_its_user_alone_and_removed(tmp_path: Path) -> None:
+    """It holds the values of Secrets."""
+    command = held(tmp_path, "/bin/sh", "-c", "exit 0", security=LOCKED)
+    file = tmp_path / "plan.json"
+    assert file.stat().st_mode & 0o077 == 0
+    subprocess.run(command, env={}, check=True, timeout=120)
+    assert not file.exists()

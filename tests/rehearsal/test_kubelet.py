@@ -397,6 +397,25 @@ def test_an_exec_probe_runs_where_its_container_does(reporter: Api) -> None:
     reporter.delete(f"{PODS}/probed")
 
 
+@pytest.mark.namespaces
+def test_what_is_to_be_done_before_the_stop_is_done(reporter: Api, shared_cluster: RehearsalCluster) -> None:
+    stopped = pod("stopped")
+    say = ["/bin/sh", "-c", "echo stopping > /proc/1/fd/1"]
+    stopped["spec"]["containers"][0]["lifecycle"] = {"preStop": {"exec": {"command": say}}}
+    reporter.create(PODS, stopped)
+    _await_state(reporter, "stopped", lambda each: "running" in each.get("state", {}))
+    log = shared_cluster.folder.logs / "pods" / f"{NAMESPACE}_stopped_reporter.log"
+    _await_line(log, "up")
+    reporter.delete(f"{PODS}/stopped")
+    _await_line(log, "stopping")
+
+
+@until
+def _await_line(log: Path, line: str) -> None:
+    if line not in log.read_text().splitlines():
+        raise NotYetError(log.read_text())
+
+
 def test_its_process_ends_with_it(reporter: Api) -> None:
     host, _, port = (
         reporter.get(f"{PODS}/reporter")["metadata"]["annotations"][REACHABLE].partition("=")[2].partition(":")

@@ -20,7 +20,8 @@ def spec(**container: Any) -> dict[str, Any]:
     ("content", "told"),
     [
         (spec(livenessProbe={"tcpSocket": {"port": 1}}), "liveness probes"),
-        (spec(lifecycle={"preStop": {"sleep": {"seconds": 5}}}), "preStop hooks"),
+        (spec(lifecycle={"preStop": {"httpGet": {"port": 1}}}), "preStop hooks that ask a port"),
+        (spec(lifecycle={"postStart": {"exec": {"command": ["x"]}}}), "postStart hooks"),
         (spec(securityContext={"capabilities": {"drop": ["ALL"], "add": ["NET_RAW"]}}), "capability NET_RAW"),
         (spec(volumeMounts=[{"name": "x", "mountPath": "/x", "subPathExpr": "$(A)"}]), "subPathExpr of volume x"),
         ({**spec(), "initContainers": [{"name": "first"}]}, "init container first"),
@@ -42,9 +43,10 @@ def test_workloads_that_lack_the_same_share_a_sentence() -> None:
     assert told == "Without effect in pods of Deployment/a/b, Deployment/a/c: liveness probes."
 
 
-def test_of_pods_that_only_seem_to_run_nothing_is_said() -> None:
+def test_of_what_has_effect_and_of_pods_that_only_seem_to_run_nothing_is_said() -> None:
     content = {"containers": [{"name": "x", "image": "other:1", "livenessProbe": {}}], "hostNetwork": True}
-    assert list(not_honoured({"Deployment/a/b": content}, [PROGRAM])) == []
+    drained = spec(lifecycle={"preStop": {"sleep": {"seconds": 5}}})
+    assert list(not_honoured({"Deployment/a/b": content, "Deployment/a/c": drained}, [PROGRAM])) == []
     assert list(held([])) == []
 
 

@@ -3,7 +3,7 @@
 import re
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,6 +60,7 @@ class Container:
         policy: the pod's restart policy.
         start: starts the process; called anew for each start, and with what to call when it ends.
         probe: makes a probe of the pod; None where the container has none of that name.
+        execute: runs a command beside the process, within so many seconds.
         changed: told after every change of `state`.
     """
 
@@ -67,6 +68,7 @@ class Container:
     policy: str
     start: Callable[[Mapping[str, Any], Callable[[Child], None]], Child]
     probe: Callable[[Mapping[str, Any], str], Probe | None]
+    execute: Callable[[Sequence[str], float], bool]
     changed: Callable[[], None]
     state: State = field(default_factory=State)
     _child: Child | None = None
@@ -104,13 +106,22 @@ class Container:
             self._child.kill()
 
     def end(self, seconds: float) -> None:
-        """Ask the process to end, and kill it when `seconds` are over."""
+        """Run the hook before the stop, ask the process to end, and kill it when `seconds` are over for both."""
         self._ending.set()
         if self._child and not self._exited.is_set():
+            began = time.monotonic()
+            self._before_stop(seconds)
             self._child.process.terminate()
-            if not self._exited.wait(seconds):
+            if not self._exited.wait(max(0.0, seconds - (time.monotonic() - began))):
                 self._child.kill()
         self._over.wait()
+
+    def _before_stop(self, seconds: float) -> None:
+        hook = (self.spec.get("lifecycle") or {}).get("preStop") or {}
+        if seconds and "sleep" in hook:
+            self._exited.wait(min(float(hook["sleep"]["seconds"]), seconds))
+        elif seconds and "exec" in hook:
+            self.execute(hook["exec"]["command"], seconds)
 
     def _once(self) -> End | None:
         """One life of the process; None when it could not be started yet."""

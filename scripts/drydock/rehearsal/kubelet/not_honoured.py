@@ -14,7 +14,8 @@ def held(programs: Sequence[Program]) -> Iterator[str]:
     if why := isolation.unavailable():
         yield (
             f"The processes of pods were not isolated ({why}): their users, read-only root file systems, mounts, "
-            f"capabilities, {', '.join(isolation.NOT_TRIED)} were not tried, limits of memory alone."
+            f"capabilities, {', '.join(isolation.NOT_TRIED)} were not tried, limits of memory alone; programs that need "
+            "paths of their own did not run."
         )
     else:
         yield (
@@ -62,9 +63,11 @@ def _features(spec: Mapping[str, Any], programs: Sequence[Program]) -> Iterator[
 def _of_container(container: Mapping[str, Any]) -> Iterator[str]:
     if container.get("livenessProbe"):
         yield "liveness probes"
-    for hook in container.get("lifecycle") or {}:
-        if hook in ("postStart", "preStop"):
-            yield f"{hook} hooks"
+    lifecycle = container.get("lifecycle") or {}
+    if "postStart" in lifecycle:
+        yield "postStart hooks"
+    if not {"sleep", "exec"} >= (lifecycle.get("preStop") or {}).keys():
+        yield "preStop hooks that ask a port"
     for capability in ((container.get("securityContext") or {}).get("capabilities") or {}).get("add") or ():
         yield f"capability {capability}"
     for mount in container.get("volumeMounts") or ():

@@ -54,7 +54,7 @@ class Pod:
                     self.machine, program, lambda: self.content, self.address, self._folder, self._process_name(spec)
                 )
                 self._processes[spec["name"]] = process
-                made = Container(spec, policy, process.start, self._probe, self._changed.set)
+                made = Container(spec, policy, process.start, self._probe, process.succeeds, self._changed.set)
                 self._containers[spec["name"]] = made
         self._changed.set()
         in_background(self._live)
