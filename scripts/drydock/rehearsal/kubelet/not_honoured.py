@@ -14,8 +14,8 @@ def held(programs: Sequence[Program]) -> Iterator[str]:
     if why := isolation.unavailable():
         yield (
             f"The processes of pods were not isolated ({why}): their users, read-only root file systems, mounts, "
-            f"capabilities, {', '.join(isolation.NOT_TRIED)} were not tried, limits of memory alone; programs that need "
-            "paths of their own did not run."
+            f"capabilities, {', '.join(isolation.NOT_TRIED)} were not tried, limits of memory alone; programs that "
+            "need paths of their own did not run."
         )
     else:
         yield (
