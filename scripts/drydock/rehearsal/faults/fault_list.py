@@ -15,7 +15,6 @@ from drydock.rehearsal.journeys.live_cluster import LiveCluster
 _FILE = Path(__file__).resolve().parents[2] / "data" / "faults.yaml"
 _NODES = collection("v1", "nodes")
 _CLAIMS = collection("karpenter.sh/v1", "nodeclaims")
-_UNREACHABLE = "node.kubernetes.io/unreachable"
 
 
 @dataclass(frozen=True)
@@ -54,11 +53,12 @@ def _crash(cluster: LiveCluster, pod: Mapping[str, Any]) -> None:
 
 
 def _lose_node(cluster: LiveCluster, pod: Mapping[str, Any]) -> None:
-    """What the control plane sees of a node that has failed: unreachable, its pods deleted without grace, then gone."""
+    """As when an instance fails: no pod gets there any more, those on it end without grace, and Karpenter replaces it.
+
+    Cordoned in place of the taint `unreachable`, which the node controller takes off again while KWOK renews the lease.
+    """
     name = pod["spec"]["nodeName"]
-    node = cluster.api.get(f"{_NODES}/{name}")
-    taints = [{"key": _UNREACHABLE, "effect": effect} for effect in ("NoSchedule", "NoExecute")]
-    cluster.api.merge(f"{_NODES}/{name}", {"spec": {"taints": [*(node["spec"].get("taints") or ()), *taints]}})
+    cluster.api.merge(f"{_NODES}/{name}", {"spec": {"unschedulable": True}})
     for lost in cluster.api.get(collection("v1", "pods"), {"fieldSelector": f"spec.nodeName={name}"})["items"]:
         metadata = lost["metadata"]
         cluster.api.forget(f"{collection('v1', 'pods', metadata['namespace'])}/{metadata['name']}", metadata["uid"])

@@ -135,6 +135,8 @@ class Container:
         except DrydockError as error:
             self._tell(waiting=("RunContainerError", error.message))
             return None
+        if self._ending.is_set():  # deleted while it was being started
+            child.kill()
         self._tell(running=began, started=not self.spec.get("startupProbe"))
         for name in ("startupProbe", "readinessProbe"):
             probe = self.probe(self.spec, name)
@@ -144,8 +146,6 @@ class Container:
                 self._tell(started=True)
             elif probe is None:
                 self._tell(ready=True)
-        if self._ending.is_set():
-            child.process.terminate()
         self._exited.wait()
         return self._end_of(child, began)
 
