@@ -116,7 +116,8 @@ def test_a_journey_that_fails_says_where(release: Release, shared_cluster: Rehea
 
 
 def test_a_model_that_crashes_answers_again(release: Release, shared_cluster: RehearsalCluster, api: Api) -> None:
-    report = try_fault(LiveCluster(shared_cluster.folder, api), faults()["model-crash"], print)
+    seen: list[str] = []
+    report = try_fault(LiveCluster(shared_cluster.folder, api), faults()["model-crash"], seen.append)
     assert report.held, report
     assert report.lost > 0, "its only pod was gone"
     assert report.recovered_seconds
@@ -128,8 +129,9 @@ def test_a_model_that_crashes_answers_again(release: Release, shared_cluster: Re
 def test_a_model_whose_node_dies_answers_again_from_another(
     release: Release, shared_cluster: RehearsalCluster, api: Api
 ) -> None:
+    seen: list[str] = []
     before = pod(api)["spec"]["nodeName"]
-    report = try_fault(LiveCluster(shared_cluster.folder, api), faults()["gpu-node-dies"], print)
+    report = try_fault(LiveCluster(shared_cluster.folder, api), faults()["gpu-node-dies"], seen.append)
     assert report.held, report
     assert report.lost > 0
     assert pod(api)["spec"]["nodeName"] != before
