@@ -12,7 +12,12 @@ from typing import Any
 import psutil
 import pytest
 
+from drydock.clusters.api import Access, Api
+from drydock.errors import ClusterError
 from drydock.rehearsal.kubelet import isolation
+from drydock.rehearsal.kubelet.pod_addresses import Address
+from drydock.rehearsal.kubelet.pod_volumes import VolumeMaker
+from drydock.rehearsal.kubelet.references import References
 
 ESCAPE = Path(__file__).with_name("escape.py")
 POD: dict[str, Any] = {"metadata": {"name": "held"}, "spec": {"securityContext": {"runAsNonRoot": True}}}
@@ -129,10 +134,38 @@ def test_all_that_it_started_ends_with_it(tmp_path: Path) -> None:
     assert alive == []
 
 
+def test_a_link_that_a_container_made_leads_nowhere_else(tmp_path: Path) -> None:
+    """The volume of a claim outlives its pod, and a later one mounts a part of it."""
+    claim = {"name": "data", "persistentVolumeClaim": {"claimName": "data"}}
+    pod = {"metadata": {"name": "held", "namespace": "some"}, "spec": {"volumes": [claim]}}
+    address = Address("10.130.0.1", "127.130.0.1", whole=True)
+    maker = VolumeMaker(tmp_path / "pod", tmp_path / "claims", References(unreached(), pod, address))
+    part = {"volumeMounts": [{"name": "data", "mountPath": "/data", "subPath": "part"}]}
+    (bound,) = maker.binds(part)
+    assert (bound.source, bound.target) == (str(tmp_path / "claims/some/data/part"), "/data")
+    Path(bound.source).rmdir()
+    for target in ("/etc", "/no/such/folder"):
+        Path(bound.source).symlink_to(target)
+        with pytest.raises(ClusterError, match="leads out of the volume"):
+            maker.binds(part)
+        Path(bound.source).unlink()
+
+
+def unreached() -> Api:
+    """Of a server that is not there, for what makes no call."""
+    here = Path("nowhere")
+    return Api(Access("https://127.0.0.1:9", here, here, here))
+
+
 STARTER = """
 import subprocess, sys
 from pathlib import Path
+from drydock.clusters.api import Access, Api
+from drydock.errors import ClusterError
 from drydock.rehearsal.kubelet import isolation
+from drydock.rehearsal.kubelet.pod_addresses import Address
+from drydock.rehearsal.kubelet.pod_volumes import VolumeMaker
+from drydock.rehearsal.kubelet.references import References
 pod = {"metadata": {"name": "held"}, "spec": {}}
 command = ("/bin/sh", "-c", "sleep 1000 & echo up; wait")
 plan = isolation.plan(pod, {"name": "app"}, command, {}, (), (), Path(sys.argv[1]))
