@@ -62,9 +62,14 @@ def _container_runtime_lacks() -> str:
     return ""
 
 
+def _kubectl_lacks() -> str:
+    return "" if shutil.which("kubectl") else "kubectl is not on PATH"
+
+
 _LACKS: dict[str, Callable[[], str]] = {
     "container_runtime": _container_runtime_lacks,
     "docker": _docker_lacks,
+    "kubectl": _kubectl_lacks,
     "namespaces": isolation.unavailable,
     "terraform": _terraform_lacks,
 }
@@ -72,6 +77,7 @@ _LACKS: dict[str, Callable[[], str]] = {
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "namespaces: needs Linux that lets this user make namespaces")
+    config.addinivalue_line("markers", "kubectl: needs kubectl on PATH")
     config.stash[_MISSING] = {mark: told for mark, lacks in _LACKS.items() if (told := lacks())}
 
 

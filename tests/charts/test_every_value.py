@@ -77,7 +77,7 @@ class Renderer:
         chart = self.charts.umbrella if whole else self.charts.chart(self.chart)
         command = template_command(self.helm, chart, ["-f", str(file), "--include-crds"], namespace="genai")
         try:
-            return process.run(command).stdout
+            return process.run(command, env=process.SHORT_LIVED).stdout
         except ToolError as error:
             return f"!{helm_reason(error.stderr)}"
 

@@ -428,7 +428,8 @@ def test_its_process_ends_with_it(reporter: Api) -> None:
     process = psutil.Process(listener.pid)
     reporter.delete(f"{PODS}/reporter")
     _await_gone(reporter)
-    assert not process.is_running()
+    _, alive = psutil.wait_procs([process], timeout=60)
+    assert alive == []
 
 
 @until

@@ -16,6 +16,7 @@ from drydock.report.html import render_html
 from drydock.report.model import (
     ColdStartReport,
     FaultReport,
+    ModelReport,
     NodeReport,
     PodReport,
     RehearsalReport,
@@ -85,6 +86,7 @@ def test_the_schema_names_exactly_the_fields(schema: dict[str, Any]) -> None:
         "warnings": WarningReport,
         "cold_starts": ColdStartReport,
         "faults": FaultReport,
+        "models": ModelReport,
     }
     for name, part in parts.items():
         items = properties[name]["items"]

@@ -115,6 +115,7 @@ def command(
         if not passes(project, equipment, stack, progress, refusal, ignore_findings=ignore_findings, form=form):
             return 1
 
+        from drydock.plan.bought_models import judged_models
         from drydock.rehearsal.rehearse import rehearse
         from drydock.report.files import write_report
 
@@ -131,6 +132,7 @@ def command(
             port=port,
             live=live or serve_models,
             faults=faults,
+            judge_models=judged_models,
         )
     written = write_report(rehearsed.report, output or rehearsed.folder.path)
     if form == "json":

@@ -1,7 +1,7 @@
 """The main job: an environment on a rehearsal cluster, from nothing to a report."""
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,7 +9,7 @@ from typing import Any
 
 from drydock.clusters.objects import full_name
 from drydock.outcome.limits import LIMITS
-from drydock.outcome.observe import WORKLOADS
+from drydock.outcome.observe import WORKLOADS, Scene
 from drydock.outcome.results import Circumstances, build_report
 from drydock.progress import PlainProgress, Progress
 from drydock.project import Project
@@ -25,7 +25,7 @@ from drydock.rehearsal.release import DEFAULT_TIMEOUT, Outcome, Release
 from drydock.rehearsal.runs import RunFolder, end_leftovers, new_run_folder
 from drydock.rehearsal.state import change
 from drydock.rehearsal.steps import StepClock
-from drydock.report.model import FaultReport, RehearsalReport
+from drydock.report.model import FaultReport, ModelReport, RehearsalReport
 from drydock.scheduling.prices import DEFAULT_SPOT_SHARE, Prices, ensure_price_list
 from drydock.suite.charts import assemble_charts
 from drydock.suite.environments import Environment
@@ -39,6 +39,10 @@ _AUTO_MODE_LIMIT = (
     "EKS Auto Mode runs in AWS only: the same pools were rehearsed with Karpenter in the cluster "
     "(global.autoMode.enabled=false)."
 )
+
+
+JudgeModels = Callable[[Scene, Environment], tuple[ModelReport, ...]]
+"""Says of each model whether it meets the environment's objectives where its pods run."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +119,7 @@ def rehearse(
     live: bool = False,
     faults: Sequence[Fault] = (),
     cache: Path | None = None,
+    judge_models: JudgeModels | None = None,
 ) -> Rehearsed:
     """Install an environment on a cluster of its own, watch what becomes of it, and report.
 
@@ -133,6 +138,7 @@ def rehearse(
         live: run the programs of servers in their pods, so that they answer.
         faults: to try under load, one after the other, once every workload is ready.
         cache: folder that rehearsals share, in place of the usual one.
+        judge_models: says whether the models meet the objectives on what was bought; left out when absent.
 
     Raises:
         ClusterError: the cluster or the install failed.
@@ -159,6 +165,8 @@ def rehearse(
             outcome = release.wait(timeout, step, empty_nodes=True)
         seconds = time.time() - clock.begun
         report = _report(cluster, release, outcome, clock, seconds)
+        if judge_models:
+            report = replace(report, models=judge_models(release.scene, environment))
         if outcome.ready:
             report = replace(report, faults=tuple(_tried(cluster, faults, clock)))
         if keep:

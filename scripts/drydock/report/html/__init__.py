@@ -16,6 +16,7 @@ def render_html(report: RehearsalReport) -> str:
         "outcome": summary.fault_outcome,
         "recovery": summary.recovery_text,
         "hourly": summary.hourly,
+        "model_sentence": summary.model_sentence,
         "monthly": summary.monthly,
         "seconds": summary.seconds_text,
         "percent": _percent,
