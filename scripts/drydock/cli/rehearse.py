@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from drydock.cli.options import EnvironmentName, NumberRange, check_writable, one_environment, stack_options
+from drydock.cli.options import (
+    Bring,
+    EnvironmentName,
+    NumberRange,
+    bring_options,
+    check_writable,
+    one_stack,
+    stack_options,
+)
 from drydock.cli.output import format_option, pasteable
 from drydock.rehearsal.release import DEFAULT_TIMEOUT
 from drydock.scheduling.prices import DEFAULT_SPOT_SHARE
@@ -17,8 +25,9 @@ if TYPE_CHECKING:
 
 
 @click.command("rehearse")
-@click.argument("environment", type=EnvironmentName())
+@click.argument("environment", type=EnvironmentName(), required=False)
 @stack_options
+@bring_options
 @click.option(
     "-o",
     "--output",
@@ -61,7 +70,7 @@ if TYPE_CHECKING:
 )
 @format_option()
 def command(
-    environment: str,
+    environment: str | None,
     files: tuple[Path, ...],
     set_values: tuple[str, ...],
     output: Path | None,
@@ -75,6 +84,7 @@ def command(
     spot_price_share: float,
     timeout: float,
     form: str,
+    bring: Bring,
 ) -> int:
     r"""Install ENVIRONMENT on a control plane on this machine and report; exit 0 only if every workload is ready.
 
@@ -89,6 +99,8 @@ def command(
       drydock rehearse dev --keep         # then: kubectl get nodeclaims; drydock down
       drydock rehearse dev --live --keep  # its pods answer
       drydock rehearse dev --fault model-crash,gpu-node-dies
+      drydock rehearse --chart ../their-chart -f their-values.yaml
+      drydock rehearse --kustomize overlays/prod
     """
     started = time.time()
     if serve_models:
@@ -101,7 +113,7 @@ def command(
     from drydock.tools.setup import set_up
 
     project = Project.discover()
-    stack = one_environment(project, environment, files, set_values)
+    stack = one_stack(project, environment, files, set_values, bring)
     check_port(port)
     faults = _faults(fault_names)
     if output:

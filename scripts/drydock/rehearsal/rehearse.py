@@ -23,6 +23,7 @@ from drydock.rehearsal.kubelet.programs import Program
 from drydock.rehearsal.lifeline import while_alive
 from drydock.rehearsal.release import DEFAULT_TIMEOUT, Outcome, Release
 from drydock.rehearsal.runs import RunFolder, end_leftovers, new_run_folder
+from drydock.rehearsal.serverless_webhooks import told as bypassed
 from drydock.rehearsal.state import change
 from drydock.rehearsal.steps import StepClock
 from drydock.report.model import FaultReport, ModelReport, RehearsalReport
@@ -216,6 +217,7 @@ def _report(
             *held(release.programs),
             *not_honoured(_templates(release), release.programs),
             *release.prerequisites.told(),
+            *bypassed(release.webhooks),
             *release.taken_away.values(),
         ),
         assumptions_with=_assumptions_with(cluster.spot_price_share),
