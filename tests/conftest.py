@@ -66,13 +66,23 @@ def _container_runtime_lacks() -> str:
     return ""
 
 
-_LACKS = {"container_runtime": _container_runtime_lacks, "docker": _docker_lacks, "terraform": _terraform_lacks}
+def _kubectl_lacks() -> str:
+    return "" if shutil.which("kubectl") else "kubectl is not on PATH"
+
+
+_LACKS = {
+    "container_runtime": _container_runtime_lacks,
+    "docker": _docker_lacks,
+    "kubectl": _kubectl_lacks,
+    "terraform": _terraform_lacks,
+}
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "programs: starts the command, Helm or a server; set by itself for fixtures that do"
     )
+    config.addinivalue_line("markers", "kubectl: needs kubectl on PATH")
     config.stash[_MISSING] = {mark: told for mark, lacks in _LACKS.items() if (told := lacks())}
 
 

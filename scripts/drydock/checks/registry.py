@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from drydock.checks import (
+    accepted,
     account_state,
     cluster_contents,
     devices,
@@ -119,6 +120,8 @@ RULES: tuple[Rule, ...] = (
     Rule(devices.IDLE, "Device plugins run only where their devices are", 5),
     Rule(rollouts.CAPACITY, "The pods of a pool fit into its limits or reservations together", 10),
     Rule(rollouts.SCALING, "The most replicas of an autoscaler fit into the limits or reservations of their pool", 10),
+    Rule("replicas-too-few", "The replicas serve the load that the environment states, within its objectives"),
+    Rule(accepted.UNUSED, "Every entry under accepted matches a finding"),
     Rule(account_state.LACKS, "The snapshot of the account has what the environment names"),
     Rule(account_state.OLD_SNAPSHOT, "The snapshot of the account is younger than a week"),
     Rule(vcpu_quotas.CHECK, "EC2's quotas of vCPUs allow the nodes that pods need"),
@@ -161,13 +164,19 @@ RULES: tuple[Rule, ...] = (
 )
 
 
-def run_checks(subject: Subject) -> tuple[Finding, ...]:
+def run_checks(subject: Subject, more: Iterable[Check] = ()) -> tuple[Finding, ...]:
     """What the checks find in one environment, one finding for each cause, in a stable order.
 
     Objects are taken to be what their APIs define (kubeconform tells otherwise); with amounts that are none, nothing
     else is looked at. What the environment's file accepts with a reason is left out.
+
+    Args:
+        subject: the environment.
+        more: checks of layers above this one.
     """
-    unreadable = folded(quantities.check(subject))
-    accepted = {(each.check, each.object) for each in subject.rendered.environment.accepted}
-    found = unreadable or folded(finding for check in CHECKS for finding in check(subject))
-    return tuple(each for each in found if (each.check, each.object) not in accepted)
+    entries = {(each.check, each.object) for each in subject.rendered.environment.accepted}
+    if unreadable := folded(quantities.check(subject)):
+        return tuple(each for each in unreadable if (each.check, each.object) not in entries)
+    every = [finding for check in (*CHECKS, *more) for finding in check(subject)]
+    kept = (each for each in folded(every) if (each.check, each.object) not in entries)
+    return (*kept, *accepted.unused(subject, every))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from drydock.progress import Progress
     from drydock.project import Project
     from drydock.scheduling.feasibility import PodVerdict
-    from drydock.suite.environments import Environment
+    from drydock.suite.environments import Environment, Load
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,8 @@ class Target:
         scaler: what scales it there.
         replicas: that its object asks for; None for a model by name.
         left_out: engines of the same environment for which nothing is planned, with the reason.
+        region: of the environment; empty for a model by name.
+        load: that the environment states for it.
         unusable: sentences on instance types of its pools that are left out.
     """
 
@@ -49,6 +51,8 @@ class Target:
     scaler: Scaler | None = None
     replicas: int | None = None
     left_out: tuple[str, ...] = ()
+    region: str = ""
+    load: "Load | None" = None
     unusable: tuple[str, ...] = ()
 
     @property
@@ -119,6 +123,8 @@ def environment_targets(
             find_scaler(subject.manifests, each.pod.manifest.name),
             each.pod.manifest.content.get("spec", {}).get("replicas"),
             left_out,
+            subject.account.region,
+            environment.load.get(each.names[0]),
             allowed.get(id(each.pod), ((), ()))[1],
         )
         for each in served
