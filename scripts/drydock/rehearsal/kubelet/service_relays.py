@@ -129,6 +129,9 @@ class Services:
                 relay.targets = targets
         for name in self._given.keys() - self._services.keys():
             self._own.give_back(self._given.pop(name))
+        for name, service in self._services.items():
+            if _has_address(service):
+                self._address(name)  # known by name before any pod is ready
         self._write()
 
     def _listen(self, name: str, port: int) -> Relay | None:
@@ -181,7 +184,7 @@ class Services:
         partial.replace(self.folder / FILE)
 
     def _names(self, namespace: str) -> str:
-        """Lines of /etc/hosts for a pod of a namespace; none for Services that no pod here is behind."""
+        """Lines of /etc/hosts for a pod of a namespace."""
         lines: list[str] = []
         for name, address in self._given.items():
             lines += _lines(name, address.host, namespace)
