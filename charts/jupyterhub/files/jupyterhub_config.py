@@ -45,7 +45,9 @@ def profile(slug: str, content: Content) -> dict[str, Any]:
             "container_security_context": container["securityContext"],
             "volumes": spec.pop("volumes"),
             "volume_mounts": container["volumeMounts"],
-            "extra_container_config": {"resources": container["resources"]},
+            "extra_container_config": {
+                name: container[name] for name in ("resources", "envFrom", "lifecycle") if name in container
+            },
             "extra_pod_config": spec,
         },
     }

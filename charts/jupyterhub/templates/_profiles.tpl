@@ -3,6 +3,7 @@ What users choose from, as templates of pods. Declared helpers:
   jupyterhub.contexts   every enabled profile in the order of its name, as JSON: a list of NAME and PROFILE; takes the root
   jupyterhub.profiles   profiles.yaml: the claim of a home, and a pod's template for each profile; takes the root
   jupyterhub.template   template of a profile's pod
+  jupyterhub.ownTemplate  the same without what values add to it
   jupyterhub.podSpec    its spec
   jupyterhub.homeClaim  template of a home's claim, as a list of one or none; takes the root
   jupyterhub.volumes    volumes of the pod
@@ -12,7 +13,7 @@ A profile's context, which most helpers take, is (dict "root" . "name" NAME "pro
 */ -}}
 
 {{- define "jupyterhub.contexts" -}}
-{{- $start := pick .Values.singleuser "image" "cpu" "memory" "sharedMemory" "accelerator" "architecture" "zone" "nodeSelector" "tolerations" "priorityClassName" "extraEnv" -}}
+{{- $start := pick .Values.singleuser "image" "cpu" "memory" "sharedMemory" "accelerator" "architecture" "zone" "nodeSelector" "tolerations" "priorityClassName" "extraEnv" "pod" -}}
 {{- $contexts := list -}}
 {{- range $name := keys .Values.singleuser.profiles | sortAlpha -}}
 {{- $own := get $.Values.singleuser.profiles $name -}}
@@ -47,6 +48,16 @@ profiles:
 {{- end -}}
 
 {{- define "jupyterhub.template" -}}
+{{- $key := printf "singleuser.profiles.%s.pod" .name -}}
+{{- range $name, $volume := .profile.pod.volumes -}}
+{{- if hasKey ($volume | default dict) "projected" -}}
+{{- fail (printf "%s.volumes.%s.projected: the hub starts no server with one, which could hold a token of the Kubernetes API: use configMap or secret" $key $name) -}}
+{{- end -}}
+{{- end -}}
+{{- include "common.podTemplate" (dict "root" .root "key" $key "pod" .profile.pod "template" (include "jupyterhub.ownTemplate" .)) -}}
+{{- end -}}
+
+{{- define "jupyterhub.ownTemplate" -}}
 {{- $singleuser := .root.Values.singleuser -}}
 {{- $labels := include "common.selectorLabels" (dict "root" .root "component" "singleuser-server") | fromYaml -}}
 {{- $_ := set $labels "app.kubernetes.io/part-of" "genai-platform" -}}
