@@ -535,3 +535,66 @@ def test_named_servers_do_not_share_a_volume_of_one_node(render_chart: RenderCha
     with pytest.raises(RenderError, match="two servers of a user cannot mount"):
         render_chart(CHART, {"hub": {"allowNamedServers": True}, "singleuser": {"storage": storage}})
     assert render_chart(CHART, {"singleuser": {"storage": storage}})
+
+
+STARTED = """
+import asyncio, json, sys
+from traitlets.config import PyFileConfigLoader
+from kubernetes_asyncio.client import ApiClient
+from kubespawner import KubeSpawner
+config = PyFileConfigLoader("jupyterhub_config.py", path=sys.argv[1]).load_config()
+async def pod():
+    spawner = KubeSpawner(_mock=True, config=config)
+    spawner.user_options = {"profile": "cpu"}
+    await spawner.load_user_options()
+    return ApiClient().sanitize_for_serialization(await spawner.get_pod_manifest())
+print(json.dumps(asyncio.run(pod())))
+"""
+
+
+def test_kubespawner_makes_servers_with_what_is_added(render_chart: RenderChart, tmp_path: Path) -> None:
+    image = {"registry": "docker.io", "repository": "library/busybox", "tag": "1.37.0"}
+    added = {
+        "volumes": {"datasets": {"persistentVolumeClaim": {"claimName": "datasets"}}},
+        "volumeMounts": {"/home/jovyan/own": {"name": "datasets", "subPath": "{username}"}},
+        "envFrom": {"proxy": {"configMap": "egress-proxy"}},
+        "lifecycle": {"postStart": {"exec": {"command": ["true"]}}},
+        "hostAliases": {"10.0.0.7": ["registry.example.com"]},
+        "initContainers": {"fetch": {"image": image, "args": ["{username}"]}},
+        "sidecars": {"agent": {"image": image}},
+        "labels": {"team": "search"},
+    }
+    for name, content in _files(render_chart(CHART, {"singleuser": {"pod": added}})).items():
+        (tmp_path / name).write_text(content)
+    # The spawner wants an address of the API, which a manifest does not ask.
+    cluster = {"clusters": [{"name": "none", "cluster": {"server": "https://127.0.0.1:1"}}]}
+    context = {
+        "contexts": [{"name": "none", "context": {"cluster": "none", "user": "none"}}],
+        "current-context": "none",
+    }
+    (tmp_path / ".kube").mkdir()
+    (tmp_path / ".kube" / "config").write_text(
+        json.dumps(
+            {"apiVersion": "v1", "kind": "Config", "users": [{"name": "none", "user": {}}], **cluster, **context}
+        )
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", STARTED, str(tmp_path)],
+        env={"POD_NAMESPACE": "genai", "PATH": "", "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    pod = json.loads(done.stdout)
+    container = pod["spec"]["containers"][0]
+    assert pod["metadata"]["labels"]["team"] == "search"
+    mounts = {each["mountPath"]: each for each in container["volumeMounts"]}
+    assert mounts["/home/jovyan/own"]["subPath"] not in ("", "{username}")
+    assert container["envFrom"] == [{"configMapRef": {"name": "egress-proxy", "optional": False}}]
+    assert container["lifecycle"] == added["lifecycle"]
+    assert pod["spec"]["hostAliases"] == [{"ip": "10.0.0.7", "hostnames": ["registry.example.com"]}]
+    agent, fetch = pod["spec"]["initContainers"]
+    assert (agent["name"], agent["restartPolicy"]) == ("agent", "Always")
+    assert fetch["args"] == [mounts["/home/jovyan/own"]["subPath"]]

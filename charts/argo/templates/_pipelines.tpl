@@ -164,8 +164,10 @@ volumeMounts:
     mountPath: /work
   - name: tmp
     mountPath: /tmp
+  {{- if not (include "common.accelerator.byMps" (tuple .root $accelerator)) }}
   - name: shared-memory
     mountPath: /dev/shm
+  {{- end }}
 {{- end -}}
 
 {{- define "argo.volumes" -}}

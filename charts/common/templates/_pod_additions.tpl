@@ -81,7 +81,7 @@ What adds nothing leaves the template as it is, comments included.
 {{- range concat $spec.containers ($spec.initContainers | default list) }}{{ $taken = append $taken .name }}{{ end -}}
 {{- $new := dict "sidecars" list "initContainers" list -}}
 {{- range $kind := list "sidecars" "initContainers" -}}
-{{- range $name, $container := get $pod $kind -}}
+{{- range $name, $container := get $pod $kind | default dict -}}
 {{- if $container -}}
 {{- $key := printf "%s.%s.%s" $.key $kind $name -}}
 {{- if has $name $taken -}}

@@ -6,6 +6,7 @@ What users choose from, as templates of pods. Declared helpers:
   jupyterhub.ownTemplate  the same without what values add to it
   jupyterhub.podSpec    its spec
   jupyterhub.homeClaim  template of a home's claim, as a list of one or none; takes the root
+  jupyterhub.sharedMemory  size of /dev/shm, or nothing
   jupyterhub.volumes    volumes of the pod
   jupyterhub.mounts     where they are mounted
 
@@ -156,6 +157,10 @@ volumes:
 {{- end -}}
 {{- end -}}
 
+{{- define "jupyterhub.sharedMemory" -}}
+{{- if not (include "common.accelerator.byMps" (tuple .root .profile.accelerator)) }}{{ .profile.sharedMemory }}{{ end -}}
+{{- end -}}
+
 {{- define "jupyterhub.volumes" -}}
 {{- $storage := .root.Values.singleuser.storage -}}
 - name: home
@@ -169,7 +174,7 @@ volumes:
   emptyDir:
     sizeLimit: {{ $storage.capacity }}
 {{- end }}
-{{- with .profile.sharedMemory }}
+{{- with include "jupyterhub.sharedMemory" . }}
 - name: shared-memory
   emptyDir:
     medium: Memory
@@ -184,7 +189,7 @@ volumes:
   {{- if eq $storage.type "static" }}
   subPath: {{ $storage.static.subPath | quote }}
   {{- end }}
-{{- if .profile.sharedMemory }}
+{{- if include "jupyterhub.sharedMemory" . }}
 - name: shared-memory
   mountPath: /dev/shm
 {{- end }}

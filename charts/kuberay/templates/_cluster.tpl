@@ -161,7 +161,7 @@ spec:
           mountPath: /tmp
         - name: cache
           mountPath: /cache
-        {{- if .worker }}
+        {{- if and .worker (not (include "common.accelerator.byMps" (tuple .root $accelerator))) }}
         - name: shared-mem
           mountPath: /dev/shm
         {{- end }}
@@ -198,11 +198,11 @@ spec:
                   fieldRef:
                     fieldPath: metadata.namespace
     {{- end }}
-    {{- with .worker }}
+    {{- if and .worker (not (include "common.accelerator.byMps" (tuple .root $accelerator))) }}
     - name: shared-mem
       emptyDir:
         medium: Memory
-        sizeLimit: {{ .sharedMemory }}
+        sizeLimit: {{ .worker.sharedMemory }}
     {{- end }}
     {{- if and .service .service.stableDiffusion.enabled }}
     - name: applications
