@@ -84,12 +84,16 @@ def _loaded(
     manifests: Sequence[Manifest], folder: Path, of: str, *traits: str, more: str = "", **environment: str
 ) -> Any:
     """What the real classes make of the rendered configuration."""
-    for name, content in _files(manifests).items():
-        (folder / name).write_text(content)
     module, _, name = of.rpartition(".")
-    script = LOADED.format(module=module, name=name, more=more)
+    return _run(LOADED.format(module=module, name=name, more=more), _files(manifests), folder, *traits, **environment)
+
+
+def _run(script: str, files: Mapping[str, str], folder: Path, *arguments: str, **environment: str) -> Any:
+    """What a program prints as JSON that gets the folder of the hub's files as its first argument."""
+    for file, content in files.items():
+        (folder / file).write_text(content)
     done = subprocess.run(
-        [sys.executable, "-c", script, str(folder), *traits],
+        [sys.executable, "-c", script, str(folder), *arguments],
         env={
             "POD_NAMESPACE": "genai",
             "OAUTH_CLIENT_ID": "me",
@@ -537,6 +541,34 @@ def test_named_servers_do_not_share_a_volume_of_one_node(render_chart: RenderCha
     assert render_chart(CHART, {"singleuser": {"storage": storage}})
 
 
+GROUPS = """
+import asyncio, json, sys
+from oauthenticator.generic import GenericOAuthenticator
+from traitlets.config import PyFileConfigLoader
+config = PyFileConfigLoader("jupyterhub_config.py", path=sys.argv[1]).load_config()
+made = GenericOAuthenticator(config=config)
+print(json.dumps(sorted(asyncio.run(made.get_user_groups({"oauth_user": json.loads(sys.argv[2])})))))
+"""
+
+
+@pytest.mark.parametrize(
+    ("claim", "user", "groups"),
+    [
+        ("groups", {"groups": ["research"]}, ["research"]),
+        ("https://example.com/groups", {"https://example.com/groups": ["research", "ml"]}, ["ml", "research"]),
+        ("realm_access.roles", {"realm_access": {"roles": ["research"]}}, ["research"]),
+        ("realm_access.roles", {"realm_access": None}, []),
+        ("https://example.com/groups", {"sub": "alice"}, []),
+    ],
+)
+def test_groups_come_from_claims_of_any_name(
+    render_chart: RenderChart, tmp_path: Path, claim: str, user: Mapping[str, Any], groups: Sequence[str]
+) -> None:
+    oidc = {**OIDC, "oidc": {**OIDC["oidc"], "groupsClaim": claim}}  # type: ignore[dict-item]
+    files = _files(render_chart(CHART, {"hub": {"authenticator": oidc}}))
+    assert _run(GROUPS, files, tmp_path, json.dumps(user)) == groups
+
+
 STARTED = """
 import asyncio, json, sys
 from traitlets.config import PyFileConfigLoader
@@ -564,8 +596,7 @@ def test_kubespawner_makes_servers_with_what_is_added(render_chart: RenderChart,
         "sidecars": {"agent": {"image": image}},
         "labels": {"team": "search"},
     }
-    for name, content in _files(render_chart(CHART, {"singleuser": {"pod": added}})).items():
-        (tmp_path / name).write_text(content)
+    manifests = render_chart(CHART, {"singleuser": {"pod": added}})
     # The spawner wants an address of the API, which a manifest does not ask.
     cluster = {"clusters": [{"name": "none", "cluster": {"server": "https://127.0.0.1:1"}}]}
     context = {
@@ -578,16 +609,7 @@ def test_kubespawner_makes_servers_with_what_is_added(render_chart: RenderChart,
             {"apiVersion": "v1", "kind": "Config", "users": [{"name": "none", "user": {}}], **cluster, **context}
         )
     )
-    done = subprocess.run(
-        [sys.executable, "-c", STARTED, str(tmp_path)],
-        env={"POD_NAMESPACE": "genai", "PATH": "", "HOME": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    pod = json.loads(done.stdout)
+    pod = _run(STARTED, _files(manifests), tmp_path)
     container = pod["spec"]["containers"][0]
     assert pod["metadata"]["labels"]["team"] == "search"
     mounts = {each["mountPath"]: each for each in container["volumeMounts"]}
