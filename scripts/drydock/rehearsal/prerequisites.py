@@ -8,6 +8,7 @@ from drydock.rehearsal.volume_drivers import CSI_DRIVERS, STORAGE_CLASSES, csi_d
 from drydock.suite.cluster_description import ClusterDescription, admission_policies
 from drydock.suite.environments import Environment
 from drydock.suite.manifests import Manifest
+from drydock.suite.render import RESTRICTED
 
 _NAMESPACES = collection("v1", "namespaces")
 _POLICIES = {
@@ -68,7 +69,8 @@ def find_prerequisites(
 def create_prerequisites(api: Api, wanted: Prerequisites) -> None:
     """Make them, with the storage classes and the drivers of the target."""
     for name in wanted.namespaces:
-        api.create(_NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+        labels = dict(RESTRICTED) if name == wanted.namespace else {}  # as `deploy` has it
+        api.create(_NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
     for policy in admission_policies(wanted.target):
         api.create(collection(policy["apiVersion"], _POLICIES[policy["kind"]]), policy)
     for driver in wanted.target.drivers:
