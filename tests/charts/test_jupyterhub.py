@@ -13,6 +13,7 @@ import yaml
 from sqlalchemy import make_url
 
 from drydock.errors import RenderError
+from drydock.scheduling.pods import find_pods
 from drydock.suite.manifests import Manifest
 from drydock.testing.pytest_plugin import RenderChart, RenderEnvironment
 from tests.charts.objects import by_name
@@ -620,3 +621,55 @@ def test_kubespawner_makes_servers_with_what_is_added(render_chart: RenderChart,
     agent, fetch = pod["spec"]["initContainers"]
     assert (agent["name"], agent["restartPolicy"]) == ("agent", "Always")
     assert fetch["args"] == [mounts["/home/jovyan/own"]["subPath"]]
+
+
+SPAWNER_NAMESPACE = """
+import json, sys
+from traitlets.config import PyFileConfigLoader
+config = PyFileConfigLoader("jupyterhub_config.py", path=sys.argv[1]).load_config()
+print(json.dumps([config.KubeSpawner.namespace, config.JupyterHub.hub_connect_url]))
+"""
+
+
+def test_servers_run_in_a_namespace_of_their_own(render_chart: RenderChart, tmp_path: Path) -> None:
+    """Their account, policies and the hub's rights are there; hub and proxy reach them across."""
+    manifests = render_chart(CHART, {"singleuser": {"namespace": "notebooks"}})
+    assert _run(SPAWNER_NAMESPACE, _files(manifests), tmp_path) == [
+        "notebooks",
+        "http://genai-jupyterhub-hub.genai:8081",
+    ]
+    assert {each.identity for each in manifests if each.namespace == "notebooks"} == {
+        f"ServiceAccount/notebooks/{SERVERS}",
+        f"NetworkPolicy/notebooks/{SERVERS}",
+        "NetworkPolicy/notebooks/genai-jupyterhub-default-deny",
+        f"Role/notebooks/{HUB}",
+        f"RoleBinding/notebooks/{HUB}",
+    }
+    (namespace,) = by_name(manifests, "Namespace").values()
+    assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+    (subject,) = by_name(manifests, "RoleBinding")[HUB]["subjects"]
+    assert subject["namespace"] == "genai"
+    policies = by_name(manifests, "NetworkPolicy")
+    across = {"matchLabels": {"kubernetes.io/metadata.name": "genai"}}
+    assert [peer["namespaceSelector"] for peer in policies[SERVERS]["spec"]["ingress"][0]["from"]] == [across, across]
+    for name in (HUB, PROXY):
+        servers = [
+            peer["namespaceSelector"]["matchLabels"]
+            for rule in policies[name]["spec"]["egress"]
+            for peer in rule.get("to", ())
+            if peer.get("podSelector", {}).get("matchLabels", {}).get("app.kubernetes.io/component")
+            == "singleuser-server"
+        ]
+        assert servers == [{"kubernetes.io/metadata.name": "notebooks"}]
+    models = [
+        rule for rule in policies[SERVERS]["spec"]["egress"] if rule.get("ports") == [{"port": 8000, "protocol": "TCP"}]
+    ]
+    assert [peer["namespaceSelector"] for rule in models for peer in rule["to"]] == [across]
+    kept = render_chart(CHART, {"singleuser": {"namespace": "notebooks", "createNamespace": False}})
+    assert not by_name(kept, "Namespace")
+
+
+def test_the_checks_see_servers_where_they_run(render_chart: RenderChart) -> None:
+    manifests = render_chart(CHART, {"singleuser": {"namespace": "notebooks"}})
+    servers = [pod for pod in find_pods(manifests) if pod.path.startswith("data.")]
+    assert {pod.manifest.namespace for pod in servers} == {"notebooks"}

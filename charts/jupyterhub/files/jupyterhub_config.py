@@ -112,7 +112,7 @@ if "." in claim:
     c.GenericOAuthenticator.auth_state_groups_key = claimed_groups(claim)
 if find_spec("pycurl"):  # of the image; Tornado's own client is slow at the many routes that the proxy reports
     AsyncHTTPClient.configure("tornado.curl_httpclient.CurlAsyncHTTPClient")
-c.KubeSpawner.namespace = os.environ["POD_NAMESPACE"]
+c.KubeSpawner.namespace = templates.get("namespace") or os.environ["POD_NAMESPACE"]
 c.KubeSpawner.update(homes(templates["volumeClaimTemplates"]))
 c.KubeSpawner.profile_list = [profile(slug, each) for slug, each in templates["profiles"].items()]
 # Those of hub.config, in lists that extraConfig can add to.

@@ -1,7 +1,44 @@
 {{- /*
 Rules that several NetworkPolicies have. Declared helpers:
+  jupyterhub.corePeer  peer of servers: hub or proxy, which may be in another namespace; takes (tuple ROOT COMPONENT)
+  jupyterhub.serverEgress  rules of singleuser.networkPolicy.egress as a JSON list, with peers of the release's namespace; takes the root
+  jupyterhub.serverPeer  peer of hub and proxy: the servers; takes the root
   jupyterhub.internet  ipBlocks of everything that is neither private nor of the node; takes the root
 */ -}}
+
+{{- define "jupyterhub.corePeer" -}}
+{{- $root := index . 0 -}}
+{{- include "common.peer" . }}
+{{- if ne (include "jupyterhub.namespace" $root) $root.Release.Namespace }}
+  namespaceSelector:
+    matchLabels:
+      kubernetes.io/metadata.name: {{ $root.Release.Namespace }}
+{{- end -}}
+{{- end -}}
+
+{{- define "jupyterhub.serverEgress" -}}
+{{- $rules := list -}}
+{{- range include "common.entryList" .Values.singleuser.networkPolicy.egress | fromJsonArray -}}
+{{- $rule := . -}}
+{{- if and .to (ne (include "jupyterhub.namespace" $) $.Release.Namespace) -}}
+{{- $peers := list -}}
+{{- range .to -}}
+{{- if and .podSelector (not (hasKey . "namespaceSelector")) -}}
+{{- $peers = append $peers (set . "namespaceSelector" (dict "matchLabels" (dict "kubernetes.io/metadata.name" $.Release.Namespace))) -}}
+{{- else -}}
+{{- $peers = append $peers . -}}
+{{- end -}}
+{{- end -}}
+{{- $_ := set $rule "to" $peers -}}
+{{- end -}}
+{{- $rules = append $rules $rule -}}
+{{- end -}}
+{{- toJson $rules -}}
+{{- end -}}
+
+{{- define "jupyterhub.serverPeer" -}}
+{{- include "common.peerIn" (tuple . "singleuser-server" (include "jupyterhub.namespace" .)) -}}
+{{- end -}}
 
 {{- /* Link-local addresses are of the node: the instance metadata service and the Pod Identity agent are among them. */ -}}
 {{- define "jupyterhub.internet" -}}

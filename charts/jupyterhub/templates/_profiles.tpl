@@ -1,7 +1,8 @@
 {{- /*
 What users choose from, as templates of pods. Declared helpers:
   jupyterhub.contexts   every enabled profile in the order of its name, as JSON: a list of NAME and PROFILE; takes the root
-  jupyterhub.profiles   profiles.yaml: the claim of a home, and a pod's template for each profile; takes the root
+  jupyterhub.profiles   profiles.yaml: the servers' namespace if it is not the release's, the claim of a home, and a pod's template for
+                        each profile; takes the root
   jupyterhub.template   template of a profile's pod
   jupyterhub.ownTemplate  the same without what values add to it
   jupyterhub.podSpec    its spec
@@ -34,6 +35,9 @@ A profile's context, which most helpers take, is (dict "root" . "name" NAME "pro
 {{- end -}}
 
 {{- define "jupyterhub.profiles" -}}
+{{- if ne (include "jupyterhub.namespace" .) .Release.Namespace -}}
+namespace: {{ include "jupyterhub.namespace" . }}
+{{ end -}}
 volumeClaimTemplates:
   {{- include "jupyterhub.homeClaim" . | nindent 2 }}
 profiles:
