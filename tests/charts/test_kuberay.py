@@ -355,7 +355,9 @@ def test_packages_of_a_start_agree_with_those_of_the_image(render_chart: RenderC
 def test_ray_runs_in_a_namespace_of_its_own(render_chart: RenderChart) -> None:
     """All that belongs to a cluster is there, and the operator's rights; the namespace is closed and restricted."""
     services = {"pictures": {"stableDiffusion": {"enabled": True}, "cluster": {"workers": WORKERS, "namespace": "ray"}}}
-    values = {"rayClusters": {"research": {"workers": WORKERS, "namespace": "ray"}}, "rayServices": services}
+    reader = {"metrics": {"collector": {"podSelector": {"matchLabels": {"app": "collector"}}}}}
+    research = {"workers": WORKERS, "namespace": "ray", "networkPolicy": reader}
+    values = {"rayClusters": {"research": research}, "rayServices": services}
     manifests = render_chart(CHART, values)
     ray = {each.identity for each in manifests if each.namespace == "ray"}
     made = {f"{kind}/ray/genai-kuberay-research" for kind in ("RayCluster", "ServiceAccount", "NetworkPolicy")}
@@ -368,8 +370,9 @@ def test_ray_runs_in_a_namespace_of_its_own(render_chart: RenderChart) -> None:
     operator = by_name(manifests, "Deployment")[OPERATOR]["spec"]["template"]["spec"]["containers"][0]
     assert "--watch-namespace=genai,ray" in operator["args"]
     policy = by_name(manifests, "NetworkPolicy")["genai-kuberay-research"]["spec"]
-    (peer,) = next(rule["from"] for rule in policy["ingress"] if "ports" in rule)
-    assert peer["namespaceSelector"] == {"matchLabels": {"kubernetes.io/metadata.name": "genai"}}
+    peers = [peer for rule in policy["ingress"] if "ports" in rule for peer in rule["from"]]
+    across = {"matchLabels": {"kubernetes.io/metadata.name": "genai"}}
+    assert [peer["namespaceSelector"] for peer in peers] == [across, across], "operator and collector"
     users = str(by_name(manifests, "ValidatingAdmissionPolicy")["genai-genai-kuberay-autoscaler"]["spec"])
     assert "system:serviceaccount:ray:genai-kuberay-research" in users
 

@@ -126,7 +126,8 @@ container:
 {{- define "argo.pod" -}}
 {{- $pipeline := .pipeline -}}
 {{- $accelerator := .accelerated | ternary $pipeline.accelerator (dict "kind" "none") -}}
-image: {{ include "common.image" (dict "root" .root "image" (.image | default $pipeline.image)) }}
+{{- $image := .accelerated | ternary $pipeline.image (include "common.merge" (tuple $pipeline.image $pipeline.cpuImage) | fromJson) -}}
+image: {{ include "common.image" (dict "root" .root "image" (.image | default $image)) }}
 imagePullPolicy: IfNotPresent
 env:
   # boto3 reads the second alone, other SDKs the first.

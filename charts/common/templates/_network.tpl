@@ -6,6 +6,8 @@ NetworkPolicies, and what pods connect to. Declared helpers:
   common.defaultDeny      closes every pod of the release's namespace that no other policy opens; takes the root
   common.namespace        a namespace for code of users, closed and restricted; takes (tuple ROOT NAMESPACE COMPONENT)
   common.denyIn           the policy that closes a namespace; takes (tuple ROOT NAMESPACE)
+  common.releasePeers     peers of a policy in a namespace, as a JSON list; takes (tuple ROOT NAMESPACE PEERS)
+  common.releaseRules     rules of its egress, likewise; takes (tuple ROOT NAMESPACE RULES)
   common.peerIn           peer: the release's pods of a component in a namespace; takes (tuple ROOT COMPONENT NAMESPACE)
   common.deniesByDefault  "true" unless `global.defaultDeny` is false; takes the root
   common.openPolicy       opens pods whose own policy is turned off, in a namespace that is closed
@@ -78,6 +80,31 @@ ingress: []
     matchLabels:
       kubernetes.io/metadata.name: {{ index . 2 }}
 {{- end -}}
+{{- end -}}
+
+{{- /* What values name by labels alone is of the release, wherever the policy stands. */ -}}
+{{- define "common.releasePeers" -}}
+{{- $root := index . 0 -}}
+{{- $elsewhere := ne (index . 1) $root.Release.Namespace -}}
+{{- $peers := list -}}
+{{- range index . 2 -}}
+{{- $peer := deepCopy . -}}
+{{- if and $elsewhere (hasKey $peer "podSelector") (not (hasKey $peer "namespaceSelector")) -}}
+{{- $_ := set $peer "namespaceSelector" (dict "matchLabels" (dict "kubernetes.io/metadata.name" $root.Release.Namespace)) -}}
+{{- end -}}
+{{- $peers = append $peers $peer -}}
+{{- end -}}
+{{- toJson $peers -}}
+{{- end -}}
+
+{{- define "common.releaseRules" -}}
+{{- $rules := list -}}
+{{- range index . 2 -}}
+{{- $rule := deepCopy . -}}
+{{- with $rule.to }}{{ $_ := set $rule "to" (include "common.releasePeers" (tuple (index $ 0) (index $ 1) .) | fromJsonArray) }}{{ end -}}
+{{- $rules = append $rules $rule -}}
+{{- end -}}
+{{- toJson $rules -}}
 {{- end -}}
 
 {{- /* It stays when the release goes: with it would go what users made. */ -}}

@@ -1,7 +1,6 @@
 {{- /*
 Rules that several NetworkPolicies have. Declared helpers:
   jupyterhub.corePeer  peer of servers: hub or proxy, which may be in another namespace; takes (tuple ROOT COMPONENT)
-  jupyterhub.serverEgress  rules of singleuser.networkPolicy.egress as a JSON list, with peers of the release's namespace; takes the root
   jupyterhub.serverPeer  peer of hub and proxy: the servers; takes the root
   jupyterhub.internet  ipBlocks of everything that is neither private nor of the node; takes the root
 */ -}}
@@ -14,26 +13,6 @@ Rules that several NetworkPolicies have. Declared helpers:
     matchLabels:
       kubernetes.io/metadata.name: {{ $root.Release.Namespace }}
 {{- end -}}
-{{- end -}}
-
-{{- define "jupyterhub.serverEgress" -}}
-{{- $rules := list -}}
-{{- range include "common.entryList" .Values.singleuser.networkPolicy.egress | fromJsonArray -}}
-{{- $rule := . -}}
-{{- if and .to (ne (include "jupyterhub.namespace" $) $.Release.Namespace) -}}
-{{- $peers := list -}}
-{{- range .to -}}
-{{- if and .podSelector (not (hasKey . "namespaceSelector")) -}}
-{{- $peers = append $peers (set . "namespaceSelector" (dict "matchLabels" (dict "kubernetes.io/metadata.name" $.Release.Namespace))) -}}
-{{- else -}}
-{{- $peers = append $peers . -}}
-{{- end -}}
-{{- end -}}
-{{- $_ := set $rule "to" $peers -}}
-{{- end -}}
-{{- $rules = append $rules $rule -}}
-{{- end -}}
-{{- toJson $rules -}}
 {{- end -}}
 
 {{- define "jupyterhub.serverPeer" -}}
