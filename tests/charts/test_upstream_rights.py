@@ -15,6 +15,7 @@ from drydock.project import Project
 from drydock.testing.pytest_plugin import RenderChart
 from drydock.tools.modules import fetch
 from drydock.tools.pins import Toolchain
+from tests.charts.objects import by_name
 
 pytestmark = pytest.mark.independent
 
@@ -126,6 +127,18 @@ PROGRAMS = (
         {},
     ),
 )
+
+
+def test_heads_let_in_the_makers_operator(drydock_project: Project, render_chart: RenderChart) -> None:
+    """With `operator.enabled: false`, by the labels that the maker's own manifests give its pods."""
+    toolchain = Toolchain.load(drydock_project)
+    source = replace(toolchain.crds["kuberay"], path="config/manager/manager.yaml")
+    (operator,) = yaml.safe_load_all(fetch(drydock_project, toolchain, source, PlainProgress()).read_text())
+    values = {"operator": {"enabled": False, "namespace": "ray-system"}, "rayClusters": {"research": {}}}
+    policy = by_name(render_chart("kuberay", values), "NetworkPolicy")["genai-kuberay-research"]["spec"]
+    (peer,) = next(rule["from"] for rule in policy["ingress"] if rule.get("ports"))
+    assert peer["podSelector"]["matchLabels"].items() <= operator["spec"]["template"]["metadata"]["labels"].items()
+    assert peer["namespaceSelector"] == {"matchLabels": {"kubernetes.io/metadata.name": "ray-system"}}
 
 
 def _rights(roles: Iterable[Mapping[str, Any]]) -> set[Right]:
