@@ -34,7 +34,7 @@ Volumes of the server, each for a model's context. Declared helpers:
 {{- define "vllm.volumes" -}}
 {{- $sizes := include "vllm.sizes" . | fromJson -}}
 {{- $source := include "vllm.source" . -}}
-{{- if not (include "common.accelerator.byMps" (tuple .root .model.accelerator)) }}
+{{- if not (include "common.accelerator.byMps" (tuple .root .model.accelerator)) -}}
 - name: shared-memory
   emptyDir:
     medium: Memory
@@ -74,7 +74,7 @@ Volumes of the server, each for a model's context. Declared helpers:
 {{- end -}}
 
 {{- define "vllm.volumeMounts" -}}
-{{- if not (include "common.accelerator.byMps" (tuple .root .model.accelerator)) }}
+{{- if not (include "common.accelerator.byMps" (tuple .root .model.accelerator)) -}}
 - name: shared-memory
   mountPath: /dev/shm
 {{- end }}
