@@ -19,6 +19,7 @@ from drydock.errors import DrydockError, ToolchainError
 from drydock.project import Project
 from drydock.tools import process
 from drydock.tools.on_path import find_terraform, provider_mirror
+from tests.distribution import pytest_xdist_make_scheduler  # noqa: F401 (a hook)
 from tests.no_control_plane import sitecustomize  # noqa: F401 (what tests call in this process is refused too)
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -60,10 +61,20 @@ def _container_runtime_lacks() -> str:
     return ""
 
 
-_LACKS = {"container_runtime": _container_runtime_lacks, "docker": _docker_lacks, "terraform": _terraform_lacks}
+def _kubectl_lacks() -> str:
+    return "" if shutil.which("kubectl") else "kubectl is not on PATH"
+
+
+_LACKS = {
+    "container_runtime": _container_runtime_lacks,
+    "docker": _docker_lacks,
+    "kubectl": _kubectl_lacks,
+    "terraform": _terraform_lacks,
+}
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "kubectl: needs kubectl on PATH")
     config.stash[_MISSING] = {mark: told for mark, lacks in _LACKS.items() if (told := lacks())}
 
 
@@ -76,16 +87,10 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark tests that start a control plane, tell xdist what stays together, deselect what cannot run here.
-
-    Tests of a file share fixtures, so one worker runs them all, unless they are `independent`. Those of clusters come
-    first, because they take longest.
-    """
+    """Mark tests that start a control plane, which come first as they take longest; deselect what cannot run here."""
     for item in items:
         if _starts_cluster(item):
             item.add_marker("cluster")
-        if not item.get_closest_marker("independent"):
-            item.add_marker(pytest.mark.xdist_group(item.path.relative_to(ROOT).as_posix()))
     items.sort(key=lambda item: item.get_closest_marker("cluster") is None)
     _deselect(config, items)
 

@@ -18,8 +18,6 @@ from drydock.suite.render import helm_reason, template_command
 from drydock.tools import process
 from tests.charts.documented_values import TRIED_ELSEWHERE, Change, Documented, branches, properties, starts_with, steps
 
-pytestmark = pytest.mark.independent
-
 SAMPLES = Path(__file__).parent / "value_samples"
 CHARTS = (
     "app-of-apps",
@@ -79,7 +77,7 @@ class Renderer:
         chart = self.charts.umbrella if whole else self.charts.chart(self.chart)
         command = template_command(self.helm, chart, ["-f", str(file), "--include-crds"], namespace="genai")
         try:
-            return process.run(command).stdout
+            return process.run(command, env=process.SHORT_LIVED).stdout
         except ToolError as error:
             return f"!{helm_reason(error.stderr)}"
 

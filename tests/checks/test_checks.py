@@ -396,6 +396,7 @@ ELSEWHERE = {
     "account-snapshot-old",
     "vcpu-quota",
     "objective-unreachable",
+    "gpu-driver",
     "reservation-unused",
     "values-unused",
     "values-file",

@@ -1,6 +1,7 @@
 """What an environment buys against EC2's quotas of vCPUs."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -80,11 +81,21 @@ def test_a_reservation_covers_as_many_pods_as_it_has_room_for() -> None:
     held = CapacityReservation("cr-0a1b2c3d4e5f60718", "g6.xlarge", "us-west-2a", 2, "default", {})
     reserved = pool(requirements=[(FAMILY, "In", ["g6"]), (TYPE, "In", ["reserved", "on-demand"])], node_class="held")
     selecting = to_yaml([node_class("held", capacityReservationSelectorTerms=[{"id": held.id}])]) + "\n---\n"
-    stated = {"capacity_reservations": (held,), "quotas": quotas_by_code({"onDemand": {"G": 3}})}
+    stated = {"capacity_reservations": (held,), "quotas": quotas_by_code({"onDemand": {"G": 11}})}
     (beyond,) = findings(selecting + reserved + MODELS, "vcpu-quota", environment=stated)
     assert "at least 4 vCPUs" in beyond.reason, "three pods, two of them in the reservation"
+    assert "3 vCPUs beside 8 of reservations" in beyond.reason, "it counts as a whole, as in a snapshot"
     two = deployment(pod_spec({GPU: 1}), replicas=2)
     assert not findings(selecting + reserved + two, "vcpu-quota", environment=stated)
+
+
+def test_a_capacity_block_counts_against_no_quota() -> None:
+    block = CapacityReservation("cr-0a1b2c3d4e5f60718", "g6.xlarge", "us-west-2a", 2, "capacity-block", {})
+    on_demand = pool(requirements=[(FAMILY, "In", ["g6"]), (TYPE, "In", ["on-demand"])])
+    stated = {"capacity_reservations": (block,), "quotas": quotas_by_code({"onDemand": {"G": 12}})}
+    assert not findings(on_demand + MODELS, "vcpu-quota", environment=stated)
+    default = {**stated, "capacity_reservations": (replace(block, kind="default"),)}
+    assert findings(on_demand + MODELS, "vcpu-quota", environment=default)
 
 
 def test_limits_beyond_the_quota_are_a_note() -> None:
@@ -121,10 +132,10 @@ def test_a_reservation_is_room_for_one_workload_or_the_other_and_not_for_both() 
     reserved = pool(requirements=[(FAMILY, "In", ["g6"]), (TYPE, "In", ["reserved", "on-demand"])], node_class="held")
     selecting = to_yaml([node_class("held", capacityReservationSelectorTerms=[{"id": held.id}])]) + "\n---\n"
     both = "".join(deployment(pod_spec({GPU: 1}), name=name, replicas=2) for name in ("a", "b"))
-    stated = {"capacity_reservations": (held,), "quotas": quotas_by_code({"onDemand": {"G": 7}})}
+    stated = {"capacity_reservations": (held,), "quotas": quotas_by_code({"onDemand": {"G": 15}})}
     (beyond,) = findings(selecting + reserved + both, "vcpu-quota", environment=stated)
     assert "at least 8 vCPUs" in beyond.reason, "four pods, two of them in the reservation"
-    enough = {**stated, "quotas": quotas_by_code({"onDemand": {"G": 8}})}
+    enough = {**stated, "quotas": quotas_by_code({"onDemand": {"G": 16}})}
     assert not findings(selecting + reserved + both, "vcpu-quota", environment=enough)
 
 

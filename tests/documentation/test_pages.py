@@ -6,7 +6,6 @@ docs/development/documentation.md describes what stands behind the language of a
 import io
 import json
 import re
-import shutil
 import sys
 from collections.abc import Callable
 from contextlib import redirect_stdout
@@ -48,23 +47,9 @@ def _id(page: Path) -> str:
     return page.relative_to(ROOT).as_posix()
 
 
-@pytest.fixture
-def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A checkout to type commands in; its charts and values, and what commands write, are its own."""
-    folder = tmp_path / "checkout"
-    folder.mkdir()
-    for entry in ROOT.iterdir():
-        if entry.name in ("charts", "values"):
-            shutil.copytree(entry, folder / entry.name)
-        elif not entry.name.startswith("."):
-            (folder / entry.name).symlink_to(entry)
-    monkeypatch.chdir(folder)
-    return folder
-
-
 def test_every_block_says_how_it_is_held_to_what_it_shows() -> None:
     known = {
-        "console": {"not-run", "exit", "output"},
+        "console": {"not-run", "exit", "output", "cluster"},
         "yaml": {"not-run", "file", "environment", "chart", "schema", "part-of"},
         "python": {"not-run", "test"},
         "Dockerfile": {"not-run"},
@@ -131,7 +116,6 @@ def test_commands_within_sentences_can_be_typed() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.independent
 @pytest.mark.parametrize("page", [page for page in PAGES if _of(page)], ids=_id)
 def test_a_page_can_be_followed(
     reader: Path, page: Path, drydock_charts: AssembledCharts, drydock_tool: Callable[[str], Path]
@@ -156,7 +140,7 @@ def _follow(block: Block, charts: AssembledCharts, tool: Callable[[str], Path]) 
         program, *arguments = words
         if program in ("drydock", "scripts/run"):
             verb = parse(arguments)
-            if verb in RUN and "not-run" not in block.how:
+            if verb in RUN and not block.how.keys() & {"not-run", "cluster"}:
                 status, printed = call(arguments)
                 assert status in (0, int(block.how.get("exit", 0))), f"{block.name}: {words}: {printed}"
                 statuses.add(status)
@@ -172,11 +156,13 @@ def _follow(block: Block, charts: AssembledCharts, tool: Callable[[str], Path]) 
         if program == "helm" and (ROOT / "charts").joinpath(*Path(arguments[2]).parts[1:2]).exists():
             if arguments[:2] == ["dependency", "update"]:
                 continue
-            if arguments[0] in ("install", "upgrade") and "not-run" not in block.how:
+            if arguments[0] in ("install", "upgrade") and not block.how.keys() & {"not-run", "cluster"}:
                 _render(arguments, charts, tool("helm4"))
                 continue
         skipped.append(program)
-    assert not skipped or "not-run" in block.how, f"{block.name}: nothing runs {', '.join(skipped)}: say why"
+    assert not skipped or block.how.keys() & {"not-run", "cluster"}, (
+        f"{block.name}: nothing runs {', '.join(skipped)}: say why"
+    )
     if statuses:
         assert max(statuses) == int(block.how.get("exit", 0)), block.name
 
@@ -199,7 +185,7 @@ def _render(arguments: list[str], charts: AssembledCharts, helm: Path) -> None:
             needed = Path(f"{name}-needs.yaml")
             needed.write_text(yaml.safe_dump(yaml.safe_load((SAMPLES / f"{name}.yaml").read_text()).get("base") or {}))
             options[place + 1] = str(needed)
-    process.run([helm, "template", release, str(charts.chart(name)), *options])
+    process.run([helm, "template", release, str(charts.chart(name)), *options], env=process.SHORT_LIVED)
 
 
 def _take(block: Block, reader: Path) -> None:

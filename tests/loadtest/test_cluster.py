@@ -151,8 +151,13 @@ def test_elsewhere_it_is_reached_by_port_forwards(cluster: RehearsalCluster, api
     assert f"/portForward/genai/{pod['name']}" in kubelet.forwarded[0]
 
 
-def test_jobs_load_it_from_inside_and_leave_nothing(cluster: RehearsalCluster, api: Api, tmp_path: Path) -> None:
-    done = loadtest(cluster, "--in-cluster", "--processes", "2", "--json", "-o", str(tmp_path))
+def test_jobs_load_it_from_inside_and_leave_nothing(
+    cluster: RehearsalCluster, api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TENANT", "tenant-of-nobody")
+    secret = ("--header-env", "X-Tenant=TENANT", "--query-env", "account=TENANT")
+    done = loadtest(cluster, "--in-cluster", "--processes", "2", "--json", "-o", str(tmp_path), *secret)
+    assert "tenant-of-nobody" not in done.output + "".join(file.read_text() for file in tmp_path.rglob("*.[jch]*"))
     (run,) = told(done)["runs"]
     assert run["ok"] == run["requests"] > 0, done.output
     assert run["complete"]
@@ -185,7 +190,7 @@ def test_an_interrupt_keeps_what_was_measured_and_removes_the_jobs(
 @retry(stop=stop_after_delay(240), wait=wait_fixed(0.2), reraise=True)
 def await_gone(api: Api) -> None:
     """Until the cluster's garbage collector has removed what belonged to the Job."""
-    for plural in ("pods", "services", "configmaps", "serviceaccounts"):
+    for plural in ("pods", "services", "configmaps", "secrets", "serviceaccounts"):
         names = [each["metadata"]["name"] for each in api.get(collection("v1", plural, "genai"))["items"]]
         assert not [each for each in names if each.startswith("loadtest-")]
 

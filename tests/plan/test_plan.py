@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shutil
 import subprocess
 import sys
 from importlib.resources import files
@@ -196,6 +197,21 @@ def test_an_environment_is_planned_on_what_its_pools_may_buy(tmp_path: Path) -> 
     assert own["objectives"] == {"ttft_p95_ms": 2000, "tpot_p95_ms": 50, "error_rate": 0.01}
 
 
+def test_an_environment_is_planned_for_the_load_that_its_file_states(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for folder in ("charts", "ci"):
+        (tmp_path / folder).symlink_to(VALUES.parent / folder)
+    shutil.copytree(VALUES, tmp_path / "values")
+    with (tmp_path / "values/environments/dev.yaml").open("a") as file:
+        file.write("load:\n  llama-3-8b: {rate: 3, workload: rag}\n")
+    monkeypatch.setenv("DRYDOCK_PROJECT", str(tmp_path))
+    (stated,) = planned("dev")
+    assert (stated["rate"], stated["workload"]) == (3, "rag")
+    (given,) = planned("dev", "--rate", "2", "--workload", "chat")
+    assert (given["rate"], given["workload"]) == (2, "chat")
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -211,11 +227,15 @@ def test_an_environment_is_planned_on_what_its_pools_may_buy(tmp_path: Path) -> 
         (("llama-3-8b", "--instance-types", "m7i.large"), "with a GPU that the catalogue knows"),
         (("llama-3-8b", "--gpu", "v9"), "is not in the catalogue"),
         (("llama-3-8b", "--tensor-parallel", "3"), "cannot be divided by a tensor parallelism of 3"),
-        (("llama-3-8b", "--rate", "1", "--min-replicas", "5", "--max-replicas", "2"), "--min-replicas 5 is more"),
-        (("llama-3-8b", "--objectives", "/nowhere.yaml"), "cannot read the objectives"),
+        (("llama-3-8b", "--trace", "office-day", "--min-replicas", "5", "--max-replicas", "2"), "--min-replicas 5 is"),
+        (("llama-3-8b", "--rate", "1", "--objectives", "/nowhere.yaml"), "cannot read the objectives"),
         (("llama-3-8b", "--region", "moon-1"), "unknown AWS region"),
         (("llama-3-8b", "--engine-args", "--max-model-length 5"), "unrecognized arguments"),
         (("llama-3.1-8b", "--set", "vllm.models.a.replicas=2"), "-f and --set are for an ENVIRONMENT"),
+        (("llama-3-8b", "--objective", "ttft_p95_ms=5"), "--objective: nothing uses it without a rate"),
+        (("dev", "--workload", "rag", "--capacity-type", "spot"), "--workload, --capacity-type: nothing uses it"),
+        (("llama-3-8b", "--rate", "1", "--max-replicas", "5"), "--max-replicas: nothing uses it without a day"),
+        (("dev", "--region", "eu-central-1"), "--region: the Region of an environment is that of its values"),
         (("dev", "--engine-args", "--max-model-len 8192"), "--engine-args are for a MODEL"),
     ],
 )

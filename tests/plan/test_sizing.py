@@ -9,7 +9,7 @@ import pytest
 from drydock.engines.catalogue import find_gpu, find_model
 from drydock.engines.engine_args import parse_line
 from drydock.errors import UsageError
-from drydock.loadtest.presets import preset, presets
+from drydock.loadtest.presets import dataset, preset, presets
 from drydock.loadtest.records import COLUMNS, GeneratorHealth, Outcome, Records, Run
 from drydock.loadtest.run_files import save_run
 from drydock.loadtest.settings import Constant, Stage
@@ -151,3 +151,26 @@ def test_a_run_that_its_generator_disowns_does_not_count(tmp_path: Path) -> None
     a_run(tmp_path, 10.0, 0.05, valid=False)
     with pytest.raises(UsageError, match="does not count: It was too slow"):
         read_measurements(tmp_path, {})
+
+
+def test_prompts_of_a_file_are_estimated_and_share_what_they_begin_with(tmp_path: Path) -> None:
+    file = tmp_path / "prompts.jsonl"
+    file.write_text('{"turns": ["' + "word " * 2000 + '", "and then?"], "output_tokens": 8}\n')
+    gpu, model = find_gpu("h100"), find_model("llama-3-8b")
+    cached, computed = (
+        simulated(gpu, model, ARGS.changed(enable_prefix_caching=caching), dataset(file), 2.0)
+        for caching in (True, False)
+    )
+    assert 2 * cached.measure("ttft_p50_ms") < computed.measure("ttft_p50_ms")
+
+
+def test_guesses_that_are_right_need_fewer_replicas() -> None:
+    guessing = parse_line(
+        '--max-model-len 8192 --speculative-config \'{"method": "ngram", "num_speculative_tokens": 4}\''
+    )
+    demand = Demand(CHAT, 20, {"tpot_p95_ms": 20})
+    gpu, model = find_gpu("a10g"), find_model("llama-3-8b")
+    plain = size(Task(gpu, model, guessing, demand))
+    fast = size(Task(gpu, model, guessing.changed(simulate_acceptance_rate=0.8), demand))
+    assert plain.replicas == 0
+    assert fast.replicas > 0

@@ -10,7 +10,7 @@ from drydock.rehearsal.runs import list_clusters
 from drydock.suite.environments import environment_names
 from tests.conftest import ROOT, Drydock
 
-pytestmark = [pytest.mark.cluster, pytest.mark.independent]
+pytestmark = pytest.mark.cluster
 
 
 @pytest.mark.parametrize("environment", environment_names(Project(ROOT, ROOT)))

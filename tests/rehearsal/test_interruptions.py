@@ -21,8 +21,6 @@ from drydock.rehearsal.rehearse import suite_cluster
 from drydock.rehearsal.runs import down, list_clusters, new_run_folder
 from tests.rehearsal.small import Pods, node_class, node_pool, to_yaml, workload
 
-pytestmark = pytest.mark.independent
-
 DRIVER = Path(__file__).with_name("driver.py")
 NOTICED_SECONDS = 20
 """Until a command that waits on a control plane has ended after it, on a busy machine."""

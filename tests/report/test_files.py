@@ -13,7 +13,15 @@ from drydock.errors import DrydockError
 from drydock.json_schemas import Draft202012Validator
 from drydock.report.files import write_report
 from drydock.report.html import render_html
-from drydock.report.model import ColdStartReport, NodeReport, PodReport, RehearsalReport, StepReport, WarningReport
+from drydock.report.model import (
+    ColdStartReport,
+    ModelReport,
+    NodeReport,
+    PodReport,
+    RehearsalReport,
+    StepReport,
+    WarningReport,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -76,6 +84,7 @@ def test_the_schema_names_exactly_the_fields(schema: dict[str, Any]) -> None:
         "nodes": NodeReport,
         "warnings": WarningReport,
         "cold_starts": ColdStartReport,
+        "models": ModelReport,
     }
     for name, part in parts.items():
         items = properties[name]["items"]

@@ -90,7 +90,7 @@ def test_what_went_wrong_comes_before_what_went_well(
         return re.findall(r'<h2 id="(\w+)">', render_html(report))
 
     assert order(not_ready)[:3] == ["blocked", "warnings", "timeline"]
-    assert order(several_pools)[:4] == ["timeline", "nodes", "cost", "warnings"]
+    assert order(several_pools)[:5] == ["timeline", "nodes", "cost", "models", "warnings"]
 
 
 def test_nothing_is_fetched_and_nothing_runs(report: RehearsalReport) -> None:
@@ -190,6 +190,13 @@ def test_cold_starts_are_on_the_page(several_pools: RehearsalReport, one_gpu: Re
     text = Page(render_html(several_pools)).text
     assert "registry.example.com/team/engine:1.2.3 180 s size not known 900 s 1080 s and more" in text
     assert "From nothing to an answer" not in render_html(one_gpu)
+
+
+def test_models_are_on_the_page(several_pools: RehearsalReport, one_gpu: RehearsalReport) -> None:
+    assert (
+        "deepseek-r1 on p5.48xlarge (h100), chat, 2 requests/s over 1: missed" in Page(render_html(several_pools)).text
+    )
+    assert "Objectives on what was bought" not in render_html(one_gpu)
 
 
 def test_a_report_of_nothing_is_a_page(empty: RehearsalReport) -> None:

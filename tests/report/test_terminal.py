@@ -134,6 +134,13 @@ def test_cold_starts_are_told_with_what_is_not_known(several_pools: RehearsalRep
         assert told in text
 
 
+def test_models_are_shown_with_what_they_miss_and_what_is_not_known(several_pools: RehearsalReport) -> None:
+    text = printed(several_pools, 160)
+    assert "deepseek-r1 on p5.48xlarge (h100), chat, 2 requests/s over 1: missed: ttft_p95_ms is 412.5" in text
+    assert "llama on g6.xlarge (l4), chat, one request alone: met (ttft_p95_ms 94.2)" in text
+    assert "qwen on inf2.xlarge: not known: aws.amazon.com/neuron is not modelled" in text
+
+
 def test_what_is_to_be_done_stands_near_the_verdict(not_ready: RehearsalReport) -> None:
     text = printed(not_ready, 80)
     order = [text.index(each) for each in ("Pods", "Nodes", "cannot show", "Warnings", "Not ready", "NOT READY")]

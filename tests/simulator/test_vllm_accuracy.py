@@ -4,6 +4,7 @@ What the fit is worth on points that it has not seen is in docs/simulator.md, fr
 minutes.
 """
 
+import csv
 from collections.abc import Callable
 from functools import cache
 from importlib.resources import as_file, files
@@ -91,3 +92,34 @@ def test_the_knee_is_at_the_measured_rate(profile: str) -> None:
     measured = next(rate for rate, point in rates if point.measured["ttft_p99"] > KNEE_MS)
     simulated = next(rate for rate, point in rates if replay(coefficients, point).ttft_ms.p99 > KNEE_MS)
     assert simulated == measured
+
+
+@cache
+def on_another_host(label: str) -> dict[str, float]:
+    """Errors on a load of the second campaign, of which only `noasync_512_128_c64` is in the profile."""
+    with as_file(files("drydock") / "data/vllm/measurements/vllm-0.26-h200-variants.csv") as file:
+        rows = {row["label"]: row for row in csv.DictReader(file.open(encoding="utf-8"))}
+        line = f"--model llama-3-8b {rows[label]['engine_args']}"
+        chosen = setup(find_gpu("h200"), find_model("llama-3-8b"), parse_line(line))
+        (point,) = (point for point in read_points(file, chosen.limits) if point.label == label)
+    return {one.measure: one.error for one in compare(chosen.profile.coefficients, [point])}
+
+
+def test_without_asynchronous_scheduling_the_processor_adds_to_each_step() -> None:
+    found = on_another_host("noasync_512_128_c256")
+    assert abs(found["completed"]) < 0.03
+    assert abs(found["itl"]) < 0.08
+    assert abs(found["tpot"]) < 0.16
+
+
+@pytest.mark.parametrize("label", ["u095_s512_512_128_c64", "u095_s512_512_128_c256", "nopc_512_128_c256"])
+def test_other_settings_on_another_host(label: str) -> None:
+    found = on_another_host(label)
+    assert abs(found["completed"]) < 0.05
+    assert abs(found["tpot"]) < 0.05
+
+
+def test_tensor_parallelism_over_nvlink() -> None:
+    found = on_another_host("closed_512_128_c64_tp2")
+    assert abs(found["completed"]) < 0.02
+    assert abs(found["tpot"]) < 0.1

@@ -10,7 +10,9 @@ from typing import Any, Protocol
 
 import pytest
 import yaml
+from click.testing import CliRunner
 
+from drydock.cli.simulate import command
 from drydock.engines.catalogue import find_gpu, find_model
 from drydock.engines.engine_args import parse_line
 from drydock.errors import UsageError
@@ -318,3 +320,90 @@ def test_other_lengths_stay_above_the_roofline_and_near_it(gpu: str, tokens: tup
     assert crowd.completed_rps < 1 / arithmetic
     prefill = 2e3 * model.linear_parameters * tokens[0] / (device.bf16_tflops * 1e12)
     assert prefill < alone.ttft_ms.p50 < 2.5 * prefill + 3 * alone.tpot_ms.mean + 10
+
+
+def run_of(line: str, **options: int) -> dict[str, Any]:
+    """Summary of a simulation of llama-3-8b on h200 with one client, or as `options` say."""
+    args = parse_line(f"--model llama-3-8b --max-model-len 8192 {line}")
+    chosen = setup(find_gpu("h200"), find_model("llama-3-8b"), args)
+    load: dict[str, Any] = {"concurrency": 1, "duration": 10, **options}
+    run = simulate(chosen.profile.coefficients, chosen.limits, Workload(**load))
+    return summarize(run, blocks=chosen.limits.blocks, rate=None, duration=10).as_dict()
+
+
+EAGLE = '--speculative-config \'{"method": "eagle3", "num_speculative_tokens": 3}\' --simulate-acceptance-rate'
+
+
+def test_guesses_that_are_right_make_one_client_faster_and_a_crowd_not() -> None:
+    plain, half, all_right = (run_of(line)["tpot_ms"]["mean"] for line in ("", f"{EAGLE} 0.7", f"{EAGLE} 1"))
+    assert 3.5 * all_right < 1.5 * plain
+    assert all_right < half < 0.6 * plain
+    assert run_of(f"{EAGLE} 0")["tpot_ms"]["mean"] > plain
+    crowd = {"concurrency": 256, "input_tokens": 64}
+    gain = run_of("", **crowd)["tpot_ms"]["mean"] / run_of(f"{EAGLE} 0.7", **crowd)["tpot_ms"]["mean"]
+    assert gain < 0.8 * plain / half
+
+
+def test_a_crowds_prefill_is_not_made_faster_by_guesses() -> None:
+    crowd = {"concurrency": 128, "input_tokens": 1024, "output_tokens": 8}
+    plain, guessed = (run_of(line, **crowd)["completed_rps"] for line in ("", f"{EAGLE} 0.7"))
+    assert guessed == pytest.approx(plain, rel=0.15)
+
+
+def test_an_acceptance_rate_needs_speculation() -> None:
+    with pytest.raises(UsageError, match="the engine does not speculate"):
+        run_of("--simulate-acceptance-rate 0.7")
+    with pytest.raises(UsageError, match="from 0 to 1"):
+        run_of(f"{EAGLE} 1.5")
+
+
+def simulated_by_line(*arguments: str | Path) -> Any:
+    """The verb in this process, which is a hundred times faster than in one of its own."""
+    return CliRunner().invoke(command, [*map(str, arguments)][1:], standalone_mode=False, catch_exceptions=False)
+
+
+def test_prefixes_turns_and_data_sets_of_the_load_test(tmp_path: Path) -> None:
+    base = words("simulate --gpu h200 --model llama-3-8b --concurrency 8 --duration 5 --json --output-tokens 32")
+    own = words("--input-tokens 256 --shared-prefix-tokens 3000 --engine-args")
+    shared, alone = (
+        json.loads(simulated_by_line(*base, *own, f"--max-model-len 8192 {line}").stdout)
+        for line in ("", "--no-enable-prefix-caching")
+    )
+    assert 2 * shared["ttft_ms"]["p50"] < alone["ttft_ms"]["p50"]
+    (tmp_path / "prompts.jsonl").write_text(
+        json.dumps({"turns": ["word " * 400, "and then?"], "output_tokens": 16})
+        + "\n"
+        + json.dumps({"messages": [{"role": "user", "content": [{"type": "text", "text": "word " * 100}]}]})
+    )
+    line = words("simulate --gpu h200 --model llama-3-8b --rate 5 --duration 5 --json --dataset")
+    found = json.loads(simulated_by_line(*line, tmp_path / "prompts.jsonl").stdout)
+    assert found["requests"] == 25
+    with pytest.raises(UsageError, match="exclude each other"):
+        simulated_by_line(*line, tmp_path / "prompts.jsonl", "--workload", "chat")
+
+
+def test_objectives_decide_the_exit_status() -> None:
+    line = words("simulate --gpu h200 --model llama-3-8b --rate 5 --duration 5 --workload chat --objective")
+    met = simulated_by_line(*line, "ttft_p95_ms=500")
+    assert met.return_value == 0
+    assert "MET ttft_p95_ms" in met.stdout
+    with pytest.raises(UsageError, match="goodput needs to know"):
+        simulated_by_line(*line, "goodput=0.5")
+    missed = simulated_by_line(
+        *line, "tpot_p95_ms=1", "--objective", "goodput=0.5", "--objective", "e2e_ms=1", "--json"
+    )
+    assert missed.return_value == 1
+    assert [one["met"] for one in json.loads(missed.stdout)["objectives"]] == [False, False]
+
+
+def test_requests_that_exceed_the_context_count_as_failed() -> None:
+    line = "simulate --gpu h200 --model llama-3-8b --rate 5 --duration 5 --workload agent --objective error_rate=0.01"
+    done = simulated_by_line(*words(line))
+    assert done.return_value == 1
+    assert "exceed the context" in done.stderr
+    assert "MISSED error_rate" in done.stdout
+
+
+def test_what_no_profile_describes_is_refused() -> None:
+    with pytest.raises(UsageError, match="the speed of inferentia2 is not known"):
+        simulated_by_line(*words("simulate --gpu inferentia2 --model llama-3-8b --rate 1"))

@@ -114,7 +114,7 @@ def compare_with_cluster(
         manifests = render(helm, assemble_charts(project), environment).manifests
     with progress.step("Ask the API server what an apply would change"):
         changes = drift(kubeconfig, manifests, environment.namespace)
-    missing = sum(each.change == "added" for each in changes)
+    missing = sum(change.change == "added" for change in changes)
     return Comparison(
         environment.name, Side("cluster", len(manifests) - missing), Side("checkout", len(manifests)), changes
     )
@@ -141,5 +141,5 @@ def _rehearse_both(sides: Sequence[tuple[Project, Environment | None]], progress
 
 
 def _fleet(report: "RehearsalReport") -> Fleet:
-    counted = Counter(f"{each.pool}, {each.instance_type}, {each.capacity_type}" for each in report.nodes)
+    counted = Counter(f"{node.pool}, {node.instance_type}, {node.capacity_type}" for node in report.nodes)
     return Fleet(report.ready, dict(sorted(counted.items())), round(report.dollars_per_hour, 4))

@@ -37,9 +37,9 @@ def markdown(comparison: Comparison) -> str:
 
 
 def _within(room: int, comparison: Comparison) -> Iterator[str]:
-    for each in comparison.changes:
-        lines = "\n".join(each.lines)
-        title = f"{each.change}: <code>{each.object}</code> ({each.chart})"
+    for change in comparison.changes:
+        lines = "\n".join(change.lines)
+        title = f"{change.change}: <code>{change.object}</code> ({change.chart})"
         whole = f"\n<details><summary>{title}</summary>\n\n```diff\n{lines}\n```\n</details>\n"
         fits = next((form for form in (whole, f"\n{title}, too long for a comment\n") if len(form) <= room), "")
         if fits:
@@ -56,9 +56,9 @@ def print_text(comparison: Comparison) -> None:
     from drydock.printing import print_table
 
     console = Console()
-    for each in comparison.changes:
-        console.print(Text(f"{_SIGNS[each.change]} {each.object} ({each.chart})", style="bold"), soft_wrap=True)
-        for line in each.lines[2:]:
+    for change in comparison.changes:
+        console.print(Text(f"{_SIGNS[change.change]} {change.object} ({change.chart})", style="bold"), soft_wrap=True)
+        for line in change.lines[2:]:
             console.print(Text(f"    {line}", style=_COLOURS.get(line[:1], "")), soft_wrap=True)
     table = Table("", comparison.before.name, comparison.after.name)
     for row in _rows(comparison):

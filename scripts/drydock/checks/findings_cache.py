@@ -28,6 +28,8 @@ def environment_parts(environment: Environment) -> list[object]:
         sorted(environment.secrets.items()),
         sorted(environment.objectives.items(), key=str),
         environment.accepted,
+        sorted(environment.load.items()),
+        environment.altered,
         hashlib.sha256(environment.file.read_bytes()).hexdigest() if environment.file.is_file() else "",
     ]
 

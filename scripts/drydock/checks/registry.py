@@ -4,12 +4,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from drydock.checks import (
+    accepted,
     account_state,
     cluster_contents,
     devices,
     downloads,
     engine_memory,
     gateways,
+    gpu_drivers,
     image_tags,
     metric_names,
     missing_objects,
@@ -45,6 +47,7 @@ CHECKS: tuple[Check, ...] = (
     node_pools.check,
     devices.check,
     engine_memory.check,
+    gpu_drivers.check,
     reachable_objectives.check,
     rollouts.check,
     storage.check,
@@ -110,12 +113,15 @@ RULES: tuple[Rule, ...] = (
     Rule(engine_memory.REFUSED, "No engine is refused by vLLM for another reason than memory", 3),
     Rule(engine_memory.ROOM, "An engine has room for three requests of its longest context", 3),
     Rule(engine_memory.UNKNOWN, "The model of every engine is one whose memory is known", 3),
+    Rule(gpu_drivers.CHECK, "Nodes have a driver that runs the CUDA of their pods' images"),
     Rule(reachable_objectives.CHECK, "One request alone meets the objectives on every GPU that an engine may get"),
     Rule(devices.MISSING, "The devices that pods ask for are announced by a device plugin", 4),
     Rule(devices.TWICE, "No node runs two device plugins for the same devices", 5),
     Rule(devices.IDLE, "Device plugins run only where their devices are", 5),
     Rule(rollouts.CAPACITY, "The pods of a pool fit into its limits or reservations together", 10),
     Rule(rollouts.SCALING, "The most replicas of an autoscaler fit into the limits or reservations of their pool", 10),
+    Rule("replicas-too-few", "The replicas serve the load that the environment states, within its objectives"),
+    Rule(accepted.UNUSED, "Every entry under accepted matches a finding"),
     Rule(account_state.LACKS, "The snapshot of the account has what the environment names"),
     Rule(account_state.OLD_SNAPSHOT, "The snapshot of the account is younger than a week"),
     Rule(vcpu_quotas.CHECK, "EC2's quotas of vCPUs allow the nodes that pods need"),
@@ -158,13 +164,19 @@ RULES: tuple[Rule, ...] = (
 )
 
 
-def run_checks(subject: Subject) -> tuple[Finding, ...]:
+def run_checks(subject: Subject, more: Iterable[Check] = ()) -> tuple[Finding, ...]:
     """What the checks find in one environment, one finding for each cause, in a stable order.
 
     Objects are taken to be what their APIs define (kubeconform tells otherwise); with amounts that are none, nothing
     else is looked at. What the environment's file accepts with a reason is left out.
+
+    Args:
+        subject: the environment.
+        more: checks of layers above this one.
     """
-    unreadable = folded(quantities.check(subject))
-    accepted = {(each.check, each.object) for each in subject.rendered.environment.accepted}
-    found = unreadable or folded(finding for check in CHECKS for finding in check(subject))
-    return tuple(each for each in found if (each.check, each.object) not in accepted)
+    entries = {(each.check, each.object) for each in subject.rendered.environment.accepted}
+    if unreadable := folded(quantities.check(subject)):
+        return tuple(each for each in unreadable if (each.check, each.object) not in entries)
+    every = [finding for check in (*CHECKS, *more) for finding in check(subject)]
+    kept = (each for each in folded(every) if (each.check, each.object) not in entries)
+    return (*kept, *accepted.unused(subject, every))

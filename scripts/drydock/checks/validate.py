@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from drydock.checks.findings import Finding
 from drydock.checks.findings_cache import environment_parts, prune, store, stored
@@ -11,6 +12,9 @@ from drydock.suite.charts import AssembledCharts
 from drydock.suite.environments import Environment
 from drydock.suite.render import HELMS
 from drydock.tools.identity import code_identity, content_key, file_identity
+
+if TYPE_CHECKING:
+    from drydock.checks.registry import Check
 
 TOOLS = (*HELMS, "kubeconform")
 """Programs that `validate` starts."""
@@ -25,6 +29,7 @@ def validate(
     progress: Progress,
     schemas: Path,
     cache: bool = True,
+    more: Sequence["Check"] = (),
 ) -> tuple[Finding, ...]:
     """Render the environments with both Helms and check what comes out.
 
@@ -36,6 +41,7 @@ def validate(
         progress: shows the steps.
         schemas: folder of `KIND-GROUP-VERSION.json` files, for kubeconform.
         cache: whether findings of an unchanged environment are taken from an earlier run.
+        more: checks of layers above this one.
 
     Returns:
         The findings by environment, errors and warnings; those of the charts alone first, without an environment.
@@ -43,7 +49,14 @@ def validate(
     Raises:
         ToolError: a program failed by itself.
     """
-    common = [code_identity(), charts.digest, file_identity(schemas), *(file_identity(tools[name]) for name in TOOLS)]
+    names = [f"{check.__module__}.{check.__qualname__}" for check in more]
+    common = [
+        code_identity(),
+        charts.digest,
+        names,
+        file_identity(schemas),
+        *(file_identity(tools[name]) for name in TOOLS),
+    ]
     folder = project.cache_dir / "findings"
     files = {each.name: folder / f"{content_key([*common, *environment_parts(each)])}.json" for each in environments}
     charts_file = folder / f"charts-{content_key(common)}.json"
@@ -53,7 +66,7 @@ def validate(
     if missing or of_charts is None:
         from drydock.checks.validation_run import Run
 
-        with Run(project, tools, charts, schemas, progress) as run:
+        with Run(project, tools, charts, schemas, progress, more) as run:
             fresh = run.check(missing, lint=of_charts is None)
         for name, findings in fresh.environments.items():
             store(files[name], findings)

@@ -12,7 +12,7 @@ from drydock.checks import schema_conformance
 from drydock.checks.findings import Finding, Severity, folded
 from drydock.checks.helm_output import SCHEMA_REFUSAL, lint_findings, refusal, versions_of
 from drydock.checks.places import region_finding
-from drydock.checks.registry import run_checks
+from drydock.checks.registry import Check, run_checks
 from drydock.checks.subject import Subject, template_file
 from drydock.checks.unused_values import unused_values
 from drydock.checks.values_files import misshapen
@@ -68,7 +68,9 @@ class Run:
         charts: AssembledCharts,
         schemas: Path,
         progress: Progress,
+        more: Sequence[Check] = (),
     ) -> None:
+        self._more = more
         self._project = project
         self._tools = tools
         self._charts = charts
@@ -119,6 +121,7 @@ class Run:
             name: self._pool.submit(
                 process.run,
                 template_command(self._tools[name], umbrella, arguments, namespace=namespace),
+                env=process.SHORT_LIVED,
                 check=False,
             )
             for name in HELMS
@@ -126,7 +129,7 @@ class Run:
 
     def _lint(self) -> Completed:
         folders = sorted(path for path in self._charts.folder.iterdir() if (path / "Chart.yaml").is_file())
-        return process.run([self._tools[HELMS[0]], "lint", *folders], check=False)
+        return process.run([self._tools[HELMS[0]], "lint", *folders], env=process.SHORT_LIVED, check=False)
 
     def _rendering(
         self, environment: Environment, started: Mapping[str, "Future[Completed]"], values: "Future[Any]"
@@ -191,9 +194,9 @@ class Run:
                 return (finding,)
             manifests = tuple(each for each in manifests if each.kind != "NodePool")  # nothing is known of their nodes
             subject = Subject(RenderedEnvironment(environment, manifests), account, Catalogue(account.region, {}))
-            return (finding, *run_checks(subject))
+            return (finding, *run_checks(subject, self._more))
         values = rendering.values.result() or {}
-        return run_checks(Subject(RenderedEnvironment(environment, manifests), account, catalogue, values))
+        return run_checks(Subject(RenderedEnvironment(environment, manifests), account, catalogue, values), self._more)
 
     def _catalogue(self, region: str) -> Catalogue:
         if region not in self._catalogues:

@@ -95,7 +95,7 @@ def merged_values(helm: Path, umbrella: Path, environment: Environment) -> Any:
         (shadow / "templates").mkdir(parents=True)
         (shadow / "templates" / "values.yaml").write_text(_DUMP)
         command = [str(helm), "template", "values", str(shadow), *environment.helm_arguments()]
-        completed = process.run(command, check=False)
+        completed = process.run(command, env=process.SHORT_LIVED, check=False)
     start = completed.stdout.find("\n{")
     return json.loads(completed.stdout[start:]) if completed.returncode == 0 and start >= 0 else None
 

@@ -177,13 +177,18 @@ def _reservations(pool: Pool) -> Sequence[CapacityReservation]:
 
 
 def _short(subject: Subject, options: _Options, needs: _Needs) -> Finding | None:
-    limits = {quota: subject.account.quotas[quota.code] for quota in options}
+    limits = {quota: _limit(subject, quota) for quota in options}
     required, allowed = _required(needs), sum(limits.values())
     if required <= allowed:
         return None
     largest = max(needs, key=lambda need: need.whole)
     alone = largest.whole > allowed or len(needs) == 1
-    names = " and ".join(sorted(f"{quota.name} ({quota.code}, {limits[quota]} vCPUs)" for quota in options))
+    names = " and ".join(
+        sorted(
+            f"{quota.name} ({quota.code}, {limits[quota]} vCPUs{_beside_reservations(subject, quota)})"
+            for quota in options
+        )
+    )
     environment = subject.rendered.environment
     keys = " or ".join(sorted(f"account.quotas.{quota.key}" for quota in options))
     then = f"raise {keys} in {environment.file.name} as well"
@@ -254,16 +259,20 @@ def _beyond(subject: Subject, pool: Pool) -> Iterator[Finding]:
     """A pool whose limit of cpu lets Karpenter ask for more than a stated quota allows."""
     limit = pool.limits.get("cpu")
     quotas = {quota for name in pool.types_within_limits for quota in _quotas(pool, name)}
-    stated: Mapping[Any, int] = {
-        quota: subject.account.quotas[quota.code] for quota in quotas if quota and _has(subject, quota)
-    }
-    if limit is None or len(stated) < len(quotas) or not quotas or limit <= sum(stated.values()) * _MILLI:
+    stated: Mapping[Any, int] = {quota: _limit(subject, quota) for quota in quotas if quota and _has(subject, quota)}
+    reserved = sum(
+        reservation.instance_count * subject.catalogue.types[reservation.instance_type].vcpus
+        for reservation in _reservations(pool)
+        if reservation.instance_type in pool.types_within_limits
+    )
+    allowed = sum(stated.values()) + reserved
+    if limit is None or len(stated) < len(quotas) or not quotas or limit <= allowed * _MILLI:
         return
     yield subject.finding(
         CHECK,
         pool.manifest,
         f"Limits of node pool {pool.name} allow {limit // _MILLI} vCPUs, and the account's quotas of all that it may "
-        f"buy {sum(stated.values())}: EC2 refuses what is beyond.",
+        f"buy {allowed}: EC2 refuses what is beyond.",
         f"Lower limits.cpu of pool {pool.name}, or have Service Quotas raise "
         f"{', '.join(sorted(quota.code for quota in stated))}.",
         path="spec.limits",
@@ -276,4 +285,28 @@ def _has(subject: Subject, quota: Quota) -> bool:
 
 
 def _limit(subject: Subject, quota: Quota) -> int:
-    return subject.account.quotas.get(quota.code, quota.default)
+    """VCPUs that are left beside the reservations, as a snapshot has them."""
+    return max(0, subject.account.quotas.get(quota.code, quota.default) - _reserved(subject, quota))
+
+
+def _reserved(subject: Subject, quota: Quota) -> int:
+    """VCPUs of stated reservations: each counts as a whole, used or not, except a Capacity Block.
+
+    Source: EC2 User Guide, "Capacity Reservation limitations". A snapshot's quotas are without them already.
+    """
+    environment = subject.rendered.environment
+    if environment.snapshot and quota.code in environment.snapshot.quotas:
+        return 0
+    types = subject.catalogue.types
+    return sum(
+        reservation.instance_count * types[reservation.instance_type].vcpus
+        for reservation in subject.account.reservations
+        if reservation.kind == "default"
+        and reservation.instance_type in types
+        and quota_of(reservation.instance_type, "on-demand") == quota
+    )
+
+
+def _beside_reservations(subject: Subject, quota: Quota) -> str:
+    reserved = _reserved(subject, quota)
+    return f" beside {reserved} of reservations" if reserved else ""

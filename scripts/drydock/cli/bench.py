@@ -85,11 +85,11 @@ def command(
 
 def _tell(measures: list[Measure], form: str) -> int:
     if form == "json":
-        rows = [{**vars(each), "ratio": each.ratio, "within": each.within} for each in measures]
+        rows = [{**vars(measure), "ratio": measure.ratio, "within": measure.within} for measure in measures]
         click.echo(json.dumps(rows, indent=2))
     else:
         _print(measures)
-    return 0 if all(each.within for each in measures) else 1
+    return 0 if all(measure.within for measure in measures) else 1
 
 
 def _print(measures: Iterable[Measure]) -> None:

@@ -66,7 +66,7 @@ def upgrade(kubeconfig: Path | None, owners: tuple[str, ...], form: str) -> None
         with in_use(project, kubeconfig):
             results = upgrade_crds(kubeconfig, read_crds(project, owners), progress)
     if form == "json":
-        click.echo(json.dumps([asdict(each) for each in results], indent=2))
+        click.echo(json.dumps([asdict(result) for result in results], indent=2))
         return
-    cells = [(each.name, each.action, each.storage_version, str(each.migrated_objects)) for each in results]
+    cells = [(result.name, result.action, result.storage_version, str(result.migrated_objects)) for result in results]
     click.echo(columns(("CRD", "action", "storage version", "objects rewritten"), cells))

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from drydock.cli.options import EnvironmentName, check_account_id, check_writable, one_environment, stack_options
+from drydock.cli.options import (
+    EnvironmentName,
+    check_account_id,
+    check_writable,
+    one_environment,
+    refuse_unused,
+    stack_options,
+)
 from drydock.cli.output import columns, format_option, pasteable
 from drydock.deploy.deployments import (
     Deployment,
@@ -40,6 +47,18 @@ _SETTINGS = {
     "kind": ("node_image", "base_image"),
     "eks": ("account_id", "region", "owner", "backend_bucket", "backend_region", "take_over"),
 }
+_OF_AN_INSTALL = (
+    "target",
+    "kubeconfig",
+    "name",
+    "output",
+    "timeout",
+    "yes",
+    "ignore_findings",
+    "ttl",
+    "files",
+    "set_values",
+)
 
 
 @click.command("deploy")
@@ -124,16 +143,23 @@ def command(
 
     project = Project.discover()
     if show:
+        everything = [*_OF_AN_INSTALL, *(name for names in _SETTINGS.values() for name in names)]
+        refuse_unused(everything, "--list only lists", "Leave it out.")
         _list(project, form)
         return 0
     if not environment or bool(target) == bool(kubeconfig):
         raise UsageError(
             "give ENVIRONMENT and either --target or --kubeconfig FILE", remedy="See `drydock deploy --help`."
         )
+    chosen = target or "existing"
+    for other, names in _SETTINGS.items():
+        if other != chosen:
+            refuse_unused(names, f"is for --target {other}", f"Leave it out, or pass --target {other}.")
+    if kubeconfig:
+        refuse_unused(["ttl"], "is for a new cluster", "Leave it out: a cluster of your own does not expire.")
     stack = one_environment(project, environment, files, set_values)
     if output:
         check_writable("-o", output)
-    chosen = target or "existing"
     settings = {"kubeconfig": str(kubeconfig)} if kubeconfig else _settings(chosen, options, yes=yes)
     expires = "" if kubeconfig else _expiry(options["ttl"])
     deployment = Deployment(
@@ -279,7 +305,7 @@ def _list(project: "Project", form: str) -> None:
 
     from drydock.deploy.in_use import state_of
 
-    deployments = [(each, state_of(project, each)) for each in list_deployments(project)]
+    deployments = [(deployment, state_of(project, deployment)) for deployment in list_deployments(project)]
     if form == "json":
         click.echo(json.dumps([{**asdict(each), "state": state} for each, state in deployments], indent=2))
         return

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from drydock.cli.options import check_account_id
+from drydock.cli.options import check_account_id, refuse_unused
 from drydock.cli.output import format_option
 from drydock.deploy.deployments import Deployment, alone, forget, load_deployment, past_their_time
 from drydock.deploy.targets import TARGETS
@@ -69,6 +69,9 @@ def command(
             "give either NAME or --expired, and --account-id only with the latter",
             remedy="See `drydock destroy --help`.",
         )
+    if not account_id:
+        of_an_account = ("region", "backend_bucket", "backend_region")
+        refuse_unused(of_an_account, "is for the clusters of an account", "Pass --expired and --account-id as well.")
     project = Project.discover()
     if name:
         deployment = load_deployment(project, name)

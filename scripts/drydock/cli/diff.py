@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from drydock.cli.options import EnvironmentName, one_environment, stack_options
+from drydock.cli.options import EnvironmentName, one_environment, refuse_unused, stack_options
 from drydock.errors import UsageError
 
 if TYPE_CHECKING:
@@ -58,6 +58,8 @@ def command(
         raise UsageError("give either --against REF or --live", remedy="See `drydock diff --help`.")
     if live and rehearsed:
         raise UsageError("--rehearse compares two revisions", remedy="Give it with --against REF, not with --live.")
+    if not live:
+        refuse_unused(["kubeconfig"], "is for --live", "Pass --live in place of --against, or leave it out.")
     from drydock.changes.comparison import compare_with_cluster, compare_with_revision
     from drydock.progress import terminal_progress
     from drydock.project import Project

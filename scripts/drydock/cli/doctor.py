@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from drydock.cli.options import refuse_unused
 from drydock.cli.output import columns, format_option
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ def command(prune: bool, unused_days: int, form: str) -> None:
     from drydock.project import Project
     from drydock.tools.doctor import doctor_report
 
+    if not prune:
+        refuse_unused(["unused_days"], "nothing is removed without --prune", "Pass --prune as well.")
     project = Project.discover()
     if prune:
         _prune(project, unused_days, form)

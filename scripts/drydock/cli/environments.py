@@ -17,16 +17,21 @@ def command(form: str) -> int:
     project = Project.discover()
     environments, broken = readable_environments(project)
     stacks = {
-        each.name: [str(file.relative_to(project.values_dir)) for file in each.values_files] for each in environments
+        environment.name: [str(file.relative_to(project.values_dir)) for file in environment.values_files]
+        for environment in environments
     }
     if form == "json":
         rows = [
-            {"name": each.name, "description": each.description, "stack": stacks[each.name]} for each in environments
+            {"name": environment.name, "description": environment.description, "stack": stacks[environment.name]}
+            for environment in environments
         ]
         wrong = [{"name": name, "error": error.to_dict()} for name, error in broken.items()]
         click.echo(json.dumps([*rows, *wrong], indent=2))
     else:
-        cells = [(each.name, ", ".join(stacks[each.name]), each.description) for each in environments]
+        cells = [
+            (environment.name, ", ".join(stacks[environment.name]), environment.description)
+            for environment in environments
+        ]
         click.echo(columns(("environment", "stack, lowest first", "what it is"), cells))
         for error in broken.values():
             click.echo(f"error: {error}", err=True)

@@ -41,11 +41,20 @@ def passes(
     from drydock.checks import formats
     from drydock.checks.findings import Severity
     from drydock.checks.validate import validate
+    from drydock.plan import stated_load
     from drydock.suite.charts import assemble_charts
 
     with progress.step("Validate"):
         charts = assemble_charts(project)
-        findings = validate(project, equipment.tools, [stack], charts, progress=progress, schemas=equipment.schemas)
+        findings = validate(
+            project,
+            equipment.tools,
+            [stack],
+            charts,
+            progress=progress,
+            schemas=equipment.schemas,
+            more=(stated_load.check,),
+        )
     if findings:
         progress.note(formats.text(findings))
     if ignore_findings or not any(finding.severity is Severity.ERROR for finding in findings):

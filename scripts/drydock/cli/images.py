@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from drydock.cli.options import EnvironmentName, check_writable, one_environment, stack_options
+from drydock.cli.options import EnvironmentName, check_writable, one_environment, refuse_unused, stack_options
 from drydock.cli.output import columns
 from drydock.errors import UsageError
 
@@ -72,6 +72,8 @@ def command(
 
     if output and not resolved:
         raise UsageError("-o writes what --resolve finds", remedy="Give --resolve too, or redirect the output.")
+    if resolved:
+        refuse_unused(["form"], "--resolve prints values", "Leave it out.")
     project = Project.discover()
     stack = one_environment(project, environment, files, set_values)
     if output:
@@ -120,7 +122,7 @@ def _write(images: "Sequence[UsedImage]", form: str) -> None:
     from drydock.inventory.images import skopeo_copies, skopeo_sync
 
     if form == "json":
-        click.echo(json.dumps([asdict(each) for each in images], indent=2))
+        click.echo(json.dumps([asdict(image) for image in images], indent=2))
     elif form == "skopeo-sync":
         import yaml
 
@@ -130,11 +132,11 @@ def _write(images: "Sequence[UsedImage]", form: str) -> None:
     else:
         cells = [
             (
-                each.image,
-                ", ".join(each.charts),
-                ", ".join(each.architectures) or "-",
-                "" if each.upstream.endswith(each.image) else each.upstream,
+                image.image,
+                ", ".join(image.charts),
+                ", ".join(image.architectures) or "-",
+                "" if image.upstream.endswith(image.image) else image.upstream,
             )
-            for each in images
+            for image in images
         ]
         click.echo(columns(("image", "charts", "architectures", "from"), cells))

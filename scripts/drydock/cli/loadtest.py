@@ -264,9 +264,9 @@ def command(
         loads = list(searched.loads) if searched else list(repeated(plan, wanted, repetitions, endpoint.site))
     warnings = [*([endpoint.note] if endpoint.note else []), *(earlier.notes if earlier else ())]
     if asked["gpu"]:
-        told_so = (impossible(each.measures, asked["gpu"], asked["model"], asked["tensor_parallel"]) for each in loads)
+        told_so = (impossible(load.measures, asked["gpu"], asked["model"], asked["tensor_parallel"]) for load in loads)
         warnings += dict.fromkeys(filter(None, told_so))
-    compared = compare(earlier.runs, [each.measures.values for each in loads]) if earlier else None
+    compared = compare(earlier.runs, [load.measures.values for load in loads]) if earlier else None
     told = result(plan, loads, searched=searched, compared=compared, warnings=warnings)
     if output is not None:
         write_results(output, told, loads)
@@ -305,7 +305,7 @@ def _rates(asked: dict[str, Any], repetitions: int) -> list[float]:
         asked["rate"] = asked["rate"] or 1.0
         return []
     try:
-        rates = [float(each) for each in asked["rates"].split(",")]
+        rates = [float(part) for part in asked["rates"].split(",")]
     except ValueError as error:
         raise UsageError(f"--rates {asked['rates']}: not numbers", remedy="Give them like 1,2,4.") from error
     for rate in rates:
@@ -427,10 +427,6 @@ def _dialect(asked: dict[str, Any], parameters: "list[tuple[str, str]]") -> "Dia
         drop=asked["dropped"],
         add=asked["body_fields"],
     )
-    if asked["in_cluster"] and made.secrets:
-        raise UsageError(
-            "--in-cluster takes no secret headers or parameters", remedy="use the API key of the model's Secret alone"
-        )
     return with_query(made, [Parameter(name, value) for name, value in parameters]) if parameters else made
 
 

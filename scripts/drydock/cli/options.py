@@ -1,12 +1,13 @@
 """Arguments that several verbs share."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from drydock.errors import UsageError
 from drydock.project import Project
@@ -60,6 +61,27 @@ class NumberRange(click.FloatRange):
         if isnan(number):
             self.fail(f"{value!r} is not a number.", param, ctx)
         return number
+
+
+def refuse_unused(names: Iterable[str], why: str, remedy: str) -> None:
+    """Refuse options that the command line gives and that nothing would use.
+
+    Args:
+        names: of parameters of the current command.
+        why: completes "--option: ...".
+        remedy: what to do.
+
+    Raises:
+        UsageError: the command line gives one of them.
+    """
+    context = click.get_current_context()
+    given = [
+        param.opts[0]
+        for param in context.command.params
+        if param.name in names and context.get_parameter_source(param.name) is ParameterSource.COMMANDLINE
+    ]
+    if given:
+        raise UsageError(f"{', '.join(given)}: {why}", remedy=remedy)
 
 
 def check_folder(option: str, file: Path | None) -> None:
@@ -126,7 +148,7 @@ def some_environments(
     project: Project, names: tuple[str, ...], files: tuple[Path, ...], set_values: tuple[str, ...]
 ) -> tuple[Environment, ...]:
     """The named environments, or all, each with the stack options on top."""
-    return tuple(each.stacked(files, set_values) for each in load_environments(project, names))
+    return tuple(environment.stacked(files, set_values) for environment in load_environments(project, names))
 
 
 def check_account_id(account_id: str) -> None:

@@ -40,13 +40,13 @@ def command(output: Path, form: str) -> None:
         with progress.step("Package the charts"):
             archives = package_charts(charts, output)
         with progress.step("List what is inside"):
-            used = (used_images(project, helm, charts, each) for each in load_environments(project, ()))
+            used = (used_images(project, helm, charts, environment) for environment in load_environments(project, ()))
             images = {image.upstream for each in used for image in each}
             bill = write_sbom(output, charts.folder, archives, Toolchain.load(project), images)
-            write_checksums(output, [*(each.file for each in archives), bill])
+            write_checksums(output, [*(archive.file for archive in archives), bill])
     if form == "json":
-        rows = [{"file": str(each.file), "size": each.size, "sha256": each.sha256} for each in archives]
+        rows = [{"file": str(archive.file), "size": archive.size, "sha256": archive.sha256} for archive in archives]
         click.echo(json.dumps(rows, indent=2))
         return
-    cells = [(str(each.file), f"{each.size / 1024:.0f}", each.sha256) for each in archives]
+    cells = [(str(archive.file), f"{archive.size / 1024:.0f}", archive.sha256) for archive in archives]
     click.echo(columns(("archive", "KiB", "sha256"), cells))

@@ -6,15 +6,28 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from drydock.cli.options import NumberRange, check_folder, stack_options
+from drydock.cli.options import NumberRange, check_folder, refuse_unused, stack_options
 from drydock.cli.output import format_option
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from drydock.plan.planner import Plan
+    from drydock.project import Project
 
 _ROWS = 15
+_OF_A_RATE = (
+    "objectives_file",
+    "objective_texts",
+    "workload_name",
+    "dataset",
+    "acceptance_rate",
+    "from_loadtest",
+    "capacity_type",
+    "spot_price_share",
+    "reserved_price_share",
+)
+_OF_A_DAY = ("min_replicas", "max_replicas", "start_seconds")
 
 
 @click.command("plan")
@@ -35,14 +48,29 @@ _ROWS = 15
     metavar="N",
     help="GPUs per replica; repeatable.",
 )
-@click.option("--rate", type=float, metavar="N", help="Requests per second of each model, over all of its replicas.")
+@click.option(
+    "--rate",
+    type=float,
+    metavar="N",
+    help="Requests per second of each model, over all of its replicas; default the environment's `load`.",
+)
 @click.option(
     "--workload",
     "workload_name",
-    default="chat",
-    show_default=True,
     metavar="NAME",
-    help="Preset of prompt and answer lengths, as in loadtest.",
+    help="Preset of prompt and answer lengths, as in loadtest; default that of the environment's load, else chat.",
+)
+@click.option(
+    "--dataset",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="JSONL file of prompts in place of --workload, as in loadtest.",
+)
+@click.option(
+    "--acceptance-rate",
+    type=NumberRange(0, 1),
+    metavar="N",
+    help="Probability that a token guessed by speculative decoding is right, if those before it are.",
 )
 @click.option("--objectives", "objectives_file", type=click.Path(path_type=Path), help="YAML file of objectives.")
 @click.option(
@@ -131,9 +159,13 @@ def command(target: str | None, listed: bool, html_file: Path | None, form: str,
         return 0
     if target is None:
         raise UsageError("name a model or an environment", remedy="`drydock plan --list` shows the models")
+    if options["workload_name"] and options["dataset"]:
+        raise UsageError("--workload and --dataset both name prompts", remedy="give one of them")
     check_folder("--html", html_file)
+    project = Project.discover()
+    _refuse_unused(project, target, rate=options["rate"], trace=options["trace"])
     with terminal_progress() as progress:
-        plans = make_plans(Project.discover(), Request.of(target, **options), progress)
+        plans = make_plans(project, Request.of(target, **options), progress)
     if html_file:
         write_html(html_file, plans)
     if form == "json":
@@ -145,6 +177,21 @@ def command(target: str | None, listed: bool, html_file: Path | None, form: str,
         if total := total_sentence(plans):
             console.print(f"[bold]{total}[/]", soft_wrap=True)
     return int(not all(each.holds for each in plans))
+
+
+def _refuse_unused(project: "Project", target: str, *, rate: float | None, trace: str | None) -> None:
+    from drydock.suite.environments import environment_names, load_environment
+
+    load = False
+    if target in environment_names(project):
+        load = bool(load_environment(project, target).load)
+        region = "the Region of an environment is that of its values"
+        refuse_unused(["region"], region, f"Set global.region of {target}, for example with --set global.region=NAME.")
+    if not (rate or trace or load):
+        remedy = "Pass --rate as well, or state the `load` of an environment in its file."
+        refuse_unused(_OF_A_RATE, "nothing uses it without a rate", remedy)
+    if not trace:
+        refuse_unused(_OF_A_DAY, "nothing uses it without a day", "Pass --trace as well.")
 
 
 def _list(console: "Console") -> None:
@@ -177,6 +224,8 @@ def _show(console: "Console", plan: "Plan") -> None:
     for line in memory_cautions(target):
         console.print(line, soft_wrap=True)
     if plan.demand is None:
+        for line in target.unusable:
+            console.print(line, soft_wrap=True)
         return
     met = [each for each in plan.choices if each.meets]
     if met:

@@ -96,6 +96,7 @@ def command(
         if not passes(project, equipment, stack, progress, refusal, ignore_findings=ignore_findings, form=form):
             return 1
 
+        from drydock.plan.bought_models import judged_models
         from drydock.rehearsal.rehearse import rehearse
         from drydock.report.files import write_report
 
@@ -111,6 +112,7 @@ def command(
             started=started,
             port=port,
             serve_models=serve_models,
+            judge_models=judged_models,
         )
     written = write_report(rehearsed.report, output or rehearsed.folder.path)
     if form == "json":

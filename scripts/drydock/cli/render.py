@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from drydock.cli.options import EnvironmentName, check_writable, one_environment, stack_options
+from drydock.cli.options import EnvironmentName, check_writable, one_environment, refuse_unused, stack_options
 from drydock.cli.output import failure_json, format_option
 
 
@@ -58,6 +58,11 @@ def command(
     from drydock.suite.render import chart_manifests, install_commands, render, write_manifests
     from drydock.tools.build import ensure
 
+    if show_command:
+        refuse_unused(["output", "chart", "helm"], "--show-command renders nothing", "Leave it out.")
+    if output:
+        refuse_unused(["form"], "-o writes YAML files", "Leave it out.")
+        check_writable("-o", output)
     project = Project.discover()
     stack = one_environment(project, environment, files, set_values)
     if show_command:
@@ -81,7 +86,6 @@ def command(
     if chart:
         manifests = chart_manifests(project, manifests, chart)
     if output:
-        check_writable("-o", output)
         write_manifests(manifests, output)
         click.echo(f"{len(manifests)} objects written to {output}", err=True)
         return 0

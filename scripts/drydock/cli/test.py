@@ -69,18 +69,19 @@ def _checks() -> Iterator[list[str]]:
 
 
 def _distribution(arguments: Sequence[str]) -> list[str]:
-    """How pytest spreads tests: those of a file stay together unless tests/conftest.py says otherwise."""
+    """How many tests run side by side; tests/distribution.py says which."""
     if any(argument.startswith(("-n", "--numprocesses", "--pdb", "--trace")) for argument in arguments):
-        return ["--dist", "loadgroup"]
+        return []
     if any("::" in argument for argument in arguments):
         return []  # starting workers takes longer than a test or two
-    return ["-n", str(_workers()), "--dist", "loadgroup"]
+    return ["-n", str(_workers())]
 
 
 def _workers() -> int:
+    """One and a half for each processor: tests of control planes wait a third of their time."""
     import psutil
 
-    return max(1, min(os.cpu_count() or 1, psutil.virtual_memory().total // (MEMORY_GIB * 1024**3)))
+    return max(1, min((os.cpu_count() or 1) * 3 // 2, psutil.virtual_memory().total // (MEMORY_GIB * 1024**3)))
 
 
 def _run(command: list[str], folder: Path) -> int:

@@ -49,6 +49,7 @@ def command(
     from drydock.checks import formats
     from drydock.checks.findings import Finding
     from drydock.checks.validate import validate
+    from drydock.plan import stated_load
     from drydock.progress import terminal_progress
     from drydock.project import Project
     from drydock.suite.charts import assemble_charts
@@ -73,6 +74,7 @@ def command(
             progress=progress,
             schemas=equipment.schemas,
             cache=not no_cache,
+            more=(stated_load.check,),
         )
         if server and not _failed(findings):
             from drydock.rehearsal.dry_run import dry_run
@@ -80,7 +82,7 @@ def command(
             findings += dry_run(project, equipment.tools, stacks, charts, progress)
     findings += tuple(Finding(name, "environment", each.message, each.remedy) for name, each in broken.items())
     write = {"text": formats.text, "json": formats.as_json, "sarif": formats.sarif, "github": formats.github}
-    names = ", ".join(each.name for each in stacks)
+    names = ", ".join(stack.name for stack in stacks)
     click.echo(f"checked with Helm 3 and Helm 4: {names}", err=True)
     click.echo(write[form](findings))
     return int(_failed(findings))
@@ -89,4 +91,4 @@ def command(
 def _failed(findings: Iterable["Finding"]) -> bool:
     from drydock.checks.findings import Severity
 
-    return any(each.severity is Severity.ERROR for each in findings)
+    return any(finding.severity is Severity.ERROR for finding in findings)

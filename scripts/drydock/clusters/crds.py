@@ -64,13 +64,13 @@ def owners_of(project: Project, manifests: Sequence[Manifest]) -> tuple[str, ...
 
     Under EKS Auto Mode those of Karpenter are EKS's own.
     """
-    auto_mode = any(each.api_version.startswith(_AUTO_MODE) for each in manifests)
-    used = {(each.api_version.partition("/")[0], each.kind) for each in manifests}
+    auto_mode = any(manifest.api_version.startswith(_AUTO_MODE) for manifest in manifests)
+    used = {(manifest.api_version.partition("/")[0], manifest.kind) for manifest in manifests}
     named = {
         (group, resource.partition("/")[0])
-        for each in manifests
-        if each.kind in ("Role", "ClusterRole")
-        for rule in each.content.get("rules") or ()
+        for manifest in manifests
+        if manifest.kind in ("Role", "ClusterRole")
+        for rule in manifest.content.get("rules") or ()
         for group in rule.get("apiGroups") or ()
         for resource in rule.get("resources") or ()
     }
@@ -90,9 +90,9 @@ def reason_to_leave(crd: Mapping[str, Any], before: Mapping[str, Any]) -> str:
         before: the one of the cluster, as its API gives it.
     """
     keepers = {
-        str(each.get("manager"))
-        for each in before["metadata"].get("managedFields") or ()
-        if "f:spec" in (each.get("fieldsV1") or {})
+        str(field.get("manager"))
+        for field in before["metadata"].get("managedFields") or ()
+        if "f:spec" in (field.get("fieldsV1") or {})
     }
     foreign = sorted(name for name in keepers if not name.lower().startswith(_OURS))
     if foreign:
@@ -201,7 +201,7 @@ def _await_established(api: Any, name: str) -> None:
     )
     for event in stream:
         conditions = event["object"].status.conditions or []
-        if any(each.type == "Established" and each.status == "True" for each in conditions):
+        if any(condition.type == "Established" and condition.status == "True" for condition in conditions):
             return
     raise ClusterError(f"CRD {name} was not established within {ESTABLISH_SECONDS} s")
 

@@ -35,7 +35,7 @@ def drift(kubeconfig: Path | None, manifests: Sequence[Manifest], namespace: str
 
     with asking():
         cluster = dynamic.DynamicClient(api_client(kubeconfig))
-        return tuple(change for each in manifests for change in _differences(cluster, each, namespace))
+        return tuple(change for manifest in manifests for change in _differences(cluster, manifest, namespace))
 
 
 def _differences(cluster: Any, manifest: Manifest, namespace: str) -> Iterator[ObjectChange]:

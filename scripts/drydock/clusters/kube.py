@@ -1,5 +1,6 @@
 """Access to a cluster by any kubeconfig, and what it says when it does not work."""
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 from drydock.errors import ClusterError, UsageError
 
 FIELD_MANAGER = "drydock"
+_CALL_SECONDS = 60
 _OF_KUBECTL = "Give a file that kubectl takes to --kubeconfig, or set KUBECONFIG as for kubectl."
 
 
@@ -31,11 +33,17 @@ def api_client(kubeconfig: Path | None, context: str | None = None) -> Any:
         ) from error
     except (yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError) as error:  # the library checks no shapes
         raise UsageError(
-            f"{kubeconfig or 'the kubeconfig'}: not a kubeconfig: {' '.join(str(error).split())}",
+            f"{kubeconfig or 'the kubeconfig'}: not a kubeconfig: {_why(error)}",
             remedy=_OF_KUBECTL,
         ) from error
     configuration.retries = False
     return client.ApiClient(configuration)
+
+
+def _why(error: Exception) -> str:
+    import yaml
+
+    return " ".join(str(error).split()) if isinstance(error, yaml.YAMLError) else "it lacks what one must have"
 
 
 @contextmanager
@@ -61,6 +69,36 @@ def asking(remedy: str = "") -> Iterator[None]:
         raise ClusterError(
             f"the API server does not answer: {error}", remedy="Is the kubeconfig the right one?"
         ) from error
+
+
+def any_path(kubeconfig: Path) -> Any:
+    """A client for `get_json`.
+
+    Raises:
+        UsageError: as `api_client`.
+        kubernetes.client.exceptions.ApiException: the API server refused.
+    """
+    from kubernetes import dynamic
+
+    return dynamic.DynamicClient(api_client(kubeconfig))
+
+
+def get_json(cluster: Any, path: str, *, accept: str = "application/json", **parameters: str) -> Any:
+    """What a path of the API answers, as plain data.
+
+    Args:
+        cluster: as `any_path` gives it.
+        path: such as `/api/v1/pods`.
+        accept: media type of the answer.
+        parameters: of the query, such as `label_selector`.
+
+    Raises:
+        kubernetes.client.exceptions.ApiException: the API server refused.
+    """
+    response = cluster.request(
+        "get", path, serialize=False, header_params={"Accept": accept}, _request_timeout=_CALL_SECONDS, **parameters
+    )
+    return json.loads(response.data)
 
 
 def apply_objects(kubeconfig: Path, objects: Iterable[Mapping[str, Any]]) -> None:

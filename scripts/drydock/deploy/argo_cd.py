@@ -173,7 +173,7 @@ def _render(
         flag = "--set-string" if parameter.get("forceString") else "--set"
         command += [flag, f"{parameter['name']}={parameter['value']}"]
     try:
-        return parse_manifests(process.run(command).stdout)
+        return parse_manifests(process.run(command, env=process.SHORT_LIVED).stdout)
     except ToolError as error:
         raise RenderError(f"{application.identity} does not render: {helm_reason(error.stderr or '')}") from error
 
@@ -190,7 +190,7 @@ def _values_file(project: Project, application: Manifest, spec: Fields, suite: s
 
 def waves(manifests: Sequence[Manifest]) -> Iterator[tuple[int, Manifest]]:
     """The objects with their sync waves, lowest first."""
-    numbered = ((int(each.content["metadata"]["annotations"][WAVE]), each) for each in manifests)
+    numbered = ((int(manifest.content["metadata"]["annotations"][WAVE]), manifest) for manifest in manifests)
     yield from sorted(numbered, key=lambda pair: (pair[0], pair[1].name))
 
 

@@ -34,7 +34,7 @@ def await_addresses(
     Raises:
         ClusterError: one has none by then, with what the cluster says about it.
     """
-    wanted = [each for each in manifests if _asks(each)]
+    wanted = [manifest for manifest in manifests if _asks(manifest)]
     if not wanted:
         return
     deadline = time.monotonic() + seconds

@@ -1,17 +1,18 @@
 """The report on a deployment: that of a rehearsal, filled from a cluster that exists."""
 
 import datetime
-import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-from drydock.clusters.kube import api_client, asking
+from drydock.clusters.kube import any_path, api_client, asking
+from drydock.deploy.cluster_scene import read_scene
 from drydock.deploy.deployments import Deployment
 from drydock.deploy.target import Reached
 from drydock.outcome.limits import LIMITS
-from drydock.outcome.observe import COLLECTIONS, PodTimes, Scene
+from drydock.outcome.observe import PodTimes, Scene
 from drydock.outcome.results import Circumstances, build_report
 from drydock.outcome.verdict import Verdict
 from drydock.progress import Progress
@@ -20,7 +21,6 @@ from drydock.report.model import RehearsalReport, StepReport
 from drydock.scheduling.prices import load_prices
 from drydock.suite.environments import Environment
 
-_NOT_FOUND = 404
 _REGION = "topology.kubernetes.io/region"
 _LIMITS = {
     "kind": ("No accelerator computes: KWOK keeps the nodes of Karpenter, and the pods on them only count as ready.",),
@@ -58,8 +58,8 @@ def build_deployment_report(
     api = api_client(reached.kubeconfig)
     with asking(), progress.step("Report"):
         version = client.VersionApi(api).get_code().git_version
-        scene = _scene(api, environment.namespace)
-    regions = (each["metadata"]["labels"].get(_REGION, "") for each in scene.of("Node"))
+        scene = _scene(reached.kubeconfig, environment.namespace)
+    regions = (node["metadata"]["labels"].get(_REGION, "") for node in scene.of("Node"))
     prices = load_prices(project, progress, next(filter(None, regions), ""))
     tools = Toolchain.load(project).tools
     report = build_report(
@@ -85,39 +85,19 @@ def build_deployment_report(
     return replace(report, target=deployment.target)
 
 
-def _scene(api: Any, namespace: str) -> Scene:
-    from kubernetes import dynamic
-
-    cluster, scene = dynamic.DynamicClient(api), Scene()
-    for kind, path in COLLECTIONS.items():
-        for each in _listed(cluster, path):
-            if each["metadata"].get("namespace", namespace) == namespace:
-                scene.objects[kind][each["metadata"]["uid"]] = each
+def _scene(kubeconfig: Path, namespace: str) -> Scene:
+    scene = read_scene(any_path(kubeconfig), (namespace,))
     for identity, pod in scene.objects["Pod"].items():
         scene.times[identity] = _times(pod)
     return scene
 
 
-def _listed(cluster: Any, path: str) -> Sequence[Mapping[str, Any]]:
-    """The objects at a path; none where nobody serves it."""
-    from kubernetes.client.exceptions import ApiException
-
-    try:
-        answer = cluster.request("get", path, serialize=False)
-    except ApiException as error:
-        if error.status == _NOT_FOUND:
-            return ()
-        raise
-    items: Sequence[Mapping[str, Any]] = json.loads(answer.data)["items"]
-    return items
-
-
 def _times(pod: Mapping[str, Any]) -> PodTimes:
     """As its conditions tell them, to the second."""
     reached = {
-        each["type"]: _unix(each["lastTransitionTime"])
-        for each in pod["status"].get("conditions", ())
-        if each["status"] == "True" and each.get("lastTransitionTime")
+        condition["type"]: _unix(condition["lastTransitionTime"])
+        for condition in pod["status"].get("conditions", ())
+        if condition["status"] == "True" and condition.get("lastTransitionTime")
     }
     return PodTimes(_unix(pod["metadata"]["creationTimestamp"]), reached.get("PodScheduled"), reached.get("Ready"))
 

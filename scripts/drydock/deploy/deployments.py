@@ -138,7 +138,7 @@ def load_deployment(project: Project, name: str) -> Deployment:
     Raises:
         UsageError: there is none of that name.
     """
-    known = {each.name: each for each in list_deployments(project)}
+    known = {deployment.name: deployment for deployment in list_deployments(project)}
     if name not in known:
         raise UsageError(f"no deployment {name}", remedy=f"Known here: {', '.join(known) or 'none'}.")
     return known[name]
@@ -150,12 +150,14 @@ def list_deployments(project: Project) -> tuple[Deployment, ...]:
     Raises:
         UsageError: a record is broken, with its file.
     """
-    return tuple(_read(each) for each in sorted(deployments_dir(project).glob(f"*/{_RECORD}")))
+    return tuple(_read(path) for path in sorted(deployments_dir(project).glob(f"*/{_RECORD}")))
 
 
 def past_their_time(project: Project) -> tuple[Deployment, ...]:
     """Those of this machine that have expired."""
-    return tuple(each for each in list_deployments(project) if each.expires and each.expires <= now())
+    return tuple(
+        deployment for deployment in list_deployments(project) if deployment.expires and deployment.expires <= now()
+    )
 
 
 def remembered(project: Project, deployment: Deployment) -> Deployment:

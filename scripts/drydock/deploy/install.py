@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +13,7 @@ import yaml
 from drydock.clusters.crds import owners_of, read_crds, upgrade_crds
 from drydock.clusters.kube import api_client, asking
 from drydock.deploy.balancer_addresses import await_addresses
+from drydock.deploy.release_watch import ReleaseWatch
 from drydock.deploy.target import Overlay, Reached
 from drydock.errors import ClusterError
 from drydock.progress import Progress
@@ -25,6 +27,25 @@ DEFAULT_TIMEOUT = 1800
 _NOT_FOUND = 404
 _KARPENTER = ("karpenter.sh", "v1")
 _REASONS = 5
+_ROLLED_BACK = "It was rolled back; correct the cause and repeat the command."
+
+
+class NeverReadyError(ClusterError):
+    """A release can never become ready.
+
+    Args:
+        reasons: each with its remedy.
+    """
+
+    def __init__(self, reasons: Sequence[tuple[str, str]]) -> None:
+        reported = [reason.replace("\n", "\n    ") for reason, _ in reasons[:_REASONS]]
+        more = len(reasons) - len(reported)
+        rest = [f"and {more} more"] if more > 0 else []
+        remedies = dict.fromkeys(remedy for _, remedy in reasons)
+        super().__init__(
+            "\n  ".join(("the release can never become ready:", *reported, *rest)),
+            remedy=" ".join((*remedies, _ROLLED_BACK)),
+        )
 
 
 @dataclass(frozen=True)
@@ -41,18 +62,30 @@ class Helm:
     kubeconfig: Path
     folder: Path
 
-    def run(self, arguments: Sequence[str], progress: Progress, what: str) -> None:
+    def run(
+        self, arguments: Sequence[str], progress: Progress, what: str, *, watch: ReleaseWatch | None = None
+    ) -> None:
         """One call of Helm. At Ctrl-C it is waited for, since Helm takes back what it had begun.
 
+        Args:
+            arguments: of Helm.
+            progress: shows Helm's output.
+            what: name of the step.
+            watch: ends the call early.
+
         Raises:
+            NeverReadyError: `watch` ended it.
             ClusterError: Helm or the API server refused, with Helm's reason.
             KeyboardInterrupt: it was interrupted, and has ended.
         """
         command = [str(self.program), *arguments, "--kubeconfig", str(self.kubeconfig)]
-        with progress.step(what) as step:
-            done = process.run_streamed(command, step.detail, forward_interrupt=True)
+        with progress.step(what) as step, watch.reporting(step.detail) if watch else nullcontext():
+            stop = watch.stop if watch else None
+            done = process.run_streamed(command, step.detail, forward_interrupt=True, stop=stop)
             if done.interrupted:
                 raise KeyboardInterrupt
+            if done.returncode != 0 and watch and watch.reasons:
+                raise NeverReadyError(watch.reasons)
             if done.returncode != 0:
                 raise ClusterError(f"{what} failed: {helm_reason(done.stdout)}")
 
@@ -79,8 +112,9 @@ def install(
 ) -> None:
     """Bring CRDs to the pinned versions, then install or upgrade the release and wait until all of it is ready.
 
-    A release that does not become ready in time is rolled back (a first install is removed) by Helm itself. Helm does
-    not wait for load balancers: with `balancers` the Services and Ingresses that ask for one are waited for afterwards.
+    A release that does not become ready in time, or that never can, is rolled back (a first install is removed) by Helm
+    itself. Helm does not wait for load balancers: with `balancers` the Services and Ingresses that ask for one are
+    waited for afterwards.
 
     Raises:
         RenderError: Helm refused the values; nothing was changed.
@@ -99,12 +133,13 @@ def install(
     command = ["upgrade", "--install", RELEASE, str(charts.umbrella), *environment.helm_arguments(), *more, *limits]
     began = time.time()
     try:
-        helm.run(command, progress, f"Install {environment.name}")
+        watch = ReleaseWatch(reached.kubeconfig, manifests, environment.namespace)
+        helm.run(command, progress, f"Install {environment.name}", watch=watch)
+    except NeverReadyError:
+        raise
     except ClusterError as error:
         told = _warnings(reached.kubeconfig, environment.namespace, began)
-        raise ClusterError(
-            "\n  ".join((error.message, *told)), remedy="It was rolled back; correct the cause and repeat the command."
-        ) from error
+        raise ClusterError("\n  ".join((error.message, *told)), remedy=_ROLLED_BACK) from error
     if balancers:
         await_addresses(reached.kubeconfig, manifests, environment.namespace, progress)
 
@@ -167,7 +202,7 @@ def _warnings(kubeconfig: Path, namespace: str, since: float) -> tuple[str, ...]
         # Those of node claims, such as a quota that is used up, lie in the namespace `default`.
         events = [each for where in {namespace, "default"} for each in api.list_namespaced_event(where).items]
     start = datetime.fromtimestamp(since - 1, UTC)
-    recent = [each for each in events if each.type == "Warning" and _when(each) >= start]
+    recent = [event for event in events if event.type == "Warning" and _when(event) >= start]
     by_subject: dict[str, str] = {}
     for each in sorted(recent, key=_when):
         about = each.involved_object

@@ -91,7 +91,7 @@ class RehearsalTarget:
         if self._started:
             self._started.stop()
         folder = self._folder
-        if folder and folder.name in {each.name for each in list_clusters(self.project)}:
+        if folder and folder.name in {cluster.name for cluster in list_clusters(self.project)}:
             with progress.step(f"Remove rehearsal cluster {folder.name}"):
                 if not down(self.project, folder.name):
                     raise ClusterError(f"the rehearsal cluster {folder.name} is still there")

@@ -10,8 +10,9 @@ not measured has a margin (`drydock.engines.memory_margins`): an engine that sta
 from dataclasses import dataclass
 
 from drydock.engines.catalogue import DTYPE_BYTES, Gpu, Model
+from drydock.engines.draft_models import Draft, draft_of
 from drydock.engines.engine_args import EngineArgs
-from drydock.engines.memory_margins import margins, reported_refusal
+from drydock.engines.memory_margins import Margin, margins, reported_refusal
 from drydock.engines.start_rules import Refusal, refusals
 from drydock.errors import DrydockError
 
@@ -31,6 +32,9 @@ _GRAPH_BATCH = 512
 
 _CONTEXT_GIB = 0.52
 """Memory that is gone before vLLM starts (CUDA context), measured on H200: 139.80 - 139.29 GiB."""
+
+_DRAFT_MARGIN_GIB = 0.5
+"""GiB that a draft may take more of where its shape is not known, at least; an assumption."""
 
 _ROPE_BYTES = 3.0
 """Bytes of the rotary embedding's table for each position and element of a head: the difference that a longer context
@@ -128,18 +132,15 @@ def memory_fit(gpu: Gpu, model: Model, args: EngineArgs, *, free_gib: float | No
     split = args.tensor_parallel_size * args.pipeline_parallel_size
     seqs, tokens = args.batch_limits(gpu, max_model_len)
     requested = args.gpu_memory_utilization * gpu.memory_gib
-    weights = model.weight_bytes(args.quantization, args.dtype) / split / GIB
-    weights -= min(weights, args.values["cpu_offload_gb"] or 0.0)
-    weights += _lora_gib(model, args) / split
-    weights += _padding_bytes(model, args) / split / GIB
-    weights += _ROPE_BYTES * model.context * model.head_dim / GIB
+    draft = draft_of(model, args) or Draft(0)
+    weights = _weights_gib(model, args, draft, split)
     activation = activation_gib(model, tokens, seqs, args.tensor_parallel_size)
     graphs = _graphs_gib(model, args, seqs)
     deducted = graphs if model.experts or model.linear_layers else 0.0
     available = requested - weights - activation - NON_TORCH_GIB - deducted
     if args.kv_cache_memory_bytes:
         available = args.kv_cache_memory_bytes / GIB
-    per_token = _kv_bytes(model, args) * model.kv_share(max_model_len, tokens)
+    per_token = _kv_bytes(model, args) * model.kv_share(max_model_len, tokens) + draft.kv / split
     block_bytes = per_token * args.block_size
     blocks = max(0, int(available * GIB // block_bytes))
     if args.num_gpu_blocks_override:
@@ -186,7 +187,7 @@ def memory_fit(gpu: Gpu, model: Model, args: EngineArgs, *, free_gib: float | No
             f" available memory, the estimated maximum model length is {cached}. Try increasing"
             f" `gpu_memory_utilization` or decreasing `max_model_len` when initializing the engine. {_SEE}"
         )
-    unsure = margins(gpu, model, args, activation)
+    unsure = [*margins(gpu, model, args, activation), *_draft_margins(draft, split)]
     margin = sum(part.gib for part in unsure)
     sure = cached if fixed else max(0, int((available - margin) * GIB // block_bytes)) * args.block_size
     reported = reported_refusal(gpu, model, args)
@@ -215,6 +216,15 @@ def memory_fit(gpu: Gpu, model: Model, args: EngineArgs, *, free_gib: float | No
     )
 
 
+def _weights_gib(model: Model, args: EngineArgs, draft: Draft, split: int) -> float:
+    """Of one GPU: the model's weights, its draft's, the room for adapters, and the table of positions."""
+    weights = model.weight_bytes(args.quantization, args.dtype) / split / GIB
+    weights -= min(weights, args.values["cpu_offload_gb"] or 0.0)
+    weights += _lora_gib(model, args) / split
+    weights += (_padding_bytes(model, args) + draft.weights) / split / GIB
+    return weights + _ROPE_BYTES * model.context * model.head_dim / GIB
+
+
 def activation_gib(model: Model, tokens: int, seqs: int, tensor_parallel_size: int = 1) -> float:
     """Peak activations of a profiling run over `tokens`, GiB.
 
@@ -228,6 +238,11 @@ def activation_gib(model: Model, tokens: int, seqs: int, tensor_parallel_size: i
     layers = tokens * 2 * 3 * (model.hidden + wide / tensor_parallel_size)
     logits = min(seqs, tokens) * model.vocab * 6
     return ACTIVATION_FLOOR_GIB + max(layers, logits) / GIB
+
+
+def _draft_margins(draft: Draft, split: int) -> list[Margin]:
+    """Of a draft whose shape is guessed."""
+    return [Margin(max(draft.weights / split / GIB / 2, _DRAFT_MARGIN_GIB), draft.why)] if draft.why else []
 
 
 def _out_of_memory(gpu: Gpu, free: float, weights: float, asked: float) -> str:

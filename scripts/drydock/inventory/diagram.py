@@ -42,7 +42,7 @@ def draw(subject: Subject) -> Diagram:
     An arrow stands for a Service's name in the arguments, environment or mounted configuration of a pod.
     """
     pods = list(subject.pods)
-    boxes = {_title(each.manifest): each.manifest for each in pods}
+    boxes = {_title(pod.manifest): pod.manifest for pod in pods}
     frames: dict[str, tuple[str, ...]] = {
         chart: tuple(sorted(title for title, _ in group))
         for chart, group in groupby(sorted(boxes.items(), key=lambda box: box[1].chart), key=lambda box: box[1].chart)
@@ -77,7 +77,9 @@ def _title(manifest: Manifest) -> str:
 
 def _calls(subject: Subject, pods: Sequence[PodUse]) -> Iterator[Arrow]:
     targets = dict(_services(subject, pods))
-    configurations = {each.name: json.dumps(each.content.get("data")) for each in subject.manifests if _holds(each)}
+    configurations = {
+        manifest.name: json.dumps(manifest.content.get("data")) for manifest in subject.manifests if _holds(manifest)
+    }
     for pod in pods:
         source = _title(pod.manifest)
         said = json.dumps(pod.spec)

@@ -123,7 +123,7 @@ def _uses(subject: Subject) -> Iterator[_Use]:
     verdicts = {id(each.pod): each for each in subject.verdicts}
     for pod in subject.pods:
         verdict = verdicts.get(id(pod))
-        hosts = {each.pool.name: each.types for each in verdict.pools} if verdict else {}
+        hosts = {pool.pool.name: pool.types for pool in verdict.pools} if verdict else {}
         architectures = frozenset(_architectures(subject, pod, hosts))
         for container in pod.containers:
             if image := str(container.get("image") or ""):

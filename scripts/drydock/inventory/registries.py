@@ -53,7 +53,7 @@ def _ask(crane: Path, image: str) -> Resolved | str:
     except ToolError as error:
         return _reason(error)
     # Attestations stand in an index as of the platform unknown/unknown.
-    architectures = {each.get("architecture", "") for each in platforms} - {"", "unknown"}
+    architectures = {platform.get("architecture", "") for platform in platforms} - {"", "unknown"}
     return Resolved(image, digest, tuple(sorted(architectures)))
 
 

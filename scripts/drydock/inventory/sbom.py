@@ -36,8 +36,8 @@ def write_sbom(
         toolchain: names the Go modules that the CRDs come from.
         images: references with their registries, of every environment.
     """
-    packaged = {each.file.name: each for each in archives}
-    components = {name: _chart(charts / name, packaged) for name in sorted(each.name for each in charts.iterdir())}
+    packaged = {archive.file.name: archive for archive in archives}
+    components = {name: _chart(charts / name, packaged) for name in sorted(path.name for path in charts.iterdir())}
     root = components[UMBRELLA]
     bom = Bom(components=[each for each in components.values() if each is not root])
     bom.metadata.component = root
@@ -45,13 +45,15 @@ def write_sbom(
         int(os.environ.get("SOURCE_DATE_EPOCH", "0")), tz=datetime.UTC
     )
     for name, component in components.items():
-        bom.register_dependency(component, [components[each] for each in _dependencies(charts / name)])
+        bom.register_dependency(component, [components[dependency] for dependency in _dependencies(charts / name)])
     modules = [_module(toolchain, owner) for owner in sorted(toolchain.crds)]
-    containers = [_image(each) for each in sorted(set(images))]
+    containers = [_image(image) for image in sorted(set(images))]
     for each in (*modules, *containers):
         bom.components.add(each)
     bom.register_dependency(components["crds"], modules)
-    bom.register_dependency(root, [*(components[each] for each in _dependencies(charts / UMBRELLA)), *containers])
+    bom.register_dependency(
+        root, [*(components[dependency] for dependency in _dependencies(charts / UMBRELLA)), *containers]
+    )
     content = "".join(f"{each.bom_ref}\n{list(map(str, each.hashes))}\n" for each in sorted(bom.components))
     bom.serial_number = uuid.uuid5(_NAMESPACE, content)
     file = folder / FILE
@@ -76,7 +78,9 @@ def _chart(folder: Path, packaged: Mapping[str, Archive]) -> Component:
 
 def _dependencies(chart: Path) -> list[str]:
     dependencies = load_yaml_file(chart / "Chart.yaml").get("dependencies", [])
-    return [each["name"] for each in dependencies if str(each.get("repository", "")).startswith("file://")]
+    return [
+        dependency["name"] for dependency in dependencies if str(dependency.get("repository", "")).startswith("file://")
+    ]
 
 
 def _module(toolchain: Toolchain, owner: str) -> Component:

@@ -107,11 +107,11 @@ class Dialect:
 
 
 def dialect_from(facts: Mapping[str, Any], secrets: Sequence[str]) -> Dialect:
-    """What `facts` told, with the secret values put back in their order."""
+    """What `facts` told, with the secret values put back in their order; empty ones for who sends nothing."""
     left = iter(secrets)
 
     def parameters(pairs: Sequence[Sequence[Any]]) -> tuple[Parameter, ...]:
-        return tuple(Parameter(name, Secret(next(left)) if value is None else value) for name, value in pairs)
+        return tuple(Parameter(name, Secret(next(left, "")) if value is None else value) for name, value in pairs)
 
     return Dialect(
         path=facts["path"],

@@ -17,7 +17,8 @@ from drydock.scheduling.requirements import conflicts, from_expressions, from_la
 QUIET_SECONDS = 5.0
 """How long nothing may change before what is missing counts as never to come: controllers may be late."""
 NUDGE = MARKER_POD
-_RESTARTS = 5
+RESTARTS = 5
+"""Ends of a program after which it counts as never to run."""
 _SCHEDULER = "default-scheduler"
 _REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 _NO_PROVISIONER = "kubernetes.io/no-provisioner"
@@ -97,12 +98,12 @@ def _unplaced(
         if not _may_change(scene, pod, placed, decision, skipped):
             pools = list(scene.of("NodePool"))
             exclusions = read_exclusions(decision.causes, pools, _left_out(decision, skipped))
-            refused = _refused_launches(scene)
+            refused = refused_launches(scene)
             exclusions = {name: "; ".join((why, *refused.get(name, ()))) for name, why in exclusions.items()}
             yield Obstacle(f"Pod/{full_name(pod)}", full_name(pod), decision.reason, exclusions)
 
 
-def _refused_launches(scene: Scene) -> Mapping[str, Sequence[str]]:
+def refused_launches(scene: Scene) -> Mapping[str, Sequence[str]]:
     """What EC2 said to launches that it refused, by pool: Karpenter itself only says that nothing is offered."""
     found: dict[str, dict[str, None]] = {}
     for event in scene.of("Event"):
@@ -140,7 +141,12 @@ def _may_change(
     awaiting = any(each.reason == AWAITING for each in skipped if each.began == decision.began)
     if awaiting or shares_to_come(scene, pod, decision.began, placed):
         return True
-    return "immediate volume binding mode must be bound" in decision.reason or "bind-completed" in decision.reason
+    return awaits_volume(decision.reason)
+
+
+def awaits_volume(refusal: str) -> bool:
+    """Whether Karpenter refused a pod because its volume is not there yet."""
+    return "immediate volume binding mode must be bound" in refusal or "bind-completed" in refusal
 
 
 def _without_pool(scene: Scene, installed: float) -> Iterator[Obstacle]:
@@ -156,9 +162,12 @@ def _without_pool(scene: Scene, installed: float) -> Iterator[Obstacle]:
 
 
 def _refused(scene: Scene, installed: float) -> Iterator[Obstacle]:
+    if _is_quiet(scene, installed):
+        yield from refused_workloads(scene)
+
+
+def refused_workloads(scene: Scene) -> Iterator[Obstacle]:
     """Workloads whose pods the API server does not take (pod security, quota, a missing service account)."""
-    if not _is_quiet(scene, installed):
-        return
     latest: dict[tuple[str, str], Mapping[str, Any]] = {}
     for event in scene.of("Event"):
         about = event["involvedObject"]
@@ -191,7 +200,7 @@ def _crashing(scene: Scene) -> Iterator[Obstacle]:
     for pod in scene.of("Pod"):
         for each in pod["status"].get("containerStatuses") or ():
             waiting = (each.get("state") or {}).get("waiting") or {}
-            if waiting.get("reason") == BACK_OFF and each["restartCount"] >= _RESTARTS:
+            if waiting.get("reason") == BACK_OFF and each["restartCount"] >= RESTARTS:
                 reason = f"container {each['name']}: {waiting.get('message')}"
                 yield Obstacle(f"Pod/{full_name(pod)}", full_name(pod), reason, unschedulable=False)
 
@@ -255,9 +264,12 @@ def _is_meant_for(pod: Mapping[str, Any], node: str) -> bool:
 
 
 def _unbound(scene: Scene, installed: float) -> Iterator[Obstacle]:
+    if _is_quiet(scene, installed):
+        yield from unbound_claims(scene)
+
+
+def unbound_claims(scene: Scene) -> Iterator[Obstacle]:
     """Claims of volumes that nothing will ever make."""
-    if not _is_quiet(scene, installed):
-        return
     classes, drivers = scene.named("StorageClass"), scene.named("CSIDriver")
     for claim in scene.of("PersistentVolumeClaim"):
         wanted = claim["spec"].get("storageClassName")

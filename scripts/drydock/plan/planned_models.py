@@ -18,7 +18,8 @@ from drydock.scheduling.pods import PodUse
 if TYPE_CHECKING:
     from drydock.progress import Progress
     from drydock.project import Project
-    from drydock.suite.environments import Environment
+    from drydock.scheduling.feasibility import PodVerdict
+    from drydock.suite.environments import Environment, Load
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,9 @@ class Target:
         scaler: what scales it there.
         replicas: that its object asks for; None for a model by name.
         left_out: engines of the same environment for which nothing is planned, with the reason.
+        region: of the environment; empty for a model by name.
+        load: that the environment states for it.
+        unusable: sentences on instance types of its pools that are left out.
     """
 
     name: str
@@ -47,6 +51,9 @@ class Target:
     scaler: Scaler | None = None
     replicas: int | None = None
     left_out: tuple[str, ...] = ()
+    region: str = ""
+    load: "Load | None" = None
+    unusable: tuple[str, ...] = ()
 
     @property
     def gpus(self) -> list[Gpu]:
@@ -90,12 +97,14 @@ def environment_targets(
     """
     from drydock.checks.subject import load_subject
     from drydock.suite.charts import assemble_charts
+    from drydock.suite.cluster_description import describe
     from drydock.suite.render import render
     from drydock.tools.setup import set_up
 
     equipment = set_up(project, "render", progress)
     subject = load_subject(project.cache_dir, render(equipment.tools["helm4"], assemble_charts(project), environment))
-    allowed = {id(verdict.pod): {name for pool in verdict.pools for name in pool.types} for verdict in subject.verdicts}
+    kubernetes = describe(environment).kubernetes
+    allowed = {id(verdict.pod): usable_types(verdict, kubernetes) for verdict in subject.verdicts}
     served = list(served_models(subject.pods, subject.manifests))
     left_out = (
         *(f"{engine.names[0]} (its model is not known)" for engine in served if engine.model is None),
@@ -106,7 +115,7 @@ def environment_targets(
             each.names[0],
             each.model,
             each.args,
-            _with_gpu(subject.catalogue.types[name] for name in allowed.get(id(each.pod), ())),
+            _with_gpu(subject.catalogue.types[name] for name in allowed.get(id(each.pod), ((), ()))[0]),
             tuple(parallel) or (each.args.tensor_parallel_size,),
             each.pod.manifest.identity,
             each.pod,
@@ -114,6 +123,9 @@ def environment_targets(
             find_scaler(subject.manifests, each.pod.manifest.name),
             each.pod.manifest.content.get("spec", {}).get("replicas"),
             left_out,
+            subject.account.region,
+            environment.load.get(each.names[0]),
+            allowed.get(id(each.pod), ((), ()))[1],
         )
         for each in served
         if each.model is not None
@@ -124,6 +136,26 @@ def environment_targets(
             remedy="name a model: `drydock plan MODEL`",
         )
     return found
+
+
+def usable_types(verdict: "PodVerdict", kubernetes: str) -> tuple[set[str], tuple[str, ...]]:
+    """Names of the types that the pools may buy for a pod, and why others of theirs have no usable GPU for it."""
+    from drydock.checks.gpu_drivers import obstacles
+
+    allowed = {name for pool in verdict.pools for name in pool.types}
+    usable, reasons = set(allowed), set[str]()
+    barred = [(pool, family, found) for _, pool, family, found in obstacles(verdict, kubernetes) if found.certain]
+    for name in allowed:
+        offered = [pool for pool in verdict.pools if name in pool.types]
+        against = [
+            found
+            for pool, family, found in barred
+            if family == name.partition(".")[0] and any(pool is each for each in offered)
+        ]
+        if against and len(against) >= len(offered):
+            usable.discard(name)
+            reasons.add(against[0].reason)
+    return usable, tuple(f"Instance types left out: {reason}." for reason in sorted(reasons))
 
 
 def region_types(cache: Path, region: str) -> Mapping[str, InstanceFacts]:

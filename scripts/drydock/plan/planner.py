@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 MOST_MISSED = 0.5
 """Share of a day's requests from which on a day that misses their objectives is no plan."""
+DEFAULT_WORKLOAD = "chat"
 DEFAULT_OBJECTIVES: Mapping[str, float] = {"ttft_p95_ms": 1000.0, "itl_p99_ms": 150.0}
 """Where nobody gave any: below a second to the first word, and faster than people read."""
 
@@ -40,7 +41,9 @@ class Request:
     instance_types: tuple[str, ...] = ()
     parallel: tuple[int, ...] = ()
     rate: float | None = None
-    workload: str = "chat"
+    workload: str | None = None
+    dataset: Path | None = None
+    acceptance: float | None = None
     objectives: Mapping[str, float] = field(default_factory=dict)
     region: str = "us-west-2"
     capacity_type: CapacityType = "on-demand"
@@ -74,6 +77,8 @@ class Request:
             parallel=options["tensor_parallel"],
             rate=rate,
             workload=options["workload_name"],
+            dataset=options["dataset"],
+            acceptance=options["acceptance_rate"],
             objectives=_objectives(options["objectives_file"], options["objective_texts"]),
             region=options["region"],
             capacity_type=options["capacity_type"],
@@ -135,7 +140,13 @@ class Plan:
             found.append(f"{self._spare(best)}{self._beside_values(best)}")
             if doubt := self._doubt(best):
                 found.append(f"Whether {self.target.name} starts on {best.instance_type} is uncertain: {doubt}.")
-        return [*found, *self.cautions, *(self.day.sentences if self.day else ()), *self.assumptions]
+        return [
+            *found,
+            *self.target.unusable,
+            *self.cautions,
+            *(self.day.sentences if self.day else ()),
+            *self.assumptions,
+        ]
 
     def _spare(self, best: Choice) -> str:
         """What a lost replica would cost: the replicas are as few as meet the objectives, none is spare."""
@@ -164,8 +175,22 @@ class Plan:
             "spread evenly over the replicas.",
             "Times are simulated where no load test was given; on GPUs other than H100 and H200 they are scaled by the "
             "roofline and have not been checked.",
+            *self._speculation,
             *(self.prices.assumptions if self.prices else ()),
             *(self.day.assumptions if self.day else ()),
+        ]
+
+    @property
+    def _speculation(self) -> list[str]:
+        values = self.target.args.values
+        if not values.get("speculative_config"):
+            return []
+        rate = values.get("simulate_acceptance_rate")
+        return [
+            "Speculative decoding is left out of the times: --acceptance-rate simulates it."
+            if rate is None
+            else f"Each guess of speculative decoding is right with a probability of {rate:g} if those before it are; "
+            "its cost is scaled by the weights that it reads and was not measured."
         ]
 
     def as_dict(self) -> dict[str, Any]:
@@ -176,6 +201,7 @@ class Plan:
             "weights_gib": {name: round(value, 3) for name, value in weights_gib(self.target).items()},
             "memory": [memory_row(self.target, row) for row in self.memory],
             "memory_cautions": memory_cautions(self.target),
+            "instance_types_left_out": list(self.target.unusable),
         }
         if self.demand is not None:
             found |= {
@@ -204,11 +230,9 @@ def total_sentence(plans: Sequence[Plan]) -> str:
     unmet = [each.target.name for each in planned if each.target.name not in costs]
     total = sum(costs.values())
     missing = f"; nothing meets the objectives of {', '.join(unmet)}" if unmet else ""
-    rate = planned[0].demand.rate if planned[0].demand else 0.0
-    return (
-        f"All of {len(costs)} model{'s' * (len(costs) != 1)} at {rate:g} requests/s each: {total:,.2f} $ an hour"
-        f"{missing}{without}."
-    )
+    rates = {each.demand.rate for each in planned if each.demand}
+    load = f"at {min(rates):g} requests/s each" if len(rates) == 1 else "at their loads"
+    return f"All of {len(costs)} model{'s' * (len(costs) != 1)} {load}: {total:,.2f} $ an hour{missing}{without}."
 
 
 def make_plans(project: "Project", request: Request, progress: "Progress") -> list[Plan]:
@@ -217,13 +241,16 @@ def make_plans(project: "Project", request: Request, progress: "Progress") -> li
     Raises:
         DrydockError: the target is not known, does not render, or an argument is wrong.
     """
-    types = region_types(project.cache_dir, request.region)
-    targets = _targets(project, request, types, progress)
-    request = replace(request, objectives=request.objectives or _own_objectives(project, request.target))
+    targets = _targets(project, request, progress)
+    request = replace(
+        request,
+        objectives=request.objectives or _own_objectives(project, request.target),
+        region=targets[0].region or request.region,
+    )
     return [_plan(project, request, target, progress) for target in targets]
 
 
-def _targets(project: "Project", request: Request, types: Mapping[str, Any], progress: "Progress") -> list[Target]:
+def _targets(project: "Project", request: Request, progress: "Progress") -> list[Target]:
     from drydock.suite.environments import environment_names, load_environment
 
     if request.target in environment_names(project):
@@ -234,7 +261,9 @@ def _targets(project: "Project", request: Request, types: Mapping[str, Any], pro
             )
         environment = load_environment(project, request.target).stacked(request.files, request.set_values)
         found = environment_targets(project, environment, progress, request.parallel)
+        types = region_types(project.cache_dir, found[0].region)
     else:
+        types = region_types(project.cache_dir, request.region)
         found = [model_target(request.target, request.engine_args, types, request.parallel)]
         if request.files or request.set_values:
             raise UsageError(
@@ -243,7 +272,21 @@ def _targets(project: "Project", request: Request, types: Mapping[str, Any], pro
             )
     if request.instance_types:
         found = [narrowed(each, request.instance_types, types) for each in found]
+    if request.acceptance is not None:
+        found = [_accepting(each, request.acceptance) for each in found]
     return [_only(each, request.gpus) for each in found]
+
+
+def _accepting(target: Target, rate: float) -> Target:
+    """The target with the acceptance rate of its guesses, where it speculates."""
+    if not target.args.values.get("speculative_config"):
+        if target.object:
+            return target
+        raise UsageError(
+            "--acceptance-rate is for engines that speculate",
+            remedy="give --speculative-config with --engine-args, or leave it out",
+        )
+    return replace(target, args=target.args.changed(simulate_acceptance_rate=rate))
 
 
 def _only(target: Target, names: Sequence[str]) -> Target:
@@ -260,14 +303,17 @@ def _only(target: Target, names: Sequence[str]) -> Target:
 
 
 def _plan(project: "Project", request: Request, target: Target, progress: "Progress") -> Plan:
-    from drydock.loadtest.presets import preset
+    from drydock.loadtest.presets import dataset, preset
 
     memory = list(fits(target.model, target.args, target.gpus, target.parallel))
-    trace = load_trace(request.trace, request.rate) if request.trace else None
-    rate = trace.peak if trace else request.rate
+    load = target.load if request.rate is None else None
+    rate = load.rate if load else request.rate
+    trace = load_trace(request.trace, rate) if request.trace else None
+    rate = trace.peak if trace else rate
     if rate is None:
         return Plan(target, memory)
-    demand = Demand(preset(request.workload), rate, request.objectives)
+    name = request.workload or (load.workload if load else DEFAULT_WORKLOAD)
+    demand = Demand(dataset(request.dataset) if request.dataset else preset(name), rate, request.objectives)
     prices = load_prices(
         project, progress, request.region, spot_share=request.spot_share, reserved_share=request.reserved_share
     )
@@ -311,7 +357,7 @@ def _cautions(request: Request, demand: Demand) -> Sequence[str]:
     if request.from_loadtest is None:
         return ()
     found = read_measurements(request.from_loadtest, demand.objectives)
-    return cautions(request.from_loadtest, found, demand.objectives, request.workload)
+    return cautions(request.from_loadtest, found, demand.objectives, demand.workload.name)
 
 
 def _objectives(file: Path | None, texts: Sequence[str]) -> dict[str, float]:

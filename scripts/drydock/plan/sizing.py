@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from drydock.engines.gpu_memory import DoesNotFitError
+from drydock.errors import UsageError
 from drydock.plan.estimate import Estimate, simulated
 
 if TYPE_CHECKING:
@@ -106,6 +107,16 @@ def size(task: Task) -> Sizing:
     return Sizing(high, best)
 
 
+def missed_by(task: Task, replicas: int) -> tuple[str, ...]:
+    """Objectives that so many replicas miss, as sentences; none where the engine does not start or has no request."""
+    demand = task.demand
+    try:
+        estimate = simulated(task.gpu, task.model, task.args, demand.workload, demand.rate / replicas, seed=task.seed)
+    except (DoesNotFitError, UsageError):
+        return ()
+    return estimate.missed(demand.objectives)
+
+
 def measured(estimates: Iterable[Estimate], demand: Demand) -> Sizing:
     """The fewest replicas by measurements at several rates.
 
@@ -122,6 +133,8 @@ def _file(cache: Path, task: Task) -> Path:
     from drydock.tools.identity import code_identity, content_key
 
     parts = [code_identity(), task.gpu, task.model, sorted(task.args.values.items(), key=str), task.demand, task.seed]
+    if task.demand.workload.dataset:
+        parts.append(task.demand.workload.dataset.read_text())
     return cache / "plan" / f"{content_key(parts)}.json"
 
 

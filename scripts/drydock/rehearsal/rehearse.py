@@ -1,12 +1,13 @@
 """The main job: an environment on a rehearsal cluster, from nothing to a report."""
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from drydock.outcome.limits import LIMITS
+from drydock.outcome.observe import Scene
 from drydock.outcome.results import Circumstances, build_report
 from drydock.progress import PlainProgress, Progress
 from drydock.project import Project
@@ -18,7 +19,7 @@ from drydock.rehearsal.release import DEFAULT_TIMEOUT, Outcome, Release
 from drydock.rehearsal.runs import RunFolder, end_leftovers, new_run_folder
 from drydock.rehearsal.state import change
 from drydock.rehearsal.steps import StepClock
-from drydock.report.model import RehearsalReport
+from drydock.report.model import ModelReport, RehearsalReport
 from drydock.scheduling.prices import DEFAULT_SPOT_SHARE, Prices, ensure_price_list
 from drydock.suite.charts import assemble_charts
 from drydock.suite.environments import Environment
@@ -31,6 +32,10 @@ _AUTO_MODE_LIMIT = (
     "EKS Auto Mode runs in AWS only: the same pools were rehearsed with Karpenter in the cluster "
     "(global.autoMode.enabled=false)."
 )
+
+
+JudgeModels = Callable[[Scene, Environment], tuple[ModelReport, ...]]
+"""Says of each model whether it meets the environment's objectives where its pods run."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +104,7 @@ def rehearse(
     port: int = 0,
     serve_models: bool = False,
     cache: Path | None = None,
+    judge_models: JudgeModels | None = None,
 ) -> Rehearsed:
     """Install an environment on a cluster of its own, watch what becomes of it, and report.
 
@@ -116,6 +122,7 @@ def rehearse(
         port: of the API server; 0 takes a free one.
         serve_models: run the simulator of vLLM in the models' pods, so that they answer.
         cache: folder that rehearsals share, in place of the usual one.
+        judge_models: says whether the models meet the objectives on what was bought; left out when absent.
 
     Raises:
         ClusterError: the cluster or the install failed.
@@ -142,6 +149,8 @@ def rehearse(
             outcome = release.wait(timeout, step, empty_nodes=True)
         seconds = time.time() - clock.begun
         report = _report(cluster, release, outcome, clock, seconds)
+        if judge_models:
+            report = replace(report, models=judge_models(release.scene, environment))
         if keep:
             cluster.keep()
     return Rehearsed(report, folder, cluster.kubeconfig if keep else None)

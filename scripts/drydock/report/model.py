@@ -1,7 +1,7 @@
 """A rehearsal's result as plain data; `report.json` is exactly this (docs/report.md)."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
 from drydock.errors import DrydockError
@@ -107,6 +107,35 @@ class ColdStartReport:
 
 
 @dataclass(frozen=True)
+class ModelReport:
+    """Whether an engine meets the environment's objectives on what was bought for it, by the simulator of `plan`.
+
+    Attributes:
+        workload, namespace: as of its pods.
+        model: its name in requests.
+        instance_type, gpu: where its pods run.
+        replicas: ready pods of the workload.
+        load: what was simulated, in words; empty where nothing was.
+        measures: of the objectives, ms.
+        missed: a sentence for each objective that is not met.
+        meets: None where it is not known.
+        reason: why it is not known.
+    """
+
+    workload: str
+    namespace: str
+    model: str
+    instance_type: str
+    gpu: str
+    replicas: int
+    load: str = ""
+    measures: Mapping[str, float] = field(default_factory=dict)
+    missed: tuple[str, ...] = ()
+    meets: bool | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
 class RehearsalReport:
     """Everything a rehearsal found.
 
@@ -123,7 +152,7 @@ class RehearsalReport:
         limits: what this rehearsal cannot show.
         install_began_seconds: since the command, when the install began, from which the seconds of pods count;
             None when it never did.
-        cold_starts: see their class.
+        cold_starts, models: see their classes.
         target: where it ran: `rehearsal`, `kind`, `eks` or `existing`.
     """
 
@@ -144,6 +173,7 @@ class RehearsalReport:
     version: int = REPORT_VERSION
     install_began_seconds: float | None = None
     cold_starts: tuple[ColdStartReport, ...] = ()
+    models: tuple[ModelReport, ...] = ()
     target: str = "rehearsal"
 
     @property
@@ -176,13 +206,16 @@ class RehearsalReport:
         return cls(
             **{
                 **fields,
-                "steps": tuple(StepReport(**each) for each in data["steps"]),
-                "pods": tuple(PodReport(**each) for each in data["pods"]),
+                "steps": tuple(StepReport(**step) for step in data["steps"]),
+                "pods": tuple(PodReport(**pod) for pod in data["pods"]),
                 "nodes": tuple(_node(each) for each in data["nodes"]),
-                "warnings": tuple(WarningReport(**each) for each in data["warnings"]),
+                "warnings": tuple(WarningReport(**warning) for warning in data["warnings"]),
                 "assumptions": tuple(data["assumptions"]),
                 "limits": tuple(data["limits"]),
-                "cold_starts": tuple(ColdStartReport(**each) for each in data.get("cold_starts", ())),
+                "cold_starts": tuple(ColdStartReport(**start) for start in data.get("cold_starts", ())),
+                "models": tuple(
+                    ModelReport(**{**model, "missed": tuple(model["missed"])}) for model in data.get("models", ())
+                ),
             }
         )
 

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from dataclasses import dataclass
 
-from drydock.report.model import HOURS_PER_MONTH, ColdStartReport, NodeReport, PodReport, RehearsalReport
+from drydock.report.model import HOURS_PER_MONTH, ColdStartReport, ModelReport, NodeReport, PodReport, RehearsalReport
 
 
 @dataclass(frozen=True)
@@ -150,3 +150,14 @@ def printable(text: str) -> str:
     return "".join(
         each if each.isprintable() else " " if each.isspace() else "\N{REPLACEMENT CHARACTER}" for each in text
     )
+
+
+def model_sentence(model: ModelReport) -> str:
+    """Whether a model meets the objectives on an instance type."""
+    where = f"{model.model} on {model.instance_type}{f' ({model.gpu})' if model.gpu else ''}"
+    if model.meets is None:
+        return f"{where}: not known: {model.reason}"
+    if model.missed:
+        return f"{where}, {model.load}: missed: {'; '.join(model.missed)}"
+    values = ", ".join(f"{name} {value:.4g}" for name, value in model.measures.items())
+    return f"{where}, {model.load}: met ({values})"

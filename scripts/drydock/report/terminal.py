@@ -18,6 +18,7 @@ from drydock.report.summary import (
     cost_text,
     counted,
     hourly,
+    model_sentence,
     ordered_nodes,
     ordered_pods,
     printable,
@@ -56,6 +57,10 @@ def print_report(report: RehearsalReport, console: Console | None = None) -> Non
     if report.cold_starts:
         _heading(console, "From nothing to an answer on EC2, at most")
         _print_fitting(console, _cold_starts_in_lines(report.cold_starts), _cold_starts_stacked(report.cold_starts))
+    if report.models:
+        _heading(console, "Objectives on what was bought, by simulation")
+        for model in report.models:
+            console.print(_text(f"  {model_sentence(model)}", "" if model.meets else "yellow"))
     _print_list(console, "What the figures assume", report.assumptions)
     _print_list(console, f"What a {report.occasion} cannot show", report.limits)
     if report.warnings:
@@ -155,8 +160,8 @@ def _cold_starts_in_lines(starts: Iterable[ColdStartReport]) -> Table:
     table = _table("workload", "image")
     for header in ("node", "pull", "startup probe", "together"):
         table.add_column(header, justify="right", no_wrap=True)
-    for each in starts:
-        table.add_row(_text(each.workload), _text(each.image), *cold_start_parts(each))
+    for start in starts:
+        table.add_row(_text(start.workload), _text(start.image), *cold_start_parts(start))
     return table
 
 
@@ -164,9 +169,9 @@ def _cold_starts_stacked(starts: Iterable[ColdStartReport]) -> Table:
     table = _table()
     table.add_column("workload\n  image\n  node, pull, startup probe", overflow="fold")
     table.add_column("together", justify="right", no_wrap=True)
-    for each in starts:
-        *parts, together = cold_start_parts(each)
-        table.add_row(_stack([each.workload, each.image, ", ".join(parts)]), together)
+    for start in starts:
+        *parts, together = cold_start_parts(start)
+        table.add_row(_stack([start.workload, start.image, ", ".join(parts)]), together)
     return table
 
 

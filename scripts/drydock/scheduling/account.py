@@ -46,14 +46,14 @@ def account_of(environment: Environment, manifests: Sequence[Manifest]) -> Accou
     addresses for a node.
     """
     shared = global_values(environment)
-    zones = {each.zone for each in environment.capacity_reservations} | {
+    zones = {reservation.zone for reservation in environment.capacity_reservations} | {
         str(zone) for zone in shared.get("zones") or ()
     }
     for manifest in manifests:
         if manifest.kind == "NodePool":
             template = ((manifest.content.get("spec") or {}).get("template") or {}).get("spec") or {}
-            for each in from_expressions(template.get("requirements")):
-                zones |= each.values if each.key == ZONE and each.operator == "In" else set()
+            for expression in from_expressions(template.get("requirements")):
+                zones |= expression.values if expression.key == ZONE and expression.operator == "In" else set()
     region = str(shared.get("region") or "") or (min(zones)[:-1] if zones else DEFAULT_REGION)
     snapshot = environment.snapshot
     if snapshot and snapshot.region == region and snapshot.zones():
@@ -75,7 +75,7 @@ def global_values(environment: Environment) -> dict[str, Any]:
         if key == "global.region":
             found["region"] = value
         elif key == "global.zones":
-            found["zones"] = [each.strip() for each in value.strip("{}").split(",")]
+            found["zones"] = [part.strip() for part in value.strip("{}").split(",")]
     return found
 
 
@@ -87,7 +87,7 @@ def selected_reservations(
     Source: karpenter-provider-aws v1.14, pkg/providers/capacityreservation/types.go. A term's owner and instance match
     criteria are taken as met, since an environment does not state them.
     """
-    return tuple(each for each in reservations if any(_picks(term, each) for term in terms or ()))
+    return tuple(reservation for reservation in reservations if any(_picks(term, reservation) for term in terms or ()))
 
 
 def _picks(term: Mapping[str, Any], reservation: CapacityReservation) -> bool:

@@ -200,7 +200,9 @@ def explain_offerings(pool: Pool, requirements: Requirements, types: frozenset[s
     kind = requirements.get(CAPACITY_TYPE)
     if kind is not None and kind.operator == "In" and kind.values == {"reserved"}:
         reservations = pool.node_class.reservations if pool.node_class else ()
-        held = ", ".join(f"{each.id} ({each.instance_type} in {each.zone})" for each in reservations)
+        held = ", ".join(
+            f"{reservation.id} ({reservation.instance_type} in {reservation.zone})" for reservation in reservations
+        )
         reason = "only reserved capacity is allowed, and its node class selects " + (
             f"{held}, which does not fit" if held else "no capacity reservation of the account"
         )

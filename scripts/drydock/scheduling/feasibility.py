@@ -99,7 +99,7 @@ class Scheduling:
     @classmethod
     def of(cls, manifests: Sequence[Manifest], pools: Sequence[Pool]) -> "Scheduling":
         """The pods of an environment's objects against node pools."""
-        runtimes = {each.name: each.content for each in manifests if each.kind == "RuntimeClass"}
+        runtimes = {manifest.name: manifest.content for manifest in manifests if manifest.kind == "RuntimeClass"}
         pods = tuple(admitted(pod, runtimes) for pod in find_pods(manifests))
         return cls(pods, tuple(pools), Storage.of(manifests))
 
@@ -135,11 +135,13 @@ class Scheduling:
         outcomes = [
             _types_for(pod, pool, attempt.requirements, volume, daemons) for volume in self.storage.alternatives(pod)
         ]
-        types = frozenset[str]().union(*(each for each in outcomes if not isinstance(each, Exclusion)))
+        types = frozenset[str]().union(*(outcome for outcome in outcomes if not isinstance(outcome, Exclusion)))
         taint = untolerated(pod, pool, tolerates_soft=attempt.tolerates_soft)
         if types and taint:  # told only where nothing else keeps the pod out
             return explain_taint(pool, taint)
-        return types or max((each for each in outcomes if isinstance(each, Exclusion)), key=lambda each: each.stage)
+        return types or max(
+            (outcome for outcome in outcomes if isinstance(outcome, Exclusion)), key=lambda each: each.stage
+        )
 
     def _given_up(self, pod: PodUse, pool: Pool, daemons: Sequence[Daemon]) -> Exclusion | None:
         """The one reason that is not the pod's: an alternative that fits, and that Karpenter drops before it would."""
@@ -199,7 +201,7 @@ def _types_for(
     if isinstance(buyable, Exclusion):
         return buyable
     groups = groups_beside(pod, buyable, daemons)
-    fitting = frozenset[str]().union(*(pool.roomy(each.types, add(pod.requests, each.overhead)) for each in groups))
+    fitting = frozenset[str]().union(*(pool.roomy(group.types, add(pod.requests, group.overhead)) for group in groups))
     if not fitting:
         return explain_resources(pool, pod, groups)
     within = fitting & pool.types_within_limits

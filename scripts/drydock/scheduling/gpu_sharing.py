@@ -84,7 +84,7 @@ def parse_sharing(text: str) -> Sharing:
 def _config_map(pod: Mapping[str, Any], container: Mapping[str, Any], path: str) -> str:
     """Name of the ConfigMap that is mounted at a path of a container."""
     mounts: Sequence[Mapping[str, Any]] = container.get("volumeMounts") or ()
-    volume = next((each["name"] for each in mounts if each["mountPath"] == path), "")
+    volume = next((mount["name"] for mount in mounts if mount["mountPath"] == path), "")
     volumes = {each["name"]: each for each in pod.get("volumes") or ()}
     return str((volumes.get(volume, {}).get("configMap") or {}).get("name", ""))
 
@@ -92,10 +92,10 @@ def _config_map(pod: Mapping[str, Any], container: Mapping[str, Any], path: str)
 def _entries(config: Mapping[str, Any]) -> Iterator[tuple[str, int, bool]]:
     for way in ("timeSlicing", "mps"):
         shared = (config.get("sharing") or {}).get(way) or {}
-        for each in shared.get("resources") or ():
-            replicas = each.get("replicas", 1)  # what is not a number the plugin itself refuses
+        for resource in shared.get("resources") or ():
+            replicas = resource.get("replicas", 1)  # what is not a number the plugin itself refuses
             yield (
-                str(each.get("name")),
+                str(resource.get("name")),
                 replicas if isinstance(replicas, int) else 1,
                 bool(shared.get("renameByDefault")),
             )

@@ -126,8 +126,8 @@ def _takes_interfaces(facts: InstanceFacts, interfaces: Sequence[Fields] | None)
         return True
     if not facts.ena:
         return False
-    for each in interfaces:
-        card = each.get("networkCardIndex", 0)
-        if card >= len(facts.interfaces_by_card) or each.get("deviceIndex", 0) >= facts.interfaces_by_card[card]:
+    for interface in interfaces:
+        card = interface.get("networkCardIndex", 0)
+        if card >= len(facts.interfaces_by_card) or interface.get("deviceIndex", 0) >= facts.interfaces_by_card[card]:
             return False
-    return sum(1 for each in interfaces if each.get("interfaceType") == "efa-only") <= facts.efa_interfaces
+    return sum(1 for interface in interfaces if interface.get("interfaceType") == "efa-only") <= facts.efa_interfaces

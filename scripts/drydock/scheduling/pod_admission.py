@@ -33,7 +33,7 @@ def admitted(pod: PodUse, runtime_classes: Mapping[str, Fields]) -> PodUse:
 
 def tolerates(tolerations: Sequence[Fields], taint: Fields) -> bool:
     """Whether one of the tolerations covers the taint (k8s.io/api/core/v1, Toleration.ToleratesTaint)."""
-    return any(_covers(each, taint) for each in tolerations)
+    return any(_covers(toleration, taint) for toleration in tolerations)
 
 
 def _extended_resource_tolerations(pod: PodUse) -> list[Fields]:

@@ -188,7 +188,8 @@ def _is_pod_spec(node: Fields) -> bool:
     if not isinstance(containers, list) or not containers:
         return False
     return all(
-        isinstance(each, dict) and "name" in each and ("image" in each or "command" in each) for each in containers
+        isinstance(container, dict) and "name" in container and ("image" in container or "command" in container)
+        for container in containers
     )
 
 
@@ -218,7 +219,7 @@ def _promised_pods(manifest: Manifest) -> Iterator[PodUse]:
     document = load_yaml_leniently(text) if text else None
     if not isinstance(document, dict):
         return
-    claims = {each["metadata"]["name"]: each["spec"] for each in document.get("volumeClaimTemplates") or ()}
+    claims = {template["metadata"]["name"]: template["spec"] for template in document.get("volumeClaimTemplates") or ()}
     if namespace := document.get("namespace"):
         metadata = {**manifest.content["metadata"], "namespace": namespace}
         manifest = replace(manifest, content={**manifest.content, "metadata": metadata})

@@ -216,23 +216,23 @@ class Pool:
     def _overlaid(self) -> tuple[tuple[Overlay, frozenset[str]], ...]:
         """The overlays that are about nodes of this pool, with their instance types."""
         return tuple(
-            (each, self.matching(self.types, each.requirements))
-            for each in self.overlays
-            if not conflicts(self.requirements, each.requirements, self.well_known)
+            (overlay, self.matching(self.types, overlay.requirements))
+            for overlay in self.overlays
+            if not conflicts(self.requirements, overlay.requirements, self.well_known)
         )
 
     def _reserved_types(self, requirements: Requirements, zones: frozenset[str]) -> set[str]:
         if self.node_class is None or not _allows(requirements.get(CAPACITY_TYPE), "reserved"):
             return set()
         return {
-            each.instance_type
-            for each in self.node_class.reservations
-            if each.instance_count > 0
-            and each.zone in zones
-            and each.instance_type in self.catalogue.types
-            and each.zone in self.catalogue.types[each.instance_type].zones
-            and _allows(requirements.get(self.prefix + RESERVATION_ID), each.id)
-            and _allows(requirements.get(self.prefix + RESERVATION_TYPE), each.kind)
+            reservation.instance_type
+            for reservation in self.node_class.reservations
+            if reservation.instance_count > 0
+            and reservation.zone in zones
+            and reservation.instance_type in self.catalogue.types
+            and reservation.zone in self.catalogue.types[reservation.instance_type].zones
+            and _allows(requirements.get(self.prefix + RESERVATION_ID), reservation.id)
+            and _allows(requirements.get(self.prefix + RESERVATION_TYPE), reservation.kind)
             and _allows(requirements.get(self.prefix + RESERVATION_INTERRUPTIBLE), "false")
         }
 

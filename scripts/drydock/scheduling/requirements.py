@@ -133,8 +133,10 @@ def from_labels(labels: Mapping[str, Any] | None) -> list[Requirement]:
 def from_expressions(expressions: Iterable[Mapping[str, Any]] | None) -> list[Requirement]:
     """Requirements that `matchExpressions`, or a NodePool's `requirements`, amount to."""
     return [
-        requirement(each["key"], each["operator"], each.get("values") or (), each.get("minValues"))
-        for each in expressions or ()
+        requirement(
+            expression["key"], expression["operator"], expression.get("values") or (), expression.get("minValues")
+        )
+        for expression in expressions or ()
     ]
 
 

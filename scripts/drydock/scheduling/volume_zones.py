@@ -28,7 +28,7 @@ class Storage:
     def of(cls, manifests: Sequence[Manifest]) -> "Storage":
         """The storage objects among an environment's."""
         kinds = ("PersistentVolumeClaim", "PersistentVolume", "StorageClass")
-        return cls(*({each.name: each for each in manifests if each.kind == kind} for kind in kinds))
+        return cls(*({manifest.name: manifest for manifest in manifests if manifest.kind == kind} for kind in kinds))
 
     def claims_of(self, pod: PodUse) -> list[tuple[str, Fields]]:
         """Claims that a pod mounts, each with its spec; a claim that the environment does not hold has an empty one."""
@@ -53,7 +53,7 @@ class Storage:
         Source: karpenter v1.14, pkg/controllers/provisioning/scheduling/volumetopology.go.
         """
         terms = [self._terms(spec) for _, spec in self.claims_of(pod)]
-        return [merged(*chosen) for chosen in product(*(each for each in terms if each))]
+        return [merged(*chosen) for chosen in product(*(term for term in terms if term))]
 
     def storage_class(self, claim: Fields) -> Manifest | None:
         """The class that a claim names, when the environment holds it."""
@@ -69,6 +69,9 @@ class Storage:
         if storage_class is None:
             return []
         return [
-            [requirement(each["key"], "In", each["values"]) for each in term.get("matchLabelExpressions") or ()]
+            [
+                requirement(expression["key"], "In", expression["values"])
+                for expression in term.get("matchLabelExpressions") or ()
+            ]
             for term in storage_class.content.get("allowedTopologies") or ()
         ]

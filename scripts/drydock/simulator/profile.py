@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from drydock.engines.catalogue import Gpu, Model, find_gpu, find_model, quantized_dtype
+from drydock.engines.draft_models import draft_of, step_tokens
 from drydock.engines.engine_args import EngineArgs
 from drydock.engines.gpu_memory import DoesNotFitError, MemoryFit, memory_fit
 from drydock.errors import UsageError
@@ -181,7 +182,9 @@ def scaled(profile: Profile, gpu: Gpu, model: Model, args: EngineArgs) -> Profil
             base=coefficients.base + 2 * model.layers * _ALL_REDUCE_SECONDS,
             token=coefficients.token + volume / rate,
         )
-    if args.async_scheduling not in {None, coefficients.asynchronous}:
+    if args.async_scheduling not in {None, coefficients.asynchronous} and coefficients.core_cpu:
+        coefficients = replace(coefficients, asynchronous=bool(args.async_scheduling))
+    elif args.async_scheduling not in {None, coefficients.asynchronous}:
         extra = -_SCHEDULING_SECONDS if args.async_scheduling else _SCHEDULING_SECONDS
         base = max(0.0, coefficients.base + extra)
         coefficients = replace(coefficients, base=base, asynchronous=bool(args.async_scheduling))
@@ -215,12 +218,42 @@ def _roofline(gpu: Gpu, model: Model, quantization: str | None, args: EngineArgs
     }
 
 
+def speculating(profile: Profile, model: Model, args: EngineArgs, acceptance: float) -> Profile:
+    """A profile with the draft of the engine's arguments, whose guesses are right with this probability each.
+
+    Raises:
+        UsageError: the engine does not speculate, or the probability is not one.
+    """
+    draft = draft_of(model, args)
+    if draft is None:
+        raise UsageError(
+            "an acceptance rate was given, and the engine does not speculate",
+            remedy='give its arguments, such as --speculative-config {"method": "ngram", "num_speculative_tokens": 3}',
+        )
+    if not 0 <= acceptance <= 1:
+        raise UsageError(
+            f"the acceptance rate must be from 0 to 1, not {acceptance:g}",
+            remedy="vllm:spec_decode_num_accepted_tokens / vllm:spec_decode_num_draft_tokens is a server's own",
+        )
+    own = profile.coefficients
+    launch = own.base * (draft.model.layers if draft.model else 1) / model.layers if draft.step else 0.0
+    coefficients = replace(
+        own,
+        guesses=draft.guesses,
+        step_tokens=step_tokens(draft.guesses, acceptance),
+        draft=draft.guesses * (launch + own.weights * draft.step),
+    )
+    return replace(profile, coefficients=coefficients, fitted=False)
+
+
 def setup(gpu: Gpu, model: Model, args: EngineArgs, *, profile: Profile | None = None) -> Setup:
     """What `vllm serve` with these arguments would be.
 
+    Speculative decoding is simulated where `--simulate-acceptance-rate` says how often its guesses are right.
+
     Raises:
         DoesNotFitError: it would refuse to start for want of memory, in vLLM's words.
-        UsageError: arguments that exclude each other.
+        UsageError: arguments that exclude each other, or an acceptance rate that does not fit.
     """
     fit = memory_fit(gpu, model, args)
     if fit.error:
@@ -238,6 +271,9 @@ def setup(gpu: Gpu, model: Model, args: EngineArgs, *, profile: Profile | None =
         max_loras=args.max_loras,
     )
     chosen = scaled(profile or find_profile(gpu, model), gpu, model, args)
+    acceptance = args.values.get("simulate_acceptance_rate")
+    if acceptance is not None:
+        chosen = speculating(chosen, model, args, acceptance)
     return Setup(chosen, limits, fit, args, fit.max_model_len)
 
 

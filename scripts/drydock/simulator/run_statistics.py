@@ -1,12 +1,14 @@
 """What a run comes to: rates, means and percentiles, each defined once."""
 
 from array import array
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from drydock.simulator.simulation import Run
+from drydock.suite.objectives import PERCENTILES
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,65 @@ def summarize(run: Run, *, blocks: int, rate: float | None, duration: float) -> 
         max_waiting=run.most_waiting,
         max_kv_usage=run.most_blocks / blocks,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatedMeasures:
+    """A run by the names of objectives (`drydock.suite.objectives`); a request fails if it is too long alone."""
+
+    judged: int
+    values: Mapping[str, float | None]
+
+    @property
+    def ok(self) -> int:
+        """Requests that succeeded: all."""
+        return self.judged
+
+    @property
+    def worst(self) -> Mapping[str, float | None]:
+        """The same: no failure is slower."""
+        return self.values
+
+    @property
+    def reasons(self) -> Mapping[str, str]:
+        """Why a measure is None."""
+        return dict.fromkeys(("ttft", "tpot", "itl", "e2e"), "no request has such a time")
+
+
+def measures(run: Run, request_limits: Mapping[str, float], refused: float = 0.0) -> SimulatedMeasures:
+    """Measures of a run for objectives.
+
+    Args:
+        run: a simulation.
+        request_limits: ms by `ttft`, `tpot` and `e2e` that a good request keeps; goodput counts those.
+        refused: share of the requests that the engine refuses.
+    """
+    sent, first, end, prompt, output, _ = np.array(run.table).reshape(-1, 6).T
+    seconds = run.virtual_seconds or float("nan")
+    times = {
+        "ttft": 1e3 * (first - sent),
+        "tpot": 1e3 * np.where(output > 1, (end - first) / np.maximum(output - 1, 1), np.nan),
+        "e2e": 1e3 * (end - sent),
+    }
+    found: dict[str, float | None] = {"error_rate": refused, "completed_rps": sent.size / seconds}
+    found["output_tokens_per_second"] = float(output.sum()) / seconds
+    found["total_tokens_per_second"] = float((output + prompt).sum()) / seconds
+    gaps, weights = np.array(run.gaps).reshape(-1, 2).T if run.gaps else (np.array([]), np.array([]))
+    for name, values in (*times.items(), ("itl", 1e3 * gaps)):
+        kept = values[~np.isnan(values)]
+        counts = weights if name == "itl" else None
+        found[f"{name}_mean_ms"] = float(np.average(kept, weights=counts)) if kept.size else None
+        method: Any = "linear" if counts is None else "inverted_cdf"
+        for each in PERCENTILES:
+            value = np.percentile(kept, each, weights=counts, method=method) if kept.size else None
+            found[f"{name}_p{each}_ms"] = None if value is None else float(value)
+    if request_limits:
+        good = np.ones(sent.size, bool)
+        for name, limit in request_limits.items():
+            good &= ~(times[name] > limit)
+        found["goodput"] = float(good.mean()) * (1 - refused) if sent.size else None
+        found["goodput_rps"] = float(good.sum()) / seconds
+    return SimulatedMeasures(int(sent.size), found)
 
 
 def _spread(seconds: "np.ndarray[Any, np.dtype[np.float64]]") -> Spread:

@@ -25,6 +25,13 @@ class Coefficients:
     the power drawn (1 = arithmetic without pause, `power_memory` while decoding a few sequences, `power_idle` between
     steps) with time constant `power_seconds` slows arithmetic by 1 + power_slope * (average - power_cap) above the cap.
 
+    The engine core's process works `core_cpu` + `core_sequence_cpu` * (decodes + prompts) for each step: hidden behind
+    the step that runs where the next one is composed meanwhile, and added to each step where it is not.
+
+    With speculative decoding a decoding sequence has `guesses` more tokens in the batch, and a step yields
+    `step_tokens` tokens of it on average, after `draft` s for the guesses. Such a step counts here as `step_tokens`
+    steps of one token: the times between tokens are means over the tokens of a step.
+
     Attributes:
         base, mixed: s, work of each step that does not grow; the extra of a step that no full CUDA graph covers.
         launch_graph, launch_eager: s of the processor for such a step, see above.
@@ -43,9 +50,11 @@ class Coefficients:
             the first of them (an event loop takes turns).
         request_latency: s between client and engine in which nothing else waits.
         output_cpu, output_token_cpu: s of the serving process for each step's outputs and for each token in them.
+        core_cpu, core_sequence_cpu: s of the engine core's process, see above; 0 where `base` holds them.
         asynchronous: whether the next step is composed while the present one runs.
         wake: s that the first step after a pause of more than 0.1 s starts late.
         launch: s between composing a step on an idle engine and composing the one after it.
+        guesses, step_tokens, draft: of speculative decoding, see above.
     """
 
     base: float
@@ -70,9 +79,14 @@ class Coefficients:
     request_latency: float = 0.001
     output_cpu: float = 0.0003
     output_token_cpu: float = 0.00004
+    core_cpu: float = 0.0
+    core_sequence_cpu: float = 0.0
     asynchronous: bool = True
     launch: float = 0.001
     wake: float = 0.0
+    guesses: int = 0
+    step_tokens: float = 1.0
+    draft: float = 0.0
 
     def scaled(self, **factors: float) -> "Coefficients":
         """The same with some coefficients multiplied."""
@@ -106,23 +120,43 @@ class StepTimer:
 
     def decode(self, decodes: int, kv: int) -> tuple[float, float]:
         """A step that only decodes: its seconds, and by how much they grow with each step that follows."""
+        seconds, grows = self._decode(decodes, kv)
+        share = self.coefficients.step_tokens
+        return seconds / share, self.coefficients.kv_read * decodes / share if grows else 0.0
+
+    def _decode(self, decodes: int, kv: int) -> tuple[float, bool]:
+        """Seconds of a whole step that only decodes, and whether they grow with the context."""
         c = self.coefficients
-        arithmetic = c.token * self._slowdown() * decodes
+        batch = decodes * (1 + c.guesses)
+        arithmetic = c.token * self._slowdown() * batch
         linear = float((self._weights4 + arithmetic**4) ** 0.25)
-        seconds = c.base + linear + c.sequence * decodes + c.kv_read * kv
-        if decodes > self._graph_tokens and seconds < c.launch_eager:
-            return c.launch_eager, 0.0
-        return seconds, c.kv_read * decodes
+        seconds = c.base + linear + c.sequence * batch + c.kv_read * kv + c.draft
+        if batch > self._graph_tokens and seconds < c.launch_eager:
+            return self._composed(c.launch_eager, decodes), False
+        composed = self._composed(seconds, decodes)
+        return composed, composed == seconds or not c.asynchronous
 
     def mixed(self, decodes: int, kv: int, prefill: int, prompts: int, pairs: float) -> float:
         """A step that also works on prompts: its seconds."""
         c = self.coefficients
         slowdown = self._slowdown()
-        arithmetic = c.token * slowdown * (decodes + prefill)
+        batch = decodes * (1 + c.guesses) + prefill
+        arithmetic = c.token * slowdown * batch
         linear = float((self._weights4 + arithmetic**4) ** 0.25)
-        fixed = c.base + c.mixed + c.sequence * (decodes + prompts)
+        fixed = c.base + c.mixed + c.sequence * (decodes * (1 + c.guesses) + prompts) + c.draft
         seconds = fixed + linear + c.kv_read * c.mixed_kv * kv + c.attention * slowdown * pairs
-        return max(seconds, c.launch_eager if decodes + prefill > self._graph_tokens else c.launch_graph)
+        seconds = max(seconds, c.launch_eager if batch > self._graph_tokens else c.launch_graph)
+        seconds = self._composed(seconds, decodes + prompts)
+        if c.step_tokens > 1 and decodes:
+            # its decodes get one token here, the others that it yields in steps that follow
+            seconds -= (1 - 1 / c.step_tokens) * self._decode(decodes, kv)[0]
+        return seconds
+
+    def _composed(self, seconds: float, sequences: int) -> float:
+        """A step with the work of the engine core's process, beside it or before it."""
+        c = self.coefficients
+        core = c.core_cpu + c.core_sequence_cpu * sequences
+        return max(seconds, core) if c.asynchronous else seconds + core
 
     def ran(self, seconds: float, tokens: int, pairs: float, steps: int = 1) -> None:
         """Account for the power of steps that took `seconds` together, with `tokens` and `pairs` in each."""

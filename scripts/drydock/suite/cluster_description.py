@@ -92,7 +92,7 @@ class ClusterDescription:
     @property
     def default_class(self) -> StorageClass | None:
         """What a claim without a class gets."""
-        return next((each for each in self.storage_classes if each.default), None)
+        return next((class_ for class_ in self.storage_classes if class_.default), None)
 
     def gates_for(self, manifests: "Sequence[Manifest]") -> dict[str, bool]:
         """Feature gates of Karpenter for these objects.

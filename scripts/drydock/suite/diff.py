@@ -66,4 +66,4 @@ def _change(before: Manifest | None, after: Manifest | None) -> ObjectChange:
 
 def _by_identity(manifests: Sequence[Manifest]) -> dict[tuple[str, str], Manifest]:
     """By API group, kind and name: a new version of an API is a change of the same object."""
-    return {(each.api_version.rpartition("/")[0], each.identity): each for each in manifests}
+    return {(manifest.api_version.rpartition("/")[0], manifest.identity): manifest for manifest in manifests}

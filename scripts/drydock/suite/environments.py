@@ -54,6 +54,19 @@ class Accepted:
 
 
 @dataclass(frozen=True)
+class Load:
+    """What a model must serve at its busiest.
+
+    Attributes:
+        rate: requests a second of all its replicas together.
+        workload: a preset of prompt and answer lengths, as `drydock loadtest` has them.
+    """
+
+    rate: float
+    workload: str = "chat"
+
+
+@dataclass(frozen=True)
 class Environment:
     """A values stack with a name.
 
@@ -69,11 +82,13 @@ class Environment:
         accepted: findings of `validate` that it takes on purpose.
         secrets: keys by name of the Secrets that lie in the namespace before the install.
         objectives: what `drydock loadtest` must find, by name.
+        load: what models must serve, by their names in requests, as far as it is stated.
         eks: variables of ci/eks, for `drydock deploy --target eks`.
         kind: what `drydock deploy --target kind` does differently.
         target: the cluster that it is made for, a key of data/targets.yaml.
         cluster: in what that cluster differs from its target.
         snapshot: what `drydock account` read; reservations and quotas above are then those of the account.
+        altered: files or values were stacked on top of those that its own file names.
     """
 
     name: str
@@ -92,6 +107,8 @@ class Environment:
     target: str = "eks"
     cluster: Mapping[str, Any] = field(default_factory=dict)
     snapshot: AccountSnapshot | None = None
+    load: Mapping[str, Load] = field(default_factory=dict)
+    altered: bool = False
 
     def stacked(self, files: Sequence[Path], set_values: Sequence[str]) -> "Environment":
         """The environment with more values files and `--set` values on top.
@@ -108,6 +125,7 @@ class Environment:
             self,
             values_files=(*self.values_files, *files),
             set_values=(*self.set_values, *set_values),
+            altered=self.altered or bool(files or set_values),
         )
 
     def helm_arguments(self) -> list[str]:
@@ -160,6 +178,7 @@ def stated_environment(project: Project, name: str) -> Environment:
         values_files=stack,
         namespace=content.get("namespace", "genai"),
         objectives=content.get("objectives", {}),
+        load={model: Load(**stated) for model, stated in content.get("load", {}).items()},
         eks=content.get("eks", {}),
         kind=content.get("kind", {}),
         target=content.get("target", "eks"),
@@ -215,7 +234,7 @@ def _check_values(file: Path) -> None:
     try:
         content = load_yaml(file.read_text())
     except FileNotFoundError as error:
-        raise UsageError(f"-f {file}: no such file") from error
+        raise UsageError(f"-f {file}: no such file", remedy="Paths are relative to this folder.") from error
     except IsADirectoryError as error:
         raise UsageError(f"-f {file}: is a folder", remedy="Pass each of its files with -f.") from error
     except (OSError, UnicodeDecodeError) as error:

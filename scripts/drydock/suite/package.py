@@ -31,7 +31,7 @@ def package_charts(charts: AssembledCharts, folder: Path) -> tuple[Archive, ...]
     """
     folder.mkdir(parents=True, exist_ok=True)
     archives = []
-    for chart in sorted(each.parent for each in charts.folder.glob("*/Chart.yaml")):
+    for chart in sorted(path.parent for path in charts.folder.glob("*/Chart.yaml")):
         metadata = load_yaml_file(chart / "Chart.yaml")
         if metadata.get("type") == "library":
             continue
@@ -54,7 +54,7 @@ def _archive(chart: Path) -> bytes:
         gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0, filename="") as compressed,
         tarfile.open(fileobj=compressed, mode="w", format=tarfile.USTAR_FORMAT) as archive,
     ):
-        for file in sorted(each for each in chart.rglob("*") if each.is_file()):
+        for file in sorted(path for path in chart.rglob("*") if path.is_file()):
             entry = tarfile.TarInfo(f"{chart.name}/{file.relative_to(chart).as_posix()}")
             content = file.read_bytes()
             entry.size, entry.mode = len(content), _FILE_MODE

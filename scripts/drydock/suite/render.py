@@ -44,7 +44,7 @@ class RenderedEnvironment:
 
     def of_kind(self, *kinds: str) -> tuple[Manifest, ...]:
         """The objects of these kinds."""
-        return tuple(each for each in self.manifests if each.kind in kinds)
+        return tuple(manifest for manifest in self.manifests if manifest.kind in kinds)
 
 
 def template_command(
@@ -65,8 +65,8 @@ def install_commands(project: Project, environment: Environment) -> tuple[str, .
     """The plain commands that install the same objects from a checkout, to paste into a shell in its root."""
     chart = f"charts/{UMBRELLA}"
     arguments = [
-        str(Path(each).relative_to(project.root)) if each.startswith(f"{project.root}/") else each
-        for each in environment.helm_arguments()
+        str(Path(argument).relative_to(project.root)) if argument.startswith(f"{project.root}/") else argument
+        for argument in environment.helm_arguments()
     ]
     labels = [f"{name}={value}" for name, value in RESTRICTED.items()]
     install = ["helm", "upgrade", "--install", RELEASE, chart, "--namespace", environment.namespace]
@@ -88,7 +88,7 @@ def render(helm: Path, charts: AssembledCharts, environment: Environment) -> Ren
     arguments = [*environment.helm_arguments(), "--kube-version", kube_version(environment)]
     command = template_command(helm, charts.umbrella, arguments, namespace=environment.namespace)
     try:
-        completed = process.run(command)
+        completed = process.run(command, env=process.SHORT_LIVED)
     except ToolError as error:
         stack = ", ".join(file.name for file in environment.values_files)
         raise RenderError(
@@ -113,9 +113,8 @@ def render_chart(
     """
     files = [argument for file in values_files for argument in ("-f", str(file))]
     try:
-        completed = process.run(
-            template_command(helm, chart, [*files, *arguments], namespace=namespace, release=release)
-        )
+        command = template_command(helm, chart, [*files, *arguments], namespace=namespace, release=release)
+        completed = process.run(command, env=process.SHORT_LIVED)
     except ToolError as error:
         raise RenderError(
             f"chart {chart.name} does not render: {helm_reason(error.stderr or error.message)}"
@@ -144,7 +143,7 @@ def chart_manifests(project: Project, manifests: Sequence[Manifest], chart: str)
     known = chart_names(project)
     if chart not in known:
         raise UsageError(f"--chart {chart}: no such chart", remedy=f"Known: {', '.join(known)}.")
-    return tuple(each for each in manifests if each.chart == chart)
+    return tuple(manifest for manifest in manifests if manifest.chart == chart)
 
 
 def write_manifests(manifests: Sequence[Manifest], folder: Path) -> None:

@@ -56,7 +56,7 @@ def _git(folder: Path, *arguments: str) -> str:
     done = process.run([git, "-C", str(folder), *arguments], check=False)
     if done.returncode != 0:
         said = done.stderr.strip().partition("\n")[0] or "no such revision"
-        wanted = next((each for each in arguments if each.endswith("^{commit}")), arguments[0])
+        wanted = next((argument for argument in arguments if argument.endswith("^{commit}")), arguments[0])
         raise UsageError(
             f"git: {wanted.removesuffix('^{commit}')}: {said}",
             remedy=f"Name a branch, tag or commit of the repository around {folder} that holds the suite.",

@@ -104,7 +104,9 @@ def _recorded(project: Project, environment: Environment, target: str) -> Path:
     from drydock.deploy.deployments import list_deployments
 
     found = [
-        each for each in list_deployments(project) if (each.environment, each.target) == (environment.name, target)
+        deployment
+        for deployment in list_deployments(project)
+        if (deployment.environment, deployment.target) == (environment.name, target)
     ]
     if len(found) != 1:
         told = ", ".join(each.name for each in found) or "none"

@@ -49,7 +49,7 @@ class Entry:
 
 def purposes(project: Project) -> tuple[Purpose, ...]:
     """The folders of the cache that are there, by purpose."""
-    there = {each.name for each in _folders(project.cache_dir)}
+    there = {folder.name for folder in _folders(project.cache_dir)}
     known = {name for names in _PURPOSES.values() for name in names}
     grouped = {**_PURPOSES, _OTHER: tuple(sorted(there - known))}
     return tuple(
@@ -99,7 +99,7 @@ def _in_use() -> Iterator[Path]:
 def _last_use(entry: Path) -> float:
     files: Iterable[Path] = [entry, *entry.rglob("*")] if entry.is_dir() else [entry]
     stats = (file.lstat() for file in files)
-    return max(max(each.st_atime if not _is_folder(each.st_mode) else 0, each.st_mtime) for each in stats)
+    return max(max(stat.st_atime if not _is_folder(stat.st_mode) else 0, stat.st_mtime) for stat in stats)
 
 
 def _is_folder(mode: int) -> bool:

@@ -116,7 +116,7 @@ def _go_row(project: Project, toolchain: Toolchain, go: Go | None) -> ToolRow:
 
 def _cache_rows(project: Project, go: Go | None) -> Iterator[CacheRow]:
     if project.cache_dir.is_dir():
-        for folder in sorted(each for each in project.cache_dir.iterdir() if each.is_dir()):
+        for folder in sorted(path for path in project.cache_dir.iterdir() if path.is_dir()):
             yield CacheRow(folder.name, str(folder), size_of(folder))
     for name, folder in _go_caches(go):
         yield CacheRow(name, str(folder), size_of(folder))

@@ -11,6 +11,10 @@ from pathlib import Path
 
 from drydock.errors import ToolError
 
+_POLL_SECONDS = 0.25
+SHORT_LIVED = {"GOGC": "off", "GOMEMLIMIT": "1GiB", "GOMAXPROCS": "1"}
+"""Variables for a Go program that ends in a fraction of a second, of which collecting garbage would take a third."""
+
 
 @dataclass(frozen=True)
 class Completed:
@@ -101,12 +105,13 @@ def run_streamed(
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
     forward_interrupt: bool = False,
+    stop: threading.Event | None = None,
 ) -> Completed:
     """Run a program to its end, and hand on each line of its output (both streams) as it comes.
 
     The program gets a process group of its own: an exception here, as from Ctrl-C, ends it and all that it started.
     With `forward_interrupt` the first Ctrl-C or SIGTERM is passed on to it instead, as SIGINT, and its end waited for.
-    Its output is in `stdout`; its exit status is left to the caller.
+    So does setting `stop`, from another thread. Its output is in `stdout`; its exit status is left to the caller.
 
     Raises:
         ToolError: it could not be started.
@@ -132,7 +137,7 @@ def run_streamed(
     signals: AbstractContextManager[list[int]] = (
         _interrupts_forwarded(process) if forward_interrupt else nullcontext([])
     )
-    with process, signals as came:
+    with process, signals as came, _interrupted_by(stop, process):
         try:
             for line in process.stdout or ():
                 lines.append(line)
@@ -168,6 +173,28 @@ def _interrupts_forwarded(process: "subprocess.Popen[str]") -> Iterator[list[int
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)
+
+
+@contextmanager
+def _interrupted_by(stop: threading.Event | None, process: "subprocess.Popen[str]") -> Iterator[None]:
+    if stop is None:
+        yield
+        return
+    ended = threading.Event()
+
+    def wait() -> None:
+        while not ended.is_set():
+            if stop.wait(_POLL_SECONDS):
+                process.send_signal(signal.SIGINT)
+                return
+
+    waiter = threading.Thread(target=wait, daemon=True)
+    waiter.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        waiter.join()
 
 
 @contextmanager

@@ -39,7 +39,7 @@ def ensure_schemas(project: Project, progress: Progress) -> Path:
         openapi = fetch(project, toolchain, toolchain.data["kubernetes-openapi"], progress)
         with filling(target, step) as folder:
             if folder:
-                documents = [json.loads(file.read_text()) for each in crds.values() for file in sorted(each.iterdir())]
+                documents = [json.loads(file.read_text()) for crd in crds.values() for file in sorted(crd.iterdir())]
                 documents += [load_yaml_file(file) for file in own]
                 _write_all(folder, json.loads(openapi.read_text()), documents)
     return target

@@ -44,10 +44,10 @@ def objects_of(target: ClusterDescription, outputs: Mapping[str, Any]) -> Iterat
         target: of the environment.
         outputs: of ci/eks.
     """
-    for each in target.storage_classes:
-        if each.made_by == "deploy":
-            content = each.manifest()
-            if each.provisioner == _EFS:
+    for class_ in target.storage_classes:
+        if class_.made_by == "deploy":
+            content = class_.manifest()
+            if class_.provisioner == _EFS:
                 content["parameters"] = {
                     "provisioningMode": "efs-ap",
                     "fileSystemId": outputs["file_system"],

@@ -19,8 +19,8 @@ def hourly_cost(resources: Sequence[Mapping[str, Any]], prices: Prices) -> str:
         prices: of instance types.
     """
     counts: Counter[str] = Counter()
-    for each in resources:
-        counts.update(_priced(each["type"], each.get("values", {})))
+    for resource in resources:
+        counts.update(_priced(resource["type"], resource.get("values", {})))
     fixed: Mapping[str, float] = load_yaml_file(_FIXED)
     known = {item: fixed.get(item, prices.hourly(item)) for item in counts}
     lines = [

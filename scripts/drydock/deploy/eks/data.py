@@ -19,7 +19,7 @@ def data_of(cluster: str, account: str, region: str) -> tuple[str, ...]:
     volumes = call(
         lambda: client("ec2", region).describe_volumes(Filters=[{"Name": f"tag:{CLUSTER_TAG}", "Values": [cluster]}])
     )["Volumes"]
-    size = sum(int(each["Size"]) for each in volumes)
+    size = sum(int(volume["Size"]) for volume in volumes)
     held = (f"{len(volumes)} volumes, {size} GiB",) if volumes else ()
     return *_buckets(client("s3", region), cluster, account), *held
 

@@ -245,9 +245,9 @@ def _security_groups(ec2: Any, cluster: str, within: Sequence[Mapping[str, Any]]
     ]
     for filters in owned:
         for page in _pages(ec2, "describe_security_groups", Filters=[*filters, *within]):
-            for each in page["SecurityGroups"]:
-                if _EKS_OWN not in {tag["Key"] for tag in each["Tags"]}:
-                    yield Leftover("security group", each["GroupId"])
+            for group in page["SecurityGroups"]:
+                if _EKS_OWN not in {tag["Key"] for tag in group["Tags"]}:
+                    yield Leftover("security group", group["GroupId"])
 
 
 def _tagged(api: Any, **query: Any) -> Iterator[Mapping[str, Any]]:

@@ -123,12 +123,12 @@ class Terraform:
                 raise
         content = json.loads(shown.stdout)
         changes = {
-            each["address"]: each["change"]["actions"]
-            for each in content.get("resource_changes", ())
-            if each["mode"] == "managed" and each["change"]["actions"] != ["no-op"]
+            change["address"]: change["change"]["actions"]
+            for change in content.get("resource_changes", ())
+            if change["mode"] == "managed" and change["change"]["actions"] != ["no-op"]
         }
         root = content.get("planned_values", {}).get("root_module", {})
-        resources = [each for each in root.get("resources", ()) if each["mode"] == "managed"]
+        resources = [resource for resource in root.get("resources", ()) if resource["mode"] == "managed"]
         return Plan(file, changes, resources)
 
     def apply(self, plan: Plan, progress: Progress) -> None:
@@ -171,7 +171,7 @@ class Terraform:
         if listed.returncode != 0 and _NO_STATE not in listed.stderr:
             raise self._failure("state list", [listed.stderr])
         lines = listed.stdout.splitlines()
-        return tuple(each for each in lines if not re.match(r"(module\..+\.)?data\.", each))
+        return tuple(line for line in lines if not re.match(r"(module\..+\.)?data\.", line))
 
     def forget(self, address: str) -> None:
         """Take a resource out of the state, and leave it where it is.

@@ -69,6 +69,6 @@ def _fill(project: Project, context: Path, platform: Platform, progress: Progres
     simulator = programs / "vllm"
     simulator.write_text(_VLLM)
     simulator.chmod(0o755)
-    (context / "requirements.txt").write_text("".join(f"{each}\n" for each in requirements()))
+    (context / "requirements.txt").write_text("".join(f"{requirement}\n" for requirement in requirements()))
     ignored = shutil.ignore_patterns("__pycache__", "bundled")
     shutil.copytree(Path(drydock.__file__).parent, context / "drydock", ignore=ignored)

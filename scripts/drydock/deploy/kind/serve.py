@@ -41,14 +41,14 @@ def main() -> int:
         signal.signal(signal.SIGTERM, lambda *_: _end(children))
         os.wait()
         _end(children)
-        for each in children:
-            each.wait()
+        for child in children:
+            child.wait()
     return 1
 
 
 def _end(children: Sequence[subprocess.Popen[bytes]]) -> None:
-    for each in children:
-        each.terminate()
+    for child in children:
+        child.terminate()
 
 
 def order_for(account: Account, prices: Prices, kubernetes: str, gates: Mapping[str, bool]) -> str:

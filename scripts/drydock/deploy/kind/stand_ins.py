@@ -54,7 +54,7 @@ def create_prerequisites(kubeconfig: Path, wanted: Prerequisites) -> None:
     """
     objects = [
         *({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in wanted.namespaces),
-        *(_on_disk(each) for each in wanted.target.storage_classes),
+        *(_on_disk(class_) for class_ in wanted.target.storage_classes),
         *(_secret(wanted.namespace, name, keys) for name, keys in wanted.secrets.items()),
     ]
     _create(kubeconfig, objects)

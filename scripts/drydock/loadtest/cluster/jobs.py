@@ -24,8 +24,11 @@ RESULTS_PORT = (8089, "results")
 _MOST_BYTES = 1_000_000
 _HOPELESS = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "CreateContainerConfigError", "CrashLoopBackOff")
 _RIGHTS = (
-    "The kubeconfig's user needs to create and delete Jobs, Services, ConfigMaps, ServiceAccounts and NetworkPolicies."
+    "The kubeconfig's user needs to create and delete Jobs, Services, ConfigMaps, ServiceAccounts and NetworkPolicies, "
+    "and Secrets where headers or parameters are secret."
 )
+_VALUES_KEY = "values"
+"""Of the Secret with the values of headers and parameters."""
 
 
 @dataclass(frozen=True)
@@ -52,14 +55,23 @@ class JobSet:
             DrydockError: the load could not be made.
         """
         release = f"loadtest-{secrets.token_hex(4)}"
-        objects = self.render(release, self._values(plan))
+        objects = [*self.render(release, self._values(plan, release)), *self._parameters(plan, release)]
         with self._created(release, objects), tempfile.TemporaryDirectory(prefix="drydock-loadtest-") as folder:
             pod = self._master(release)
             with relayed(self.api, [pod]) as url:
                 Collector(url, on_progress, lambda: self._states(release)).collect(Path(folder))
             return load_run(Path(folder))
 
-    def _values(self, plan: LoadPlan) -> dict[str, Any]:
+    def _parameters(self, plan: LoadPlan, release: str) -> list[Mapping[str, Any]]:
+        """The Secret with the values of secret headers and parameters, where there are any."""
+        values = [each.reveal() for each in plan.target.dialect.secrets]
+        if not values:
+            return []
+        metadata = {"name": f"{release}-parameters", "namespace": self.model.namespace}
+        data = {_VALUES_KEY: json.dumps(values)}
+        return [{"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": data}]
+
+    def _values(self, plan: LoadPlan, release: str) -> dict[str, Any]:
         dataset = plan.workload.dataset
         prompts = dataset.read_text() if dataset else ""
         sent = replace(plan, target=replace(plan.target, base_url=self.model.url, api_key=None))
@@ -76,6 +88,11 @@ class JobSet:
             "url": self.model.url,
             "workers": plan.processes,
             **({"apiKeySecret": {"name": key.name, "key": key.key}} if key else {}),
+            **(
+                {"parametersSecret": {"name": f"{release}-parameters", "key": _VALUES_KEY}}
+                if plan.target.dialect.secrets
+                else {}
+            ),
         }
 
     @contextmanager

@@ -14,6 +14,7 @@ def render_html(report: RehearsalReport) -> str:
         "accelerators": summary.accelerators_text,
         "cold_start": summary.cold_start_parts,
         "hourly": summary.hourly,
+        "model_sentence": summary.model_sentence,
         "monthly": summary.monthly,
         "seconds": summary.seconds_text,
         "percent": _percent,

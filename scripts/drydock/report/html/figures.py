@@ -149,7 +149,7 @@ class Page:
         times = chain.from_iterable(
             (pod.created_seconds, pod.scheduled_seconds, pod.ready_seconds) for pod in self.pods
         )
-        horizon = max([each for each in times if each is not None], default=0)
+        horizon = max([time for time in times if time is not None], default=0)
         if self.blocked and self._report.install_began_seconds is not None:
             horizon = max(horizon, self._report.seconds - self._report.install_began_seconds)
         return Axis(max(horizon, 1))

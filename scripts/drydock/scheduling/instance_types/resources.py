@@ -113,14 +113,14 @@ def _gpus(facts: InstanceFacts, manufacturer: str) -> int:
 def _efas(facts: InstanceFacts, settings: NodeSettings) -> int:
     if settings.network_interfaces is None:
         return facts.efa_interfaces
-    return sum(1 for each in settings.network_interfaces if each.get("interfaceType") == "efa-only")
+    return sum(1 for interface in settings.network_interfaces if interface.get("interfaceType") == "efa-only")
 
 
 def _interface_limited_pods(facts: InstanceFacts, settings: NodeSettings) -> int:
     efa_only = sum(
         1
-        for each in settings.network_interfaces or ()
-        if each.get("networkCardIndex", 0) == 0 and each.get("interfaceType") == "efa-only"
+        for interface in settings.network_interfaces or ()
+        if interface.get("networkCardIndex", 0) == 0 and interface.get("interfaceType") == "efa-only"
     )
     usable = max(facts.interfaces_by_card[facts.default_card] - efa_only, 0)
     return usable * (facts.addresses_per_interface - 1) + 2 if usable else 0

@@ -48,7 +48,7 @@ def generated_files(project: Project) -> Iterator[GeneratedFile]:
         metadata = load_yaml_file(folder / "Chart.yaml")
         values = read_values(folder / "values.yaml")
         types = _types(folder, shared.types)
-        dependencies = [each["name"] for each in metadata.get("dependencies") or ()]
+        dependencies = [dependency["name"] for dependency in metadata.get("dependencies") or ()]
         schema = chart_schema(folder.name, values, types, dependencies, globals_)
         yield GeneratedFile(folder / "values.schema.json", json.dumps(schema, indent=2, ensure_ascii=False) + "\n")
         readme = folder / "README.md"

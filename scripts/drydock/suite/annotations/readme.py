@@ -74,7 +74,9 @@ def _requirements(metadata: Mapping[str, Any]) -> Iterator[str]:
     yield f"Kubernetes: `{metadata['kubeVersion']}`"
     dependencies = metadata.get("dependencies") or ()
     if dependencies:
-        cells = [(each.get("repository", ""), each["name"], each["version"]) for each in dependencies]
+        cells = [
+            (dependency.get("repository", ""), dependency["name"], dependency["version"]) for dependency in dependencies
+        ]
         yield _table(("Repository", "Name", "Version"), cells)
 
 
