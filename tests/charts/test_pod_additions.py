@@ -354,7 +354,7 @@ def test_what_is_the_charts_own_or_beyond_the_namespace_is_refused(render_chart:
 
 
 def test_what_other_programs_would_refuse_is_refused_first(render_chart: RenderChart) -> None:
-    projected = {"volumes": {"token": {"projected": {"sources": []}}}}
+    projected: dict[str, Any] = {"volumes": {"token": {"projected": {"sources": []}}}}
     with pytest.raises(RenderError, match=r"singleuser\.profiles\.cpu\.pod\.volumes\.token\.projected"):
         render_chart("jupyterhub", {"singleuser": {"pod": projected}})
     pipeline = merged(EVERYTHING["argo"], {"pipelineDefaults": {"ray": {"enabled": True}}})
