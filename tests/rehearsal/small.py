@@ -99,15 +99,6 @@ def node_pool(
     }
 
 
-RESTRICTED = {
-    "allowPrivilegeEscalation": False,
-    "capabilities": {"drop": ["ALL"]},
-    "runAsNonRoot": True,
-    "seccompProfile": {"type": "RuntimeDefault"},
-}
-"""Security context of a container that the namespace of a release admits."""
-
-
 @dataclass
 class Pods:
     """The pod template of a workload."""
@@ -119,7 +110,7 @@ class Pods:
     selector: Mapping[str, str] = field(default_factory=dict)
     volumes: Sequence[Content] = ()
     mounts: Mapping[str, str] = field(default_factory=dict)
-    security: Mapping[str, Any] = field(default_factory=lambda: RESTRICTED)
+    security: Mapping[str, Any] = field(default_factory=dict)
     restart: str = "Always"
 
     def spec(self) -> Content:

@@ -22,7 +22,7 @@ from drydock.rehearsal.kubelet.pod_addresses import Address
 from drydock.rehearsal.kubelet.programs import Program
 from drydock.rehearsal.kubelet.service_names import REACHABLE
 from drydock.rehearsal.seeding import Seed
-from tests.rehearsal.small import RESTRICTED, Content, node_class, small_release
+from tests.rehearsal.small import Content, node_class, small_release
 
 NAMESPACE = "programs"
 IMAGE = "example.com/tools/reporter:1"
@@ -55,7 +55,6 @@ def pod(name: str, *command: str) -> Content:
             {"name": "STATE", "value": "/state"},
         ],
         "volumeMounts": [{"name": "settings", "mountPath": "/etc/reporter"}, {"name": "state", "mountPath": "/state"}],
-        "securityContext": RESTRICTED,
     }
     volumes = [{"name": "settings", "configMap": {"name": "reporter"}}, {"name": "state", "emptyDir": {}}]
     spec = {"nodeName": "here", "containers": [container], "volumes": volumes, "terminationGracePeriodSeconds": 5}

@@ -68,7 +68,11 @@ def test_each_pool_is_named_with_the_requirement_that_excludes_the_pod(make_rele
 
 
 def test_pods_that_admission_refuses_are_told_by_their_workload(make_release: MakeRelease) -> None:
-    """The namespace of a release enforces `restricted`, as `deploy` has it."""
+    restricted = {
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {"name": "restricted", "labels": {"pod-security.kubernetes.io/enforce": "restricted"}},
+    }
     quota = {
         "apiVersion": "v1",
         "kind": "ResourceQuota",
@@ -77,14 +81,15 @@ def test_pods_that_admission_refuses_are_told_by_their_workload(make_release: Ma
     }
     release = make_release(
         "refused",
+        restricted,
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "full"}},
         quota,
-        workload("Deployment", "root", Pods(security={"privileged": True})),
+        _in_namespace("restricted", workload("Deployment", "root", Pods(security={"privileged": True}))),
         _in_namespace("full", workload("StatefulSet", "many", Pods(), serviceName="many")),
     )
     release.install()
     found = obstacles(release.wait(NEVER))
-    assert "violates PodSecurity" in _reason(found, "ReplicaSet/refused/root")
+    assert "violates PodSecurity" in _reason(found, "ReplicaSet/restricted/root")
     assert "exceeded quota" in _reason(found, "StatefulSet/full/many")
 
 
