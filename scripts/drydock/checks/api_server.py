@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from drydock.checks.findings import Finding, Severity
-from drydock.checks.subject import template_file
+from drydock.checks.subject import file_of
 from drydock.errors import ClusterError
 from drydock.suite.manifests import Manifest
 from drydock.suite.render import RenderedEnvironment
@@ -174,5 +174,6 @@ def _finding(rendered: RenderedEnvironment, manifest: Manifest, path: str, reaso
         template=manifest.template,
         object=manifest.identity,
         path=path,
-        file=template_file(manifest.template),
+        file=file_of(manifest),
+        release=manifest.source,
     )

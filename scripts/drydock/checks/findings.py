@@ -33,6 +33,7 @@ class Finding:
         pain: number of the known pain that this check prevents (docs/known-pains.md).
         consequences: what follows from it and needs no remedy of its own.
         cause: `key` of the finding that this one follows from, or a name that findings of one cause share.
+        release: or file of manifests, of an object that is not the suite's.
     """
 
     environment: str
@@ -49,6 +50,7 @@ class Finding:
     pain: int = 0
     consequences: tuple[str, ...] = ()
     cause: str = ""
+    release: str = ""
 
     @property
     def key(self) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from drydock.checks.findings import Finding, Severity
 from drydock.suite.environments import Environment
+from drydock.suite.sources import HelmRelease
 
 _KEPT = 200
 
@@ -28,6 +29,9 @@ def environment_parts(environment: Environment) -> list[object]:
         sorted(environment.secrets.items()),
         sorted(environment.objectives.items(), key=str),
         environment.accepted,
+        environment.suite,
+        [each.text for each in environment.brought.manifests],
+        [_release_parts(each) for each in environment.brought.releases],
         sorted(environment.load.items()),
         environment.altered,
         hashlib.sha256(environment.file.read_bytes()).hexdigest() if environment.file.is_file() else "",
@@ -38,6 +42,15 @@ def environment_parts(environment: Environment) -> list[object]:
 def _shapes(environment: Environment) -> list[Path]:
     """Files with the shapes of the suite's own models (`drydock.engines.model_config`)."""
     return sorted(environment.file.parents[1].glob("shapes/*.json")) if environment.file.is_file() else []
+
+
+def _release_parts(release: HelmRelease) -> list[object]:
+    files = sorted(file for file in release.chart.rglob("*") if file.is_file()) if release.chart.is_dir() else ()
+    contents = [
+        (str(file), hashlib.sha256(file.read_bytes()).hexdigest())
+        for file in (*files, *([] if files else [release.chart]), *release.values_files)
+    ]
+    return [release, contents]
 
 
 def stored(file: Path) -> tuple[Finding, ...] | None:

@@ -8,9 +8,11 @@ from drydock.checks.origins import Origins
 from drydock.checks.subject import template_file
 from drydock.suite.environments import Environment
 from drydock.suite.render import helm_error
+from drydock.suite.sources import HelmRelease
 
 RENDER = "render"
 LINT = "helm-lint"
+_MISSING_DEPENDENCIES = "but missing in charts/"
 SCHEMA_REFUSAL = "values don't meet the specifications of the schema(s)"
 
 _PLACE = r"\(?(?P<template>[\w.-]+/(?:charts/[\w.-]+/)*templates/[^\s:()]+):(?P<line>\d+):\d+\)?:?\s*(?P<reason>.*)"
@@ -24,6 +26,28 @@ _BAD_FILE = re.compile(r"failed to parse (?P<file>[^:]+): .*?yaml: (?:line (?P<l
 _LINT_CHART = re.compile(r"^==> Linting (\S+)$")
 _LINT_MESSAGE = re.compile(r"^\[(INFO|WARNING|ERROR)\] (.*)$")
 _LINT_SEVERITIES = {"WARNING": Severity.WARNING, "ERROR": Severity.ERROR}
+
+
+def release_refusal(environment: Environment, release: HelmRelease, stderr: str, *, versions: str = "") -> Finding:
+    """What a failed `helm template` of a chart that is not the suite's amounts to, in Helm's words."""
+    said = helm_error(stderr)
+    raised = _RAISED.search(said)
+    template = raised["template"] if raised else ""
+    only = f" ({versions} only)" if versions else ""
+    remedy = "Correct its values or the chart, as Helm says."
+    if _MISSING_DEPENDENCIES in said:
+        remedy = f"helm dependency update {release.reference}"
+    return Finding(
+        environment.name,
+        RENDER,
+        _one_line(raised["reason"] if raised else said) + only,
+        remedy,
+        chart=_chart(template) if template else "",
+        template=template,
+        file=release.file_of(template) if template else release.reference,
+        line=int(raised["line"]) if raised else 0,
+        release=release.name,
+    )
 
 
 def refusal(environment: Environment, stderr: str, *, versions: str = "") -> Finding:

@@ -36,8 +36,12 @@ class Origins:
     @classmethod
     def of(cls, environment: Environment) -> "Origins":
         """Read the files of an environment's stack."""
-        files = tuple(ValuesFile.read(file) for file in reversed(environment.values_files) if file.is_file())
-        return cls(files, environment.set_values)
+        return cls.of_values(environment.values_files, environment.set_values)
+
+    @classmethod
+    def of_values(cls, files: Sequence[Path], set_values: Sequence[str]) -> "Origins":
+        """Read values files, given in the order of `-f`."""
+        return cls(tuple(ValuesFile.read(file) for file in reversed(files) if file.is_file()), tuple(set_values))
 
     def locate(self, manifest: Manifest, keys: Sequence[str], value: object = None) -> Place | None:
         """Where the user set what an object says; None where the object is the chart's own doing.
@@ -99,6 +103,9 @@ class Origins:
         return None
 
 
+NO_ORIGINS = Origins((), ())
+
+
 def line_in(file: Path, value: str) -> int:
     """Line on which a file says a value; 0 where it does not."""
     root = ValuesFile.read(file).root if file.is_file() else None
@@ -137,7 +144,15 @@ def _entries(root: yaml.Node | None, scope: Sequence[str]) -> Iterator[tuple[str
     level = list(_pairs(node))
     for _ in range(_DEPTH):
         yield from level
-        level = [below for _, value, _ in level for below in _pairs(value)]
+        level = [below for _, value, _ in level for below in (*_pairs(value), *_named_items(value))]
+
+
+def _named_items(node: yaml.Node | None) -> Iterator[tuple[str, yaml.Node, int]]:
+    """Items of a list that have a name, as entries by that name."""
+    for item in node.value if isinstance(node, yaml.SequenceNode) else ():
+        for key, value, line in _pairs(item):
+            if key == "name" and isinstance(value, yaml.ScalarNode):
+                yield value.value, item, line
 
 
 def _telling(node: yaml.Node, keys: Sequence[str], value: object) -> int:

@@ -10,8 +10,11 @@ from typing import Any
 
 from drydock.errors import ToolError
 from drydock.tools import process
+from drydock.tools.schemas import write_crd_schemas
 
 CHECK = "object-schema"
+NO_API = "there is no API"
+"""How the reason begins where neither Kubernetes nor a CRD defines the kind."""
 _UNKNOWN = re.compile(r"additional propert(?:y|ies) (.+) not allowed")
 _QUOTED = re.compile(r"'([^']+)'")
 _DETAIL = re.compile(r"- at '([^']*)': (.+?)(?= - at '|$)")
@@ -21,7 +24,7 @@ _FAILED = ("statusInvalid", "statusError")
 
 
 def nonconforming(
-    kubeconform: Path, schemas: Path, documents: Sequence[str]
+    kubeconform: Path, schemas: Path, documents: Sequence[str], crds: Sequence[Mapping[str, Any]] = ()
 ) -> Mapping[int, tuple[tuple[str, str], ...]]:
     """What is wrong with each document: (path, reason) pairs by the document's position.
 
@@ -29,6 +32,7 @@ def nonconforming(
         kubeconform: the program.
         schemas: folder of `KIND-GROUP-VERSION.json` files, as kubeconform names them; a kind without one is wrong.
         documents: one YAML document each.
+        crds: CustomResourceDefinitions that are among the documents, whose kinds need no schema in `schemas`.
 
     Raises:
         ToolError: kubeconform itself failed.
@@ -36,15 +40,18 @@ def nonconforming(
     if not documents:
         return {}
     with tempfile.TemporaryDirectory(prefix="drydock-") as folder:
+        objects, own = Path(folder) / "objects", Path(folder) / "schemas"
+        objects.mkdir()
         for position, document in enumerate(documents):
-            (Path(folder) / f"{position}.yaml").write_text(document)
+            (objects / f"{position}.yaml").write_text(document)
+        write_crd_schemas(own, crds)
         command = [
             str(kubeconform),
             "-strict",
             "-output=json",
             f"-n={os.cpu_count() or 2}",
-            f"-schema-location={schemas}/{{{{.ResourceKind}}}}{{{{.KindSuffix}}}}.json",
-            folder,
+            *(f"-schema-location={each}/{{{{.ResourceKind}}}}{{{{.KindSuffix}}}}.json" for each in (own, schemas)),
+            str(objects),
         ]
         completed = process.run(command, check=False)
     try:
@@ -77,7 +84,5 @@ def _complaints(resource: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield path, reason
     if not details:
         if "could not find schema" in message:
-            message = (
-                f"there is no API {resource.get('version')} {resource.get('kind')} in the pinned Kubernetes, nor a CRD"
-            )
+            message = f"{NO_API} {resource.get('version')} {resource.get('kind')} in the pinned Kubernetes, nor a CRD"
         yield "", message

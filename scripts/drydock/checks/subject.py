@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from drydock.checks.findings import Finding, Severity
-from drydock.checks.origins import Origins, telling_keys
+from drydock.checks.origins import NO_ORIGINS, Origins, telling_keys
 from drydock.checks.values_files import Place
 from drydock.scheduling.account import Account, account_of
 from drydock.scheduling.feasibility import PodVerdict, Scheduling, avoids_karpenter
@@ -43,6 +43,15 @@ class Subject:
     def origins(self) -> Origins:
         """Where the environment's files set what its objects say."""
         return Origins.of(self.rendered.environment)
+
+    @cached_property
+    def _release_origins(self) -> Mapping[str, Origins]:
+        releases = self.rendered.environment.brought.releases
+        return {each.name: Origins.of_values(each.values_files, each.set_values) for each in releases}
+
+    def origins_of(self, manifest: Manifest) -> Origins:
+        """Where values set what an object says: those of the suite, or of the release that it is from."""
+        return self._release_origins.get(manifest.source, NO_ORIGINS) if manifest.source else self.origins
 
     @cached_property
     def pools(self) -> tuple[Pool, ...]:
@@ -87,7 +96,7 @@ class Subject:
         `keys` are those of values that may be at fault, the most telling first (those of the path come after them), and
         `value` is what is wrong, as the object has it. The other arguments are as `Finding` has them.
         """
-        place = self.origins.locate(manifest, (*keys, *telling_keys(path)), value) or Place("", 0)
+        place = self.origins_of(manifest).locate(manifest, (*keys, *telling_keys(path)), value) or Place("", 0)
         if place.suffix and reason.endswith("."):
             reason = f"{reason[:-1]}{place.suffix}."
         return Finding(
@@ -100,10 +109,11 @@ class Subject:
             template=manifest.template,
             object=manifest.identity,
             path=path,
-            file=place.file or template_file(manifest.template),
+            file=place.file or file_of(manifest),
             line=place.line,
             pain=pain,
             cause=cause,
+            release=manifest.source,
         )
 
 
@@ -121,6 +131,11 @@ def load_subject(cache_dir: Path, rendered: RenderedEnvironment) -> Subject:
     """
     account = account_of(rendered.environment, rendered.manifests)
     return subject_of(rendered, load_catalogue(cache_dir, account.region), account)
+
+
+def file_of(manifest: Manifest) -> str:
+    """The file to open for an object: its template or manifest."""
+    return manifest.file or template_file(manifest.template)
 
 
 def template_file(template: str) -> str:

@@ -10,10 +10,10 @@ from typing import Any
 
 from drydock.checks import schema_conformance
 from drydock.checks.findings import Finding, Severity, folded
-from drydock.checks.helm_output import SCHEMA_REFUSAL, lint_findings, refusal, versions_of
+from drydock.checks.helm_output import SCHEMA_REFUSAL, lint_findings, refusal, release_refusal, versions_of
 from drydock.checks.places import region_finding
 from drydock.checks.registry import Check, run_checks
-from drydock.checks.subject import Subject, template_file
+from drydock.checks.subject import Subject, file_of
 from drydock.checks.unused_values import unused_values
 from drydock.checks.values_files import misshapen
 from drydock.checks.values_schema import CHECK as VALUES
@@ -26,11 +26,23 @@ from drydock.scheduling.instance_types.region import Catalogue, load_catalogue
 from drydock.suite.charts import AssembledCharts
 from drydock.suite.environments import Environment
 from drydock.suite.manifests import Manifest, parse_manifests
-from drydock.suite.render import HELMS, RenderedEnvironment, kube_version, template_command
+from drydock.suite.render import (
+    HELMS,
+    RenderedEnvironment,
+    kube_version,
+    parse_release,
+    release_command,
+    template_command,
+)
+from drydock.suite.sources import HelmRelease
 from drydock.tools import process
 from drydock.tools.process import Completed
 
 DIFFERS = "render-differs"
+
+
+_Started = Mapping[str, Sequence["Future[Completed]"]]
+"""Calls of `helm template` under way, by Helm, in the order of the releases."""
 
 
 @dataclass(frozen=True)
@@ -112,39 +124,57 @@ class Run:
         return replace(finding, file=finding.file.removeprefix(f"{self._project.root}/"))
 
     def _merge(self, environment: Environment) -> "Future[Any]":
+        if not environment.suite:
+            return self._pool.submit(dict)
         return self._pool.submit(merged_values, self._tools[HELMS[0]], self._charts.umbrella, environment)
 
-    def _render(self, environment: Environment) -> dict[str, "Future[Completed]"]:
-        arguments = [*environment.helm_arguments(), "--kube-version", kube_version(environment)]
-        umbrella, namespace = self._charts.umbrella, environment.namespace
+    def _render(self, environment: Environment) -> _Started:
         return {
-            name: self._pool.submit(
-                process.run,
-                template_command(self._tools[name], umbrella, arguments, namespace=namespace),
-                env=process.SHORT_LIVED,
-                check=False,
+            name: tuple(
+                self._pool.submit(process.run, command, env=process.SHORT_LIVED, check=False) for command in commands
             )
             for name in HELMS
+            for commands in [self._commands(self._tools[name], environment)]
         }
+
+    def _commands(self, helm: Path, environment: Environment) -> list[list[str]]:
+        """The calls of `helm template`: the suite's, then those of the releases beside it."""
+        arguments = [*environment.helm_arguments(), "--kube-version", kube_version(environment)]
+        own = template_command(helm, self._charts.umbrella, arguments, namespace=environment.namespace)
+        releases = environment.brought.releases
+        return [*([own] if environment.suite else []), *(release_command(helm, each, environment) for each in releases)]
 
     def _lint(self) -> Completed:
         folders = sorted(path for path in self._charts.folder.iterdir() if (path / "Chart.yaml").is_file())
         return process.run([self._tools[HELMS[0]], "lint", *folders], env=process.SHORT_LIVED, check=False)
 
-    def _rendering(
-        self, environment: Environment, started: Mapping[str, "Future[Completed]"], values: "Future[Any]"
-    ) -> _Rendering:
-        done = {name: future.result() for name, future in started.items()}
-        failed = [name for name, completed in done.items() if completed.returncode != 0]
-        files = list(self._misshapen(environment))
+    def _rendering(self, environment: Environment, started: _Started, values: "Future[Any]") -> _Rendering:
+        done = [dict(zip(HELMS, each, strict=True)) for each in zip(*_results(started), strict=True)]
+        findings = list(self._misshapen(environment))
+        manifests = list(environment.brought.manifests)
+        if environment.suite:
+            refused, own = self._own(environment, done.pop(0), values)
+            if refused and not own:
+                return _Rendering(environment, (), tuple(findings) or refused, values)
+            findings += refused
+            manifests = [*own, *manifests]
+        for release, completed in zip(environment.brought.releases, done, strict=True):
+            refused, own = _of_release(environment, release, completed)
+            findings += refused
+            manifests += own
+        return _Rendering(environment, tuple(manifests), tuple(findings), values)
+
+    def _own(
+        self, environment: Environment, done: Mapping[str, Completed], values: "Future[Any]"
+    ) -> tuple[tuple[Finding, ...], tuple[Manifest, ...]]:
+        """Findings on the suite's own render, and its objects."""
+        failed = _failed(done)
         if failed:
-            refused = self._refused(environment, done, failed, values.result())
-            return _Rendering(environment, (), tuple(files) or tuple(refused), values)
+            return tuple(self._refused(environment, done, failed, values.result())), ()
         first, second = (done[name].stdout for name in HELMS)
         manifests = parse_manifests(first)
         differing = () if first == second else _differences(environment, manifests, parse_manifests(second))
-        unused = unused_values(self._charts.umbrella, environment, values.result())
-        return _Rendering(environment, manifests, (*files, *differing, *unused), values)
+        return (*differing, *unused_values(self._charts.umbrella, environment, values.result())), manifests
 
     def _refused(
         self, environment: Environment, done: Mapping[str, Completed], failed: Sequence[str], values: Any
@@ -169,7 +199,13 @@ class Run:
     def _nonconforming(self, renderings: Sequence[_Rendering]) -> Mapping[str, tuple[tuple[str, str], ...]]:
         """What kubeconform says, by document; one that several environments share is looked at once."""
         documents = list(dict.fromkeys(manifest.text for each in renderings for manifest in each.manifests))
-        wrong = schema_conformance.nonconforming(self._tools["kubeconform"], self._schemas, documents)
+        crds = [
+            each.content
+            for rendering in renderings
+            for each in rendering.manifests
+            if each.source and each.kind == "CustomResourceDefinition"
+        ]
+        wrong = schema_conformance.nonconforming(self._tools["kubeconform"], self._schemas, documents, crds)
         return {documents[position]: reasons for position, reasons in wrong.items()}
 
     def _object_findings(
@@ -202,6 +238,26 @@ class Run:
         if region not in self._catalogues:
             self._catalogues[region] = load_catalogue(self._project.cache_dir, region)
         return self._catalogues[region]
+
+
+def _results(started: _Started) -> list[list[Completed]]:
+    return [[future.result() for future in started[name]] for name in HELMS]
+
+
+def _failed(done: Mapping[str, Completed]) -> list[str]:
+    return [name for name, completed in done.items() if completed.returncode != 0]
+
+
+def _of_release(
+    environment: Environment, release: HelmRelease, done: Mapping[str, Completed]
+) -> tuple[tuple[Finding, ...], tuple[Manifest, ...]]:
+    """Findings on the render of a chart that is not the suite's, and its objects."""
+    failed = _failed(done)
+    if failed:
+        versions = versions_of(failed) if len(failed) < len(done) else ""
+        return (release_refusal(environment, release, done[failed[0]].stderr, versions=versions),), ()
+    first, second = (parse_release(release, done[name].stdout) for name in HELMS)
+    return tuple(_differences(environment, first, second)), first
 
 
 def _of_charts(lint_output: str, found: Mapping[str, Sequence[Finding]]) -> tuple[Finding, ...]:
@@ -246,15 +302,21 @@ _PAINS = {DIFFERS: 8}
 
 
 def _object_finding(environment: Environment, manifest: Manifest, check: str, reason: str, path: str) -> Finding:
+    remedy = _REMEDIES[check]
+    if manifest.source and reason.startswith(schema_conformance.NO_API):
+        remedy = "Bring the CRD among the manifests, or install what defines it first."
+    random = check == DIFFERS and manifest.source
     return Finding(
         environment.name,
         check,
         reason,
-        _REMEDIES[check],
+        remedy,
+        severity=Severity.WARNING if random else Severity.ERROR,
         chart=manifest.chart,
         template=manifest.template,
         object=manifest.identity,
         path=path,
-        file=template_file(manifest.template),
+        file=file_of(manifest),
         pain=_PAINS.get(check, 0),
+        release=manifest.source,
     )

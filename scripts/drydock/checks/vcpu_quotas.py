@@ -232,7 +232,9 @@ def _required(needs: _Needs) -> int:
 
 
 def _unknown(subject: Subject, groups: Mapping[_Options, _Needs]) -> Iterator[Finding]:
-    """One note for all quotas that are not stated and that a new account would not meet."""
+    """One note for all quotas that are not stated and that a new account would not meet; none without an account."""
+    if not subject.rendered.environment.file.name:
+        return
     short: dict[Quota, int] = {}
     for options, needs in groups.items():
         if _required(needs) > sum(_limit(subject, quota) for quota in options):

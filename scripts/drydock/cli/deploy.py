@@ -158,6 +158,11 @@ def command(
     if kubeconfig:
         refuse_unused(["ttl"], "is for a new cluster", "Leave it out: a cluster of your own does not expire.")
     stack = one_environment(project, environment, files, set_values)
+    if stack.brought or not stack.suite:
+        raise UsageError(
+            f"{environment} brings charts or manifests of others, and deploy installs the suite alone",
+            remedy=f"Install it by the commands that `drydock render {environment} --show-command` prints.",
+        )
     if output:
         check_writable("-o", output)
     settings = {"kubeconfig": str(kubeconfig)} if kubeconfig else _settings(chosen, options, yes=yes)

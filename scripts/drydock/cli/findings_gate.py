@@ -7,6 +7,7 @@ import click
 from drydock.cli.output import failure_json
 
 if TYPE_CHECKING:
+    from drydock.checks.findings import Finding
     from drydock.errors import DrydockError
     from drydock.progress import Progress
     from drydock.project import Project
@@ -39,7 +40,6 @@ def passes(
         False when the verb must end with status 1: the refusal is printed.
     """
     from drydock.checks import formats
-    from drydock.checks.findings import Severity
     from drydock.checks.validate import validate
     from drydock.plan import stated_load
     from drydock.suite.charts import assemble_charts
@@ -57,9 +57,17 @@ def passes(
         )
     if findings:
         progress.note(formats.text(findings))
-    if ignore_findings or not any(finding.severity is Severity.ERROR for finding in findings):
+    if ignore_findings or not any(_blocks(finding) for finding in findings):
         return True
     progress.note(f"{refusal.message.capitalize()}. {refusal.remedy}")
     if form == "json":
         click.echo(failure_json(refusal, findings))
     return False
+
+
+def _blocks(finding: "Finding") -> bool:
+    """Of charts that are not the suite's, what a cluster would take is shown and tried."""
+    from drydock.checks.findings import Severity
+    from drydock.checks.helm_output import RENDER
+
+    return finding.severity is Severity.ERROR and (not finding.release or finding.check == RENDER)

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from drydock.cli.options import EnvironmentName, check_writable, one_environment, refuse_unused, stack_options
+from drydock.cli.options import (
+    Bring,
+    EnvironmentName,
+    bring_options,
+    check_writable,
+    one_stack,
+    refuse_unused,
+    stack_options,
+)
 from drydock.cli.output import columns
 from drydock.errors import UsageError
 
@@ -19,8 +27,9 @@ if TYPE_CHECKING:
 
 
 @click.command("images")
-@click.argument("environment", type=EnvironmentName())
+@click.argument("environment", type=EnvironmentName(), required=False)
 @stack_options
+@bring_options
 @click.option(
     "--format",
     "form",
@@ -38,12 +47,13 @@ if TYPE_CHECKING:
     help="With --resolve: write the values to FILE instead of printing them.",
 )
 def command(
-    environment: str,
+    environment: str | None,
     files: tuple[Path, ...],
     set_values: tuple[str, ...],
     form: str,
     resolved: bool,
     output: Path | None,
+    bring: Bring,
 ) -> int:
     r"""List every image of ENVIRONMENT with the charts that use it and the architectures of the nodes it runs on.
 
@@ -59,6 +69,7 @@ def command(
     \b
     Examples:
       drydock images prod
+      drydock images --chart ../their-chart
       drydock images airgap --format skopeo-copy | sh
       drydock images prod --resolve -o values/digests/prod.yaml
       drydock images prod --format skopeo-sync > images.yaml
@@ -75,7 +86,7 @@ def command(
     if resolved:
         refuse_unused(["form"], "--resolve prints values", "Leave it out.")
     project = Project.discover()
-    stack = one_environment(project, environment, files, set_values)
+    stack = one_stack(project, environment, files, set_values, bring)
     if output:
         check_writable("-o", output.parent)
     with terminal_progress() as progress:

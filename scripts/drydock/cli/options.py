@@ -2,9 +2,11 @@
 
 import re
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields
+from functools import wraps
 from math import isnan
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 from click.core import ParameterSource
@@ -137,6 +139,110 @@ def stack_options(command: _Command) -> _Command:
         help="Helm values file on top of the environment's stack; repeatable.",
     )
     return file_option(set_option(command))
+
+
+@dataclass(frozen=True)
+class Bring:
+    """Charts and manifests of others, as the options of `bring_options` name them."""
+
+    chart: str
+    chart_version: str
+    repository: str
+    release: str
+    namespace: str
+    manifests: tuple[Path, ...]
+    kustomize: tuple[Path, ...]
+
+    def __bool__(self) -> bool:
+        return bool(self.chart or self.manifests or self.kustomize)
+
+
+def bring_options(command: _Command) -> _Command:
+    """Options that name charts and manifests of others, in place of an environment; the command gets `bring`."""
+
+    @wraps(command)
+    def gathered(*arguments: object, **named: Any) -> object:
+        bring = Bring(**{each.name: named.pop(each.name) for each in fields(Bring)})
+        return command(*arguments, bring=bring, **named)
+
+    path = click.Path(path_type=Path)
+    options = (
+        click.option(
+            "--chart", default="", metavar="CHART", help="A chart of others: a folder, .tgz or oci:// reference."
+        ),
+        click.option("--chart-version", default="", metavar="VERSION", help="Version of a chart that is fetched."),
+        click.option("--repository", default="", metavar="URL", help="Chart repository that --chart is a name in."),
+        click.option("--release", default="", metavar="NAME", help="Name of the chart's release; default the chart's."),
+        click.option("--namespace", default="", metavar="NAME", help="Where others' objects go; default `default`."),
+        click.option(
+            "--manifests", type=path, multiple=True, metavar="PATH", help="A file or folder of manifests; repeatable."
+        ),
+        click.option(
+            "--kustomize", type=path, multiple=True, metavar="DIR", help="A folder for Kustomize; repeatable."
+        ),
+    )
+    decorated: Any = gathered
+    for option in reversed(options):
+        decorated = option(decorated)
+    return cast(_Command, decorated)
+
+
+def check_stray(bring: Bring) -> None:
+    """See that options about what is brought have something to be about.
+
+    Raises:
+        UsageError: they have not.
+    """
+    stray = next((each.name for each in fields(bring) if getattr(bring, each.name)), "")
+    if stray and not bring:
+        raise UsageError(f"--{stray.replace('_', '-')} is for what --chart, --manifests or --kustomize bring")
+
+
+def one_stack(
+    project: Project, name: str | None, files: tuple[Path, ...], set_values: tuple[str, ...], bring: Bring
+) -> Environment:
+    """The named environment with the stack options on top, or what `bring` names with them as its chart's values.
+
+    Raises:
+        UsageError: neither is given, or both, or something that they name is not there.
+    """
+    check_stray(bring)
+    if not bring:
+        if not name:
+            raise UsageError(
+                "nothing to work on",
+                remedy="Name an environment (drydock environments), or bring --chart, --manifests or --kustomize.",
+            )
+        return one_environment(project, name, files, set_values)
+    if name:
+        raise UsageError(
+            f"{name} and {_given(bring)} together",
+            remedy=f"List what belongs to {name} under `releases` or `manifests` of its file (docs/bring-your-own.md).",
+        )
+    if (files or set_values) and not bring.chart:
+        raise UsageError("-f and --set are values of a chart, and there is none", remedy="Name one with --chart.")
+    from drydock.progress import PlainProgress
+    from drydock.suite.ad_hoc import environment_around, read_brought
+    from drydock.tools.build import ensure
+
+    brought = read_brought(
+        project,
+        chart=bring.chart,
+        version=bring.chart_version,
+        repository=bring.repository,
+        release=bring.release,
+        namespace=bring.namespace,
+        manifests=bring.manifests,
+        kustomize=bring.kustomize,
+        files=files,
+        set_values=set_values,
+    )
+    helm = ensure(project, ["helm4"], PlainProgress())["helm4"]
+    return environment_around(project, helm, brought)
+
+
+def _given(bring: Bring) -> str:
+    return next(f"--{name}" for name in ("chart", "manifests", "kustomize") if getattr(bring, name))
 
 
 def one_environment(project: Project, name: str, files: tuple[Path, ...], set_values: tuple[str, ...]) -> Environment:

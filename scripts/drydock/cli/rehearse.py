@@ -6,15 +6,24 @@ from pathlib import Path
 
 import click
 
-from drydock.cli.options import EnvironmentName, NumberRange, check_writable, one_environment, stack_options
+from drydock.cli.options import (
+    Bring,
+    EnvironmentName,
+    NumberRange,
+    bring_options,
+    check_writable,
+    one_stack,
+    stack_options,
+)
 from drydock.cli.output import format_option, pasteable
 from drydock.rehearsal.release import DEFAULT_TIMEOUT
 from drydock.scheduling.prices import DEFAULT_SPOT_SHARE
 
 
 @click.command("rehearse")
-@click.argument("environment", type=EnvironmentName())
+@click.argument("environment", type=EnvironmentName(), required=False)
 @stack_options
+@bring_options
 @click.option(
     "-o",
     "--output",
@@ -49,7 +58,7 @@ from drydock.scheduling.prices import DEFAULT_SPOT_SHARE
 )
 @format_option()
 def command(
-    environment: str,
+    environment: str | None,
     files: tuple[Path, ...],
     set_values: tuple[str, ...],
     output: Path | None,
@@ -61,6 +70,7 @@ def command(
     spot_price_share: float,
     timeout: float,
     form: str,
+    bring: Bring,
 ) -> int:
     r"""Install ENVIRONMENT on a control plane on this machine and report; exit 0 only if every workload is ready.
 
@@ -73,6 +83,8 @@ def command(
       drydock rehearse dev
       drydock rehearse prod -f next-quarter.yaml -o report/
       drydock rehearse dev --keep         # then: kubectl get nodeclaims; drydock down
+      drydock rehearse --chart ../their-chart -f their-values.yaml
+      drydock rehearse --kustomize overlays/prod
     """
     started = time.time()
     from drydock.cli.findings_gate import passes
@@ -83,7 +95,7 @@ def command(
     from drydock.tools.setup import set_up
 
     project = Project.discover()
-    stack = one_environment(project, environment, files, set_values)
+    stack = one_stack(project, environment, files, set_values, bring)
     check_port(port)
     if output:
         check_writable("-o", output)

@@ -6,16 +6,26 @@ from typing import TYPE_CHECKING
 
 import click
 
-from drydock.cli.options import EnvironmentName, some_environments, stack_options
+from drydock.cli.options import (
+    Bring,
+    EnvironmentName,
+    bring_options,
+    check_stray,
+    one_stack,
+    some_environments,
+    stack_options,
+)
 
 if TYPE_CHECKING:
     from drydock.checks.findings import Finding
     from drydock.errors import UsageError
+    from drydock.suite.environments import Environment
 
 
 @click.command("validate")
 @click.argument("environments", nargs=-1, type=EnvironmentName(), metavar="[ENVIRONMENT]...")
 @stack_options
+@bring_options
 @click.option(
     "--format",
     "form",
@@ -33,6 +43,7 @@ def command(
     form: str,
     server: bool,
     no_cache: bool,
+    bring: Bring,
 ) -> int:
     r"""Check ENVIRONMENTs, all of them by default, without installing anything; exit 1 when there are errors.
 
@@ -45,6 +56,8 @@ def command(
       drydock validate
       drydock validate prod --set vllm.models.llama-3-8b.accelerator.count=16
       drydock validate --format sarif > findings.sarif
+      drydock validate --chart ../their-chart -f their-values.yaml
+      drydock validate --manifests k8s/
     """
     from drydock.checks import formats
     from drydock.checks.findings import Finding
@@ -58,7 +71,12 @@ def command(
 
     project = Project.discover()
     broken: Mapping[str, UsageError] = {}
-    if environments:
+    check_stray(bring)
+    if bring:
+        stacks: tuple[Environment, ...] = (
+            one_stack(project, environments[0] if environments else None, files, set_values, bring),
+        )
+    elif environments:
         stacks = some_environments(project, environments, files, set_values)
     else:  # the file of one that is wrong keeps no other from being checked
         readable, broken = readable_environments(project)

@@ -8,6 +8,7 @@ from pathlib import Path
 from drydock.errors import ClusterError, ToolError
 from drydock.suite.environments import Environment
 from drydock.suite.render import RELEASE, helm_reason
+from drydock.suite.sources import HelmRelease
 from drydock.tools import process
 
 _TIMEOUT = 600
@@ -46,6 +47,15 @@ class Helm:
             with attempt:
                 self._release("install", chart, environment, ["--create-namespace"])
 
+    def install_beside(self, release: HelmRelease) -> None:
+        """`helm upgrade --install` of a release that is not the suite's; errors as for `install`."""
+        arguments = [*release.helm_arguments(), "--namespace", release.namespace, "--create-namespace"]
+        wait = ["--wait"] if release.wait else []
+        self._run(
+            ["upgrade", "--install", release.name, str(release.chart), *arguments, *wait],
+            f"install of release {release.name} ({release.reference})",
+        )
+
     def upgrade(self, chart: Path, environment: Environment) -> None:
         """`helm upgrade` to an environment's values; errors as for `install`."""
         self._release("upgrade", chart, environment, [])
@@ -54,9 +64,9 @@ class Helm:
         """`helm rollback`, to the revision before the last one or a given one."""
         self._run(["rollback", RELEASE, *([str(revision)] if revision else []), "--namespace", namespace], "rollback")
 
-    def uninstall(self, namespace: str) -> None:
+    def uninstall(self, namespace: str, release: str = RELEASE) -> None:
         """`helm uninstall`."""
-        self._run(["uninstall", RELEASE, "--namespace", namespace], "uninstall")
+        self._run(["uninstall", release, "--namespace", namespace], f"uninstall of release {release}")
 
     def version(self) -> str:
         """Its version, as `v4.1.0`."""

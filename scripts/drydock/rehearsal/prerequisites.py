@@ -1,6 +1,6 @@
 """What an environment takes for granted in its cluster: namespaces, storage classes, and Secrets that users bring."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from drydock.clusters.api import Api, collection
@@ -14,6 +14,9 @@ _POLICIES = {
     "ValidatingAdmissionPolicy": "validatingadmissionpolicies",
     "ValidatingAdmissionPolicyBinding": "validatingadmissionpolicybindings",
 }
+KARPENTER = ("karpenter.sh", "karpenter.k8s.aws")
+"""API groups whose controller runs in every rehearsal."""
+_NAMED = 3
 _OPERATORS = {
     "LeaderWorkerSet": "LeaderWorkerSet's controller runs in the cluster; here nothing made the pods of its objects",
     "ScaledObject": "KEDA's operator runs in the cluster; here ScaledObjects were accepted, and nothing scaled",
@@ -51,18 +54,42 @@ class Prerequisites:
 
 
 def find_prerequisites(
-    environment: Environment, manifests: Sequence[Manifest], target: ClusterDescription
+    environment: Environment, manifests: Sequence[Manifest], target: ClusterDescription, running: Collection[str] = ()
 ) -> Prerequisites:
-    """What an environment's objects need and do not bring, as far as its target has it."""
+    """What an environment's objects need and do not bring, as far as its target has it.
+
+    Args:
+        environment: that is rehearsed.
+        manifests: its objects.
+        target: what its cluster has.
+        running: API groups whose controllers run here.
+    """
     made = {(each.kind, each.name) for each in manifests}
-    named = {environment.namespace, *(each.namespace for each in manifests if each.namespace)}
+    own = {environment.namespace} if environment.suite else set()
+    named = own | {each.namespace for each in manifests if each.namespace}
     return Prerequisites(
         namespaces=tuple(sorted(name for name in named if ("Namespace", name) not in made)),
         target=target,
         secrets=environment.secrets,
         namespace=environment.namespace,
-        operators=tuple(told for kind, told in _OPERATORS.items() if any(each.kind == kind for each in manifests)),
+        operators=(
+            *(told for kind, told in _OPERATORS.items() if any(each.kind == kind for each in manifests)),
+            *_idle_resources(manifests, running),
+        ),
     )
+
+
+def _idle_resources(manifests: Sequence[Manifest], running: Collection[str]) -> Iterator[str]:
+    """Custom resources of others that nothing acts on, as sentences by kind."""
+    idle: dict[str, list[str]] = {}
+    for each in manifests:
+        group, separator, _ = each.api_version.partition("/")
+        custom = separator and "." in group and not group.endswith(".k8s.io")
+        if each.source and custom and group not in running and each.kind not in _OPERATORS:
+            idle.setdefault(f"{each.kind}.{group}", []).append(each.name)
+    for kind, names in sorted(idle.items()):
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        yield f"{kind} {', '.join(names[:_NAMED])}{more}: nothing acted on them; their controller does not run here"
 
 
 def create_prerequisites(api: Api, wanted: Prerequisites) -> None:

@@ -17,6 +17,7 @@ from drydock.rehearsal.kubelet.programs import Program
 from drydock.rehearsal.lifeline import while_alive
 from drydock.rehearsal.release import DEFAULT_TIMEOUT, Outcome, Release
 from drydock.rehearsal.runs import RunFolder, end_leftovers, new_run_folder
+from drydock.rehearsal.serverless_webhooks import told as bypassed
 from drydock.rehearsal.state import change
 from drydock.rehearsal.steps import StepClock
 from drydock.report.model import ModelReport, RehearsalReport
@@ -189,6 +190,7 @@ def _report(
             *_ASSUMPTIONS,
             *_in_place(release.programs),
             *release.prerequisites.told(),
+            *bypassed(release.webhooks),
             *release.taken_away.values(),
         ),
         assumptions_with=_assumptions_with(cluster.spot_price_share),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from drydock.clusters.api import Api
+from drydock.clusters.applying import Applier
 from drydock.clusters.objects import full_name
 from drydock.errors import ClusterError
 from drydock.outcome.idle import overdue_claims
@@ -21,8 +22,9 @@ from drydock.rehearsal.aws.expected_account import Account, expected_account
 from drydock.rehearsal.cluster import RehearsalCluster
 from drydock.rehearsal.helm import Helm
 from drydock.rehearsal.kubelet.programs import Program, find_runnable, programs
-from drydock.rehearsal.prerequisites import Prerequisites, create_prerequisites, find_prerequisites
+from drydock.rehearsal.prerequisites import KARPENTER, Prerequisites, create_prerequisites, find_prerequisites
 from drydock.rehearsal.seeding import Seed
+from drydock.rehearsal.serverless_webhooks import bypass_webhooks, find_webhooks
 from drydock.suite.charts import AssembledCharts
 from drydock.suite.cluster_description import describe, described
 from drydock.suite.environments import Environment
@@ -38,6 +40,8 @@ _MADE_SECONDS = 60
 _DETAIL_WIDTH = 150
 _HOOK = "helm.sh/hook"
 _TRANSIENT = (*WORKLOADS, "ReplicaSet", "Pod", "NodePool", "NodeClaim", "Node", "EC2NodeClass")
+_CONTROLLERS = {RAY_OPERATOR: "ray.io", "argoproj/workflow-controller": "argoproj.io"}
+"""API groups by the image of their controller."""
 AUTO_MODE_OFF = "global.autoMode.enabled=false"
 
 Opener = Callable[[str], AbstractContextManager[object]]
@@ -67,7 +71,8 @@ class Wanted:
     """An environment as it is rehearsed, and what it expects.
 
     Attributes:
-        held: nothing is bought before all is installed; not so where Helm waits for hooks, whose pods need nodes.
+        held: nothing is bought before all is installed; not so where Helm waits for pods, which need nodes.
+        webhooks: of charts that are not the suite's; no server answers them here.
     """
 
     environment: Environment
@@ -77,6 +82,7 @@ class Wanted:
     programs: tuple[Program, ...]
     gates: Mapping[str, bool]
     held: bool
+    webhooks: tuple[Manifest, ...]
 
 
 class Release:
@@ -128,6 +134,11 @@ class Release:
         return self._seeded.programs
 
     @property
+    def webhooks(self) -> tuple[Manifest, ...]:
+        """Configurations of webhooks that are bypassed, because their servers do not run here."""
+        return self._seeded.webhooks
+
+    @property
     def auto_mode(self) -> bool:
         """Whether it is for EKS Auto Mode, and rehearsed with Karpenter in the cluster."""
         return self._seeded.auto_mode
@@ -153,13 +164,15 @@ class Release:
                     self._program, self._charts, environment.stacked((), (AUTO_MODE_OFF, *_lifetimes(rendered)))
                 )
         target = describe(environment)
+        runnable = self._programs(rendered.manifests, step)
         self._wanted = Wanted(
             environment=rendered.environment,
             account=expected_account(rendered.environment, rendered.manifests),
-            prerequisites=find_prerequisites(rendered.environment, rendered.manifests, target),
+            prerequisites=find_prerequisites(rendered.environment, rendered.manifests, target, _acting(runnable)),
             auto_mode=auto_mode,
-            programs=self._programs(rendered.manifests, step),
-            held=not any(_HOOK in (each.content["metadata"].get("annotations") or {}) for each in rendered.manifests),
+            programs=runnable,
+            held=not (_hooked(rendered.manifests) or any(each.wait for each in rendered.environment.brought.releases)),
+            webhooks=find_webhooks(rendered.manifests),
             gates=target.gates_for(rendered.manifests),
         )
         # One for Auto Mode is rendered for Karpenter in the cluster, and so are the classes of its load balancers.
@@ -173,19 +186,24 @@ class Release:
         Raises:
             ClusterError: the cluster did not start, or Helm refused.
         """
-        self._change(lambda helm: helm.install(self._charts.umbrella, self.environment))
+        self._change(lambda helm: self._install(helm, helm.install))
 
     def upgrade(self) -> None:
         """Make what the seeded environment takes for granted, then `helm upgrade` to its values."""
-        self._change(lambda helm: helm.upgrade(self._charts.umbrella, self.environment))
+        self._change(lambda helm: self._install(helm, helm.upgrade))
 
     def rollback(self, revision: int = 0) -> None:
         """`helm rollback`, to the revision before the last or to a given one."""
         self._change(lambda helm: helm.rollback(self.environment.namespace, revision))
 
     def uninstall(self) -> None:
-        """`helm uninstall`."""
-        self._cluster.helm(self._program).uninstall(self.environment.namespace)
+        """`helm uninstall` of every release, the last installed first, and of the manifests beside them."""
+        helm, brought = self._cluster.helm(self._program), self.environment.brought
+        for each in reversed(brought.releases):
+            helm.uninstall(each.namespace, each.name)
+        Applier(self._cluster.await_api()).delete(brought.manifests)
+        if self.environment.suite:
+            helm.uninstall(self.environment.namespace)
         self._expected = Expected(_generations(self._cluster.await_api()), time.time())
 
     def helm_version(self) -> str:
@@ -300,12 +318,33 @@ class Release:
             if self._seeded.held:
                 self._await_pods(self._expected)
 
+    def _install(self, helm: Helm, suite: Callable[[Path, Environment], None]) -> None:
+        """The suite, then what the environment brings: manifests, then releases in their order."""
+        api, brought = self._cluster.await_api(), self.environment.brought
+        if self.environment.suite:
+            suite(self._charts.umbrella, self.environment)
+        Applier(api).apply(brought.manifests)
+        bypass_webhooks(api, self._seeded.webhooks)
+        for each in brought.releases:
+            helm.install_beside(each)
+            bypass_webhooks(api, self._seeded.webhooks)
+
     def _await_pods(self, expected: Expected) -> None:
         """Until what Karpenter is to buy for is there, or the controllers that make it took long."""
         end = time.monotonic() + _MADE_SECONDS
         while any(unmade(self.scene, expected.generations)) and time.monotonic() < end:
             self._watching().look(_LOOK_SECONDS)
             self._cluster.check()
+
+
+def _acting(runnable: Sequence[Program]) -> tuple[str, ...]:
+    """API groups whose controllers run here."""
+    images = {each.image for each in runnable}
+    return (*KARPENTER, *(group for image, group in _CONTROLLERS.items() if image in images))
+
+
+def _hooked(manifests: Sequence[Manifest]) -> bool:
+    return any(_HOOK in (each.content["metadata"].get("annotations") or {}) for each in manifests)
 
 
 def is_auto_mode(rendered: RenderedEnvironment) -> bool:

@@ -1,7 +1,7 @@
 """Environments: a values stack with a name, and the account that it expects."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from drydock.errors import UsageError
 from drydock.project import Project
 from drydock.suite.account_snapshot import AccountSnapshot, read_snapshot
 from drydock.suite.ec2_quotas import quotas_by_code
+from drydock.suite.sources import Brought, Source, read_all
 
 _SCHEMA = Path(__file__).parents[1] / "data" / "environment.schema.yaml"
 
@@ -88,6 +89,8 @@ class Environment:
         target: the cluster that it is made for, a key of data/targets.yaml.
         cluster: in what that cluster differs from its target.
         snapshot: what `drydock account` read; reservations and quotas above are then those of the account.
+        suite: whether the suite itself is installed.
+        brought: charts and manifests beside it.
         altered: files or values were stacked on top of those that its own file names.
     """
 
@@ -107,6 +110,8 @@ class Environment:
     target: str = "eks"
     cluster: Mapping[str, Any] = field(default_factory=dict)
     snapshot: AccountSnapshot | None = None
+    suite: bool = True
+    brought: Brought = field(default_factory=Brought)
     load: Mapping[str, Load] = field(default_factory=dict)
     altered: bool = False
 
@@ -167,7 +172,7 @@ def stated_environment(project: Project, name: str) -> Environment:
             remedy=f"Known: {', '.join(environment_names(project))} (files in {file.parent}).",
         )
     content = _read(project, file)
-    stack = tuple(project.values_dir / entry for entry in content["stack"])
+    stack = tuple(project.values_dir / entry for entry in content.get("stack", ()))
     for entry in stack:
         if not entry.is_file():
             raise UsageError(f"{file}: stack: no such file: {entry}", remedy="Paths are relative to values/.")
@@ -187,7 +192,17 @@ def stated_environment(project: Project, name: str) -> Environment:
         accepted=tuple(Accepted(each["check"], each["object"], each["reason"]) for each in content.get("accepted", [])),
         quotas=quotas_by_code(content.get("account", {}).get("quotas", {})),
         capacity_reservations=_stated_reservations(content.get("account", {})),
+        suite=content.get("suite", True),
+        brought=_brought(project, file, content),
     )
+
+
+def _brought(project: Project, file: Path, content: Mapping[str, Any]) -> Brought:
+    def sources(key: str) -> Iterator[Source]:
+        for number, entry in enumerate(content.get(key, ())):
+            yield Source(f"{file}: {key}[{number}]", project.root, entry)
+
+    return read_all(project, sources("releases"), sources("manifests"))
 
 
 def snapshot_file(project: Project, name: str) -> Path:

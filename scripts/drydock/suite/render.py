@@ -3,7 +3,7 @@
 import re
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from drydock.errors import RenderError, ToolError, UsageError
@@ -11,7 +11,8 @@ from drydock.project import UMBRELLA, Project
 from drydock.suite.charts import AssembledCharts, chart_names
 from drydock.suite.cluster_description import describe
 from drydock.suite.environments import Environment
-from drydock.suite.manifests import Manifest, parse_manifests
+from drydock.suite.manifests import CLUSTER_SCOPED, Manifest, in_namespace, parse_manifests
+from drydock.suite.sources import HelmRelease
 from drydock.tools import process
 
 HELMS = ("helm4", "helm3")
@@ -68,6 +69,9 @@ def install_commands(project: Project, environment: Environment) -> tuple[str, .
         str(Path(argument).relative_to(project.root)) if argument.startswith(f"{project.root}/") else argument
         for argument in environment.helm_arguments()
     ]
+    brought = (*environment.brought.commands, *(_install_command(each) for each in environment.brought.releases))
+    if not environment.suite:
+        return brought
     labels = [f"{name}={value}" for name, value in RESTRICTED.items()]
     install = ["helm", "upgrade", "--install", RELEASE, chart, "--namespace", environment.namespace]
     return (
@@ -76,15 +80,32 @@ def install_commands(project: Project, environment: Environment) -> tuple[str, .
         shlex.join(["kubectl", "create", "namespace", environment.namespace]),
         shlex.join(["kubectl", "label", "namespace", environment.namespace, *labels]),
         shlex.join([*install, *arguments]),
+        *brought,
     )
 
 
+def _install_command(release: HelmRelease) -> str:
+    remote = release.chart.suffix == ".tgz" and not release.reference.endswith(".tgz")
+    chart = str(release.chart) if remote else release.reference
+    wait = ["--wait"] if release.wait else []
+    where = ["--namespace", release.namespace, "--create-namespace"]
+    return shlex.join(["helm", "upgrade", "--install", release.name, chart, *where, *release.helm_arguments(), *wait])
+
+
 def render(helm: Path, charts: AssembledCharts, environment: Environment) -> RenderedEnvironment:
-    """Render the umbrella for an environment.
+    """Render all that an environment installs: the umbrella, and the charts and manifests beside it.
 
     Raises:
         RenderError: Helm refused, with its reason and the files of the stack.
     """
+    own = _render_suite(helm, charts, environment) if environment.suite else ()
+    releases = (render_release(helm, each, environment) for each in environment.brought.releases)
+    return RenderedEnvironment(
+        environment, (*own, *environment.brought.manifests, *(each for release in releases for each in release))
+    )
+
+
+def _render_suite(helm: Path, charts: AssembledCharts, environment: Environment) -> tuple[Manifest, ...]:
     arguments = [*environment.helm_arguments(), "--kube-version", kube_version(environment)]
     command = template_command(helm, charts.umbrella, arguments, namespace=environment.namespace)
     try:
@@ -94,7 +115,51 @@ def render(helm: Path, charts: AssembledCharts, environment: Environment) -> Ren
         raise RenderError(
             f"environment {environment.name} ({stack}) does not render: {helm_reason(error.stderr or error.message)}"
         ) from error
-    return RenderedEnvironment(environment, parse_manifests(completed.stdout))
+    return parse_manifests(completed.stdout)
+
+
+def release_command(helm: Path, release: HelmRelease, environment: Environment) -> list[str]:
+    """The `helm template` call for a chart that is not the suite's: with its CRDs, without its tests."""
+    arguments = [
+        *release.helm_arguments(),
+        "--kube-version",
+        kube_version(environment),
+        "--include-crds",
+        "--skip-tests",
+    ]
+    return template_command(helm, release.chart, arguments, namespace=release.namespace, release=release.name)
+
+
+def render_release(helm: Path, release: HelmRelease, environment: Environment) -> tuple[Manifest, ...]:
+    """Render a chart that is not the suite's.
+
+    Raises:
+        RenderError: Helm refused.
+    """
+    try:
+        completed = process.run(release_command(helm, release, environment), env=process.SHORT_LIVED)
+    except ToolError as error:
+        reason = helm_reason(error.stderr or error.message)
+        raise RenderError(f"release {release.name} ({release.reference}) does not render: {reason}") from error
+    return parse_release(release, completed.stdout)
+
+
+def parse_release(release: HelmRelease, rendered: str) -> tuple[Manifest, ...]:
+    """The objects of a chart that is not the suite's, each with the namespace that it gets."""
+    manifests = parse_manifests(rendered)
+    cluster_scoped = CLUSTER_SCOPED | {
+        str(each.content["spec"]["names"]["kind"])
+        for each in manifests
+        if each.kind == "CustomResourceDefinition" and each.content["spec"].get("scope") == "Cluster"
+    }
+    return tuple(
+        replace(
+            in_namespace(each, release.namespace, cluster_scoped),
+            source=release.name,
+            file=release.file_of(each.template),
+        )
+        for each in manifests
+    )
 
 
 def render_chart(

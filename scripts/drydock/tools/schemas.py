@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from drydock.tools.crd_files import crds_key, ensure_crds
 from drydock.tools.modules import fetch
 from drydock.tools.pins import Toolchain
 from drydock.tools.store import filling
-from drydock.tools.strict_schemas import builtin_schemas, crd_schemas
+from drydock.tools.strict_schemas import ANY_METADATA, KindSchema, builtin_schemas, crd_schemas
 
 _KEY_LENGTH = 12
 
@@ -53,8 +54,23 @@ def _key(toolchain: Toolchain, own: Iterable[Path]) -> str:
     return digest.hexdigest()[:_KEY_LENGTH]
 
 
+def write_crd_schemas(folder: Path, crds: Iterable[Mapping[str, Any]]) -> None:
+    """Write schemas for the kinds of CRDs alone, as `ensure_schemas` names them; their metadata is not looked into.
+
+    A CRD without schemas is left out.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for crd in crds:
+        with suppress(KeyError, TypeError, AttributeError):
+            _write(folder, crd_schemas(crd, ANY_METADATA))
+
+
 def _write_all(folder: Path, openapi: dict[str, Any], crds: Iterable[Any]) -> None:
-    for kind in chain(builtin_schemas(openapi), *(crd_schemas(crd, openapi) for crd in crds)):
+    _write(folder, chain(builtin_schemas(openapi), *(crd_schemas(crd, openapi) for crd in crds)))
+
+
+def _write(folder: Path, kinds: Iterable[KindSchema]) -> None:
+    for kind in kinds:
         first = f"{kind.group.split('.')[0]}-" if kind.group else ""
         file = folder / f"{kind.kind}-{first}{kind.version}.json".lower()
         file.write_text(json.dumps(kind.schema, separators=(",", ":")))

@@ -18,6 +18,8 @@ _KEPT = (
 )
 _PREFIX = "#/definitions/"
 _METADATA = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
+ANY_METADATA: Mapping[str, Any] = {"definitions": {_METADATA: {"type": "object"}}}
+"""A document for `crd_schemas` in which metadata may hold anything."""
 _OTHER_TYPES: Mapping[str, list[str]] = {
     "io.k8s.apimachinery.pkg.api.resource.Quantity": ["string", "number"],
     "io.k8s.apimachinery.pkg.util.intstr.IntOrString": ["string", "integer"],
