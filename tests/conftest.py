@@ -24,7 +24,12 @@ from tests.no_control_plane import sitecustomize  # noqa: F401 (what tests call 
 
 ROOT = Path(__file__).resolve().parents[1]
 NO_CONTROL_PLANE = ROOT / "tests" / "no_control_plane"
+STARTERS = {"aws", "drydock", "drydock_tool", "hello_suite", "installed", "litellm", "start_server"}
+"""Fixtures that start the command, Helm, a compiler or a server."""
 _MISSING = pytest.StashKey[dict[str, str]]()
+
+# Control planes live for a minute here: collecting garbage would take a fifth of their processor time.
+os.environ.setdefault("GOGC", "400")
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell starts jobs in the background so, and what the tests start and interrupt would inherit it.
@@ -74,6 +79,9 @@ _LACKS = {
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers", "programs: starts the command, Helm or a server; set by itself for fixtures that do"
+    )
     config.addinivalue_line("markers", "kubectl: needs kubectl on PATH")
     config.stash[_MISSING] = {mark: told for mark, lacks in _LACKS.items() if (told := lacks())}
 
@@ -87,10 +95,12 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark tests that start a control plane, which come first as they take longest; deselect what cannot run here."""
+    """Mark tests that start a control plane or other programs, put the longest first, deselect what cannot run here."""
     for item in items:
         if _starts_cluster(item):
             item.add_marker("cluster")
+        if isinstance(item, pytest.Function) and STARTERS & set(item._fixtureinfo.name2fixturedefs):
+            item.add_marker("programs")
     items.sort(key=lambda item: item.get_closest_marker("cluster") is None)
     _deselect(config, items)
 

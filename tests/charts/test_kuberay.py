@@ -40,7 +40,8 @@ def test_a_head_takes_no_work_and_workers_come_from_zero(render_chart: RenderCha
     assert "tolerations" not in head
     assert not any("/" in name for name in head["containers"][0]["resources"]["limits"])
     (group,) = spec["workerGroupSpecs"]
-    assert (group["replicas"], group["minReplicas"], group["maxReplicas"]) == (0, 0, 4)
+    assert (group["minReplicas"], group["maxReplicas"]) == (0, 4)
+    assert "replicas" not in group, "they are the autoscaler's"
     assert spec["enableInTreeAutoscaling"] is True
     worker = group["template"]["spec"]
     assert worker["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == "2"
@@ -63,6 +64,7 @@ def test_only_the_autoscaler_has_a_token_for_the_api(render_chart: RenderChart) 
         render_chart, autoscaling={"enabled": False}, workers={"gpu": {**WORKERS["gpu"], "minReplicas": 1}}
     )
     assert "serviceAccountToken" not in str(without)
+    assert without["workerGroupSpecs"][0]["replicas"] == 1, "nothing else sets them"
     with pytest.raises(RenderError, match=r"workers\.gpu\.minReplicas is 0 and autoscaling is off"):
         ray_cluster(render_chart, autoscaling={"enabled": False})
 

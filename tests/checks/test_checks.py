@@ -396,6 +396,7 @@ CASES: dict[str, tuple[str, str]] = {
 ELSEWHERE = {
     "account-lacks",
     "account-snapshot-old",
+    "field-owner",
     "vcpu-quota",
     "objective-unreachable",
     "gpu-driver",

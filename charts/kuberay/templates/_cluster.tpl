@@ -77,7 +77,10 @@ workerGroupSpecs:
   {{- fail (printf "%s: workers.%s.minReplicas is 0 and autoscaling is off, so it never has a worker: set minReplicas, or turn autoscaling on" $context.name $name) }}
   {{- end }}
   - groupName: {{ $name }}
+    {{- /* With the autoscaler on, it writes this field and nothing else does. */}}
+    {{- if not $context.cluster.autoscaling.enabled }}
     replicas: {{ int $worker.minReplicas }}
+    {{- end }}
     minReplicas: {{ int $worker.minReplicas }}
     maxReplicas: {{ int $worker.maxReplicas }}
     {{- $parameters := dict }}

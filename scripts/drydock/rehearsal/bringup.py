@@ -255,8 +255,8 @@ class BringUp:
         def count_reserved(counts: Counter[str]) -> None:
             first.result()[0].market.in_use = counts
 
-        def ended(instance_type: str, capacity_type: str) -> None:
-            first.result()[0].market.vcpus.give_back(instance_type, capacity_type)
+        def ended(instance_type: str, capacity_type: str, zone: str) -> None:
+            first.result()[0].market.ended(instance_type, capacity_type, zone)
 
         nodes = NodeStandIn(api, count_reserved, ended)
         nodes.start()

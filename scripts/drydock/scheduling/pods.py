@@ -197,6 +197,8 @@ def _copies(node: Fields, key: str) -> int:
         value = node.get(name)
         if isinstance(value, int) and not isinstance(value, bool):
             factor *= value
+    if "groupName" in node and "replicas" not in node:
+        factor *= int(node.get("minReplicas") or 0)  # a group of Ray's workers, whose number is its autoscaler's
     if isinstance(node.get("size"), int) and "workerTemplate" in node and key == "workerTemplate":
         factor *= node["size"] - ("leaderTemplate" in node)  # a LeaderWorkerSet's size counts its leader
     return factor
