@@ -32,7 +32,7 @@ class Kept:
 @pytest.fixture(scope="module")
 def kept(drydock: Drydock, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kept]:
     report = tmp_path_factory.mktemp("report")
-    done = drydock("rehearse", "dev", "--serve-models", "--keep", "-o", report)
+    done = drydock("rehearse", "dev", "--live", "--keep", "-o", report)
     assert done.returncode == 0, done.stderr
     exported = re.search(r"^export KUBECONFIG=(.+)$", done.stdout, re.MULTILINE)
     named = re.search(r"down (\S+-dev\S*)`", done.stdout + done.stderr)

@@ -21,8 +21,13 @@ _MARKDOWN = jinja2.Environment(autoescape=False, trim_blocks=True, lstrip_blocks
 | {{ title }} | {{ before }} | {{ after }} |
 {% endfor %}
 {{ changes | join }}
+{% for line in shared %}
+
+{{ line }}
+{% endfor %}
 """
 )
+_PATHS = 5
 _ROOM = 30_000  # characters of changes: GitHub takes 65,536 in a comment, and two environments share one
 
 
@@ -32,7 +37,11 @@ def markdown(comparison: Comparison) -> str:
     if len(changes) < left:
         changes.append(f"\nand {left - len(changes)} more, for which a comment has no room\n")
     return _MARKDOWN.render(
-        comparison=comparison, summary=summary(comparison), rows=tuple(_rows(comparison)), changes=changes
+        comparison=comparison,
+        summary=summary(comparison),
+        rows=tuple(_rows(comparison)),
+        changes=changes,
+        shared=tuple(_shared(comparison)),
     )
 
 
@@ -60,6 +69,8 @@ def print_text(comparison: Comparison) -> None:
         console.print(Text(f"{_SIGNS[change.change]} {change.object} ({change.chart})", style="bold"), soft_wrap=True)
         for line in change.lines[2:]:
             console.print(Text(f"    {line}", style=_COLOURS.get(line[:1], "")), soft_wrap=True)
+    for line in _shared(comparison):
+        console.print(Text(line, style="yellow"), soft_wrap=True)
     table = Table("", comparison.before.name, comparison.after.name)
     for row in _rows(comparison):
         table.add_row(*row)
@@ -76,6 +87,16 @@ def summary(comparison: Comparison) -> str:
         more = (after.dollars_per_hour - before.dollars_per_hour) * HOURS_PER_MONTH
         said += f", ${abs(more):,.0f} a month {'more' if more > 0 else 'less'}"
     return said
+
+
+def _shared(comparison: Comparison) -> Iterator[str]:
+    """A line for each object and those who write it."""
+    groups: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for field in comparison.shared:
+        groups.setdefault((field.object, field.writers), []).append(field.path)
+    for (name, writers), paths in groups.items():
+        more = f" and {len(paths) - _PATHS} more" if len(paths) > _PATHS else ""
+        yield f"! {name}: {', '.join(paths[:_PATHS])}{more}: written by {', '.join(writers)}"
 
 
 def _rows(comparison: Comparison) -> Iterator[tuple[str, str, str]]:

@@ -82,6 +82,12 @@ def owners_of(project: Project, manifests: Sequence[Manifest]) -> tuple[str, ...
     return tuple(sorted(found - ({"karpenter"} if auto_mode else set())))
 
 
+def crd_owners(project: Project) -> dict[tuple[str, str], str]:
+    """Owner of the CRD of each API group and kind."""
+    specs = ((file, json.loads(file.read_text())["spec"]) for file in crd_files(project))
+    return {(spec["group"], spec["names"]["kind"]): file.parents[1].name for file, spec in specs}
+
+
 def reason_to_leave(crd: Mapping[str, Any], before: Mapping[str, Any]) -> str:
     """Why a CRD of a cluster is not ours to replace; empty when it is.
 

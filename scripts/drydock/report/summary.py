@@ -3,7 +3,15 @@
 from collections import defaultdict
 from dataclasses import dataclass
 
-from drydock.report.model import HOURS_PER_MONTH, ColdStartReport, ModelReport, NodeReport, PodReport, RehearsalReport
+from drydock.report.model import (
+    HOURS_PER_MONTH,
+    ColdStartReport,
+    FaultReport,
+    ModelReport,
+    NodeReport,
+    PodReport,
+    RehearsalReport,
+)
 
 
 @dataclass(frozen=True)
@@ -138,6 +146,16 @@ def cold_start_parts(start: ColdStartReport) -> tuple[str, str, str, str]:
         else f"{start.seconds} s and more"
     )
     return f"{start.node_seconds} s", pull, startup, together
+
+
+def fault_outcome(fault: FaultReport) -> str:
+    """`held` or `BROKEN`."""
+    return "held" if fault.held else "BROKEN"
+
+
+def recovery_text(fault: FaultReport) -> str:
+    """Seconds until requests were answered again."""
+    return "never" if fault.recovered_seconds is None else f"{fault.recovered_seconds:.1f} s"
 
 
 def counted(count: int, noun: str) -> str:
