@@ -17,6 +17,7 @@ import yaml
 from drydock.deploy.kind.docker import Docker
 from drydock.errors import DrydockError, ToolchainError
 from drydock.project import Project
+from drydock.rehearsal.kubelet import isolation
 from drydock.tools import process
 from drydock.tools.on_path import find_terraform, provider_mirror
 from tests.distribution import pytest_xdist_make_scheduler  # noqa: F401 (a hook)
@@ -24,7 +25,12 @@ from tests.no_control_plane import sitecustomize  # noqa: F401 (what tests call 
 
 ROOT = Path(__file__).resolve().parents[1]
 NO_CONTROL_PLANE = ROOT / "tests" / "no_control_plane"
+STARTERS = {"aws", "drydock", "drydock_tool", "hello_suite", "installed", "litellm", "start_server"}
+"""Fixtures that start the command, Helm, a compiler or a server."""
 _MISSING = pytest.StashKey[dict[str, str]]()
+
+# Control planes live for a minute here: collecting garbage would take a fifth of their processor time.
+os.environ.setdefault("GOGC", "400")
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell starts jobs in the background so, and what the tests start and interrupt would inherit it.
@@ -65,15 +71,20 @@ def _kubectl_lacks() -> str:
     return "" if shutil.which("kubectl") else "kubectl is not on PATH"
 
 
-_LACKS = {
+_LACKS: dict[str, Callable[[], str]] = {
     "container_runtime": _container_runtime_lacks,
     "docker": _docker_lacks,
     "kubectl": _kubectl_lacks,
+    "namespaces": isolation.unavailable,
     "terraform": _terraform_lacks,
 }
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "namespaces: needs Linux that lets this user make namespaces")
+    config.addinivalue_line(
+        "markers", "programs: starts the command, Helm or a server; set by itself for fixtures that do"
+    )
     config.addinivalue_line("markers", "kubectl: needs kubectl on PATH")
     config.stash[_MISSING] = {mark: told for mark, lacks in _LACKS.items() if (told := lacks())}
 
@@ -87,10 +98,12 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark tests that start a control plane, which come first as they take longest; deselect what cannot run here."""
+    """Mark tests that start a control plane or other programs, put the longest first, deselect what cannot run here."""
     for item in items:
         if _starts_cluster(item):
             item.add_marker("cluster")
+        if isinstance(item, pytest.Function) and STARTERS & set(item._fixtureinfo.name2fixturedefs):
+            item.add_marker("programs")
     items.sort(key=lambda item: item.get_closest_marker("cluster") is None)
     _deselect(config, items)
 

@@ -12,11 +12,12 @@ def test_tests_that_are_named_build_nothing_by_themselves(drydock: Drydock, tmp_
     assert not (tmp_path / "tools").exists()
 
 
-def test_fast_leaves_out_what_starts_a_control_plane(drydock: Drydock) -> None:
-    files = ("tests/rehearsal/test_ready.py", "tests/rehearsal/test_choices.py")
+def test_fast_leaves_out_what_starts_a_control_plane_or_helm(drydock: Drydock) -> None:
+    files = ("tests/rehearsal/test_ready.py", "tests/rehearsal/test_choices.py", "tests/charts/test_tenancy.py")
     done = drydock("test", "--fast", *files, "--collect-only", "-q")
     assert "tests/rehearsal/test_choices.py::" in done.stdout
     assert "tests/rehearsal/test_ready.py::" not in done.stdout
+    assert "tests/charts/test_tenancy.py::" not in done.stdout
 
 
 def test_check_runs_no_tests(drydock: Drydock) -> None:

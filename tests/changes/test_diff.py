@@ -166,17 +166,21 @@ def test_drift_from_a_cluster_is_what_somebody_changed_there(
     rehearsal_release.seed(load_environment(Project.discover(ROOT), "dev"))
     rehearsal_release.install()
     live = ("diff", "dev", "--live", "--kubeconfig", rehearsal_cluster.kubeconfig, "--format", "json")
-    assert json.loads(drydock(*live).stdout)["changes"] == []
+    untouched = json.loads(drydock(*live).stdout)
+    assert (untouched["changes"], untouched["shared"]) == ([], [])
 
     apps = client.AppsV1Api(config.new_client_from_config(config_file=str(rehearsal_cluster.kubeconfig)))
     with busy_controller(apps):
         assert json.loads(drydock(*live).stdout)["changes"] == [], "what a controller writes meanwhile is no drift"
-    apps.patch_namespaced_deployment("genai-vllm-llama-3-8b", "genai", {"spec": {"replicas": 3}})
+    scaled = {"spec": {"replicas": 3}}
+    apps.patch_namespaced_deployment("genai-vllm-llama-3-8b", "genai", scaled, field_manager="kubectl-scale")
     core = client.CoreV1Api(apps.api_client)
     core.delete_namespaced_service("genai-vllm-llama-3-8b", "genai")
     drifted = drydock(*live, "--exit-code")
     assert drifted.returncode == 1, drifted.stderr
-    changes = {each["object"]: each for each in json.loads(drifted.stdout)["changes"]}
+    comparison = json.loads(drifted.stdout)
+    assert comparison["shared"] == [{"object": DEPLOYMENT, "path": "spec.replicas", "writers": ["kubectl-scale"]}]
+    changes = {each["object"]: each for each in comparison["changes"]}
     assert changes[DEPLOYMENT]["change"] == "changed"
     assert "-  replicas: 3" in changes[DEPLOYMENT]["lines"]
     assert changes["Service/genai/genai-vllm-llama-3-8b"]["change"] == "added"

@@ -7,11 +7,12 @@ A chart documents what stands in its values.yaml and what its schema allows beyo
     others     a second value for keys inside of `samples`, where it is not plain to see
     contexts   values that must stand beside a key for it to matter: a list of `for` (key paths) and `values`
 
-The other value of a switch, a number, a choice or a text with a digit in it needs no sample.
+The other value of a switch, a number, a choice or a text with a digit in it needs no sample. Nor do types that
+another test tries at every place (TRIED_ELSEWHERE): here it is enough that each place is read.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +20,8 @@ from typing import Any
 KeyPath = tuple[str | int, ...]
 Schema = Mapping[str, Any]
 MISSING: Any = object()
+TRIED_ELSEWHERE = {"#/$defs/pod": {"labels": {"team": "search"}}}
+"""Values by reference of a type; test_pod_additions.py tries each key of the one type there is."""
 
 
 class NoOtherValueError(Exception):
@@ -63,6 +66,9 @@ class Documented:
         """A change of each key that values.yaml or `samples` holds, and of each key inside of those samples."""
         samples = self.samples.get("samples") or {}
         for path, default in leaves(self.defaults):
+            if (elsewhere := TRIED_ELSEWHERE.get(self._reference(path))) is not None:
+                yield self._change(path, {}, elsewhere)
+                continue
             value = get(samples, path)
             if value is MISSING:
                 value = self._other(path, default)
@@ -71,6 +77,9 @@ class Documented:
         for path, value in missing_from(self.defaults, samples):
             yield self._change(path, {}, value)
             yield from self._inside(path, value, MISSING)
+
+    def _reference(self, path: KeyPath) -> str:
+        return str([inner for _, _, inner in steps(self.schema, path)][-1].get("$ref", "")) if path else ""
 
     def _inside(self, path: KeyPath, value: Any, default: Any) -> Iterator[Change]:
         """Changes inside of a sample that stands where values.yaml has nothing."""
@@ -265,11 +274,16 @@ def subschema(root: Schema, path: KeyPath) -> Schema:
     return combined
 
 
-def properties(root: Schema) -> Iterator[tuple[Schema, str, str]]:
-    """Every property that a schema names: the schema around it, the property, and a path to find it by."""
+def properties(root: Schema, *, but: Collection[str] = ()) -> Iterator[tuple[Schema, str, str]]:
+    """Every property that a schema names: the schema around it, the property, and a path to find it by.
+
+    Those of the types that `but` refers to are left out.
+    """
     seen: set[int] = set()
 
     def walk(schema: Schema, path: str) -> Iterator[tuple[Schema, str, str]]:
+        if schema.get("$ref") in but:
+            return
         for each in branches(schema, root):
             if id(each) in seen:
                 continue

@@ -440,3 +440,11 @@ def test_pods_of_workflows_are_restricted(render_chart: RenderChart) -> None:
     assert policy["ingress"] == []
     ports = {port["port"] for rule in policy["egress"] for port in rule["ports"]}
     assert ports == {53, 80, 443, 6443}
+
+
+def test_stages_without_accelerator_may_have_an_image_of_their_own(render_chart: RenderChart) -> None:
+    small = templates(render(render_chart, {"cpuImage": {"repository": "own/small", "tag": "1"}}))
+    images = {name: each["container"]["image"] for name, each in small.items() if "container" in each}
+    own = {name for name, image in images.items() if image == "docker.io/own/small:1"}
+    assert own == {"data-preparation", "model-configuration", "hyperparameter-tuning", "deployment"}
+    assert {image for name, image in images.items() if name not in own} == {"docker.io/vllm/vllm-openai:v0.26.0"}

@@ -16,7 +16,7 @@ from drydock.project import UMBRELLA, Project
 from drydock.suite.charts import AssembledCharts, chart_names
 from drydock.suite.render import helm_reason, template_command
 from drydock.tools import process
-from tests.charts.documented_values import Change, Documented, branches, properties, starts_with, steps
+from tests.charts.documented_values import TRIED_ELSEWHERE, Change, Documented, branches, properties, starts_with, steps
 
 SAMPLES = Path(__file__).parent / "value_samples"
 CHARTS = (
@@ -116,7 +116,7 @@ def _undocumented(documented: Documented, chart: str, changes: Sequence[Change])
     touched = {(id(around), key) for change in changes for around, key, _ in steps(documented.schema, change.path)}
     return [
         path
-        for around, key, path in properties(documented.schema)
+        for around, key, path in properties(documented.schema, but=TRIED_ELSEWHERE)
         if (id(around), key) not in touched and not _is_helms_own(path, chart)
     ]
 

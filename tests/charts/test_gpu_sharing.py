@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+import yaml
 
 from drydock.errors import RenderError
 from drydock.testing.pytest_plugin import RenderChart
@@ -30,7 +31,12 @@ def values(
         "engine": {"gpuMemoryUtilization": 0.2},
     }
     return {
-        "global": {"clusterName": "dev", "region": "us-west-2", "gpuSharing": dict(resources)},
+        "global": {
+            "clusterName": "dev",
+            "region": "us-west-2",
+            "gpuSharing": dict(resources),
+            "mpsSharing": {"halves": True},
+        },
         "karpenter-nodepools": {"nodePools": {"shared": {"accelerator": "nvidia", "sharing": share}}},
         "nvidia-device-plugin": {"configs": {key: ENTRIES[key] for key in {share, *resources, "time-slicing"}}},
         "vllm": {"models": {"tiny": model}},
@@ -55,6 +61,29 @@ def test_one_name_leads_from_the_pod_to_the_plugin(render_chart: RenderChart, sh
     resources = pod["containers"][0]["resources"]
     assert {key for key in resources["limits"] if key.startswith("nvidia.com/")} == {resource}
     assert resources["limits"][resource] == resources["requests"][resource] == "1"
+    assert _has_own_shared_memory(pod) == (share != "halves")
+
+
+def _has_own_shared_memory(pod: Mapping[str, Any]) -> bool:
+    """Whether a volume of the pod would hide the /dev/shm that the device plugin mounts for MPS."""
+    return any(mount["mountPath"] == "/dev/shm" for mount in pod["containers"][0]["volumeMounts"])
+
+
+def test_pods_of_every_chart_leave_the_mps_daemons_shared_memory(render_chart: RenderChart) -> None:
+    sharing = {"mpsSharing": {"halves": True}}
+    accelerator = {"kind": "nvidia", "share": "halves", "pool": ""}
+    for name, shared in (("halves", True), ("other", False)):
+        wanted = {**accelerator, "share": name}
+        profile = {"enabled": True, "accelerator": wanted, "sharedMemory": "1Gi"}
+        hub = render_chart("jupyterhub", {"global": sharing, "singleuser": {"profiles": {"share": profile}}})
+        (files,) = (each["data"] for each in by_name(hub, "ConfigMap").values() if "profiles.yaml" in each["data"])
+        server = yaml.safe_load(files["profiles.yaml"])["profiles"]["share"]["template"]["spec"]
+        assert _has_own_shared_memory(server) != shared
+        assert ("shared-memory" in {volume["name"] for volume in server["volumes"]}) != shared
+        workers = {"research": {"workers": {"gpu": {"accelerator": wanted}}}}
+        (ray,) = by_name(render_chart("kuberay", {"global": sharing, "rayClusters": workers}), "RayCluster").values()
+        worker = ray["spec"]["workerGroupSpecs"][0]["template"]["spec"]
+        assert _has_own_shared_memory(worker) != shared
 
 
 def test_a_pool_can_be_named_as_well(render_chart: RenderChart) -> None:
@@ -86,6 +115,7 @@ def test_training_and_headroom_take_a_share_as_a_model_does(render_chart: Render
     (stage,) = (each for each in workflow["spec"]["templates"] if each["name"] == "fine-tuning")
     (spare,) = (each for name, each in by_name(manifests, "Deployment").items() if "headroom" in name)
     pod = spare["spec"]["template"]["spec"]
+    assert not _has_own_shared_memory({"containers": [stage["container"]]})
     for scheduled, container in ((stage, stage["container"]), (pod, pod["containers"][0])):
         assert container["resources"]["limits"][SHARED] == "1"
         assert GPU not in container["resources"]["limits"]

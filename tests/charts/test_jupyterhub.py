@@ -13,6 +13,7 @@ import yaml
 from sqlalchemy import make_url
 
 from drydock.errors import RenderError
+from drydock.scheduling.pods import find_pods
 from drydock.suite.manifests import Manifest
 from drydock.testing.pytest_plugin import RenderChart, RenderEnvironment
 from tests.charts.objects import by_name
@@ -84,12 +85,16 @@ def _loaded(
     manifests: Sequence[Manifest], folder: Path, of: str, *traits: str, more: str = "", **environment: str
 ) -> Any:
     """What the real classes make of the rendered configuration."""
-    for name, content in _files(manifests).items():
-        (folder / name).write_text(content)
     module, _, name = of.rpartition(".")
-    script = LOADED.format(module=module, name=name, more=more)
+    return _run(LOADED.format(module=module, name=name, more=more), _files(manifests), folder, *traits, **environment)
+
+
+def _run(script: str, files: Mapping[str, str], folder: Path, *arguments: str, **environment: str) -> Any:
+    """What a program prints as JSON that gets the folder of the hub's files as its first argument."""
+    for file, content in files.items():
+        (folder / file).write_text(content)
     done = subprocess.run(
-        [sys.executable, "-c", script, str(folder), *traits],
+        [sys.executable, "-c", script, str(folder), *arguments],
         env={
             "POD_NAMESPACE": "genai",
             "OAUTH_CLIENT_ID": "me",
@@ -535,3 +540,136 @@ def test_named_servers_do_not_share_a_volume_of_one_node(render_chart: RenderCha
     with pytest.raises(RenderError, match="two servers of a user cannot mount"):
         render_chart(CHART, {"hub": {"allowNamedServers": True}, "singleuser": {"storage": storage}})
     assert render_chart(CHART, {"singleuser": {"storage": storage}})
+
+
+GROUPS = """
+import asyncio, json, sys
+from oauthenticator.generic import GenericOAuthenticator
+from traitlets.config import PyFileConfigLoader
+config = PyFileConfigLoader("jupyterhub_config.py", path=sys.argv[1]).load_config()
+made = GenericOAuthenticator(config=config)
+print(json.dumps(sorted(asyncio.run(made.get_user_groups({"oauth_user": json.loads(sys.argv[2])})))))
+"""
+
+
+@pytest.mark.parametrize(
+    ("claim", "user", "groups"),
+    [
+        ("groups", {"groups": ["research"]}, ["research"]),
+        ("https://example.com/groups", {"https://example.com/groups": ["research", "ml"]}, ["ml", "research"]),
+        ("realm_access.roles", {"realm_access": {"roles": ["research"]}}, ["research"]),
+        ("realm_access.roles", {"realm_access": None}, []),
+        ("https://example.com/groups", {"sub": "alice"}, []),
+    ],
+)
+def test_groups_come_from_claims_of_any_name(
+    render_chart: RenderChart, tmp_path: Path, claim: str, user: Mapping[str, Any], groups: Sequence[str]
+) -> None:
+    oidc = {**OIDC, "oidc": {**OIDC["oidc"], "groupsClaim": claim}}  # type: ignore[dict-item]
+    files = _files(render_chart(CHART, {"hub": {"authenticator": oidc}}))
+    assert _run(GROUPS, files, tmp_path, json.dumps(user)) == groups
+
+
+STARTED = """
+import asyncio, json, sys
+from traitlets.config import PyFileConfigLoader
+from kubernetes_asyncio.client import ApiClient
+from kubespawner import KubeSpawner
+config = PyFileConfigLoader("jupyterhub_config.py", path=sys.argv[1]).load_config()
+async def pod():
+    spawner = KubeSpawner(_mock=True, config=config)
+    spawner.user_options = {"profile": "cpu"}
+    await spawner.load_user_options()
+    return ApiClient().sanitize_for_serialization(await spawner.get_pod_manifest())
+print(json.dumps(asyncio.run(pod())))
+"""
+
+
+def test_kubespawner_makes_servers_with_what_is_added(render_chart: RenderChart, tmp_path: Path) -> None:
+    image = {"registry": "docker.io", "repository": "library/busybox", "tag": "1.37.0"}
+    added = {
+        "volumes": {"datasets": {"persistentVolumeClaim": {"claimName": "datasets"}}},
+        "volumeMounts": {"/home/jovyan/own": {"name": "datasets", "subPath": "{username}"}},
+        "envFrom": {"proxy": {"configMap": "egress-proxy"}},
+        "lifecycle": {"postStart": {"exec": {"command": ["true"]}}},
+        "hostAliases": {"10.0.0.7": ["registry.example.com"]},
+        "initContainers": {"fetch": {"image": image, "args": ["{username}"]}},
+        "sidecars": {"agent": {"image": image}},
+        "labels": {"team": "search"},
+    }
+    manifests = render_chart(CHART, {"singleuser": {"pod": added}})
+    # The spawner wants an address of the API, which a manifest does not ask.
+    cluster = {"clusters": [{"name": "none", "cluster": {"server": "https://127.0.0.1:1"}}]}
+    context = {
+        "contexts": [{"name": "none", "context": {"cluster": "none", "user": "none"}}],
+        "current-context": "none",
+    }
+    (tmp_path / ".kube").mkdir()
+    (tmp_path / ".kube" / "config").write_text(
+        json.dumps(
+            {"apiVersion": "v1", "kind": "Config", "users": [{"name": "none", "user": {}}], **cluster, **context}
+        )
+    )
+    pod = _run(STARTED, _files(manifests), tmp_path)
+    container = pod["spec"]["containers"][0]
+    assert pod["metadata"]["labels"]["team"] == "search"
+    mounts = {each["mountPath"]: each for each in container["volumeMounts"]}
+    assert mounts["/home/jovyan/own"]["subPath"] not in ("", "{username}")
+    assert container["envFrom"] == [{"configMapRef": {"name": "egress-proxy", "optional": False}}]
+    assert container["lifecycle"] == added["lifecycle"]
+    assert pod["spec"]["hostAliases"] == [{"ip": "10.0.0.7", "hostnames": ["registry.example.com"]}]
+    agent, fetch = pod["spec"]["initContainers"]
+    assert (agent["name"], agent["restartPolicy"]) == ("agent", "Always")
+    assert fetch["args"] == [mounts["/home/jovyan/own"]["subPath"]]
+
+
+SPAWNER_NAMESPACE = """
+import json, sys
+from traitlets.config import PyFileConfigLoader
+config = PyFileConfigLoader("jupyterhub_config.py", path=sys.argv[1]).load_config()
+print(json.dumps([config.KubeSpawner.namespace, config.JupyterHub.hub_connect_url]))
+"""
+
+
+def test_servers_run_in_a_namespace_of_their_own(render_chart: RenderChart, tmp_path: Path) -> None:
+    """Their account, policies and the hub's rights are there; hub and proxy reach them across."""
+    manifests = render_chart(CHART, {"singleuser": {"namespace": "notebooks"}})
+    assert _run(SPAWNER_NAMESPACE, _files(manifests), tmp_path) == [
+        "notebooks",
+        "http://genai-jupyterhub-hub.genai:8081",
+    ]
+    assert {each.identity for each in manifests if each.namespace == "notebooks"} == {
+        f"ServiceAccount/notebooks/{SERVERS}",
+        f"NetworkPolicy/notebooks/{SERVERS}",
+        "NetworkPolicy/notebooks/genai-jupyterhub-default-deny",
+        f"Role/notebooks/{HUB}",
+        f"RoleBinding/notebooks/{HUB}",
+    }
+    (namespace,) = by_name(manifests, "Namespace").values()
+    assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+    (subject,) = by_name(manifests, "RoleBinding")[HUB]["subjects"]
+    assert subject["namespace"] == "genai"
+    policies = by_name(manifests, "NetworkPolicy")
+    across = {"matchLabels": {"kubernetes.io/metadata.name": "genai"}}
+    assert [peer["namespaceSelector"] for peer in policies[SERVERS]["spec"]["ingress"][0]["from"]] == [across, across]
+    for name in (HUB, PROXY):
+        servers = [
+            peer["namespaceSelector"]["matchLabels"]
+            for rule in policies[name]["spec"]["egress"]
+            for peer in rule.get("to", ())
+            if peer.get("podSelector", {}).get("matchLabels", {}).get("app.kubernetes.io/component")
+            == "singleuser-server"
+        ]
+        assert servers == [{"kubernetes.io/metadata.name": "notebooks"}]
+    models = [
+        rule for rule in policies[SERVERS]["spec"]["egress"] if rule.get("ports") == [{"port": 8000, "protocol": "TCP"}]
+    ]
+    assert [peer["namespaceSelector"] for rule in models for peer in rule["to"]] == [across]
+    kept = render_chart(CHART, {"singleuser": {"namespace": "notebooks", "createNamespace": False}})
+    assert not by_name(kept, "Namespace")
+
+
+def test_the_checks_see_servers_where_they_run(render_chart: RenderChart) -> None:
+    manifests = render_chart(CHART, {"singleuser": {"namespace": "notebooks"}})
+    servers = [pod for pod in find_pods(manifests) if pod.path.startswith("data.")]
+    assert {pod.manifest.namespace for pod in servers} == {"notebooks"}

@@ -40,7 +40,8 @@ def test_a_head_takes_no_work_and_workers_come_from_zero(render_chart: RenderCha
     assert "tolerations" not in head
     assert not any("/" in name for name in head["containers"][0]["resources"]["limits"])
     (group,) = spec["workerGroupSpecs"]
-    assert (group["replicas"], group["minReplicas"], group["maxReplicas"]) == (0, 0, 4)
+    assert (group["minReplicas"], group["maxReplicas"]) == (0, 4)
+    assert "replicas" not in group, "they are the autoscaler's"
     assert spec["enableInTreeAutoscaling"] is True
     worker = group["template"]["spec"]
     assert worker["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == "2"
@@ -63,6 +64,7 @@ def test_only_the_autoscaler_has_a_token_for_the_api(render_chart: RenderChart) 
         render_chart, autoscaling={"enabled": False}, workers={"gpu": {**WORKERS["gpu"], "minReplicas": 1}}
     )
     assert "serviceAccountToken" not in str(without)
+    assert without["workerGroupSpecs"][0]["replicas"] == 1, "nothing else sets them"
     with pytest.raises(RenderError, match=r"workers\.gpu\.minReplicas is 0 and autoscaling is off"):
         ray_cluster(render_chart, autoscaling={"enabled": False})
 
@@ -350,3 +352,35 @@ def test_packages_of_a_start_agree_with_those_of_the_image(render_chart: RenderC
             (pin,) = pinned[requirement.name]
             assert pin.operator == "==", "the newest release of some day would be taken"
             assert requirement.specifier.contains(pin.version), (owner, requirement, pin)
+
+
+def test_ray_runs_in_a_namespace_of_its_own(render_chart: RenderChart) -> None:
+    """All that belongs to a cluster is there, and the operator's rights; the namespace is closed and restricted."""
+    services = {"pictures": {"stableDiffusion": {"enabled": True}, "cluster": {"workers": WORKERS, "namespace": "ray"}}}
+    reader = {"metrics": {"collector": {"podSelector": {"matchLabels": {"app": "collector"}}}}}
+    research = {"workers": WORKERS, "namespace": "ray", "networkPolicy": reader}
+    values = {"rayClusters": {"research": research}, "rayServices": services}
+    manifests = render_chart(CHART, values)
+    ray = {each.identity for each in manifests if each.namespace == "ray"}
+    made = {f"{kind}/ray/genai-kuberay-research" for kind in ("RayCluster", "ServiceAccount", "NetworkPolicy")}
+    made |= {f"{kind}/ray/genai-kuberay-pictures" for kind in ("RayService", "ServiceAccount", "NetworkPolicy")}
+    made |= {f"{kind}/ray/{OPERATOR}" for kind in ("Role", "RoleBinding")}
+    assert ray == made | {"ConfigMap/ray/genai-kuberay-applications", "NetworkPolicy/ray/genai-kuberay-default-deny"}
+    metadata = by_name(manifests, "Namespace")["ray"]["metadata"]
+    assert metadata["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+    assert metadata["annotations"]["helm.sh/resource-policy"] == "keep"
+    operator = by_name(manifests, "Deployment")[OPERATOR]["spec"]["template"]["spec"]["containers"][0]
+    assert "--watch-namespace=genai,ray" in operator["args"]
+    policy = by_name(manifests, "NetworkPolicy")["genai-kuberay-research"]["spec"]
+    peers = [peer for rule in policy["ingress"] if "ports" in rule for peer in rule["from"]]
+    across = {"matchLabels": {"kubernetes.io/metadata.name": "genai"}}
+    assert [peer["namespaceSelector"] for peer in peers] == [across, across], "operator and collector"
+    users = str(by_name(manifests, "ValidatingAdmissionPolicy")["genai-genai-kuberay-autoscaler"]["spec"])
+    assert "system:serviceaccount:ray:genai-kuberay-research" in users
+
+
+def test_a_namespace_that_is_there_is_closed_and_not_made(render_chart: RenderChart) -> None:
+    values = {"createNamespaces": False, "clusterDefaults": {"namespace": "ray"}, **RESEARCH}
+    manifests = render_chart(CHART, values)
+    assert not by_name(manifests, "Namespace")
+    assert "NetworkPolicy/ray/genai-kuberay-default-deny" in {each.identity for each in manifests}

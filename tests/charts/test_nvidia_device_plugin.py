@@ -15,7 +15,10 @@ CHART = "nvidia-device-plugin"
 PLUGIN = "genai-nvidia-device-plugin"
 MPS = f"{PLUGIN}-mps-control-daemon"
 DISCOVERY = f"{PLUGIN}-gpu-feature-discovery"
-SHARED_BY_MPS = {"configs": {"mps": {"sharing": {"strategy": "mps", "replicas": 4}}}}
+SHARED_BY_MPS: dict[str, Any] = {
+    "global": {"mpsSharing": {"mps": True}},
+    "configs": {"mps": {"sharing": {"strategy": "mps", "replicas": 4}}},
+}
 CONFIG_LABEL = "nvidia.com/device-plugin.config"
 
 
@@ -52,8 +55,8 @@ def test_it_runs_where_a_pool_asks_for_it_whatever_its_taints(render_chart: Rend
 
 
 def test_auto_mode_brings_its_own(render_chart: RenderChart) -> None:
-    values = {"global": {"autoMode": {"enabled": True}}, "gpuFeatureDiscovery": {"enabled": True}, **SHARED_BY_MPS}
-    assert render_chart(CHART, values) == ()
+    auto_mode = {"global": {"autoMode": {"enabled": True}}, "gpuFeatureDiscovery": {"enabled": True}}
+    assert render_chart(CHART, {**SHARED_BY_MPS, **auto_mode}) == ()
 
 
 def test_whole_gpus_unless_a_node_says_otherwise(render_chart: RenderChart) -> None:
@@ -137,7 +140,7 @@ def test_feature_discovery_may_write_node_features(render_chart: RenderChart) ->
 def test_a_changed_config_restarts_the_pods_that_read_it(render_chart: RenderChart) -> None:
     def checksums(replicas: int) -> set[str]:
         slices = {"time-slicing": {"sharing": {"replicas": replicas}}, **SHARED_BY_MPS["configs"]}
-        manifests = render_chart(CHART, {"configs": slices, "gpuFeatureDiscovery": {"enabled": True}})
+        manifests = render_chart(CHART, {**SHARED_BY_MPS, "configs": slices, "gpuFeatureDiscovery": {"enabled": True}})
         pods = [each["spec"]["template"] for each in by_name(manifests, "DaemonSet").values()]
         assert len(pods) == 3
         return {pod["metadata"]["annotations"]["checksum/configs"] for pod in pods}
@@ -150,9 +153,9 @@ def test_a_changed_config_restarts_the_pods_that_read_it(render_chart: RenderCha
 def test_images_and_namespace(render_chart: RenderChart) -> None:
     values = {
         "namespace": "",
-        "global": {"imageRegistry": "own.example", "imagePullSecrets": ["pull"]},
-        "gpuFeatureDiscovery": {"enabled": True},
         **SHARED_BY_MPS,
+        "global": {"imageRegistry": "own.example", "imagePullSecrets": ["pull"], **SHARED_BY_MPS["global"]},
+        "gpuFeatureDiscovery": {"enabled": True},
     }
     manifests = render_chart(CHART, values, namespace="elsewhere")
     for name in PLUGIN, MPS, DISCOVERY:
@@ -181,6 +184,10 @@ def test_both_helms_give_the_same_objects(render_chart: RenderChart) -> None:
         (
             {"configs": {"x": {"sharing": {"strategy": "mps", "replicas": 2, "resource": "nvidia.com/mig-1g.10gb"}}}},
             r"configs\.x\.sharing\.resource: MPS shares nvidia\.com/gpu only",
+        ),
+        (
+            {"configs": {"x": {"sharing": {"strategy": "mps", "replicas": 2}}}},
+            r"configs\.x\.sharing\.strategy: .*set global\.mpsSharing\.x to true",
         ),
         ({"image": {"tag": "latest"}}, "latest can change under a running release"),
         ({"configs": {"x": {"shares": 2}}}, r"/configs/x.*additional properties 'shares' not allowed"),

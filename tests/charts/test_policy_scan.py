@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from drydock.progress import PlainProgress
 from drydock.project import Project
 from drydock.testing.pytest_plugin import RenderEnvironment
+from drydock.tools.python_programs import ensure_python
 from tests.conftest import ROOT
-from tests.programs import installed
 
 REQUIREMENTS = ROOT / "tests" / "deploy" / "checkov.txt"
 REASONS = yaml.safe_load(Path(__file__).with_name("checkov_reasons.yaml").read_text())
@@ -21,7 +22,7 @@ PASSED = 2_000
 
 @pytest.fixture(scope="module")
 def checkov(drydock_project: Project) -> Path:
-    return installed(drydock_project, "checkov", REQUIREMENTS, timeout=800) / "checkov"
+    return ensure_python(drydock_project, "checkov", PlainProgress(), REQUIREMENTS) / "bin" / "checkov"
 
 
 def has_reason(check: str, found: str) -> bool:

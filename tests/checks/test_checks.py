@@ -1,6 +1,7 @@
 """Each rule: objects that it complains of, and the same objects put right."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from drydock.checks.findings import Severity
 from drydock.checks.registry import RULES
 from drydock.checks.termination import seconds_of
 from tests.checks.helpers import findings
+from tests.engines.test_model_config import LLAMA
 from tests.scheduling.builders import daemon_set, deployment, needs, pod_spec, pool
 
 GPU = "nvidia.com/gpu"
@@ -394,6 +396,7 @@ CASES: dict[str, tuple[str, str]] = {
 ELSEWHERE = {
     "account-lacks",
     "account-snapshot-old",
+    "field-owner",
     "vcpu-quota",
     "objective-unreachable",
     "gpu-driver",
@@ -548,3 +551,13 @@ def test_an_environment_without_node_pools_is_not_judged_by_them() -> None:
 )
 def test_durations(text: str, seconds: float | None) -> None:
     assert seconds_of(text) == seconds
+
+
+def test_an_engine_whose_shape_the_suite_holds_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = G6 + engine("--max-model-len=8192", model="acme/own")
+    (unknown,) = findings(text, "engine-unknown-model")
+    assert "values/shapes/acme--own.json" in unknown.remedy
+    (tmp_path / "values" / "shapes").mkdir(parents=True)
+    (tmp_path / "values" / "shapes" / "acme--own.json").write_text(json.dumps(LLAMA))
+    monkeypatch.chdir(tmp_path)
+    assert not [found for found in findings(text) if found.check.startswith("engine-")]

@@ -118,6 +118,20 @@ def test_people_who_start_pods_in_a_namespace_choose_their_labels() -> None:
     assert findings(target(METRICS) + tenant + lets_in(named), CHECK) == []
 
 
+def test_a_namespace_that_the_release_fills_holds_what_the_release_puts_there() -> None:
+    """Its pods have the labels of the release; those of a tenant may have any."""
+    labelled = lets_in({"namespaceSelector": {}, "podSelector": {"matchLabels": {"app": "prometheus"}}})
+    profiles = (
+        '{"namespace": "notebooks", "cpu": {"template": {"metadata": {"labels": {"app": "notebook"}}, "spec": '
+        '{"containers": [{"name": "notebook", "image": "example.com/notebook:1.0"}]}}}}'
+    )
+    metadata = {"name": "hub", "annotations": {"drydock.dev/pod-templates": "profiles.json"}}
+    hub = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"profiles.json": profiles}}
+    for labels, found in ({}, 0), ({"drydock.dev/tenant": "search"}, 1):
+        namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "notebooks", "labels": labels}}
+        assert len(findings(target(METRICS) + objects(hub, namespace) + labelled, CHECK)) == found
+
+
 @pytest.mark.parametrize(
     ("spec", "ports"),
     [({}, {"6379", "8265", "10001"}), ({"authOptions": {"mode": "token"}}, set())],

@@ -177,7 +177,7 @@ def test_a_team_shares_the_state_in_a_bucket_and_whoever_finds_the_tags_removes_
     s3.put_object(Bucket=bucket, Key=f"{state}.tflock", Body=json.dumps({"ID": "1", "Who": "a colleague"}).encode())
     with pytest.raises(TerraformError, match="Error acquiring the state lock") as locked:
         another.create(progress)
-    assert "Somebody else deploys this cluster" in str(locked.value)
+    assert "Another process deploys this cluster" in str(locked.value)
     s3.delete_object(Bucket=bucket, Key=f"{state}.tflock")
 
     env = {"DRYDOCK_CACHE": str(tmp_path / "three")}

@@ -373,7 +373,7 @@ def test_a_state_that_the_bucket_refused_is_written_by_the_next_run(
     fail([])
     with pytest.raises(TerraformError, match="Error acquiring the state lock") as locked:
         terraform.init(small, backend, progress)
-    unlock = re.search(r"if nobody does: terraform (-chdir=\S+) force-unlock (\S+)", str(locked.value))
+    unlock = re.search(r"if none does: terraform (-chdir=\S+) force-unlock (\S+)", str(locked.value))
     assert unlock
     run([terraform.program, unlock[1], "force-unlock", "-force", unlock[2]])
     terraform.init(small, backend, progress)

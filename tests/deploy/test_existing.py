@@ -128,7 +128,7 @@ def test_wrong_usage_is_told(drydock: Drydock) -> None:
     assert "--ttl forever: not a time to live" in endless.stderr
     unasked = drydock("deploy", "dev", "--target", "eks", "--account-id", "123456789012")
     assert unasked.returncode == 2
-    assert "nobody can be asked here whether to go on" in unasked.stderr
+    assert "there is no terminal to confirm on" in unasked.stderr
     unknown = drydock("destroy", "no-such")
     assert unknown.returncode == 2
     assert "no deployment no-such" in unknown.stderr

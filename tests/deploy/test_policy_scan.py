@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from drydock.progress import PlainProgress
 from drydock.project import Project
+from drydock.tools.python_programs import ensure_python
 from tests.conftest import ROOT
-from tests.programs import installed
 
 REQUIREMENTS = Path(__file__).with_name("checkov.txt")
 EKS = ROOT / "ci" / "eks"
@@ -19,7 +20,7 @@ EKS = ROOT / "ci" / "eks"
 @pytest.fixture(scope="module")
 def checkov(drydock_project: Project) -> Path:
     """In an environment of its own in the cache, because it pins many of our libraries to other versions."""
-    return installed(drydock_project, "checkov", REQUIREMENTS, timeout=800) / "checkov"
+    return ensure_python(drydock_project, "checkov", PlainProgress(), REQUIREMENTS) / "bin" / "checkov"
 
 
 def scan(checkov: Path, folder: Path) -> Any:

@@ -108,6 +108,8 @@ def test_values_that_a_target_adds_are_known_before_its_cluster(small_project: M
     zones, vpc = ["eu-west-1a", "eu-west-1b"], {"id": "vpc-1"}
     files = {
         "values/kind/added.yaml": "",
+        "values/home.yaml": "global: {region: eu-west-1, zones: [eu-west-1b]}\n",
+        "values/environments/home.yaml": "description: x\nstack: [home.yaml]\n",
         "values/environments/plain.yaml": "description: x\nstack: [empty.yaml]\nkind: {values: [kind/added.yaml]}\n",
         "values/environments/zones.yaml": f"description: x\nstack: [empty.yaml]\neks: {json.dumps({'zones': zones})}\n",
         "values/environments/vpc.yaml": f"description: x\nstack: [empty.yaml]\neks: {json.dumps({'vpc': vpc})}\n",
@@ -120,11 +122,14 @@ def test_values_that_a_target_adds_are_known_before_its_cluster(small_project: M
 
     assert known("plain", "rehearsal") == Overlay()
     assert known("plain", "kind").files == (project.values_dir / "kind" / "added.yaml",)
-    place = {environment: known(environment, "eks").values["global"] for environment in ("plain", "zones", "vpc")}
+    place = {
+        environment: known(environment, "eks").values["global"] for environment in ("plain", "home", "zones", "vpc")
+    }
     assert {values["clusterName"] for values in place.values()} == {"ours"}
-    assert "region" not in place["plain"], "AWS chooses the zones, which replace those of the values"
-    assert (place["zones"]["region"], place["zones"]["zones"]) == ("eu-west-1", zones)
-    assert place["vpc"]["region"] == "eu-west-1"
+    assert {values["region"] for values in place.values()} == {"eu-west-1"}
+    assert place["plain"]["zones"] == ["eu-west-1a", "eu-west-1b", "eu-west-1c"], "AWS chooses the zones of a new VPC"
+    assert "zones" not in place["home"], "those of the values stand for them"
+    assert place["zones"]["zones"] == zones
     assert "zones" not in place["vpc"], "those of the values are installed"
 
 

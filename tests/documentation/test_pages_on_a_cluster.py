@@ -32,7 +32,7 @@ class Kept:
 @pytest.fixture(scope="module")
 def kept(drydock: Drydock, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kept]:
     report = tmp_path_factory.mktemp("report")
-    done = drydock("rehearse", "dev", "--serve-models", "--keep", "-o", report)
+    done = drydock("rehearse", "dev", "--live", "--keep", "-o", report)
     assert done.returncode == 0, done.stderr
     exported = re.search(r"^export KUBECONFIG=(.+)$", done.stdout, re.MULTILINE)
     named = re.search(r"down (\S+-dev\S*)`", done.stdout + done.stderr)
@@ -92,5 +92,7 @@ def test_what_a_pod_answers_says_what_to_do_instead(kept: Kept, shell: Mapping[s
         return done.stdout + done.stderr
 
     assert "llama-3-8b" in kubectl("logs", *pod)
-    assert "127." in kubectl("exec", *pod, "--", "true")
-    assert "127." in kubectl("port-forward", *pod, "0:8000")
+    answer = kubectl("exec", *pod, "--", "true")
+    assert "has no container to enter: it is process" in answer
+    assert "/logs/pods/genai_" in answer
+    assert "No port-forward is needed" in kubectl("port-forward", *pod, "0:8000")

@@ -213,3 +213,63 @@ def test_layers_of_linear_attention_hold_a_state_that_does_not_grow() -> None:
     long, short = model.kv_share(262144, 8192), model.kv_share(1024, 8192)
     assert long < 1.01
     assert short > 1.5
+
+
+BLOCKS = [
+    {
+        "attention": {"no_op": place % 5 == 4, "n_heads_in_group": None if place % 5 == 4 else 8},
+        "ffn": {"ffn_mult": 2.625 if place % 2 else 5.25, "no_op": False},
+    }
+    for place in range(80)
+]
+"""As of Llama-Nemotron's models (model_type nemotron-nas), in which some layers have no attention."""
+NEMOTRON_NAS = {
+    **LLAMA,
+    "model_type": "nemotron-nas",
+    "hidden_size": 8192,
+    "intermediate_size": None,
+    "num_hidden_layers": 80,
+    "num_attention_heads": 64,
+    "num_key_value_heads": None,
+    "block_configs": BLOCKS,
+}
+
+
+def test_layers_of_their_own_count_what_each_has(tmp_path: Path) -> None:
+    model = made(tmp_path, NEMOTRON_NAS)
+    assert model.kv_elements() == 64 * 2 * 8 * 128
+    assert model.intermediate == (28672 + 14336) / 2
+    assert model.guessed == ""
+    blocks = [*BLOCKS[:-1], {"attention": {"replace_with_linear": True}, "ffn": {"no_op": True}}]
+    fewer = made(tmp_path, {**NEMOTRON_NAS, "block_configs": blocks})
+    assert fewer.linear_parameters < model.linear_parameters
+    uneven = [{**BLOCKS[0], "attention": {"n_heads_in_group": 16}}, *BLOCKS[1:]]
+    assert "which differ" in made(tmp_path, {**NEMOTRON_NAS, "block_configs": uneven}).guessed
+
+
+def test_lists_of_heads_are_taken_by_their_mean(tmp_path: Path) -> None:
+    heads = {"num_attention_heads": [16] * 16 + [24] * 16, "num_key_value_heads": [4] * 16 + [6] * 16}
+    model = made(tmp_path, {**LLAMA, **heads, "head_dim": 64})
+    assert (model.heads, model.kv_heads) == (20, 5)
+    assert "which differ" in model.guessed
+
+
+def test_a_suite_knows_its_own_models_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shapes = tmp_path / "values" / "shapes"
+    (tmp_path / "deep" / "er").mkdir(parents=True)
+    shapes.mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "deep" / "er")
+    with pytest.raises(UsageError, match="is not in the catalogue"):
+        find_model("acme/own")
+    for name in ("acme--own", "served-name"):
+        (shapes / f"{name}.json").write_text(json.dumps(LLAMA))
+    assert find_model("acme/own").layers == find_model("served-name").layers == 32
+    found = recognized("acme/served-name-AWQ")
+    assert found is not None
+    assert (found[0].layers, found[1]) == (32, "awq")
+    with pytest.raises(UsageError):
+        find_model("../shapes/served-name")
+    (shapes / "acme--own.json").write_text("[]")
+    for read in (find_model, recognized):
+        with pytest.raises(UsageError, match="is not the config"):
+            read("acme/own")

@@ -94,7 +94,7 @@ def cluster(
     machines = [node("gpu", kubelet.port, {"nvidia.com/gpu": "8"}, **gpu), node("cpu", kubelet.port, {})]
     write_chart(folder, [*machines, secret, *({**each.content} for each in rendered)])
     with suite_cluster(drydock_project, tools, new_run_folder(drydock_project, "test")) as made:
-        release = Release(made, tools["helm4"], AssembledCharts(folder, "small"), serve_models=True)
+        release = Release(made, tools["helm4"], AssembledCharts(folder, "small"), live=True)
         release.seed(Environment("small", folder / "none.yaml", "", ()))
         release.install()
         await_ready(made.await_api())

@@ -67,10 +67,8 @@ def make_release(
     """Makes a release of the given objects on the shared cluster, and takes it away afterwards."""
     made: list[Release] = []
 
-    def make(name: str, *objects: Content, target: str = "eks", quotas: Mapping[str, int] | None = None) -> Release:
-        folder = tmp_path / name
-        helm = rehearsal_tools["helm4"]
-        made.append(small_release(shared_cluster, helm, folder, objects, target=target, quotas=quotas))
+    def make(name: str, *objects: Content, **options: Any) -> Release:
+        made.append(small_release(shared_cluster, rehearsal_tools["helm4"], tmp_path / name, objects, **options))
         return made[-1]
 
     yield make

@@ -10,6 +10,7 @@ import yaml
 from drydock.project import UMBRELLA
 from drydock.rehearsal.cluster import RehearsalCluster
 from drydock.rehearsal.release import Release
+from drydock.suite.account_snapshot import AccountSnapshot, NodeClassState, Subnet
 from drydock.suite.charts import AssembledCharts
 from drydock.suite.environments import CapacityReservation, Environment
 
@@ -27,8 +28,12 @@ def small_release(
     contents: Mapping[str, Any] | None = None,
     target: str = "eks",
     quotas: Mapping[str, int] | None = None,
+    addresses: Mapping[str, int] | None = None,
 ) -> Release:
-    """A release of the objects, seeded; its chart lies in the folder; `contents` is `cluster` of its environment."""
+    """A release of the objects, seeded; its chart lies in the folder; `contents` is `cluster` of its environment.
+
+    `addresses` are those that are free in each zone of the account, as far as it was read.
+    """
     write_chart(folder, objects)
     release = Release(cluster, helm, AssembledCharts(folder, "small"))
     name = folder.name.replace("_", "-")
@@ -42,9 +47,17 @@ def small_release(
         quotas=quotas or {},
         target=target,
         cluster=contents or {},
+        snapshot=snapshot_of(addresses) if addresses else None,
     )
     release.seed(environment)
     return release
+
+
+def snapshot_of(addresses: Mapping[str, int]) -> AccountSnapshot:
+    """An account with a subnet in each zone that has so many free addresses."""
+    subnets = {f"subnet-{zone}": Subnet(zone, free) for zone, free in addresses.items()}
+    classes = {"read": NodeClassState(subnets=subnets)}
+    return AccountSnapshot("2999-01-01T00:00:00+00:00", "123456789012", "us-west-2", classes)
 
 
 def write_chart(folder: Path, objects: Sequence[Content]) -> None:

@@ -17,7 +17,10 @@ from drydock.rehearsal.cluster import RehearsalCluster
 from drydock.rehearsal.rehearse import suite_cluster, suite_crds
 from drydock.rehearsal.runs import new_run_folder
 from drydock.suite.charts import assemble_charts
+from drydock.suite.cluster_description import admission_policies, described
 from drydock.suite.render import render_chart
+from tests.checks.helpers import findings
+from tests.checks.test_cluster_contents import AUTO_MODE, node_class, node_pool
 
 NAMESPACE = "admission"
 APPLIED = {
@@ -257,7 +260,6 @@ def test_the_autoscaler_changes_the_number_of_its_workers(suite: Suite) -> None:
         lambda spec: spec["workerGroupSpecs"][0]["template"]["spec"]["containers"][0].update(image="attacker"),
         lambda spec: spec["workerGroupSpecs"][0].update(maxReplicas=99),
         lambda spec: spec["workerGroupSpecs"].append({**spec["workerGroupSpecs"][0], "groupName": "b"}),
-        lambda spec: spec["workerGroupSpecs"].append(spec["workerGroupSpecs"][0]),
         lambda spec: spec["workerGroupSpecs"][0].update(groupName="b"),
         lambda spec: spec["headGroupSpec"]["template"]["spec"].update(serviceAccountName=OPERATOR),
         lambda spec: spec.update(suspend=True),
@@ -266,6 +268,11 @@ def test_the_autoscaler_changes_the_number_of_its_workers(suite: Suite) -> None:
 )
 def test_the_autoscaler_changes_nothing_else_of_its_cluster(suite: Suite, change: Callable[[Any], None]) -> None:
     assert POLICY in suite.refusal(AUTOSCALER, "PATCH", f"{CLUSTERS}/{AUTOSCALER}", cluster_with(suite, change))
+
+
+def test_no_two_groups_of_workers_have_one_name(suite: Suite) -> None:
+    change = cluster_with(suite, lambda spec: spec["workerGroupSpecs"].append(spec["workerGroupSpecs"][0]))
+    assert "Duplicate value" in suite.refusal(AUTOSCALER, "PATCH", f"{CLUSTERS}/{AUTOSCALER}", change)
 
 
 def test_the_autoscaler_changes_no_pod_and_no_other_cluster(suite: Suite) -> None:
@@ -433,3 +440,76 @@ def test_the_neuron_components_write_annotations_of_pods(suite: Suite) -> None:
         image = {"spec": {"containers": [{"name": "main", "image": "attacker"}]}}
         assert POLICY in suite.refusal(user, "PATCH", f"{PODS}/hub", image, strategic=True)
         assert POLICY in suite.refusal(user, "PATCH", f"{PODS}/hub", {"metadata": {"labels": {"a": "b"}}})
+
+
+SELECTORS = {
+    "role": "nodes",
+    "subnetSelectorTerms": [{"tags": {"a": "b"}}],
+    "securityGroupSelectorTerms": [{"tags": {"a": "b"}}],
+}
+IN_AUTO_MODE = {
+    "as the charts have it": node_pool(),
+    "21 days": node_pool(expireAfter="336h", terminationGracePeriod="168h"),
+    "a minute more": node_pool(expireAfter="336h", terminationGracePeriod="168h1m"),
+    "a long life": node_pool(expireAfter="481h"),
+    "no end": node_pool(expireAfter="Never"),
+    "a long grace alone": node_pool(expireAfter=None, terminationGracePeriod="169h"),
+    "a label of Karpenter's provider": node_pool(key="karpenter.k8s.aws/instance-family"),
+    "a label of Windows": node_pool(key="node.kubernetes.io/windows-build"),
+    "tags of its own": node_class(tags={"team": "ml", "eksctl": "a"}),
+    "a tag of the cluster": node_class(tags={"kubernetes.io/cluster/a": "owned"}),
+    "a tag of Karpenter": node_class(tags={"karpenter.sh/nodepool": "a"}),
+    "a tag of EKS": node_class(tags={"eks:cluster-name": "a"}),
+    "a tag of Auto Mode": node_class(tags={"eks.amazonaws.com/a": "b"}),
+    "a tag of AWS": node_class(tags={"aws:a": "b"}),
+    "its own class": node_class("default"),
+    "reservations by id": node_class(capacityReservationSelectorTerms=[{"id": "cr-0123456789abcdef0"}]),
+    "reservations by criteria": node_class(
+        capacityReservationSelectorTerms=[{"tags": {"a": "b"}, "instanceMatchCriteria": "open"}]
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def auto_mode(suite: Suite) -> Callable[[Mapping[str, Any]], str]:
+    """Why an API server with the rules of Auto Mode refuses an object; empty when it takes it."""
+    plurals = {"NodePool": "nodepools", "NodeClass": "nodeclasses", **APPLIED}
+    for policy in admission_policies(described("eks-auto-mode")):
+        suite.api.create(collection(policy["apiVersion"], plurals[policy["kind"]]), policy)
+
+    def refusal(content: Mapping[str, Any]) -> str:
+        try:
+            whole = content if content["kind"] == "NodePool" else {**content, "spec": {**SELECTORS, **content["spec"]}}
+            path = collection(content["apiVersion"], plurals[content["kind"]])
+            suite.api.request(f"{path}?dryRun=All&fieldValidation=Strict", whole)
+        except ApiError as error:
+            return str(error)
+        return ""
+
+    @until
+    def in_force() -> None:
+        for name in ("no end", "a label of Windows", "its own class"):
+            if POLICY not in refusal(IN_AUTO_MODE[name]):
+                raise NotYetError(name)
+
+    in_force()
+    return refusal
+
+
+@pytest.mark.parametrize("case", sorted(IN_AUTO_MODE))
+def test_validate_and_the_rules_of_auto_mode_say_the_same(
+    auto_mode: Callable[[Mapping[str, Any]], str], case: str
+) -> None:
+    """Apart are pools of Karpenter's provider, which a rehearsal installs in place of Auto Mode's own, and those
+    without a lifetime, to which Karpenter's CRD gives 720h.
+    """
+    content = _without_null(IN_AUTO_MODE[case])
+    refused, found = auto_mode(content), findings(yaml.safe_dump(content), "auto-mode", environment=AUTO_MODE)
+    assert refused == "" or any(reason in refused for reason in (POLICY, "unknown field", "Auto Mode keeps")), refused
+    assert bool(refused) == bool(found), (refused, found)
+
+
+def _without_null(node: Any) -> Any:
+    if isinstance(node, dict):
+        return {key: _without_null(value) for key, value in node.items() if value is not None}
+    return node

@@ -59,6 +59,16 @@ def test_a_reservation_is_chosen_by_what_it_holds() -> None:
     assert chosen(full)[INSTANCE_TYPE] == ["g6.xlarge"], "Karpenter names a reservation when it has room"
 
 
+def test_where_nothing_can_be_launched_another_zone_or_type_is_chosen() -> None:
+    def refuses(name: str, market: str, zone: str) -> bool:
+        return market == "on-demand" and (zone == "us-west-2a" or name == "g6.xlarge")
+
+    found = narrow([*ANY_GPU, one(CAPACITY_TYPE, "on-demand")], BOTH, replace(OFFERS, refuses=refuses))
+    assert found
+    assert found[-2:] == [one(INSTANCE_TYPE, "g6.2xlarge"), one(ZONE, "us-west-2b")]
+    assert narrow(ANY_GPU, BOTH, replace(OFFERS, refuses=lambda *_: True)) is None, "Karpenter sees each refusal"
+
+
 def test_what_nothing_offers_is_left_to_karpenter() -> None:
     assert narrow([*ANY_GPU, one(ZONE, "us-west-2c")], BOTH, OFFERS) is None
     assert narrow([one(ZONE, "us-west-2a")], BOTH, OFFERS) is None

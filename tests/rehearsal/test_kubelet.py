@@ -1,10 +1,14 @@
 """A pod that runs as a process of this machine has what Kubernetes gives a container, and the API tells its state."""
 
+import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +22,13 @@ from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixe
 from drydock.clusters.api import Api, ApiError, collection
 from drydock.rehearsal.children import read_records
 from drydock.rehearsal.cluster import RehearsalCluster
+from drydock.rehearsal.journeys.live_cluster import service_addresses
+from drydock.rehearsal.kubelet import isolation
 from drydock.rehearsal.kubelet.pod_addresses import Address
 from drydock.rehearsal.kubelet.programs import Program
 from drydock.rehearsal.kubelet.service_names import REACHABLE
 from drydock.rehearsal.seeding import Seed
+from tests.rehearsal.hub import write_kubeconfig
 from tests.rehearsal.small import Content, node_class, small_release
 
 NAMESPACE = "programs"
@@ -39,11 +46,11 @@ until = retry(
 )
 
 
-def pod(name: str, *command: str) -> Content:
+def pod(name: str, *command: str, image: str = IMAGE, **variables: str) -> Content:
     """A pod of the reporter, on the node that is there."""
-    container = {
+    container: Content = {
         "name": "reporter",
-        "image": IMAGE,
+        "image": image,
         "command": [*(command or ("/reporter",)), "--listen=:8080", "--as=$(NAME)", "--config=/etc/reporter/settings"],
         "ports": [{"name": "http", "containerPort": 8080}],
         "readinessProbe": {"httpGet": {"path": "/ready", "port": "http"}, "periodSeconds": 1, "failureThreshold": 1},
@@ -53,12 +60,15 @@ def pod(name: str, *command: str) -> Content:
             {"name": "SETTINGS", "value": "/etc/reporter/settings"},
             {"name": "TOKEN", "value": "/var/run/secrets/kubernetes.io/serviceaccount/token"},
             {"name": "STATE", "value": "/state"},
+            *({"name": name, "value": value} for name, value in variables.items()),
         ],
+        "resources": {"limits": {"memory": "256Mi"}},
+        "securityContext": {"readOnlyRootFilesystem": True, "runAsUser": 4711},
         "volumeMounts": [{"name": "settings", "mountPath": "/etc/reporter"}, {"name": "state", "mountPath": "/state"}],
     }
     volumes = [{"name": "settings", "configMap": {"name": "reporter"}}, {"name": "state", "emptyDir": {}}]
     spec = {"nodeName": "here", "containers": [container], "volumes": volumes, "terminationGracePeriodSeconds": 5}
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": {"app": name}}, "spec": spec}
 
 
 @pytest.fixture(scope="module")
@@ -68,9 +78,18 @@ def api(
     """Of a cluster with a node, the image's program, and nothing that the pods need."""
     folder = tmp_path_factory.mktemp("charts") / NAMESPACE
     release = small_release(shared_cluster, rehearsal_tools["helm4"], folder, [node_class("none")])
-    command = (sys.executable, str(Path(__file__).parent / "reporter.py"))
-    program = Program("tools/reporter", command, ("/reporter",), (), (), {"FROM": "{namespace}"})
-    shared_cluster.seed(Seed(release.account, (program,)))
+    source = str(Path(__file__).parent / "reporter.py")
+    program = Program(
+        image="tools/reporter",
+        command=(sys.executable, source),
+        entrypoint=("/reporter",),
+        defaults=(),
+        arguments=(),
+        environment={"FROM": "{namespace}"},
+        needs=(*isolation.python_folders(), source),
+    )
+    free = replace(program, image="tools/free", isolated=False)
+    shared_cluster.seed(Seed(release.account, (program, free)))
     release.install()
     _await_program(shared_cluster)
     made = shared_cluster.await_api()
@@ -122,9 +141,9 @@ def reporter(api: Api) -> Iterator[Api]:
 
 
 @until
-def _told(api: Api, path: str = "/") -> Mapping[str, Any]:
+def _told(api: Api, path: str = "/", proxy: str = PROXY) -> Mapping[str, Any]:
     try:
-        return dict(api.get(f"{PROXY}{path}"))
+        return dict(api.get(f"{proxy}{path}"))
     except ApiError as error:
         raise NotYetError(error.message) from error
 
@@ -143,13 +162,56 @@ def test_it_has_what_its_container_was_given(reporter: Api) -> None:
     assert listen.startswith("--listen=127.")
     assert named == "--as=reporter"
     assert Path(config_file.removeprefix("--config=")).parent == Path(environment["SETTINGS"]).parent
-    assert "KUBECONFIG" in environment
     assert not {"USER", "VIRTUAL_ENV", "DRYDOCK_CACHE"} & environment.keys(), "nothing of this machine's"
 
 
-def test_it_is_its_service_account(reporter: Api) -> None:
-    environment = _told(reporter)["environment"]
-    with config.new_client_from_config(environment["KUBECONFIG"]) as connection:
+@pytest.mark.namespaces
+def test_its_paths_and_its_user_are_those_of_the_pod(reporter: Api) -> None:
+    told = _told(reporter)
+    assert told["arguments"][2] == "--config=/etc/reporter/settings"
+    assert told["environment"]["STATE"] == "/state"
+    assert told["user"] == 4711
+
+
+def test_one_that_nothing_isolates_has_folders_of_this_machine(reporter: Api) -> None:
+    reporter.create(PODS, pod("free", image="example.com/tools/free:1"))
+    _await_state(reporter, "free", lambda each: "running" in each.get("state", {}))
+    told = _told(reporter, proxy=PROXY.replace("reporter", "free"))
+    assert told["files"]["SETTINGS"] == "some"
+    assert told["environment"]["STATE"] != "/state"
+    with config.new_client_from_config(told["environment"]["KUBECONFIG"]) as connection:
+        assert client.VersionApi(connection).get_code().major == "1"
+
+
+@pytest.mark.namespaces
+def test_a_write_outside_of_its_volumes_fails_and_names_the_path(reporter: Api) -> None:
+    reporter.create(PODS, pod("writer", WRITE="/var/cache/some"))
+    ended = _await_state(reporter, "writer", lambda each: each.get("restartCount"))
+    told = ended["lastState"]["terminated"]["message"]
+    assert told.startswith("/var/cache/some cannot be written: the root is read-only")
+    reporter.delete(f"{PODS}/writer")
+
+
+def test_one_that_takes_more_memory_than_its_limit_is_killed(reporter: Api) -> None:
+    reporter.create(PODS, pod("eater", EAT="512"))
+    ended = _await_state(reporter, "eater", lambda each: each.get("restartCount"))["lastState"]["terminated"]
+    assert (ended["reason"], ended["exitCode"]) == ("OOMKilled", 137)
+    reporter.delete(f"{PODS}/eater")
+
+
+def test_one_that_must_not_be_root_and_is_does_not_start(reporter: Api) -> None:
+    asking = pod("rooted")
+    asking["spec"]["containers"][0]["securityContext"] = {"runAsNonRoot": True, "runAsUser": 0}
+    reporter.create(PODS, asking)
+    told = _await_state(reporter, "rooted", lambda each: "non-root" in str(each.get("state")))
+    assert told["state"]["waiting"]["reason"] == "CreateContainerConfigError"
+    reporter.delete(f"{PODS}/rooted")
+
+
+def test_it_is_its_service_account(reporter: Api, shared_cluster: RehearsalCluster, tmp_path: Path) -> None:
+    kubeconfig = tmp_path / "kubeconfig"
+    write_kubeconfig(kubeconfig, shared_cluster.kubeconfig, _told(reporter)["files"]["TOKEN"])
+    with config.new_client_from_config(str(kubeconfig)) as connection:
         who = client.AuthenticationV1Api(connection).create_self_subject_review({})
     assert who.status.user_info.username == f"system:serviceaccount:{NAMESPACE}:default"
     assert who.status.user_info.extra["authentication.kubernetes.io/pod-name"] == ["reporter"]
@@ -161,6 +223,72 @@ def test_its_probe_decides_whether_it_is_ready(reporter: Api) -> None:
     _await_state(reporter, "reporter", lambda each: each["ready"])
     conditions = {each["type"]: each["status"] for each in reporter.get(f"{PODS}/reporter")["status"]["conditions"]}
     assert (conditions["Ready"], conditions["ContainersReady"]) == ("True", "True")
+
+
+SERVICES = collection("v1", "services", NAMESPACE)
+
+
+def service(name: str, **spec: Any) -> Content:
+    ports = [{"name": "web", "port": 9000, "targetPort": "http"}]
+    return {"metadata": {"name": name}, "spec": {"selector": {"app": "reporter"}, "ports": ports, **spec}}
+
+
+@until
+def _answering(cluster: RehearsalCluster, name: str) -> str:
+    ports = service_addresses(cluster.folder).get(f"{NAMESPACE}/{name}", {})
+    if "web" not in ports:
+        raise NotYetError(str(ports))
+    return ports["web"]
+
+
+def _ask(url: str) -> Mapping[str, Any]:
+    with urllib.request.urlopen(url, timeout=60) as answer:
+        return dict(json.load(answer))
+
+
+def test_a_service_of_ready_pods_answers_on_this_machine(reporter: Api, shared_cluster: RehearsalCluster) -> None:
+    reporter.create(SERVICES, service("front"))
+    assert _ask(f"http://{_answering(shared_cluster, 'front')}/")["environment"]["NAME"] == "reporter"
+
+
+@pytest.mark.namespaces
+@pytest.mark.parametrize("name", ["front", "front.programs", "front.programs.svc", "front.programs.svc.cluster.local"])
+def test_a_service_has_its_names_in_pods(reporter: Api, name: str) -> None:
+    assert _found(reporter, f"http://{name}:9000/")["environment"]["NAME"] == "reporter"
+
+
+@pytest.mark.namespaces
+def test_a_headless_service_is_its_pods(reporter: Api) -> None:
+    reporter.create(SERVICES, service("headless", clusterIP="None"))
+    assert _found(reporter, "http://headless:8080/")["environment"]["NAME"] == "reporter"
+
+
+@until
+def _found(api: Api, url: str) -> Mapping[str, Any]:
+    """What the pod gets at a URL."""
+    found = _told(api, f"/fetch?{url}")
+    if "error" in found:
+        raise NotYetError(found["error"])
+    return found
+
+
+def test_a_service_without_ready_pods_refuses(reporter: Api, shared_cluster: RehearsalCluster) -> None:
+    address = _answering(shared_cluster, "front")
+    _told(reporter, "/become-unready")
+    _await_refused(address)
+    assert f"{NAMESPACE}/front" not in service_addresses(shared_cluster.folder)
+    _told(reporter, "/become-ready")
+    _await_state(reporter, "reporter", lambda each: each["ready"])
+
+
+@until
+def _await_refused(address: str) -> None:
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=60).close()
+    except ConnectionRefusedError:
+        return
+    raise NotYetError("it accepts connections")
 
 
 def test_one_that_ends_is_started_again(reporter: Api) -> None:
@@ -191,7 +319,7 @@ def test_its_log_is_what_it_wrote(reporter: Api) -> None:
     assert reporter.text(f"{PODS}/reporter/log?tailLines=1") == "up\n"
     with pytest.raises(ApiError, match="KWOK keeps it alive") as told:
         reporter.text(f"{PODS}/other/log")
-    assert "--serve-models" in told.value.message
+    assert "--live" in told.value.message
 
 
 def test_what_needs_a_container_says_what_does_instead(shared_cluster: RehearsalCluster, reporter: Api) -> None:
@@ -259,6 +387,35 @@ def test_another_user_of_the_machine_gets_nothing(shared_cluster: RehearsalClust
     assert {answer for answer in answers if answer.isdigit()} <= {"400", "401", "403", "404"}, done.stdout
 
 
+def test_an_exec_probe_runs_where_its_container_does(reporter: Api) -> None:
+    probed = pod("probed")
+    (container,) = probed["spec"]["containers"]
+    look = ["/bin/sh", "-c", 'test "$NAME" = probed && test -r "$SETTINGS"']
+    container["readinessProbe"] = {"exec": {"command": look}, "timeoutSeconds": 60}
+    reporter.create(PODS, probed)
+    assert _await_state(reporter, "probed", lambda each: each.get("ready"))
+    reporter.delete(f"{PODS}/probed")
+
+
+@pytest.mark.namespaces
+def test_what_is_to_be_done_before_the_stop_is_done(reporter: Api, shared_cluster: RehearsalCluster) -> None:
+    stopped = pod("stopped")
+    say = ["/bin/sh", "-c", "echo stopping > /proc/1/fd/1"]
+    stopped["spec"]["containers"][0]["lifecycle"] = {"preStop": {"exec": {"command": say}}}
+    reporter.create(PODS, stopped)
+    _await_state(reporter, "stopped", lambda each: "running" in each.get("state", {}))
+    log = shared_cluster.folder.logs / "pods" / f"{NAMESPACE}_stopped_reporter.log"
+    _await_line(log, "up")
+    reporter.delete(f"{PODS}/stopped")
+    _await_line(log, "stopping")
+
+
+@until
+def _await_line(log: Path, line: str) -> None:
+    if line not in log.read_text().splitlines():
+        raise NotYetError(log.read_text())
+
+
 def test_its_process_ends_with_it(reporter: Api) -> None:
     host, _, port = (
         reporter.get(f"{PODS}/reporter")["metadata"]["annotations"][REACHABLE].partition("=")[2].partition(":")
@@ -271,7 +428,8 @@ def test_its_process_ends_with_it(reporter: Api) -> None:
     process = psutil.Process(listener.pid)
     reporter.delete(f"{PODS}/reporter")
     _await_gone(reporter)
-    assert not process.is_running()
+    _, alive = psutil.wait_procs([process], timeout=60)
+    assert alive == []
 
 
 @until

@@ -59,7 +59,7 @@ def operator(pod_verbs: Sequence[str]) -> list[Content]:
     rules[0]["resources"] = [name for name in RIGHTS[""] if name != "pods"]
     rules.append({"apiGroups": [""], "resources": ["pods"], "verbs": list(pod_verbs)})
     rbac = "rbac.authorization.k8s.io"
-    deployment = workload("Deployment", OPERATOR, Pods(pool="cpu", image="quay.io/kuberay/operator:v1.6.0"))
+    deployment = workload("Deployment", OPERATOR, Pods(pool="cpu", image="quay.io/kuberay/operator:v1.6.2"))
     pod = deployment["spec"]["template"]["spec"]
     pod["serviceAccountName"] = OPERATOR
     pod["containers"][0] |= {

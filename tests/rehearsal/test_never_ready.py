@@ -127,6 +127,27 @@ def test_a_used_up_quota_refuses_as_ec2_does_and_karpenter_goes_on(make_release:
     assert {pool for pool in bought if pool.startswith("quotas")} == {"quotas-cpu"}, "where a pod may go as well"
 
 
+def test_a_zone_without_free_addresses_refuses_as_ec2_does_and_karpenter_goes_on(make_release: MakeRelease) -> None:
+    """Two nodes fit into one zone and one into the other; each has room for one pod."""
+    zones = ["us-west-2a", "us-west-2b"]
+    pool = {"node.kubernetes.io/instance-type": ["c6i.large"], "topology.kubernetes.io/zone": zones}
+    release = make_release(
+        "addresses",
+        node_class("addresses"),
+        node_pool("addresses", "addresses", {**pool, "karpenter.sh/capacity-type": ["on-demand"]}),
+        workload("Deployment", "spread", Pods({"cpu": "1200m"}, pool="addresses"), replicas=4),
+        addresses=dict(zip(zones, (40, 16), strict=True)),
+    )
+    release.install()
+    outcome = release.wait(NEVER)
+    left = of_workload(outcome, "spread").exclusions["addresses"]
+    assert "InsufficientFreeAddressesInSubnet" in left
+    assert "a node takes 16" in left
+    bought = [each["metadata"]["labels"] for each in release.scene.of("NodeClaim")]
+    mine = [each["topology.kubernetes.io/zone"] for each in bought if each["karpenter.sh/nodepool"] == "addresses"]
+    assert sorted(mine) == ["us-west-2a", "us-west-2a", "us-west-2b"]
+
+
 def test_what_the_target_lacks_is_lacking(make_release: MakeRelease) -> None:
     """No default class, no driver, no controller of load balancers, none of Karpenter's alpha gates."""
     driverless = {"metadata": {"name": "driverless"}, "provisioner": "efs.csi.example.com"}

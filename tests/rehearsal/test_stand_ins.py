@@ -1,5 +1,6 @@
 """What stands in for AWS and for EC2 Fleet, asked as Karpenter and the API server ask it."""
 
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -8,6 +9,7 @@ import pytest
 from drydock.errors import ClusterError
 from drydock.rehearsal.aws.actions import Market
 from drydock.rehearsal.aws.expected_account import Account
+from drydock.rehearsal.aws.launch_addresses import Addresses
 from drydock.rehearsal.aws.launch_quotas import Vcpus
 from drydock.rehearsal.aws.stand_in import AwsStandIn
 from drydock.rehearsal.webhook import TooEarlyError, answer_review
@@ -65,6 +67,21 @@ def test_what_runs_in_a_reservation_is_not_counted_against_the_quota_again() -> 
     assert vcpus.refusal("g6.xlarge", "on-demand")
     vcpus.give_back("g6.xlarge", "on-demand")
     assert not vcpus.refusal("g6.xlarge", "on-demand")
+
+
+def test_a_launch_without_a_quota_takes_no_address_and_one_without_an_address_no_quota(tmp_path: Path) -> None:
+    market = Market(tmp_path, lambda _: PRICES, vcpus=Vcpus({"L-DB2E81BA": 8}), addresses=Addresses({"us-west-2a": 47}))
+    place = ("g6.xlarge", "on-demand", "us-west-2a")
+    granted, (refusal,) = market.launch(*place, 3)
+    assert (granted, refusal.code) == (2, "InsufficientFreeAddressesInSubnet")
+    assert "15 are left of 47, and a node takes 16" in refusal.message
+    assert market.refuses(*place)
+    market.ended(*place)
+    assert not market.refuses(*place)
+    granted, (refusal,) = market.launch("g6.12xlarge", "on-demand", "us-west-2a", 1)
+    assert (granted, refusal.code) == (0, "VcpuLimitExceeded")
+    assert market.launch(*place, 1) == (1, ()), "its address was given back"
+    assert market.launch("c6i.large", "on-demand", "us-west-2b", 9) == (9, ()), "where nothing is known of addresses"
 
 
 def refusing(error: Exception) -> tuple[dict[str, Any], list[Exception]]:

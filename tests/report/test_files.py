@@ -15,6 +15,7 @@ from drydock.report.files import write_report
 from drydock.report.html import render_html
 from drydock.report.model import (
     ColdStartReport,
+    FaultReport,
     ModelReport,
     NodeReport,
     PodReport,
@@ -84,6 +85,7 @@ def test_the_schema_names_exactly_the_fields(schema: dict[str, Any]) -> None:
         "nodes": NodeReport,
         "warnings": WarningReport,
         "cold_starts": ColdStartReport,
+        "faults": FaultReport,
         "models": ModelReport,
     }
     for name, part in parts.items():

@@ -90,7 +90,9 @@ def test_what_went_wrong_comes_before_what_went_well(
         return re.findall(r'<h2 id="(\w+)">', render_html(report))
 
     assert order(not_ready)[:3] == ["blocked", "warnings", "timeline"]
-    assert order(several_pools)[:5] == ["timeline", "nodes", "cost", "models", "warnings"]
+    assert order(several_pools)[:5] == ["faults", "timeline", "nodes", "cost", "models"]
+    held = replace(several_pools, faults=several_pools.faults[:1])
+    assert order(held)[:6] == ["timeline", "nodes", "cost", "models", "faults", "warnings"]
 
 
 def test_nothing_is_fetched_and_nothing_runs(report: RehearsalReport) -> None:
@@ -184,6 +186,13 @@ def test_cost_by_pool_adds_up(several_pools: RehearsalReport) -> None:
     assert len(shares) == len({node.pool for node in several_pools.nodes})
     assert sum(shares) == pytest.approx(100, abs=0.3)
     assert shares == sorted(shares, reverse=True)
+
+
+def test_faults_are_on_the_page(several_pools: RehearsalReport, one_gpu: RehearsalReport) -> None:
+    page = Page(render_html(several_pools)).text
+    assert "model-crash answers again within 60 s; 9 x NewConnectionError held 41 9 3.4 s" in page
+    assert "BROKEN 960 960 never" in page
+    assert "Faults under load" not in render_html(one_gpu)
 
 
 def test_cold_starts_are_on_the_page(several_pools: RehearsalReport, one_gpu: RehearsalReport) -> None:

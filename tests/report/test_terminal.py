@@ -134,6 +134,13 @@ def test_cold_starts_are_told_with_what_is_not_known(several_pools: RehearsalRep
         assert told in text
 
 
+@pytest.mark.parametrize("width", [80, 160])
+def test_faults_are_told_with_what_users_saw(several_pools: RehearsalReport, width: int) -> None:
+    text = " ".join(printed(several_pools, width).split())
+    for told in ("Faults under load", "model-crash", "held", "3.4 s", "BROKEN", "never", "960 x status 503"):
+        assert told in text
+
+
 def test_models_are_shown_with_what_they_miss_and_what_is_not_known(several_pools: RehearsalReport) -> None:
     text = printed(several_pools, 160)
     assert "deepseek-r1 on p5.48xlarge (h100), chat, 2 requests/s over 1: missed: ttft_p95_ms is 412.5" in text

@@ -85,12 +85,23 @@ def test_a_module_that_is_not_what_go_sum_says_is_refused(small_project: MakePro
     assert not (project.cache_dir / "crds").exists()
 
 
-def test_a_crd_that_its_module_lacks_is_told(small_project: MakeProject, drydock_project: Project) -> None:
+@pytest.mark.parametrize(
+    ("pinned", "wrong", "reason"),
+    [
+        ("scaledobjects.keda.sh", "scaledobject.keda.sh", r"lacks scaledobject\.keda\.sh"),
+        ("rayclusters.ray.io:", "raycluster.ray.io:", r"lacks raycluster\.ray\.io"),
+        ("workerGroupSpecs: groupName", "headGroupSpec: groupName", r"spec\.headGroupSpec is no list whose items must"),
+        ("workerGroupSpecs: groupName", "workerGroupSpecs: replicas", r"spec\.workerGroupSpecs is no list whose items"),
+    ],
+)
+def test_what_a_pin_names_and_its_module_lacks_is_reported(
+    small_project: MakeProject, drydock_project: Project, pinned: str, wrong: str, reason: str
+) -> None:
     project = Project(small_project({}).root, drydock_project.cache_dir)
     shutil.copytree(Toolchain.load(project).folder, project.toolchain_dir)
     file = project.toolchain_dir / "toolchain.yaml"
-    file.write_text(file.read_text().replace("scaledobjects.keda.sh", "scaledobject.keda.sh"))
-    with pytest.raises(ToolchainError, match=r"lacks scaledobject\.keda\.sh") as failure:
+    file.write_text(file.read_text().replace(pinned, wrong))
+    with pytest.raises(ToolchainError, match=reason) as failure:
         ensure_crds(project, SilentProgress())
     assert "toolchain.yaml" in str(failure.value.remedy)
 

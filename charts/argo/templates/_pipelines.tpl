@@ -6,6 +6,8 @@ The pipelines. Declared helpers:
   argo.deploymentName  Deployment that serves the result; takes a pipeline's context
   argo.stage           what every stage of a pipeline has, open at its end for `args` of the container; takes a pipeline's
                        context with `script`, `kind` and `accelerated`
+  argo.ownStage        the same without what values add to its pod
+  argo.podSpecPatch    fields of every pod that Argo has no key for, as JSON; takes a pipeline's context
   argo.pod             container fields that do not differ between pods of Argo and of Ray; the same context
   argo.volumes         volumes of a stage; the same context
   argo.scheduling      nodeSelector, affinity and tolerations; the same context
@@ -57,7 +59,36 @@ A pipeline's context is (dict "root" . "name" NAME "namespace" NAMESPACE "pipeli
 {{- end -}}
 {{- end -}}
 
+{{- /* Argo keeps a pod's fields beside its container, and `container` comes last for what follows. */ -}}
 {{- define "argo.stage" -}}
+{{- if not (include "common.entries" .pipeline.pod | fromJson) -}}
+{{ include "argo.ownStage" . }}
+{{- else -}}
+{{- $stage := include "argo.ownStage" . | fromYaml -}}
+{{- $own := include "argo.volumes" . | fromYamlArray -}}
+{{- $spec := pick $stage "nodeSelector" "affinity" "tolerations" -}}
+{{- $_ := set $spec "securityContext" (include "common.podSecurityContext" (dict "uid" 1000) | fromYaml) -}}
+{{- $_ := set $spec "containers" (list (set $stage.container "name" "main")) -}}
+{{- $_ := set $spec "volumes" $own -}}
+{{- $template := toYaml (dict "metadata" ($stage.metadata | default dict) "spec" $spec) -}}
+{{- $key := printf "pipelines.%s.pod" .name -}}
+{{- $template = include "common.podTemplate" (dict "root" .root "key" $key "pod" .pipeline.pod "template" $template) | fromYaml -}}
+{{- $fields := pick $template.spec "nodeSelector" "affinity" "tolerations" "hostAliases" "priorityClassName" "securityContext" "initContainers" -}}
+{{- $_ := set $fields "metadata" (pick $template.metadata "annotations" "labels") -}}
+{{- with slice $template.spec.volumes (len $own) }}{{ $_ := set $fields "volumes" . }}{{ end -}}
+{{- toYaml (merge $fields (pick $stage "serviceAccountName" "retryStrategy")) }}
+container:
+  {{- omit (first $template.spec.containers) "name" | toYaml | nindent 2 }}
+{{- end -}}
+{{- end -}}
+
+{{- define "argo.podSpecPatch" -}}
+{{- $patch := dict "enableServiceLinks" false "terminationGracePeriodSeconds" (int .pipeline.graceSeconds) -}}
+{{- $pod := include "common.podTemplate" (dict "root" .root "key" "" "pod" (pick .pipeline.pod "dnsPolicy" "dnsConfig" "runtimeClassName") "template" "{spec: {containers: [{name: main}]}}") | fromYaml -}}
+{{- toJson (merge $patch (omit $pod.spec "containers")) -}}
+{{- end -}}
+
+{{- define "argo.ownStage" -}}
 {{- $pipeline := .pipeline -}}
 serviceAccountName: {{ include "argo.accountName" (tuple .root .kind) }}
 {{- if .accelerated }}
@@ -95,7 +126,8 @@ container:
 {{- define "argo.pod" -}}
 {{- $pipeline := .pipeline -}}
 {{- $accelerator := .accelerated | ternary $pipeline.accelerator (dict "kind" "none") -}}
-image: {{ include "common.image" (dict "root" .root "image" (.image | default $pipeline.image)) }}
+{{- $image := .accelerated | ternary $pipeline.image (include "common.merge" (tuple $pipeline.image $pipeline.cpuImage) | fromJson) -}}
+image: {{ include "common.image" (dict "root" .root "image" (.image | default $image)) }}
 imagePullPolicy: IfNotPresent
 env:
   # boto3 reads the second alone, other SDKs the first.
@@ -133,8 +165,10 @@ volumeMounts:
     mountPath: /work
   - name: tmp
     mountPath: /tmp
+  {{- if not (include "common.accelerator.byMps" (tuple .root $accelerator)) }}
   - name: shared-memory
     mountPath: /dev/shm
+  {{- end }}
 {{- end -}}
 
 {{- define "argo.volumes" -}}

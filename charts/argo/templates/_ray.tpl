@@ -1,7 +1,8 @@
 {{- /*
 Training in a RayJob. Declared helpers, each for a pipeline's context:
   argo.rayJob  the RayJob, with Argo's variables in it
-  argo.rayPod  spec of a pod of its cluster; with `accelerated`
+  argo.rayTemplate  template of a pod of its cluster, with what values add to it; with `accelerated` and `container`
+  argo.rayPod  its spec; the same
   argo.rayEntrypoint   what the job runs, the same for each run
   argo.rayEnvironment  what differs between runs, for fine_tuning.py
 */ -}}
@@ -57,11 +58,7 @@ spec:
       rayStartParams:
         num-cpus: "0"
       template:
-        metadata:
-          labels:
-            {{- include "common.selectorLabels" (dict "root" .root "component" "ray") | nindent 12 }}
-        spec:
-          {{- include "argo.rayPod" (merge (dict "accelerated" false "container" "ray-head" "resources" .pipeline.ray.headResources) .) | nindent 10 }}
+        {{- include "argo.rayTemplate" (merge (dict "accelerated" false "container" "ray-head" "resources" .pipeline.ray.headResources) .) | nindent 8 }}
     workerGroupSpecs:
       - groupName: training
         replicas: 1
@@ -71,13 +68,29 @@ spec:
         rayStartParams:
           {{- eq .pipeline.accelerator.kind "nvidia" | ternary (dict "num-gpus" (int .pipeline.accelerator.count | toString)) dict | toYaml | nindent 10 }}
         template:
-          metadata:
-            labels:
-              {{- include "common.selectorLabels" (dict "root" .root "component" "ray") | nindent 14 }}
-            annotations:
-              karpenter.sh/do-not-disrupt: "true"
-          spec:
-            {{- include "argo.rayPod" (merge (dict "accelerated" true "container" "ray-worker") .) | nindent 12 }}
+          {{- include "argo.rayTemplate" (merge (dict "accelerated" true "container" "ray-worker") .) | nindent 10 }}
+{{- end -}}
+
+{{- define "argo.rayTemplate" -}}
+{{- $key := printf "pipelines.%s.pod" .name -}}
+{{- range $name := list "volumes" "envFrom" "lifecycle" "initContainers" "sidecars" -}}
+{{- if get $.pipeline.pod $name -}}
+{{- fail (printf "%s.%s: with ray.enabled the account of the training starts no pods but the chart's own, without any: leave it out" $key $name) -}}
+{{- end -}}
+{{- end -}}
+{{- include "common.podTemplate" (dict "root" .root "key" $key "pod" .pipeline.pod "template" (include "argo.ownRayTemplate" .)) -}}
+{{- end -}}
+
+{{- define "argo.ownRayTemplate" -}}
+metadata:
+  labels:
+    {{- include "common.selectorLabels" (dict "root" .root "component" "ray") | nindent 4 }}
+  {{- if .accelerated }}
+  annotations:
+    karpenter.sh/do-not-disrupt: "true"
+  {{- end }}
+spec:
+  {{- include "argo.rayPod" . | nindent 2 }}
 {{- end -}}
 
 {{- define "argo.rayPod" -}}

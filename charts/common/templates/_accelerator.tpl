@@ -4,6 +4,7 @@ From "2 NVIDIA GPUs of pool gpu" to what a pod says. Declared helpers:
   common.accelerator.resourceName  extended resource of a kind, empty for none
   common.accelerator.tolerations   tolerations of the taints that every pool of a kind carries
   common.accelerator.share         extended resource of the share that is asked for, empty for whole devices
+  common.accelerator.byMps         "true" for a share by MPS, whose /dev/shm the device plugin mounts; takes (tuple ROOT ACCELERATOR)
   common.accelerator.claimed       "true" when the devices come by a claim in place of an extended resource
   common.accelerator.resources     the container's resources
   common.accelerator.scheduling    the pod's nodeSelector, affinity and tolerations
@@ -70,6 +71,13 @@ ACCELERATOR is a map:
 {{- fail (printf "accelerator.share '%s': the device plugin of EKS Auto Mode shares no GPUs: leave share empty, or run Karpenter and set global.autoMode.enabled to false" .) -}}
 {{- end -}}
 {{- get (($root.Values.global | default dict).gpuSharing | default dict) . | default "nvidia.com/gpu" -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* A volume of the pod on /dev/shm would hide the daemon's. */ -}}
+{{- define "common.accelerator.byMps" -}}
+{{- with (index . 1).share -}}
+{{- if get (((index $ 0).Values.global | default dict).mpsSharing | default dict) . }}true{{ end -}}
 {{- end -}}
 {{- end -}}
 

@@ -4,6 +4,11 @@ NetworkPolicies, and what pods connect to. Declared helpers:
   common.ingress          rules of a policy's ingress for those who may connect
   common.peer             peer: the release's pods of a component; takes (tuple ROOT COMPONENT)
   common.defaultDeny      closes every pod of the release's namespace that no other policy opens; takes the root
+  common.namespace        a namespace for code of users, closed and restricted; takes (tuple ROOT NAMESPACE COMPONENT)
+  common.denyIn           the policy that closes a namespace; takes (tuple ROOT NAMESPACE)
+  common.releasePeers     peers of a policy in a namespace, as a JSON list; takes (tuple ROOT NAMESPACE PEERS)
+  common.releaseRules     rules of its egress, likewise; takes (tuple ROOT NAMESPACE RULES)
+  common.peerIn           peer: the release's pods of a component in a namespace; takes (tuple ROOT COMPONENT NAMESPACE)
   common.deniesByDefault  "true" unless `global.defaultDeny` is false; takes the root
   common.openPolicy       opens pods whose own policy is turned off, in a namespace that is closed
   common.dnsRule          rule of a NetworkPolicy's egress for the cluster's DNS
@@ -68,6 +73,59 @@ ingress: []
       {{- include "common.selectorLabels" (dict "root" (index . 0) "component" (index . 1)) | nindent 6 }}
 {{- end -}}
 
+{{- define "common.peerIn" -}}
+{{- include "common.peer" (tuple (index . 0) (index . 1)) }}
+{{- if ne (index . 2) (index . 0).Release.Namespace }}
+  namespaceSelector:
+    matchLabels:
+      kubernetes.io/metadata.name: {{ index . 2 }}
+{{- end -}}
+{{- end -}}
+
+{{- /* What values name by labels alone is of the release, wherever the policy stands. */ -}}
+{{- define "common.releasePeers" -}}
+{{- $root := index . 0 -}}
+{{- $elsewhere := ne (index . 1) $root.Release.Namespace -}}
+{{- $peers := list -}}
+{{- range index . 2 -}}
+{{- $peer := deepCopy . -}}
+{{- if and $elsewhere (hasKey $peer "podSelector") (not (hasKey $peer "namespaceSelector")) -}}
+{{- $_ := set $peer "namespaceSelector" (dict "matchLabels" (dict "kubernetes.io/metadata.name" $root.Release.Namespace)) -}}
+{{- end -}}
+{{- $peers = append $peers $peer -}}
+{{- end -}}
+{{- toJson $peers -}}
+{{- end -}}
+
+{{- define "common.releaseRules" -}}
+{{- $rules := list -}}
+{{- range index . 2 -}}
+{{- $rule := deepCopy . -}}
+{{- with $rule.to }}{{ $_ := set $rule "to" (include "common.releasePeers" (tuple (index $ 0) (index $ 1) .) | fromJsonArray) }}{{ end -}}
+{{- $rules = append $rules $rule -}}
+{{- end -}}
+{{- toJson $rules -}}
+{{- end -}}
+
+{{- /* It stays when the release goes: with it would go what users made. */ -}}
+{{- define "common.namespace" -}}
+{{- $root := index . 0 -}}
+apiVersion: v1
+kind: Namespace
+metadata:
+  name: {{ index . 1 }}
+  labels:
+    {{- include "common.labels" (dict "root" $root "component" (index . 2)) | nindent 4 }}
+    {{- range list "enforce" "audit" "warn" }}
+    pod-security.kubernetes.io/{{ . }}: restricted
+    {{- end }}
+  annotations:
+    helm.sh/resource-policy: keep
+    argocd.argoproj.io/sync-options: Prune=false,Delete=false
+---
+{{ include "common.denyIn" (tuple $root (index . 1)) }}
+{{- end -}}
+
 {{- define "common.dnsRule" -}}
 - ports:
     - port: 53
@@ -121,14 +179,19 @@ Policies of the charts name their pods by labels. Any other pod, of a person or 
 the node's credentials among them, and all ways in. Each chart brings this policy, since each may be alone in its namespace.
 */ -}}
 {{- define "common.defaultDeny" -}}
-{{- if include "common.deniesByDefault" . -}}
+{{- include "common.denyIn" (tuple . .Release.Namespace) -}}
+{{- end -}}
+
+{{- define "common.denyIn" -}}
+{{- $root := index . 0 -}}
+{{- if include "common.deniesByDefault" $root -}}
 apiVersion: networking.k8s.io/v1
 kind: NetworkPolicy
 metadata:
-  name: {{ include "common.componentName" (tuple . "default-deny") }}
-  namespace: {{ .Release.Namespace }}
+  name: {{ include "common.componentName" (tuple $root "default-deny") }}
+  namespace: {{ index . 1 }}
   labels:
-    {{- include "common.labels" (dict "root" . "component" "default-deny") | nindent 4 }}
+    {{- include "common.labels" (dict "root" $root "component" "default-deny") | nindent 4 }}
 spec:
   podSelector: {}
   policyTypes: [Ingress, Egress]

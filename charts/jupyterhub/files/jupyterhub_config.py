@@ -8,12 +8,15 @@ OAUTH_CLIENT_SECRET, and the driver of PostgreSQL PGPASSWORD. That of MySQL read
 import os
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import reduce
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import yaml
+from tornado.httpclient import AsyncHTTPClient
 
 Content = Mapping[str, Any]
 
@@ -45,7 +48,9 @@ def profile(slug: str, content: Content) -> dict[str, Any]:
             "container_security_context": container["securityContext"],
             "volumes": spec.pop("volumes"),
             "volume_mounts": container["volumeMounts"],
-            "extra_container_config": {"resources": container["resources"]},
+            "extra_container_config": {
+                name: container[name] for name in ("resources", "envFrom", "lifecycle") if name in container
+            },
             "extra_pod_config": spec,
         },
     }
@@ -64,6 +69,18 @@ def homes(claims: Sequence[Content]) -> dict[str, Any]:
         "storage_access_modes": claim["spec"]["accessModes"],
         "storage_capacity": claim["spec"]["resources"]["requests"]["storage"],
     }
+
+
+def claimed_groups(claim: str) -> Callable[[Content], Iterable[str]]:
+    """Groups in a claim with dots in its name, which may be an address or the path of a claim in another."""
+
+    def groups(auth_state: Content) -> Iterable[str]:
+        user = auth_state["oauth_user"]
+        if claim in user:
+            return user[claim]
+        return reduce(lambda around, key: (around or {}).get(key), claim.split("."), user) or ()
+
+    return groups
 
 
 def idle_culler(options: Sequence[str], scopes: Sequence[str]) -> None:
@@ -90,7 +107,12 @@ for section, traits in settings["traits"].items():
     c[section].update(traits)
 if "MYSQL_PWD" in os.environ:
     mysql_password(os.environ["MYSQL_PWD"])
-c.KubeSpawner.namespace = os.environ["POD_NAMESPACE"]
+claim = str(c.GenericOAuthenticator.get("auth_state_groups_key", "")).removeprefix("oauth_user.")
+if "." in claim:
+    c.GenericOAuthenticator.auth_state_groups_key = claimed_groups(claim)
+if find_spec("pycurl"):  # of the image; Tornado's own client is slow at the many routes that the proxy reports
+    AsyncHTTPClient.configure("tornado.curl_httpclient.CurlAsyncHTTPClient")
+c.KubeSpawner.namespace = templates.get("namespace") or os.environ["POD_NAMESPACE"]
 c.KubeSpawner.update(homes(templates["volumeClaimTemplates"]))
 c.KubeSpawner.profile_list = [profile(slug, each) for slug, each in templates["profiles"].items()]
 # Those of hub.config, in lists that extraConfig can add to.

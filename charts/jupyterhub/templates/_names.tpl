@@ -4,6 +4,7 @@ Names of objects. Declared helpers:
   jupyterhub.proxyName       proxy: its Deployment and the Service of its pages
   jupyterhub.proxyApiName    Service through which the hub tells the proxy its routes
   jupyterhub.singleuserName  ServiceAccount and NetworkPolicy of the servers
+  jupyterhub.namespace       namespace of the servers
   jupyterhub.imagePullerName DaemonSet that keeps images on nodes
 */ -}}
 
@@ -21,6 +22,10 @@ Names of objects. Declared helpers:
 
 {{- define "jupyterhub.singleuserName" -}}
 {{- include "common.componentName" (tuple . "singleuser") -}}
+{{- end -}}
+
+{{- define "jupyterhub.namespace" -}}
+{{- .Values.singleuser.namespace | default .Release.Namespace -}}
 {{- end -}}
 
 {{- define "jupyterhub.imagePullerName" -}}

@@ -1,7 +1,23 @@
 {{- /*
 Rules that several NetworkPolicies have. Declared helpers:
+  jupyterhub.corePeer  peer of servers: hub or proxy, which may be in another namespace; takes (tuple ROOT COMPONENT)
+  jupyterhub.serverPeer  peer of hub and proxy: the servers; takes the root
   jupyterhub.internet  ipBlocks of everything that is neither private nor of the node; takes the root
 */ -}}
+
+{{- define "jupyterhub.corePeer" -}}
+{{- $root := index . 0 -}}
+{{- include "common.peer" . }}
+{{- if ne (include "jupyterhub.namespace" $root) $root.Release.Namespace }}
+  namespaceSelector:
+    matchLabels:
+      kubernetes.io/metadata.name: {{ $root.Release.Namespace }}
+{{- end -}}
+{{- end -}}
+
+{{- define "jupyterhub.serverPeer" -}}
+{{- include "common.peerIn" (tuple . "singleuser-server" (include "jupyterhub.namespace" .)) -}}
+{{- end -}}
 
 {{- /* Link-local addresses are of the node: the instance metadata service and the Pod Identity agent are among them. */ -}}
 {{- define "jupyterhub.internet" -}}

@@ -1,10 +1,13 @@
 {{- /*
 What users choose from, as templates of pods. Declared helpers:
   jupyterhub.contexts   every enabled profile in the order of its name, as JSON: a list of NAME and PROFILE; takes the root
-  jupyterhub.profiles   profiles.yaml: the claim of a home, and a pod's template for each profile; takes the root
+  jupyterhub.profiles   profiles.yaml: the servers' namespace if it is not the release's, the claim of a home, and a pod's template for
+                        each profile; takes the root
   jupyterhub.template   template of a profile's pod
+  jupyterhub.ownTemplate  the same without what values add to it
   jupyterhub.podSpec    its spec
   jupyterhub.homeClaim  template of a home's claim, as a list of one or none; takes the root
+  jupyterhub.sharedMemory  size of /dev/shm, or nothing
   jupyterhub.volumes    volumes of the pod
   jupyterhub.mounts     where they are mounted
 
@@ -12,7 +15,7 @@ A profile's context, which most helpers take, is (dict "root" . "name" NAME "pro
 */ -}}
 
 {{- define "jupyterhub.contexts" -}}
-{{- $start := pick .Values.singleuser "image" "cpu" "memory" "sharedMemory" "accelerator" "architecture" "zone" "nodeSelector" "tolerations" "priorityClassName" "extraEnv" -}}
+{{- $start := pick .Values.singleuser "image" "cpu" "memory" "sharedMemory" "accelerator" "architecture" "zone" "nodeSelector" "tolerations" "priorityClassName" "extraEnv" "pod" -}}
 {{- $contexts := list -}}
 {{- range $name := keys .Values.singleuser.profiles | sortAlpha -}}
 {{- $own := get $.Values.singleuser.profiles $name -}}
@@ -32,6 +35,9 @@ A profile's context, which most helpers take, is (dict "root" . "name" NAME "pro
 {{- end -}}
 
 {{- define "jupyterhub.profiles" -}}
+{{- if ne (include "jupyterhub.namespace" .) .Release.Namespace -}}
+namespace: {{ include "jupyterhub.namespace" . }}
+{{ end -}}
 volumeClaimTemplates:
   {{- include "jupyterhub.homeClaim" . | nindent 2 }}
 profiles:
@@ -47,6 +53,16 @@ profiles:
 {{- end -}}
 
 {{- define "jupyterhub.template" -}}
+{{- $key := printf "singleuser.profiles.%s.pod" .name -}}
+{{- range $name, $volume := .profile.pod.volumes -}}
+{{- if hasKey ($volume | default dict) "projected" -}}
+{{- fail (printf "%s.volumes.%s.projected: the hub starts no server with one, which could hold a token of the Kubernetes API: use configMap or secret" $key $name) -}}
+{{- end -}}
+{{- end -}}
+{{- include "common.podTemplate" (dict "root" .root "key" $key "pod" .profile.pod "template" (include "jupyterhub.ownTemplate" .)) -}}
+{{- end -}}
+
+{{- define "jupyterhub.ownTemplate" -}}
 {{- $singleuser := .root.Values.singleuser -}}
 {{- $labels := include "common.selectorLabels" (dict "root" .root "component" "singleuser-server") | fromYaml -}}
 {{- $_ := set $labels "app.kubernetes.io/part-of" "genai-platform" -}}
@@ -145,6 +161,10 @@ volumes:
 {{- end -}}
 {{- end -}}
 
+{{- define "jupyterhub.sharedMemory" -}}
+{{- if not (include "common.accelerator.byMps" (tuple .root .profile.accelerator)) }}{{ .profile.sharedMemory }}{{ end -}}
+{{- end -}}
+
 {{- define "jupyterhub.volumes" -}}
 {{- $storage := .root.Values.singleuser.storage -}}
 - name: home
@@ -158,7 +178,7 @@ volumes:
   emptyDir:
     sizeLimit: {{ $storage.capacity }}
 {{- end }}
-{{- with .profile.sharedMemory }}
+{{- with include "jupyterhub.sharedMemory" . }}
 - name: shared-memory
   emptyDir:
     medium: Memory
@@ -173,7 +193,7 @@ volumes:
   {{- if eq $storage.type "static" }}
   subPath: {{ $storage.static.subPath | quote }}
   {{- end }}
-{{- if .profile.sharedMemory }}
+{{- if include "jupyterhub.sharedMemory" . }}
 - name: shared-memory
   mountPath: /dev/shm
 {{- end }}

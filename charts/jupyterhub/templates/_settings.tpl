@@ -1,6 +1,7 @@
 {{- /*
 What jupyterhub_config.py reads. Declared helpers:
   jupyterhub.settings       settings.yaml: traits by class, the idle culler, Python of the administrator
+  jupyterhub.hubAddress     name of the hub's Service as servers look it up; takes the root
   jupyterhub.traits         traits by class, as JSON
   jupyterhub.authenticator  traits of the authenticator by class, as JSON
   jupyterhub.cull           options and scopes of the idle culler; nothing when it is off
@@ -12,10 +13,15 @@ What jupyterhub_config.py reads. Declared helpers:
 {{- toYaml (dict "traits" $traits "cull" (include "jupyterhub.cull" . | fromYaml) "extraConfig" .Values.hub.extraConfig) -}}
 {{- end -}}
 
+{{- define "jupyterhub.hubAddress" -}}
+{{- include "jupyterhub.hubName" . -}}
+{{- if ne (include "jupyterhub.namespace" .) .Release.Namespace }}.{{ .Release.Namespace }}{{ end -}}
+{{- end -}}
+
 {{- define "jupyterhub.traits" -}}
 {{- $hub := dict "spawner_class" "kubespawner.KubeSpawner" "base_url" .Values.hub.baseUrl -}}
 {{- $_ := set $hub "hub_bind_url" "http://:8081" -}}
-{{- $_ := set $hub "hub_connect_url" (printf "http://%s:8081" (include "jupyterhub.hubName" .)) -}}
+{{- $_ := set $hub "hub_connect_url" (printf "http://%s:8081" (include "jupyterhub.hubAddress" .)) -}}
 {{- /* Servers outlive the hub. */ -}}
 {{- $_ := set $hub "cleanup_servers" false -}}
 {{- $_ := set $hub "last_activity_interval" 60 -}}

@@ -3,7 +3,8 @@ A Ray cluster. Its context is (dict "root" . "name" NAME "cluster" CLUSTER ["ser
   kuberay.clusterSpec  spec of a RayCluster
   kuberay.labels       labels of its objects and pods
   kuberay.selector     labels that its pods alone have
-  kuberay.podTemplate  template of the head, or with `worker` of a group's pods
+  kuberay.podTemplate  template of the head, or with `worker` of a group's pods; `key` is where they stand in the values
+  kuberay.ownPodTemplate  the same without what values add
 */ -}}
 
 {{- define "kuberay.labels" -}}
@@ -16,6 +17,7 @@ A Ray cluster. Its context is (dict "root" . "name" NAME "cluster" CLUSTER ["ser
 
 {{- define "kuberay.clusterSpec" -}}
 {{- $context := . -}}
+{{- $key := printf (empty .service | ternary "rayClusters.%s" "rayServices.%s.cluster") .name -}}
 rayVersion: {{ .cluster.version | quote }}
 {{- if .cluster.tokenAuthentication }}
 authOptions:
@@ -65,7 +67,7 @@ headGroupSpec:
     num-gpus: "0"
     dashboard-host: 0.0.0.0
   template:
-    {{- include "kuberay.podTemplate" . | nindent 4 }}
+    {{- include "kuberay.podTemplate" (merge (dict "key" (printf "%s.head" $key)) .) | nindent 4 }}
 {{- with .cluster.workers }}
 workerGroupSpecs:
   {{- range $name := keys . | sortAlpha }}
@@ -77,7 +79,10 @@ workerGroupSpecs:
   {{- fail (printf "%s: workers.%s.minReplicas is 0 and autoscaling is off, so it never has a worker: set minReplicas, or turn autoscaling on" $context.name $name) }}
   {{- end }}
   - groupName: {{ $name }}
+    {{- /* With the autoscaler on, it writes this field and nothing else does. */}}
+    {{- if not $context.cluster.autoscaling.enabled }}
     replicas: {{ int $worker.minReplicas }}
+    {{- end }}
     minReplicas: {{ int $worker.minReplicas }}
     maxReplicas: {{ int $worker.maxReplicas }}
     {{- $parameters := dict }}
@@ -88,12 +93,16 @@ workerGroupSpecs:
     rayStartParams:
       {{- toYaml $parameters | nindent 6 }}
     template:
-      {{- include "kuberay.podTemplate" (merge (dict "worker" $worker) $context) | nindent 6 }}
+      {{- include "kuberay.podTemplate" (merge (dict "worker" $worker "key" (printf "%s.workers.%s" $key $name)) $context) | nindent 6 }}
   {{- end }}
 {{- end }}
 {{- end -}}
 
 {{- define "kuberay.podTemplate" -}}
+{{- include "common.podTemplate" (dict "root" .root "key" (printf "%s.pod" .key) "pod" (.worker | default .cluster.head).pod "template" (include "kuberay.ownPodTemplate" .)) -}}
+{{- end -}}
+
+{{- define "kuberay.ownPodTemplate" -}}
 {{- $group := .worker | default .cluster.head -}}
 {{- $accelerator := dict "kind" "none" "pool" .cluster.head.pool -}}
 {{- with .worker }}{{ $accelerator = .accelerator }}{{ end -}}
@@ -155,7 +164,7 @@ spec:
           mountPath: /tmp
         - name: cache
           mountPath: /cache
-        {{- if .worker }}
+        {{- if and .worker (not (include "common.accelerator.byMps" (tuple .root $accelerator))) }}
         - name: shared-mem
           mountPath: /dev/shm
         {{- end }}
@@ -192,11 +201,11 @@ spec:
                   fieldRef:
                     fieldPath: metadata.namespace
     {{- end }}
-    {{- with .worker }}
+    {{- if and .worker (not (include "common.accelerator.byMps" (tuple .root $accelerator))) }}
     - name: shared-mem
       emptyDir:
         medium: Memory
-        sizeLimit: {{ .sharedMemory }}
+        sizeLimit: {{ .worker.sharedMemory }}
     {{- end }}
     {{- if and .service .service.stableDiffusion.enabled }}
     - name: applications

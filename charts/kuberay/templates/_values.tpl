@@ -1,7 +1,8 @@
 {{- /*
 What is asked for, with the defaults beneath it. Declared helpers, each of which gives JSON:
-  kuberay.clusters  every RayCluster in the order of its name: a list of NAME and CLUSTER; takes the root
-  kuberay.services  every enabled RayService in that order: a list of NAME, SERVICE and its CLUSTER; takes the root
+  kuberay.clusters  every RayCluster in the order of its name: a list of NAME, CLUSTER and NAMESPACE; takes the root
+  kuberay.services  every enabled RayService in that order: a list of NAME, SERVICE, its CLUSTER and NAMESPACE; takes the root
+  kuberay.ownNamespaces  namespaces of clusters and services that are not the release's: a list; takes the root
   kuberay.cluster   (tuple . OWN) a cluster with defaults beneath it and beneath each of its groups of workers
   kuberay.checkName  refuses a name of the chart's own objects
 */ -}}
@@ -12,7 +13,8 @@ What is asked for, with the defaults beneath it. Declared helpers, each of which
 {{- $own := get $.Values.rayClusters $name -}}
 {{- if not (kindIs "invalid" $own) -}}
 {{- include "kuberay.checkName" $name -}}
-{{- $found = append $found (dict "name" $name "cluster" (include "kuberay.cluster" (tuple $ $own) | fromJson)) -}}
+{{- $cluster := include "kuberay.cluster" (tuple $ $own) | fromJson -}}
+{{- $found = append $found (dict "name" $name "cluster" $cluster "namespace" ($cluster.namespace | default $.Release.Namespace)) -}}
 {{- end -}}
 {{- end -}}
 {{- toJson $found -}}
@@ -30,11 +32,19 @@ What is asked for, with the defaults beneath it. Declared helpers, each of which
 {{- fail (printf "rayServices.%s: a cluster of rayClusters has that name too: choose another" $name) -}}
 {{- end -}}
 {{- $cluster := include "kuberay.cluster" (tuple $ $service.cluster) | fromJson -}}
-{{- $found = append $found (dict "name" $name "service" $service "cluster" $cluster) -}}
+{{- $found = append $found (dict "name" $name "service" $service "cluster" $cluster "namespace" ($cluster.namespace | default $.Release.Namespace)) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
 {{- toJson $found -}}
+{{- end -}}
+
+{{- define "kuberay.ownNamespaces" -}}
+{{- $found := list -}}
+{{- range concat (include "kuberay.clusters" . | fromJsonArray) (include "kuberay.services" . | fromJsonArray) -}}
+{{- if ne .namespace $.Release.Namespace }}{{ $found = append $found .namespace }}{{ end -}}
+{{- end -}}
+{{- $found | uniq | sortAlpha | toJson -}}
 {{- end -}}
 
 {{- define "kuberay.checkName" -}}

@@ -68,7 +68,8 @@ class Gateway(CustomLogger):
         self.task: asyncio.Task[None] | None = None
         self.seen = _identity()
         # Apart from the requests' port, so that whoever may send requests cannot read what others do.
-        start_http_server(int(os.environ.get("GATEWAY_METRICS_PORT", "9090")))
+        host = os.environ.get("GATEWAY_METRICS_HOST", "0.0.0.0")  # noqa: S104 (a pod's own network)
+        start_http_server(int(os.environ.get("GATEWAY_METRICS_PORT", "9090")), host)
         try:
             self.task = asyncio.get_running_loop().create_task(self._watch())
         except RuntimeError:

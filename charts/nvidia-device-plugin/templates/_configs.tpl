@@ -14,6 +14,9 @@ The configs. Declared helpers:
 {{- if not (kindIs "invalid" $own) -}}
 {{- $config := include "common.merge" (tuple $defaults $own) | fromJson -}}
 {{- include "nvidia-device-plugin.checkConfig" (tuple (printf "configs.%s" $name) $config) -}}
+{{- if and (eq $config.sharing.strategy "mps") (not (get (($.Values.global | default dict).mpsSharing | default dict) $name)) -}}
+{{- fail (printf "configs.%s.sharing.strategy: pods find the MPS daemon by the /dev/shm of the node, which their own would hide: set global.mpsSharing.%s to true" $name $name) -}}
+{{- end -}}
 {{- $_ := set $configs $name $config -}}
 {{- end -}}
 {{- end -}}

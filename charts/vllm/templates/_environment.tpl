@@ -4,6 +4,7 @@ Environment of the server. Declared helpers:
   vllm.serverEnvironment  what vLLM needs of it; takes a model's context
   vllm.neuron.folder  where a compiled model is kept; takes a model's context
   vllm.hubToken     the token of the Hub, if there is one, on a line of its own; takes a model's context
+  vllm.checkVariables  fails for variables that open the engine to any client
   vllm.ownNames     variables that the chart sets, as a JSON list
 */ -}}
 
@@ -91,14 +92,20 @@ What lies there is loaded whatever the arguments say, and a cache on a claim out
 {{- end }}
 {{- end -}}
 
+{{- /* Usage: include "vllm.checkVariables" (tuple KEY VARIABLES) */ -}}
+{{- define "vllm.checkVariables" -}}
+{{- $variables := index . 1 | default dict -}}
+{{- range $name := list "VLLM_SERVER_DEV_MODE" "VLLM_ALLOW_RUNTIME_LORA_UPDATING" -}}
+{{- if not (has (get $variables $name | toString) (list "" "0")) -}}
+{{- fail (printf "%s.%s: with it any client may change, pause or reload the engine: leave it out" (index $ 0) $name) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "vllm.environment" -}}
 {{- include (empty (include "vllm.isNim" .) | ternary "vllm.serverEnvironment" "vllm.nim.environment") . }}
 {{- $own := include "vllm.ownNames" . | fromJsonArray }}
-{{- range $name := list "VLLM_SERVER_DEV_MODE" "VLLM_ALLOW_RUNTIME_LORA_UPDATING" }}
-{{- if not (has (get $.model.extraEnv $name | toString) (list "" "0")) }}
-{{- fail (printf "models.%s.extraEnv.%s: with it any client may change, pause or reload the engine: leave it out" $.name $name) }}
-{{- end }}
-{{- end }}
+{{- include "vllm.checkVariables" (tuple (printf "models.%s.extraEnv" .name) .model.extraEnv) }}
 {{- with include "common.environment" (dict "key" (printf "models.%s.extraEnv" .name) "variables" .model.extraEnv "own" $own) }}
 {{ . }}
 {{- end }}

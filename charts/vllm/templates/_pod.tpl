@@ -1,5 +1,7 @@
 {{- /*
 The pod of a model, each for a model's context. Declared helpers:
+  vllm.podTemplate     template of the pod, with what values add to it
+  vllm.ownPodTemplate  the same without them
   vllm.podSpec         spec of the pod
   vllm.podLabels       its labels
   vllm.podAnnotations  its annotations, or nothing
@@ -7,6 +9,24 @@ The pod of a model, each for a model's context. Declared helpers:
   vllm.scheduling      nodeSelector, affinity and tolerations
   vllm.topologySpread  topologySpreadConstraints of two or more pods, or nothing
 */ -}}
+
+{{- define "vllm.podTemplate" -}}
+{{- $key := printf "models.%s.pod" .name -}}
+{{- include "vllm.checkVariables" (tuple (printf "%s.env" $key) .model.pod.env) -}}
+{{- include "common.podTemplate" (dict "root" .root "key" $key "pod" .model.pod "template" (include "vllm.ownPodTemplate" .) "own" (include "vllm.ownNames" . | fromJsonArray)) -}}
+{{- end -}}
+
+{{- define "vllm.ownPodTemplate" -}}
+metadata:
+  labels:
+    {{- include "vllm.podLabels" . | nindent 4 }}
+  {{- with include "vllm.podAnnotations" . }}
+  annotations:
+    {{- . | nindent 4 }}
+  {{- end }}
+spec:
+  {{- include "vllm.podSpec" . | nindent 2 }}
+{{- end -}}
 
 {{- define "vllm.podSpec" -}}
 {{- $sizes := include "vllm.sizes" . | fromJson -}}

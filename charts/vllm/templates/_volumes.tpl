@@ -34,10 +34,12 @@ Volumes of the server, each for a model's context. Declared helpers:
 {{- define "vllm.volumes" -}}
 {{- $sizes := include "vllm.sizes" . | fromJson -}}
 {{- $source := include "vllm.source" . -}}
+{{- if not (include "common.accelerator.byMps" (tuple .root .model.accelerator)) -}}
 - name: shared-memory
   emptyDir:
     medium: Memory
     sizeLimit: {{ include "vllm.quantity" $sizes.sharedMemory }}
+{{- end }}
 - name: tmp
   emptyDir:
     sizeLimit: {{ include "vllm.quantity" $sizes.tmp }}
@@ -72,8 +74,10 @@ Volumes of the server, each for a model's context. Declared helpers:
 {{- end -}}
 
 {{- define "vllm.volumeMounts" -}}
+{{- if not (include "common.accelerator.byMps" (tuple .root .model.accelerator)) -}}
 - name: shared-memory
   mountPath: /dev/shm
+{{- end }}
 - name: tmp
   mountPath: /tmp
 - name: cache

@@ -39,7 +39,7 @@ replace (
 )
 
 require (
-	github.com/ray-project/kuberay/ray-operator v1.6.0
+	github.com/ray-project/kuberay/ray-operator v1.6.2
 	k8s.io/api v0.36.3
 	k8s.io/apimachinery v0.36.3
 	k8s.io/apiserver v0.36.3

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from drydock.clusters.field_ownership import SharedField
 from drydock.progress import Progress, SilentProgress
 from drydock.project import Project
 from drydock.suite.charts import assemble_charts
@@ -45,12 +46,18 @@ class Side:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What a change does to an environment."""
+    """What a change does to an environment.
+
+    Attributes:
+        changes: objects that are added, removed or changed.
+        shared: beside a cluster, fields of the environment's objects that others have written there.
+    """
 
     environment: str
     before: Side
     after: Side
     changes: tuple[ObjectChange, ...]
+    shared: tuple[SharedField, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready data."""
@@ -101,7 +108,7 @@ def compare_with_cluster(
 ) -> Comparison:
     """A cluster beside what the environment renders.
 
-    Objects that a cluster has beyond the environment's are not looked for: they may be anybody's.
+    Objects that a cluster has beyond the environment's are not looked for: they may belong to others.
 
     Raises:
         UsageError: there is no kubeconfig.
@@ -113,11 +120,10 @@ def compare_with_cluster(
     with progress.step(f"Render {environment.name}"):
         manifests = render(helm, assemble_charts(project), environment).manifests
     with progress.step("Ask the API server what an apply would change"):
-        changes = drift(kubeconfig, manifests, environment.namespace)
-    missing = sum(change.change == "added" for change in changes)
-    return Comparison(
-        environment.name, Side("cluster", len(manifests) - missing), Side("checkout", len(manifests)), changes
-    )
+        found = drift(kubeconfig, manifests, environment.namespace)
+    missing = sum(change.change == "added" for change in found.changes)
+    sides = Side("cluster", len(manifests) - missing), Side("checkout", len(manifests))
+    return Comparison(environment.name, *sides, found.changes, found.shared)
 
 
 def _environment_at(project: Project, name: str) -> Environment | None:

@@ -21,8 +21,13 @@ _MARKDOWN = jinja2.Environment(autoescape=False, trim_blocks=True, lstrip_blocks
 | {{ title }} | {{ before }} | {{ after }} |
 {% endfor %}
 {{ changes | join }}
+{% for line in shared %}
+
+{{ line }}
+{% endfor %}
 """
 )
+_PATHS = 5
 _ROOM = 30_000  # characters of changes: GitHub takes 65,536 in a comment, and two environments share one
 
 
@@ -32,7 +37,11 @@ def markdown(comparison: Comparison) -> str:
     if len(changes) < left:
         changes.append(f"\nand {left - len(changes)} more, for which a comment has no room\n")
     return _MARKDOWN.render(
-        comparison=comparison, summary=summary(comparison), rows=tuple(_rows(comparison)), changes=changes
+        comparison=comparison,
+        summary=summary(comparison),
+        rows=tuple(_rows(comparison)),
+        changes=changes,
+        shared=tuple(_shared(comparison)),
     )
 
 
@@ -60,6 +69,8 @@ def print_text(comparison: Comparison) -> None:
         console.print(Text(f"{_SIGNS[change.change]} {change.object} ({change.chart})", style="bold"), soft_wrap=True)
         for line in change.lines[2:]:
             console.print(Text(f"    {line}", style=_COLOURS.get(line[:1], "")), soft_wrap=True)
+    for line in _shared(comparison):
+        console.print(Text(line, style="yellow"), soft_wrap=True)
     table = Table("", comparison.before.name, comparison.after.name)
     for row in _rows(comparison):
         table.add_row(*row)
@@ -78,14 +89,27 @@ def summary(comparison: Comparison) -> str:
     return said
 
 
+def _shared(comparison: Comparison) -> Iterator[str]:
+    """A line for each object and those who write it."""
+    groups: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for field in comparison.shared:
+        groups.setdefault((field.object, field.writers), []).append(field.path)
+    for (name, writers), paths in groups.items():
+        more = f" and {len(paths) - _PATHS} more" if len(paths) > _PATHS else ""
+        yield f"! {name}: {', '.join(paths[:_PATHS])}{more}: written by {', '.join(writers)}"
+
+
 def _rows(comparison: Comparison) -> Iterator[tuple[str, str, str]]:
     before, after = comparison.before, comparison.after
     yield "objects", str(before.objects), str(after.objects)
     fleets = [each for each in (before.fleet, after.fleet) if each]
     if fleets:
 
-        def row(title: str, tell: Callable[[Fleet], str]) -> tuple[str, str, str]:
-            return title, *(tell(before.fleet) if before.fleet else "-", tell(after.fleet) if after.fleet else "-")
+        def row(title: str, text_of: Callable[[Fleet], str]) -> tuple[str, str, str]:
+            return title, *(
+                text_of(before.fleet) if before.fleet else "-",
+                text_of(after.fleet) if after.fleet else "-",
+            )
 
         yield row("ready", lambda fleet: "yes" if fleet.ready else "no")
         for kind in sorted({kind for each in fleets for kind in each.nodes}):

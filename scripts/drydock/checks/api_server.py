@@ -79,7 +79,7 @@ class _Server:
 
     def discover(self, manifests: Sequence[Manifest]) -> None:
         """Find out where the objects' kinds are served; one whose CRD has only just been created is waited for."""
-        wanted = {(each.api_version, each.kind) for each in manifests}
+        wanted = {(manifest.api_version, manifest.kind) for manifest in manifests}
         deadline = time.monotonic() + _DISCOVERY_SECONDS
         while True:
             for api_version in {version for version, _ in wanted - set(self._kinds)}:
@@ -107,9 +107,9 @@ class _Server:
     def _served(self, api_version: str) -> dict[tuple[str, str], "_Kind"]:
         _, content, _ = self._call("GET", _root(api_version), None, {})
         return {
-            (api_version, each["kind"]): _Kind(each["name"], each["namespaced"])
-            for each in content.get("resources", ())
-            if "/" not in each["name"]
+            (api_version, resource["kind"]): _Kind(resource["name"], resource["namespaced"])
+            for resource in content.get("resources", ())
+            if "/" not in resource["name"]
         }
 
     def _defined(self) -> set[tuple[str, str]]:
@@ -159,7 +159,11 @@ def _causes(status: Any) -> Iterator[tuple[str, str]]:
 
 
 def _once(manifests: Sequence[Manifest]) -> list[Manifest]:
-    return list({(each.api_version, each.kind, each.namespace, each.name): each for each in manifests}.values())
+    return list(
+        {
+            (manifest.api_version, manifest.kind, manifest.namespace, manifest.name): manifest for manifest in manifests
+        }.values()
+    )
 
 
 def _finding(rendered: RenderedEnvironment, manifest: Manifest, path: str, reason: str, severity: Severity) -> Finding:

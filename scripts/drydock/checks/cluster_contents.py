@@ -72,7 +72,7 @@ def _storage(
     name = claim.get("storageClassName")
     if claim.get("volumeName") or name == "" or (name or "") in volumes:
         return
-    classes = {each.name: each for each in target.storage_classes}
+    classes = {class_.name: class_ for class_ in target.storage_classes}
     where = "" if name is None else f"{path}.storageClassName"
     if name is None:
         if target.default_class is None:
@@ -96,7 +96,7 @@ def _storage(
 
 
 def _storage_remedy(target: ClusterDescription, name: str) -> str:
-    known = ", ".join(each.name for each in target.storage_classes)
+    known = ", ".join(class_.name for class_ in target.storage_classes)
     have = f"Name one of {known}" if known else "Say under cluster.storageClasses what your cluster has"
     if name == "efs" and target.target != "existing":
         return (

@@ -109,7 +109,7 @@ def _sources(subject: Subject, pool: Pool, kind: DeviceKind, plugins: Sequence[P
             pain=4,
         )
     sources = [brought, *(name for name, types in landing.items() if types & with_devices)]
-    named = [each for each in sources if each]
+    named = [source for source in sources if source]
     if len(named) > 1:
         yield subject.finding(
             TWICE,
@@ -135,7 +135,9 @@ def _brought_by(pool: Pool, kind: DeviceKind) -> str:
 
 
 def _types_with(pool: Pool, kind: DeviceKind) -> frozenset[str]:
-    return frozenset(name for name in pool.types if any(pool.capacity(name).get(each, 0) for each in kind.resources))
+    return frozenset(
+        name for name in pool.types if any(pool.capacity(name).get(resource, 0) for resource in kind.resources)
+    )
 
 
 def _idle(subject: Subject, kind: DeviceKind, plugin: PodUse) -> Iterator[Finding]:

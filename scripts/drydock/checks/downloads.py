@@ -48,8 +48,10 @@ def _outlasts(pod: PodUse, container: Mapping[str, Any]) -> bool:
     """Whether what is downloaded lies in a claim, which the next pod finds filled."""
     variables = _environment(container)
     folder = variables.get("HF_HUB_CACHE") or variables.get("HF_HOME") or _CACHE
-    claims = {each["name"] for each in pod.spec.get("volumes") or () if each.get("persistentVolumeClaim")}
-    mounts = [each for each in container.get("volumeMounts") or () if f"{folder}/".startswith(f"{each['mountPath']}/")]
+    claims = {volume["name"] for volume in pod.spec.get("volumes") or () if volume.get("persistentVolumeClaim")}
+    mounts = [
+        mount for mount in container.get("volumeMounts") or () if f"{folder}/".startswith(f"{mount['mountPath']}/")
+    ]
     nearest = max(mounts, key=lambda each: len(each["mountPath"]), default=None)
     return nearest is not None and nearest["name"] in claims
 

@@ -32,7 +32,7 @@ def check(subject: Subject) -> Iterator[Finding]:
         verdict = verdicts.get(id(pod))
         if verdict is None:
             continue
-        types = {name for each in verdict.pools for name in each.types}
+        types = {name for pool in verdict.pools for name in pool.types}
         try:
             for engine in served_models((pod,), subject.manifests):
                 yield from _judged(subject, engine, types)
@@ -62,8 +62,8 @@ def _judged(subject: Subject, engine: "ServedModel", types: set[str]) -> Iterato
             UNKNOWN,
             engine.pod.manifest,
             f"Whether {engine.args.model} fits into its GPUs is not known: the catalogue has no model of that name.",
-            "Name it as the Hub does (`engine.servedModelName` where weights come from a folder), or add its shape to "
-            "scripts/drydock/data/models.yaml.",
+            "Name it as the Hub does (`engine.servedModelName` where weights come from a folder), or put its "
+            f"config.json into values/shapes/{engine.names[0].replace('/', '--')}.json.",
             path=engine.path,
             pain=PAIN,
             severity=Severity.NOTE,

@@ -35,7 +35,13 @@ def environment_parts(environment: Environment) -> list[object]:
         sorted(environment.load.items()),
         environment.altered,
         hashlib.sha256(environment.file.read_bytes()).hexdigest() if environment.file.is_file() else "",
+        [(file.name, hashlib.sha256(file.read_bytes()).hexdigest()) for file in _shapes(environment)],
     ]
+
+
+def _shapes(environment: Environment) -> list[Path]:
+    """Files with the shapes of the suite's own models (`drydock.engines.model_config`)."""
+    return sorted(environment.file.parents[1].glob("shapes/*.json")) if environment.file.is_file() else []
 
 
 def _release_parts(release: HelmRelease) -> list[object]:
@@ -60,7 +66,7 @@ def store(file: Path, findings: Sequence[Finding]) -> None:
     """Keep findings; two runs side by side may both do so."""
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_name(f"{file.name}.{os.getpid()}.partial")
-    partial.write_text(json.dumps([each.to_dict() for each in findings]))
+    partial.write_text(json.dumps([finding.to_dict() for finding in findings]))
     partial.replace(file)
 
 

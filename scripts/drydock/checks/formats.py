@@ -18,26 +18,26 @@ def text(findings: Sequence[Finding]) -> str:
 
 def summary(findings: Sequence[Finding]) -> str:
     """`2 errors and 1 warning`, or that nothing was found."""
-    counts = [(severity, sum(each.severity is severity for each in findings)) for severity in Severity]
+    counts = [(severity, sum(finding.severity is severity for finding in findings)) for severity in Severity]
     parts = [f"{count} {severity}{'s' * (count != 1)}" for severity, count in counts if count]
     return " and ".join(filter(None, (", ".join(parts[:-1]), *parts[-1:]))) or "Nothing found."
 
 
 def as_json(findings: Sequence[Finding]) -> str:
     """A list of objects, one a finding, without what is empty."""
-    return json.dumps([each.to_dict() for each in findings], indent=2)
+    return json.dumps([finding.to_dict() for finding in findings], indent=2)
 
 
 def github(findings: Sequence[Finding]) -> str:
     """Workflow commands that put each finding beside its line in a pull request."""
-    return "\n".join(_workflow_command(each) for each in findings)
+    return "\n".join(_workflow_command(finding) for finding in findings)
 
 
 def sarif(findings: Sequence[Finding]) -> str:
     """A SARIF 2.1.0 log of one run, for code scanning."""
     from drydock.checks.registry import RULES
 
-    used = {each.check for each in findings}
+    used = {finding.check for finding in findings}
     rules = [
         {
             "id": rule.id,
@@ -48,7 +48,7 @@ def sarif(findings: Sequence[Finding]) -> str:
         if rule.id in used
     ]
     driver = {"name": "drydock", "version": drydock.__version__, "rules": rules}
-    run = {"tool": {"driver": driver}, "results": [_sarif_result(each) for each in findings]}
+    run = {"tool": {"driver": driver}, "results": [_sarif_result(finding) for finding in findings]}
     return json.dumps({"$schema": _INFORMATION, "version": "2.1.0", "runs": [run]}, indent=2)
 
 

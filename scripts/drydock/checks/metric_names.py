@@ -99,7 +99,7 @@ def source_of(metric: str) -> Source | None:
 
 def _owner(metric: str) -> Source | None:
     for source in sources():
-        if metric.startswith((*source.prefixes, *(each.replace(":", "_") for each in source.prefixes))):
+        if metric.startswith((*source.prefixes, *(prefix.replace(":", "_") for prefix in source.prefixes))):
             return source
     return None
 
@@ -197,7 +197,7 @@ def _sleeps(spec: Mapping[str, Any]) -> bool:
 def _wake(subject: Subject, manifest: Manifest) -> Iterator[Finding]:
     triggers = manifest.content["spec"].get("triggers") or ()
     absent = [host for host in map(_host, triggers) if host and _is_missing(subject, host)]
-    if any(_outlives(subject, manifest, each) for each in triggers):
+    if any(_outlives(subject, manifest, trigger) for trigger in triggers):
         return
     reason = (
         f"no Service of the release answers at {absent[0]}, whose metric reports waiting requests"

@@ -131,7 +131,7 @@ def _names(manifest: Manifest, key: str) -> bool:
 def _descend(node: yaml.Node | None, path: Sequence[str]) -> tuple[yaml.Node | None, int]:
     line = 0
     for part in path:
-        found = next((each for each in _pairs(node) if each[0] == part), None)
+        found = next((pair for pair in _pairs(node) if pair[0] == part), None)
         if found is None:
             return None, 0
         _, node, line = found

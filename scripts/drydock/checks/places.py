@@ -115,8 +115,8 @@ def _named_by_environment(environment: Environment, origins: Origins) -> list[tu
         str(zone): origins.global_value("zones", str(zone)) or Place("", 0)
         for zone in global_values(environment).get("zones") or ()
     }
-    for each in environment.capacity_reservations:
-        found.setdefault(each.zone, Place(str(environment.file), line_in(environment.file, each.zone)))
+    for reservation in environment.capacity_reservations:
+        found.setdefault(reservation.zone, Place(str(environment.file), line_in(environment.file, reservation.zone)))
     return sorted(found.items(), key=lambda each: each[0])
 
 

@@ -94,13 +94,13 @@ def _without_pool(subject: Subject, pod: PodUse, named: Sequence[str], known: Se
 def _named_pools(pod: PodUse) -> frozenset[str]:
     """Pools of which the pod requires one, empty when it may run on any."""
     terms = [term.get(NODE_POOL) for term in required_terms(pod)]
-    if not all(each is not None and each.operator == "In" for each in terms):
+    if not all(term is not None and term.operator == "In" for term in terms):
         return frozenset()
-    return frozenset[str]().union(*(each.values for each in terms if each))
+    return frozenset[str]().union(*(term.values for term in terms if term))
 
 
 def _has(pool: Pool, devices: Sequence[str]) -> bool:
-    return all(any(pool.capacity(name).get(each, 0) for name in pool.types) for each in devices)
+    return all(any(pool.capacity(name).get(device, 0) for name in pool.types) for device in devices)
 
 
 def _keys(exclusion: Exclusion, devices: Sequence[str]) -> tuple[str, ...]:

@@ -19,6 +19,8 @@ CHECK = "port-within-reach"
 Fields = Mapping[str, Any]
 
 _RAY = "ray.io"
+_TENANT = "drydock.dev/tenant"
+"""Label of a namespace whose pods are its tenant's own."""
 _WITHOUT_OWNER = ("Pod", "ConfigMap")
 """Kinds of objects whose pods have no owner: pods themselves, and those that a server makes for its users."""
 
@@ -36,7 +38,9 @@ def check(subject: Subject) -> Iterator[Finding]:
     """Connections that NetworkPolicies leave to code of users, one finding for each port."""
     release = subject.rendered.environment.namespace
     network = PolicedNetwork.of(subject.manifests, release)
-    sources = [*_pods_of_users(subject.pods, release), *_namespaces_of_users(subject.manifests, release)]
+    known_code = list(_pods_of_users(subject.pods, release))
+    filled = {code.endpoint.namespace for code in known_code}
+    sources = [*known_code, *_namespaces_of_users(subject.manifests, release, filled)]
     services = [manifest for manifest in subject.manifests if manifest.kind == "Service"]
     reached: dict[tuple[str, int], tuple[PodUse, Fields, set[str]]] = {}
     for pod in subject.pods:
@@ -84,10 +88,16 @@ def _pods_of_users(pods: Sequence[PodUse], release: str) -> Iterator[Code]:
                 yield Code(known["what"], pod.manifest, _endpoint(pod, release, known.get("labels") or {}))
 
 
-def _namespaces_of_users(manifests: Sequence[Manifest], release: str) -> Iterator[Code]:
-    """Namespaces that the release makes for others: people start any pod there."""
+def _namespaces_of_users(manifests: Sequence[Manifest], release: str, filled: Collection[str]) -> Iterator[Code]:
+    """Namespaces that the release makes for others: people start any pod there.
+
+    One that is no tenant's and that the release fills with code of users holds that code, whose labels are known.
+    """
     for manifest in manifests:
-        if manifest.kind == "Namespace" and manifest.name != release:
+        labels = (manifest.content.get("metadata") or {}).get("labels") or {}
+        if manifest.kind != "Namespace" or manifest.name == release:
+            continue
+        if manifest.name not in filled or _TENANT in labels:
             yield Code(f"pods in namespace {manifest.name}", None, Endpoint(manifest.name, None))
 
 

@@ -17,11 +17,11 @@ def check(subject: Subject) -> Iterator[Finding]:
     """Reservations of the environment's file that no node class selects, or whose pools may not buy them."""
     if not subject.pools:
         return
-    for each in subject.rendered.environment.capacity_reservations:
-        if each.zone in known_zones(subject):  # else the zone is told
-            told = _unused(subject, each)
+    for reservation in subject.rendered.environment.capacity_reservations:
+        if reservation.zone in known_zones(subject):  # else the zone is told
+            told = _unused(subject, reservation)
             if told:
-                yield _finding(subject, each, *told)
+                yield _finding(subject, reservation, *told)
 
 
 def _unused(subject: Subject, reservation: CapacityReservation) -> tuple[str, str] | None:

@@ -47,16 +47,16 @@ def check(subject: Subject) -> Iterator[Finding]:
             most = devices * sharing.pods_on(resource)
             pinned = [each for each in subject.verdicts_on(pool) if _only_on(each, pool)]
             demands = [_demand(each, resource, autoscalers) for each in pinned]
-            demands = [each for each in demands if each.steady]
-            steady = sum(each.steady for each in demands)
+            demands = [demand for demand in demands if demand.steady]
+            steady = sum(demand.steady for demand in demands)
             if steady > most:
                 yield _overfull(subject, pool, resource, demands, most, bound)
                 continue
-            for each in demands:
-                if each.surge and steady + each.surge > most:
-                    yield _stuck(subject, pool, resource, each, most - steady, bound)
-                if steady - each.steady + each.scaled > most:
-                    yield _unscalable(subject, pool, resource, each, most - steady, bound)
+            for demand in demands:
+                if demand.surge and steady + demand.surge > most:
+                    yield _stuck(subject, pool, resource, demand, most - steady, bound)
+                if steady - demand.steady + demand.scaled > most:
+                    yield _unscalable(subject, pool, resource, demand, most - steady, bound)
         yield from _beyond_nodes(subject, pool, sharing, autoscalers)
 
 
@@ -68,10 +68,10 @@ def _bounds(pool: Pool) -> Iterator[tuple[str, int, str]]:
     capacity_type = pool.requirements.get("karpenter.sh/capacity-type")
     if pool.node_class and capacity_type and capacity_type.values == {"reserved"}:
         held: dict[str, int] = {}
-        for each in pool.node_class.reservations:
-            if each.instance_type in pool.types:
-                for resource, value in pool.capacity(each.instance_type).items():
-                    held[resource] = held.get(resource, 0) + value * each.instance_count
+        for reservation in pool.node_class.reservations:
+            if reservation.instance_type in pool.types:
+                for resource, value in pool.capacity(reservation.instance_type).items():
+                    held[resource] = held.get(resource, 0) + value * reservation.instance_count
         yield from (
             (resource, value, "its reservations hold") for resource, value in held.items() if is_extended(resource)
         )
@@ -188,8 +188,8 @@ def _overfull(
     subject: Subject, pool: Pool, resource: str, demands: Sequence[_Demand], most: int, bound: str
 ) -> Finding:
     largest = max(demands, key=lambda each: each.steady)
-    names = ", ".join(f"{each.verdict.pod.name} {each.steady}" for each in demands)
-    total = sum(each.steady for each in demands)
+    names = ", ".join(f"{demand.verdict.pod.name} {demand.steady}" for demand in demands)
+    total = sum(demand.steady for demand in demands)
     return subject.finding(
         CAPACITY,
         largest.verdict.pod.manifest,

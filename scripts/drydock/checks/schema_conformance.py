@@ -64,10 +64,10 @@ def nonconforming(
             stderr=completed.stderr,
         ) from error
     found: dict[int, tuple[tuple[str, str], ...]] = {}
-    for each in resources or ():
-        if each["status"] in _FAILED:
-            position = int(Path(each["filename"]).stem)
-            found[position] = found.get(position, ()) + tuple(_complaints(each))
+    for resource in resources or ():
+        if resource["status"] in _FAILED:
+            position = int(Path(resource["filename"]).stem)
+            found[position] = found.get(position, ()) + tuple(_complaints(resource))
     return found
 
 

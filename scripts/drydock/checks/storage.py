@@ -36,10 +36,10 @@ def check(subject: Subject) -> Iterator[Finding]:
 def written_by(pod: PodUse) -> int:
     """Bytes that a pod may take of its node's disk: large images, and emptyDir volumes up to their size limits."""
     facts = load_image_facts()
-    images = {str(each.get("image", "")) for each in pod.containers}
+    images = {str(container.get("image", "")) for container in pod.containers}
     known = [found.unpacked for found in map(facts.of, sorted(images)) if found]
     volumes = [volume.get("emptyDir") or {} for volume in pod.spec.get("volumes") or ()]
-    sizes = [each["sizeLimit"] for each in volumes if each.get("medium") != "Memory" and each.get("sizeLimit")]
+    sizes = [volume["sizeLimit"] for volume in volumes if volume.get("medium") != "Memory" and volume.get("sizeLimit")]
     return round(sum(known) * GIB) + sum(amount("ephemeral-storage", size) for size in sizes)
 
 
@@ -68,9 +68,9 @@ def _device_name(subject: Subject, node_class: NodeClass) -> Iterator[Finding]:
     family = node_class.settings.ami_family
     expected = EPHEMERAL_DEVICES.get(family)
     devices = node_class.settings.block_devices
-    if expected is None or not devices or any(each.get("rootVolume") for each in devices):
+    if expected is None or not devices or any(device.get("rootVolume") for device in devices):
         return
-    names = [str(each.get("deviceName")) for each in devices]
+    names = [str(device.get("deviceName")) for device in devices]
     if expected not in names and node_class.manifest is not None:
         yield subject.finding(
             DEVICE,
@@ -128,8 +128,8 @@ def _zonal(subject: Subject) -> Iterator[Finding]:
 
 
 def _zones(subject: Subject, pod: PodUse) -> frozenset[str]:
-    verdicts = next((each.pools for each in subject.verdicts if each.pod is pod), ())
-    found = frozenset[str]().union(*(each.pool.zones for each in verdicts if each.hosts))
+    verdicts = next((verdict.pools for verdict in subject.verdicts if verdict.pod is pod), ())
+    found = frozenset[str]().union(*(verdict.pool.zones for verdict in verdicts if verdict.hosts))
     selected = (pod.spec.get("nodeSelector") or {}).get(ZONE)
     return found & {selected} if selected else found
 

@@ -71,11 +71,11 @@ class Subject:
     @cached_property
     def verdicts(self) -> tuple[PodVerdict, ...]:
         """Where each pod that Karpenter is to host can run."""
-        return tuple(each for each in self.scheduling.verdicts() if not avoids_karpenter(each.pod))
+        return tuple(verdict for verdict in self.scheduling.verdicts() if not avoids_karpenter(verdict.pod))
 
     def verdicts_on(self, pool: Pool) -> list[PodVerdict]:
         """Verdicts of the pods that a pool can host."""
-        return [each for each in self.verdicts if any(one.hosts and one.pool is pool for one in each.pools)]
+        return [verdict for verdict in self.verdicts if any(one.hosts and one.pool is pool for one in verdict.pools)]
 
     def finding(
         self,

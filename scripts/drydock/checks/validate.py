@@ -58,11 +58,14 @@ def validate(
         *(file_identity(tools[name]) for name in TOOLS),
     ]
     folder = project.cache_dir / "findings"
-    files = {each.name: folder / f"{content_key([*common, *environment_parts(each)])}.json" for each in environments}
+    files = {
+        environment.name: folder / f"{content_key([*common, *environment_parts(environment)])}.json"
+        for environment in environments
+    }
     charts_file = folder / f"charts-{content_key(common)}.json"
     known = {name: stored(file) if cache else None for name, file in files.items()}
     of_charts = stored(charts_file) if cache else None
-    missing = [each for each in environments if known[each.name] is None]
+    missing = [environment for environment in environments if known[environment.name] is None]
     if missing or of_charts is None:
         from drydock.checks.validation_run import Run
 
@@ -75,4 +78,4 @@ def validate(
             store(charts_file, fresh.charts)
             of_charts = fresh.charts
         prune(folder)
-    return (*(of_charts or ()), *(finding for each in environments for finding in known[each.name] or ()))
+    return (*(of_charts or ()), *(finding for environment in environments for finding in known[environment.name] or ()))

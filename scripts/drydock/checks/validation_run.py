@@ -107,14 +107,18 @@ class Run:
             renderings = [self._rendering(each, started[each.name], values[each.name]) for each in environments]
         with self._progress.step("Check the objects"):
             nonconforming = self._pool.submit(self._nonconforming, renderings)
-            rendered = [each for each in renderings if each.manifests]
+            rendered = [rendering for rendering in renderings if rendering.manifests]
             for region in {account_of(each.environment, each.manifests).region for each in rendered}:
                 with suppress(DrydockError):  # told with the environment's findings
                     self._catalogue(region)
             wrong = nonconforming.result()
             found = {
-                each.environment.name: [*each.findings, *self._object_findings(each, wrong), *self._checks(each, wrong)]
-                for each in renderings
+                rendering.environment.name: [
+                    *rendering.findings,
+                    *self._object_findings(rendering, wrong),
+                    *self._checks(rendering, wrong),
+                ]
+                for rendering in renderings
             }
             of_charts = _of_charts(linted.result().stdout, found) if linted else None
         return Outcome({name: folded(map(self._shown, findings)) for name, findings in found.items()}, of_charts)
@@ -217,7 +221,7 @@ class Run:
 
     def _checks(self, rendering: _Rendering, wrong: Mapping[str, object]) -> tuple[Finding, ...]:
         """Findings in the objects that conform to their APIs."""
-        manifests = tuple(each for each in rendering.manifests if each.text not in wrong)
+        manifests = tuple(manifest for manifest in rendering.manifests if manifest.text not in wrong)
         if not manifests:
             return ()
         environment = rendering.environment
@@ -228,7 +232,9 @@ class Run:
             finding = region_finding(environment, account.region, error)
             if finding.severity is Severity.ERROR:
                 return (finding,)
-            manifests = tuple(each for each in manifests if each.kind != "NodePool")  # nothing is known of their nodes
+            manifests = tuple(
+                manifest for manifest in manifests if manifest.kind != "NodePool"
+            )  # nothing is known of their nodes
             subject = Subject(RenderedEnvironment(environment, manifests), account, Catalogue(account.region, {}))
             return (finding, *run_checks(subject, self._more))
         values = rendering.values.result() or {}
@@ -262,8 +268,8 @@ def _of_release(
 
 def _of_charts(lint_output: str, found: Mapping[str, Sequence[Finding]]) -> tuple[Finding, ...]:
     """What `helm lint` finds, without refused values that an environment's findings already tell with their line."""
-    told = {each.chart for findings in found.values() for each in findings if each.check == VALUES}
-    linted = (each for each in lint_findings(lint_output) if SCHEMA_REFUSAL not in each.reason)
+    told = {finding.chart for findings in found.values() for finding in findings if finding.check == VALUES}
+    linted = (finding for finding in lint_findings(lint_output) if SCHEMA_REFUSAL not in finding.reason)
     return tuple(each for each in linted if each.chart not in told or not each.reason.startswith("- at "))
 
 

@@ -147,8 +147,8 @@ def _explained(error: "ValidationError") -> Iterator[tuple[tuple[str, ...], str,
             return
     if error.validator == "additionalProperties" and allowed is False:
         known = sorted(schema.get("properties", {}))
-        patterns = [re.compile(each) for each in schema.get("patternProperties", {})]
-        unknown = (key for key in given if key not in known and not any(each.search(key) for each in patterns))
+        patterns = [re.compile(property_) for property_ in schema.get("patternProperties", {})]
+        unknown = (key for key in given if key not in known and not any(pattern.search(key) for pattern in patterns))
         for key in sorted(unknown):
             yield (*path, key), "unknown key", _nearest(key, known)
     elif error.validator == "type":

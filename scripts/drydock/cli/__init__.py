@@ -13,6 +13,9 @@ VERBS = (
     "render",
     "validate",
     "rehearse",
+    "faults",
+    "journey",
+    "open",
     "down",
     "deploy",
     "destroy",
@@ -58,7 +61,7 @@ class _Verbs(click.Group):
         if cmd_name not in VERBS:
             return None
         command = import_module(f"drydock.cli.{cmd_name.replace('-', '_')}").command
-        assert isinstance(command, click.Command)  # noqa: S101 (tells the type checker what a verb module holds)
+        assert isinstance(command, click.Command)  # noqa: S101 (for the type checker: what a verb module holds)
         return _with_examples_in_lines(command)
 
     def invoke(self, ctx: click.Context) -> object:

@@ -8,12 +8,13 @@ import click
 
 from drydock.cli.options import EnvironmentName
 from drydock.cli.output import columns, format_option
-from drydock.errors import ToolError, UsageError
+from drydock.errors import DrydockError, ToolError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from drydock.deploy.argo_cd import Fields
+    from drydock.deploy.argo_cd_waves import Late
     from drydock.suite.manifests import Manifest
 
 
@@ -69,7 +70,8 @@ def command(
     r"""Print the root Application of ENVIRONMENT, which creates one Application for each chart.
 
     Argo CD itself must be installed. Its ConfigMap argocd-cm needs the health assessment of Applications, which Argo CD
-    leaves out by default, or waves do not wait for each other; what to add is printed as a comment.
+    leaves out by default, or waves do not wait for each other; what to add is printed as a comment. An object that
+    waits for one of a later wave would hold up the sync indefinitely, and is an error.
 
     \b
     Examples:
@@ -77,18 +79,23 @@ def command(
       drydock bootstrap-argocd prod --repository https://git.example.com/platform.git --revision v1.2.0 --list
     """
     from drydock.deploy.argo_cd import Repository, applications, apply_root, root_application
+    from drydock.deploy.argo_cd_waves import late_objects
     from drydock.progress import terminal_progress
     from drydock.project import Project
     from drydock.suite.charts import assemble_charts
     from drydock.suite.environments import load_environment
     from drydock.tools.build import ensure
+    from drydock.tools.crd_files import ensure_crds
 
     suite = Project.discover()
     chosen = load_environment(suite, environment)
     source = Repository(_reachable(repository or _origin(suite.root)), revision, folder)
     with terminal_progress() as progress:
         helm = ensure(suite, ["helm4"], progress)["helm4"]
-        brought = applications(helm, assemble_charts(suite), chosen, source)
+        charts = assemble_charts(suite)
+        brought = applications(helm, charts, chosen, source)
+        ensure_crds(suite, progress)
+        _refuse_late(environment, late_objects(suite, helm, charts, chosen, source))
     root = root_application(chosen, source, namespace=namespace, project=project)
     if listed:
         _list(brought, form)
@@ -99,6 +106,16 @@ def command(
         click.echo(json.dumps(root, indent=2))
     else:
         _print(root)
+
+
+def _refuse_late(environment: str, late: "Sequence[Late]") -> None:
+    if late:
+        lines = "".join(f"\n  {each}" for each in late)
+        charts = ", ".join(f"argoCd.applications.{name}.wave" for name in sorted({each.chart for each in late}))
+        raise DrydockError(
+            f"Argo CD would never finish the sync of {environment}, whose objects wait for later waves:{lines}",
+            remedy=f"Raise {charts} in values/environments/{environment}.yaml, or lower the wave of what is needed.",
+        )
 
 
 def _origin(root: Path) -> str:

@@ -290,7 +290,7 @@ def _settings(target: str, options: dict[str, Any], *, yes: bool) -> dict[str, A
         raise UsageError("--target eks needs --account-id", remedy="Name the account that the cluster is made in.")
     check_account_id(options["account_id"])
     if not yes and not sys.stdin.isatty():
-        raise UsageError("nobody can be asked here whether to go on", remedy="Give --yes to agree beforehand.")
+        raise UsageError("there is no terminal to confirm on", remedy="Give --yes to agree beforehand.")
     return mine
 
 

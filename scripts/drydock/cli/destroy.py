@@ -122,7 +122,10 @@ def _confirm(deployment: Deployment) -> None:
     from drydock.deploy.eks.data import data_of
 
     if not sys.stdin.isatty():
-        raise UsageError(f"nobody can be asked here whether {deployment.name} may go", remedy="Give --yes.")
+        raise UsageError(
+            f"there is no terminal to confirm the removal of {deployment.name} on",
+            remedy="Pass --yes to agree beforehand.",
+        )
     account, region = str(deployment.settings["account_id"]), str(deployment.settings["region"])
     click.echo(f"This removes the cluster {deployment.name} in {region} of account {account}.", err=True)
     for line in data_of(deployment.name, account, region):

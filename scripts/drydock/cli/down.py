@@ -73,7 +73,7 @@ def _ask(chosen: "Sequence[RunningCluster]") -> None:
     """Whether to remove several.
 
     Raises:
-        UsageError: no, or nobody can be asked.
+        UsageError: the user declined, or there is no terminal to ask on.
     """
     lines = [f"  {cluster.name}  {cluster.doing}" for cluster in chosen]
     click.echo("\n".join([f"This removes {len(chosen)} clusters:", *lines]), err=True)

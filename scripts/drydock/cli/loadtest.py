@@ -267,16 +267,16 @@ def command(
         told_so = (impossible(load.measures, asked["gpu"], asked["model"], asked["tensor_parallel"]) for load in loads)
         warnings += dict.fromkeys(filter(None, told_so))
     compared = compare(earlier.runs, [load.measures.values for load in loads]) if earlier else None
-    told = result(plan, loads, searched=searched, compared=compared, warnings=warnings)
+    outcome = result(plan, loads, searched=searched, compared=compared, warnings=warnings)
     if output is not None:
-        write_results(output, told, loads)
+        write_results(output, outcome, loads)
         click.echo(f"Report: {output / 'report.html'}", err=True)
     if form == "json":
-        click.echo(json.dumps(told, indent=2, allow_nan=False))
+        click.echo(json.dumps(outcome, indent=2, allow_nan=False))
     else:
-        print_result(told, loads)
-    worse = [each["name"] for each in told["comparison"] or () if each["verdict"] == "worse"]
-    if not passed(told) or (fail_on_regression and worse):
+        print_result(outcome, loads)
+    worse = [each["name"] for each in outcome["comparison"] or () if each["verdict"] == "worse"]
+    if not passed(outcome) or (fail_on_regression and worse):
         raise SystemExit(1)
 
 
@@ -331,7 +331,7 @@ def _objectives(environment: str | None, file: Path | None, texts: tuple[str, ..
 
 
 def _is_url(target: str) -> bool:
-    """One without a scheme too, which is told to be wrong, and not to be an unknown environment."""
+    """One without a scheme too, which is reported as wrong, and not as an unknown environment."""
     return not _ONLY_IN_URLS.isdisjoint(target)
 
 

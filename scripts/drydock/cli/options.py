@@ -22,7 +22,7 @@ _Command = TypeVar("_Command", bound=Callable[..., object])
 
 
 class EnvironmentName(click.ParamType[str]):
-    """Name of an environment, completed in the shell; whether it exists is told when it is loaded."""
+    """Name of an environment, completed in the shell; whether it exists is checked when it is loaded."""
 
     name = "environment"
 
@@ -258,7 +258,7 @@ def some_environments(
 
 
 def check_account_id(account_id: str) -> None:
-    """Look at what `--account-id` was given, before anybody is asked about it.
+    """Check the value of `--account-id` before anything is confirmed.
 
     Raises:
         UsageError: it is not the number of an AWS account.

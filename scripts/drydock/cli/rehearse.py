@@ -3,6 +3,7 @@
 import json
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -19,6 +20,9 @@ from drydock.cli.output import format_option, pasteable
 from drydock.rehearsal.release import DEFAULT_TIMEOUT
 from drydock.scheduling.prices import DEFAULT_SPOT_SHARE
 
+if TYPE_CHECKING:
+    from drydock.rehearsal.faults.fault_list import Fault
+
 
 @click.command("rehearse")
 @click.argument("environment", type=EnvironmentName(), required=False)
@@ -33,7 +37,15 @@ from drydock.scheduling.prices import DEFAULT_SPOT_SHARE
 )
 @click.option("--ignore-findings", is_flag=True, help="Install even if validation finds errors.")
 @click.option("--keep", is_flag=True, help="Leave the cluster up, for kubectl; `drydock down` removes it.")
-@click.option("--serve-models", is_flag=True, help="Run drydock-vllm in the models' pods, so that they answer.")
+@click.option("--live", is_flag=True, help="Run the programs of pods that this machine has, so that they answer.")
+@click.option("--serve-models", is_flag=True, hidden=True, help="Deprecated name of --live.")
+@click.option(
+    "--fault",
+    "fault_names",
+    metavar="NAME[,NAME]",
+    default="",
+    help="Faults to try under load once all is ready; implies --live. `drydock faults` lists them.",
+)
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port of the API server; 0 chooses a free one.")
 @click.option(
     "--helm",
@@ -64,7 +76,9 @@ def command(
     output: Path | None,
     ignore_findings: bool,
     keep: bool,
+    live: bool,
     serve_models: bool,
+    fault_names: str,
     port: int,
     helm: str,
     spot_price_share: float,
@@ -83,10 +97,14 @@ def command(
       drydock rehearse dev
       drydock rehearse prod -f next-quarter.yaml -o report/
       drydock rehearse dev --keep         # then: kubectl get nodeclaims; drydock down
+      drydock rehearse dev --live --keep  # its pods answer
+      drydock rehearse dev --fault model-crash,gpu-node-dies
       drydock rehearse --chart ../their-chart -f their-values.yaml
       drydock rehearse --kustomize overlays/prod
     """
     started = time.time()
+    if serve_models:
+        click.echo("--serve-models is deprecated and will be removed: use --live.", err=True)
     from drydock.cli.findings_gate import passes
     from drydock.errors import DrydockError
     from drydock.progress import terminal_progress
@@ -97,6 +115,7 @@ def command(
     project = Project.discover()
     stack = one_stack(project, environment, files, set_values, bring)
     check_port(port)
+    faults = _faults(fault_names)
     if output:
         check_writable("-o", output)
     with terminal_progress() as progress:
@@ -123,7 +142,8 @@ def command(
             timeout=timeout,
             started=started,
             port=port,
-            serve_models=serve_models,
+            live=live or serve_models,
+            faults=faults,
             judge_models=judged_models,
         )
     written = write_report(rehearsed.report, output or rehearsed.folder.path)
@@ -135,10 +155,24 @@ def command(
         print_report(rehearsed.report)
     click.echo(f"Report: {written.html}\n        {written.json}", err=True)
     if rehearsed.kubeconfig:
+        from drydock.rehearsal.journeys.live_cluster import service_addresses
+
         click.echo(pasteable(f"The cluster is up; `drydock down {rehearsed.folder.name}` removes it."), err=True)
         click.echo(
             "kubectl logs answers for pods whose programs run here; exec and port-forward say what does instead.",
             err=True,
         )
+        for name, ports in service_addresses(rehearsed.folder).items():
+            click.echo(f"{name} answers: {', '.join(f'http://{address}' for address in ports.values())}", err=True)
         click.echo(f"export KUBECONFIG={rehearsed.kubeconfig}", err=form == "json")
-    return 0 if rehearsed.report.ready else 1
+    return 0 if rehearsed.report.held else 1
+
+
+def _faults(names: str) -> "tuple[Fault, ...]":
+    from drydock.errors import UsageError
+    from drydock.rehearsal.faults.fault_list import faults
+
+    asked = [name.strip() for name in names.split(",") if name.strip()]
+    if unknown := [name for name in asked if name not in faults()]:
+        raise UsageError(f"--fault: there is no fault '{unknown[0]}'", remedy=f"Known: {', '.join(faults())}.")
+    return tuple(faults()[name] for name in asked)

@@ -3,7 +3,9 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -12,14 +14,20 @@ from drydock.errors import UsageError
 
 MEMORY_GIB = 3
 """What the control plane of one worker's tests takes."""
-FAST = "not cluster and not slow"
+FAST = "not cluster and not programs and not slow"
+SOURCES = ("scripts", "tests")
+STYLE = (
+    [sys.executable, "-m", "ruff", "format", "--check", *SOURCES, "scripts/run"],
+    [sys.executable, "-m", "ruff", "check", *SOURCES],
+)
+TYPES = [sys.executable, "-m", "mypy"]
 _STATUS = {0: 0, 4: UsageError.exit_status}
 """Exit statuses of Drydock by those of pytest; any other is 1."""
 
 
 @click.command("test", context_settings={"ignore_unknown_options": True, "help_option_names": ["-h", "--help"]})
 @click.option("--check", is_flag=True, help="Check format, lint rules and types only; run no tests.")
-@click.option("--fast", is_flag=True, help="Run neither slow tests nor those that start a control plane.")
+@click.option("--fast", is_flag=True, help="Run only tests that start no program, such as Helm or a control plane.")
 @click.option("--coverage", is_flag=True, help="Also report the lines of the package that no test runs.")
 @click.argument("pytest_arguments", nargs=-1, type=click.UNPROCESSED, metavar="[PYTEST ARGUMENT]...")
 def command(check: bool, fast: bool, coverage: bool, pytest_arguments: tuple[str, ...]) -> int:
@@ -45,27 +53,41 @@ def command(check: bool, fast: bool, coverage: bool, pytest_arguments: tuple[str
         raise UsageError(f"{project.root} has no tests/", remedy="Run this in a checkout of Drydock.")
     if check and (fast or coverage or pytest_arguments):
         raise UsageError("--check runs no tests", remedy="Leave the other arguments out.")
-    failed = 0
-    if not pytest_arguments:
-        failed = max([_run(each, project.root) for each in _checks()])
-    if check:
-        return failed
-    if not (fast or pytest_arguments):
-        with terminal_progress() as progress:
-            set_up_everything(project, progress)
     pytest = [sys.executable, "-m", "pytest", *_distribution(pytest_arguments)]
     if fast:
         pytest += ["-m", FAST]
     if coverage:
         pytest += ["--cov", "--cov-report=term:skip-covered", "--cov-report=html"]
-    return _run([*pytest, *pytest_arguments], project.root) or failed
+    if pytest_arguments:
+        return _run([*pytest, *pytest_arguments], project.root)
+    with _beside(TYPES, project.root) as types:
+        failed = max([_run(each, project.root) for each in STYLE])
+        if check:
+            return types() or failed
+        if not fast:
+            with terminal_progress() as progress:
+                set_up_everything(project, progress)
+        return max(_run(pytest, project.root), types()) or failed
 
 
-def _checks() -> Iterator[list[str]]:
-    sources = ["scripts", "tests"]
-    yield [sys.executable, "-m", "ruff", "format", "--check", *sources, "scripts/run"]
-    yield [sys.executable, "-m", "ruff", "check", *sources]
-    yield [sys.executable, "-m", "mypy"]
+@contextmanager
+def _beside(command: list[str], folder: Path) -> Iterator[Callable[[], int]]:
+    """Run a command beside others; what is given waits for it, prints its output and returns its status."""
+    with (
+        tempfile.TemporaryFile() as output,
+        subprocess.Popen(command, cwd=folder, stdout=output, stderr=subprocess.STDOUT) as process,
+    ):
+
+        def finish() -> int:
+            status = process.wait()
+            output.seek(0)
+            click.echo(f"{_shown(command)}\n{output.read().decode().rstrip()}", err=True)
+            return _STATUS.get(status, 1)
+
+        try:
+            yield finish
+        finally:
+            process.kill()
 
 
 def _distribution(arguments: Sequence[str]) -> list[str]:
@@ -84,8 +106,12 @@ def _workers() -> int:
     return max(1, min((os.cpu_count() or 1) * 3 // 2, psutil.virtual_memory().total // (MEMORY_GIB * 1024**3)))
 
 
+def _shown(command: list[str]) -> str:
+    return f"$ {' '.join(Path(part).name if part == sys.executable else part for part in command)}"
+
+
 def _run(command: list[str], folder: Path) -> int:
-    click.echo(f"$ {' '.join(Path(part).name if part == sys.executable else part for part in command)}", err=True)
+    click.echo(_shown(command), err=True)
     # Tests start Python a thousand times: it compiles each module once, whatever the shell says.
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     status = subprocess.run(command, cwd=folder, env=environment, check=False).returncode

@@ -143,7 +143,7 @@ class Api:
                 raise
 
     def watch(self, path: str, *, seconds: int = 3600) -> Iterator[tuple[str, Any]]:
-        """What is there (`ADDED`), a `BOOKMARK` once all that is told, then every change, until `seconds` are over.
+        """What is there (`ADDED`), a `BOOKMARK` after the last of it, then every change, until `seconds` are over.
 
         Raises:
             ApiError: the API server refused, or ended the connection.

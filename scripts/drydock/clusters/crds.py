@@ -82,6 +82,12 @@ def owners_of(project: Project, manifests: Sequence[Manifest]) -> tuple[str, ...
     return tuple(sorted(found - ({"karpenter"} if auto_mode else set())))
 
 
+def crd_owners(project: Project) -> dict[tuple[str, str], str]:
+    """Owner of the CRD of each API group and kind."""
+    specs = ((file, json.loads(file.read_text())["spec"]) for file in crd_files(project))
+    return {(spec["group"], spec["names"]["kind"]): file.parents[1].name for file, spec in specs}
+
+
 def reason_to_leave(crd: Mapping[str, Any], before: Mapping[str, Any]) -> str:
     """Why a CRD of a cluster is not ours to replace; empty when it is.
 
@@ -217,7 +223,7 @@ def _await_served(api_client: Any, crd: Mapping[str, Any], version: str) -> None
     def missing() -> bool:
         try:
             objects.list_cluster_custom_object(spec["group"], version, spec["names"]["plural"], limit=1)
-        except ApiException as error:  # whoever may change the CRD need not be allowed to read its objects
+        except ApiException as error:  # an account that may change the CRD need not be allowed to read its objects
             return bool(error.status == _NOT_FOUND)
         return False
 
@@ -252,7 +258,7 @@ def _rewrite_objects(api_client: Any, crd: Mapping[str, Any], version: str) -> i
             else:
                 api.replace_cluster_custom_object(group, version, plural, metadata["name"], item)
         except ApiException as error:
-            if error.status not in (_NOT_FOUND, _CONFLICT):  # deleted, or written by somebody else: either is enough
+            if error.status not in (_NOT_FOUND, _CONFLICT):  # deleted, or written by another client: either is enough
                 raise
         count += 1
     return count

@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from drydock.clusters.field_ownership import SharedField, shared_fields
 from drydock.clusters.kube import api_client, asking
 from drydock.suite.diff import Change, ObjectChange, yaml_difference
 from drydock.suite.manifests import Manifest
@@ -17,8 +19,21 @@ _VOLATILE = ("managedFields", "resourceVersion", "generation", "uid", "creationT
 Fields = Mapping[str, Any]
 
 
-def drift(kubeconfig: Path | None, manifests: Sequence[Manifest], namespace: str) -> tuple[ObjectChange, ...]:
-    """Objects that are missing in a cluster, or that an apply would change; nothing is changed.
+@dataclass(frozen=True)
+class Drift:
+    """A cluster against what is wanted there.
+
+    Attributes:
+        changes: objects that are missing, or that an apply would change.
+        shared: fields that an apply states and that another has written.
+    """
+
+    changes: tuple[ObjectChange, ...]
+    shared: tuple[SharedField, ...]
+
+
+def drift(kubeconfig: Path | None, manifests: Sequence[Manifest], namespace: str) -> Drift:
+    """How a cluster differs from what is wanted, and who else writes it; nothing is changed.
 
     The API server itself says what it would make of each object (a dry run), so defaults are no difference.
 
@@ -35,21 +50,25 @@ def drift(kubeconfig: Path | None, manifests: Sequence[Manifest], namespace: str
 
     with asking():
         cluster = dynamic.DynamicClient(api_client(kubeconfig))
-        return tuple(change for manifest in manifests for change in _differences(cluster, manifest, namespace))
+        found = [item for manifest in manifests for item in _differences(cluster, manifest, namespace)]
+    changes = tuple(item for item in found if isinstance(item, ObjectChange))
+    return Drift(changes, tuple(item for item in found if isinstance(item, SharedField)))
 
 
-def _differences(cluster: Any, manifest: Manifest, namespace: str) -> Iterator[ObjectChange]:
+def _differences(cluster: Any, manifest: Manifest, namespace: str) -> Iterator[ObjectChange | SharedField]:
     from kubernetes.client.exceptions import ApiException
     from kubernetes.dynamic.exceptions import ResourceNotFoundError
 
     try:
         resource = cluster.resources.get(api_version=manifest.api_version, kind=manifest.kind)
-        before, after = _live_and_applied(resource, manifest, namespace)
+        live, applied = _live_and_applied(resource, manifest, namespace)
     except (ResourceNotFoundError, ApiException) as error:
         if isinstance(error, ApiException) and error.status != _NOT_FOUND:
             raise
         yield ObjectChange(Change.ADDED, manifest.identity, manifest.chart, yaml_difference(None, manifest.content))
         return
+    yield from shared_fields(manifest.identity, live, applied, FIELD_MANAGER)
+    before, after = _settled(live), _settled(applied)
     if before != after:
         yield ObjectChange(Change.CHANGED, manifest.identity, manifest.chart, yaml_difference(before, after))
 
@@ -68,7 +87,7 @@ def _live_and_applied(resource: Any, manifest: Manifest, namespace: str) -> tupl
         live = resource.get(**place).to_dict()
         body = deepcopy(dict(manifest.content))
         body["metadata"]["resourceVersion"] = live["metadata"]["resourceVersion"]
-        return _settled(live), _settled(resource.server_side_apply(body=body, **options, **place).to_dict())
+        return live, resource.server_side_apply(body=body, **options, **place).to_dict()
 
     attempts = Retrying(
         retry=retry_if_exception_type(ConflictError), stop=stop_after_delay(_LOOK_SECONDS), reraise=True

@@ -43,9 +43,9 @@ def await_addresses(
             names = ", ".join(f"{each.kind} {each.name}" for each in left)
             step.detail(names)
             if time.monotonic() > deadline:
-                told = [f"{each.kind} {each.name}: {_last_event(kubeconfig, each, namespace)}" for each in left]
+                events = [f"{each.kind} {each.name}: {_last_event(kubeconfig, each, namespace)}" for each in left]
                 raise ClusterError(
-                    "\n  ".join((f"no load balancer after {seconds:.0f} s:", *told)),
+                    "\n  ".join((f"no load balancer after {seconds:.0f} s:", *events)),
                     remedy="The release is installed; look at the controller of these classes, and at its role.",
                 )
             time.sleep(_PAUSE_SECONDS)

@@ -1,4 +1,4 @@
-"""One look at a cluster through its API, with the rights of whoever deploys."""
+"""One look at a cluster through its API, with the rights of the user who deploys."""
 
 from collections.abc import Collection, Iterator
 from typing import Any

@@ -93,7 +93,7 @@ def _scene(kubeconfig: Path, namespace: str) -> Scene:
 
 
 def _times(pod: Mapping[str, Any]) -> PodTimes:
-    """As its conditions tell them, to the second."""
+    """As its conditions have them, to the second."""
     reached = {
         condition["type"]: _unix(condition["lastTransitionTime"])
         for condition in pod["status"].get("conditions", ())

@@ -136,7 +136,7 @@ def load_deployment(project: Project, name: str) -> Deployment:
     """The record of a deployment.
 
     Raises:
-        UsageError: there is none of that name.
+        UsageError: there is no deployment of that name.
     """
     known = {deployment.name: deployment for deployment in list_deployments(project)}
     if name not in known:

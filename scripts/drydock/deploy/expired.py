@@ -1,4 +1,4 @@
-"""Deployments in an AWS account that are past their time, whoever made them."""
+"""Deployments in an AWS account that are past their time, from any machine."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace

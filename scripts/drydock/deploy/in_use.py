@@ -39,7 +39,7 @@ def uninstalling(project: Project, kubeconfig: Path) -> Iterator[None]:
 
 
 def state_of(project: Project, deployment: Deployment) -> str:
-    """What a deployment's cluster is doing, where that is one of this machine; elsewhere nobody is asked."""
+    """What a deployment's cluster is doing, where that is one of this machine; elsewhere it is not asked."""
     own = deployment.settings.get("kubeconfig")
     folder = run_of(project, deployment) if deployment.target == "rehearsal" else own and find_run(project, Path(own))
     if not folder:

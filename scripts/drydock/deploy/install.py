@@ -138,8 +138,8 @@ def install(
     except NeverReadyError:
         raise
     except ClusterError as error:
-        told = _warnings(reached.kubeconfig, environment.namespace, began)
-        raise ClusterError("\n  ".join((error.message, *told)), remedy=_ROLLED_BACK) from error
+        warnings = _warnings(reached.kubeconfig, environment.namespace, began)
+        raise ClusterError("\n  ".join((error.message, *warnings)), remedy=_ROLLED_BACK) from error
     if balancers:
         await_addresses(reached.kubeconfig, manifests, environment.namespace, progress)
 
@@ -207,7 +207,7 @@ def _warnings(kubeconfig: Path, namespace: str, since: float) -> tuple[str, ...]
     for each in sorted(recent, key=_when):
         about = each.involved_object
         by_subject[f"{about.kind}/{about.name}"] = f"{each.reason}: {str(each.message).strip()}"
-    return tuple(f"{subject}: {told}" for subject, told in list(by_subject.items())[-_REASONS:])
+    return tuple(f"{subject}: {words}" for subject, words in list(by_subject.items())[-_REASONS:])
 
 
 def _when(event: Any) -> datetime:

@@ -29,7 +29,7 @@ class RehearsalTarget:
     _started: RehearsalCluster | None = None
 
     def check(self, progress: Progress) -> None:
-        """See Target: nothing can be in the way but what its start tells by itself."""
+        """See Target: whatever is in the way, its start reports."""
 
     def known(self) -> Overlay:
         """See Target: the cluster adds nothing to the values."""

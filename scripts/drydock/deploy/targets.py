@@ -8,7 +8,7 @@ from drydock.deploy.target import Target
 from drydock.project import Project
 
 Agree = Callable[[str], None]
-"""Shown what is about to cost money; raises UsageError when nobody agrees."""
+"""Shown what is about to cost money; raises UsageError without agreement."""
 
 
 def _existing(project: Project, deployment: Deployment, agree: Agree) -> Target:

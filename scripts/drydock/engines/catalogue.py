@@ -7,7 +7,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from drydock.engines.model_config import read_shape
+from drydock.engines.model_config import read_shape, suite_shape
 from drydock.errors import UsageError
 
 DTYPE_BYTES = {
@@ -287,6 +287,9 @@ def recognized(name: str) -> tuple[Model, str | None] | None:
     """A model by the name that engines are given, which may be a folder's, and the quantization that the name tells.
 
     Quantized copies are named after their original, `Meta-Llama-3.1-8B-Instruct-FP8`. None for what is not known.
+
+    Raises:
+        UsageError: the suite has a shape of that name which cannot be read.
     """
     last = name.rstrip("/").rpartition("/")[2].lower()
     marked = _QUANTIZED_NAME.search(last)
@@ -294,6 +297,8 @@ def recognized(name: str) -> tuple[Model, str | None] | None:
     try:
         model = find_model(name if not marked and not name.startswith((".", "/")) else plain)
     except UsageError:
+        if suite_shape(name) or suite_shape(plain):
+            raise
         return None
     if not marked:
         return model, None

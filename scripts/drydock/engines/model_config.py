@@ -8,12 +8,15 @@ import json
 import os
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from drydock.errors import UsageError
 
 _ID = re.compile(r"[\w][\w.-]*/[\w.-]+")
+_NAME = re.compile(r"[\w][\w.-]*(?:/[\w.-]+)?")
 _CONFIG = "config.json"
 _INDEX = "model.safetensors.index.json"
 _TEXT = ("text_config", "llm_config", "language_config", "thinker_config")
@@ -22,7 +25,9 @@ _METHOD_BITS = {4: "int4", 8: "fp8"}
 
 
 def read_shape(name: str) -> dict[str, Any] | None:
-    """The shape of a config.json's model, of a folder that has one, or of an id in the Hugging Face cache; else None.
+    """The shape of a config.json's model, of a folder that has one, or of a name that is known here; else None.
+
+    A name is known by a file in `values/shapes` of the suite around the current folder, or by the Hugging Face cache.
 
     Raises:
         UsageError: the file is not that of a model.
@@ -32,9 +37,20 @@ def read_shape(name: str) -> dict[str, Any] | None:
         return shape_of(_loaded(path), name=path.parent.name or path.stem, folder=path.parent)
     if (path / _CONFIG).is_file():
         return shape_of(_loaded(path / _CONFIG), name=path.resolve().name, folder=path)
+    if _NAME.fullmatch(name) and (own := suite_shape(name)) is not None:
+        return shape_of(_loaded(own), name=name.rpartition("/")[2].lower(), folder=own.parent, ids=(name,))
     if _ID.fullmatch(name) and (cached := _cached(name)) is not None:
         return shape_of(_loaded(cached), name=name.rpartition("/")[2].lower(), folder=cached.parent, ids=(name,))
     return None
+
+
+def suite_shape(name: str) -> Path | None:
+    """The file `values/shapes/NAME.json` (a Hub id's `/` as `--`) of the suite around the current folder."""
+    here = Path.cwd()
+    named = os.environ.get("DRYDOCK_PROJECT")
+    roots = (Path(named),) if named else (here, *here.parents)
+    files = (root / "values" / "shapes" / f"{name.replace('/', '--')}.json" for root in roots)
+    return next((file for file in files if file.is_file()), None)
 
 
 def _cached(name: str) -> Path | None:
@@ -88,6 +104,12 @@ def shape_of(
     latent = get.number("kv_lora_rank", default=0)
     kinds, window = _layer_kinds(text, layers)
     pattern = _pattern(text, layers)
+    blocks = _blocks(text, layers)
+    if blocks:
+        kinds, window = [block.kind for block in blocks], 0
+        kv_heads = max((heads // block.group for block in blocks if block.group), default=kv_heads)
+        wide = [block.ffn or intermediate for block in blocks if block.ffn != 0]
+        intermediate = round(sum(wide) / max(len(wide), 1))
     dense = get.number("first_k_dense_replace", default=0) if experts else 0
     stored = _stored(config, text)
     return {
@@ -120,9 +142,9 @@ def shape_of(
         "encoder": _encoder(config),
         "fp8_block": _block(config),
         "mixerless_layers": kinds.count("none"),
-        "mlp_layers": pattern.count("-") + pattern.count("E") if pattern else None,
+        "mlp_layers": _mlp_layers(pattern, blocks),
         "mlp_matrices": 2 if text.get("mlp_hidden_act") == "relu2" else 3,
-        "guessed": _guessed(text, kinds),
+        "guessed": _guessed(text, kinds) or _uneven(text, blocks),
         "index_bytes": _index_bytes(folder),
     }
 
@@ -139,12 +161,74 @@ class _Fields:
             value = self._text.get(each)
             if isinstance(value, int) and not isinstance(value, bool):
                 return value
+            if _is_counts(value):  # one for each layer
+                return ceil(sum(value) / len(value))
         if default is None:
             raise UsageError(
                 f"the config.json of {self._name} has no {names[0]}",
                 remedy="give that of a language model, as its Hub page has it",
             )
         return default
+
+
+@dataclass(frozen=True)
+class _Block:
+    """A layer of Llama-Nemotron: `full`, `linear` or `none`, heads that share a KV head, and width of its MLP.
+
+    The width is 0 where it has none, and None where it is the model's.
+    """
+
+    kind: str
+    group: int
+    ffn: int | None
+
+
+def _blocks(text: Mapping[str, Any], layers: int) -> list[_Block]:
+    """Of a `block_configs`, which has one entry for each layer; else empty."""
+    given = text.get("block_configs")
+    if not isinstance(given, list) or len(given) != layers or not all(isinstance(each, Mapping) for each in given):
+        return []
+    found = []
+    for each in given:
+        attention, ffn = each.get("attention") or {}, each.get("ffn") or {}
+        group = attention.get("n_heads_in_group") or 0
+        count = attention.get("num_key_value_heads")
+        if not group and isinstance(count, int) and count:
+            group = max(1, int(text.get("num_attention_heads") or count) // count)
+        kind = "none" if attention.get("no_op") or attention.get("replace_with_linear") else "full"
+        found.append(_Block(kind, int(group) if kind == "full" else 0, _ffn_width(ffn, text)))
+    return found
+
+
+def _ffn_width(ffn: Mapping[str, Any], text: Mapping[str, Any]) -> int | None:
+    if ffn.get("no_op"):
+        return 0
+    if ffn.get("replace_with_linear"):
+        return ceil(int(text["hidden_size"]) / 3)  # one square matrix, where an MLP has three
+    if isinstance(width := ffn.get("intermediate_size"), int):
+        return width
+    if isinstance(factor := ffn.get("ffn_mult"), int | float):
+        # vllm/model_executor/models/nemotron_nas.py, _ffn_mult_to_intermediate_size
+        return -(-int(2 * factor * int(text["hidden_size"]) / 3) // 256) * 256
+    return None
+
+
+def _mlp_layers(pattern: str, blocks: list[_Block]) -> int | None:
+    if blocks:
+        return sum(block.ffn != 0 for block in blocks)
+    return pattern.count("-") + pattern.count("E") if pattern else None
+
+
+def _uneven(text: Mapping[str, Any], blocks: list[_Block]) -> str:
+    if len({block.group for block in blocks if block.group}) > 1:
+        return "the KV heads of its layers, which differ: the most of a layer are taken for all"
+    if any(_is_counts(value) and len(set(value)) > 1 for value in text.values()):
+        return "the heads and widths of its layers, which differ: their mean is taken"
+    return ""
+
+
+def _is_counts(value: object) -> TypeGuard[list[int]]:
+    return isinstance(value, list) and len(value) > 1 and all(type(each) is int and each > 1 for each in value)
 
 
 def _layer_kinds(text: Mapping[str, Any], layers: int) -> tuple[list[str], int]:

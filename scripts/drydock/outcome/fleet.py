@@ -29,19 +29,19 @@ class Offers:
         zones: zones that offer an instance type, by type.
         on_demand: dollars an hour by instance type.
         reservations: capacity reservations of the account.
-        refuses: whether the account's quotas refuse one more instance of a type and capacity type.
+        refuses: whether EC2 has no quota or no address left for an instance of a type and capacity type in a zone.
     """
 
     zones: Mapping[str, frozenset[str]]
     on_demand: Mapping[str, float]
     reservations: Sequence[CapacityReservation]
-    refuses: Callable[[str, str], bool] = lambda _type, _market: False
+    refuses: Callable[[str, str, str], bool] = lambda _type, _market, _zone: False
 
 
 def narrow(requirements: Requirements, node_zones: Iterable[str], offers: Offers) -> list[Mapping[str, Any]] | None:
     """A claim's requirements with the one instance type and zone that EC2 takes; None to leave the claim alone.
 
-    A claim of which EC2 would refuse every instance for a quota is left alone: Karpenter is to see each refusal.
+    A claim of which EC2 would refuse every instance is left alone: Karpenter is to see each refusal.
 
     Args:
         requirements: `spec.requirements` of the claim.
@@ -62,8 +62,8 @@ def narrow(requirements: Requirements, node_zones: Iterable[str], offers: Offers
         ]
     else:
         market = "spot" if _allows(requirements, CAPACITY_TYPE, "spot") else "on-demand"
-        granted = [name for name in types if not offers.refuses(name, market)]
-        candidates = [(name, zone) for name in granted for zone in sorted(offers.zones.get(name, ()))]
+        offered = [(name, zone) for name in types for zone in sorted(offers.zones.get(name, ()))]
+        candidates = [(name, zone) for name, zone in offered if not offers.refuses(name, market, zone)]
     allowed = [(name, zone) for name, zone in candidates if zone in node_zones and _allows(requirements, ZONE, zone)]
     if not allowed:
         return None

@@ -29,6 +29,7 @@ from drydock.rehearsal.kubelet.argo_executor import CONTROLLER, finish_workflow_
 from drydock.rehearsal.kubelet.endpoint import serve_kubelet
 from drydock.rehearsal.kubelet.pod_addresses import Addresses
 from drydock.rehearsal.kubelet.programs import Program
+from drydock.rehearsal.kubelet.service_relays import Services
 from drydock.rehearsal.kubelet.tunnel import serve_tunnel, write_configuration
 from drydock.rehearsal.kwok import kwok, write_stages
 from drydock.rehearsal.load_balancers import serve_ingresses, serve_services
@@ -120,7 +121,8 @@ class BringUp:
         version = str(api.get("/version")["gitVersion"])
         self.outlet.tell(ApiReady(server, version))
         aws, seed = first.result()
-        kubelet = Kubelet(api, self.children, server, self.folder.cluster, self._addresses)
+        services = Services(api, self._addresses, self.folder.cluster)
+        kubelet = Kubelet(api, self.children, server, self.folder.cluster, self._addresses, services)
         serve_kubelet(credentials, kubelet.find)
         self._run_pods(kubelet, credentials, seed.programs)
         webhook.result()
@@ -258,8 +260,8 @@ class BringUp:
         def count_reserved(counts: Counter[str]) -> None:
             first.result()[0].market.in_use = counts
 
-        def ended(instance_type: str, capacity_type: str) -> None:
-            first.result()[0].market.vcpus.give_back(instance_type, capacity_type)
+        def ended(instance_type: str, capacity_type: str, zone: str) -> None:
+            first.result()[0].market.ended(instance_type, capacity_type, zone)
 
         nodes = NodeStandIn(api, count_reserved, ended)
         nodes.start()

@@ -3,10 +3,11 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO
@@ -91,8 +92,13 @@ class Child:
     def end(self) -> None:
         """Kill it and wait until it is gone; what it kept is thrown away with the cluster."""
         self.expected_end = True
-        self.process.kill()
+        self.kill()
         self.process.wait()
+
+    def kill(self) -> None:
+        """Kill it, and what it started if it leads a group of its own."""
+        if self.process.poll() is None:
+            _kill(self.process.pid)
 
 
 @dataclass
@@ -147,13 +153,16 @@ class Children:
     ) -> Child:
         """Start a program that gets nothing of this process's environment, and whose end is the caller's business.
 
+        It leads a group of processes, which ends with it.
+
         Raises:
             ClusterError: it could not be started, or the supervisor is ending.
         """
         log = self.logs / f"{name}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         with self._adding():
-            child = Child(name, _spawn(command, log, folder, env, piped=False), log, on_end=on_end)
+            process = _spawn(command, log, folder, env, piped=False, leads=True)
+            child = Child(name, process, log, on_end=on_end)
             self._add(child)
         threading.Thread(target=self._watch, args=(child, None), daemon=True).start()
         return child
@@ -164,7 +173,7 @@ class Children:
             self._closed = True
             for child in self._running:
                 child.expected_end = True
-                child.process.kill()
+                child.kill()
             for child in self._running:
                 child.process.wait()
 
@@ -190,13 +199,15 @@ class Children:
             _copy_lines(child.process.stdout, child.log, on_line)
         child.process.wait()
         if child.on_end:
+            with suppress(OSError):  # what it started ends with it, as in a container
+                os.killpg(child.process.pid, signal.SIGKILL)
             child.on_end(child)
         elif not child.expected_end:
             self.on_exit(child)
 
 
 def _spawn(
-    command: Sequence[str | Path], log: Path, folder: Path, env: Mapping[str, str], *, piped: bool
+    command: Sequence[str | Path], log: Path, folder: Path, env: Mapping[str, str], *, piped: bool, leads: bool = False
 ) -> subprocess.Popen[bytes]:
     with log.open("ab") as output:
         try:
@@ -207,9 +218,19 @@ def _spawn(
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE if piped else output,
                 stderr=subprocess.STDOUT,
+                start_new_session=leads,
             )
         except OSError as error:
             raise ClusterError(f"cannot start {command[0]}: {error.strerror}") from error
+
+
+def _kill(pid: int) -> None:
+    """Kill a process, or the group that it leads."""
+    with suppress(ProcessLookupError, PermissionError):  # it has ended meanwhile
+        if os.getpgid(pid) == pid:
+            os.killpg(pid, signal.SIGKILL)
+        else:
+            os.kill(pid, signal.SIGKILL)
 
 
 def _copy_lines(source: IO[bytes], log: Path, on_line: Callable[[str], None]) -> None:
@@ -252,9 +273,6 @@ def end_recorded(records: Sequence[ProcessRecord], *, seconds: float = 10) -> It
     """Kill the recorded processes that still run, and tell each that did."""
     running = [(record, process) for record in records if (process := record.find())]
     for _, process in running:
-        try:
-            process.kill()
-        except psutil.NoSuchProcess:
-            continue
+        _kill(process.pid)
     psutil.wait_procs([process for _, process in running], timeout=seconds)
     yield from (record for record, _ in running)

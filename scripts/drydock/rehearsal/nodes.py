@@ -16,7 +16,7 @@ from typing import Any
 from drydock.clusters.api import Api, ApiError, collection
 from drydock.clusters.objects import is_true, labels_of
 from drydock.clusters.watching import follow, in_background
-from drydock.outcome.fleet import CAPACITY_TYPE, INSTANCE_TYPE
+from drydock.outcome.fleet import CAPACITY_TYPE, INSTANCE_TYPE, ZONE
 from drydock.outcome.karpenter_pools import are_settled, is_static
 from drydock.outcome.shared_gpus import read_sharing, registers_gpus
 from drydock.scheduling.gpu_sharing import WHOLE, Sharing
@@ -46,11 +46,11 @@ class NodeStandIn:
     Args:
         api: of the cluster.
         on_reserved: called with the number of claims that hold each capacity reservation, whenever that changes.
-        on_ended: called with the instance type and capacity type of each claim that ends and had a machine.
+        on_ended: called with instance type, capacity type and zone of each claim that ends and had a machine.
     """
 
     def __init__(
-        self, api: Api, on_reserved: Callable[[Counter[str]], None], on_ended: Callable[[str, str], None]
+        self, api: Api, on_reserved: Callable[[Counter[str]], None], on_ended: Callable[[str, str, str], None]
     ) -> None:
         self._api = api
         self._on_reserved = on_reserved
@@ -145,7 +145,7 @@ class NodeStandIn:
     def _tell_end(self, claim: Any | None) -> None:
         if claim and _provider_id(claim):
             labels = labels_of(claim)
-            self._on_ended(labels.get(INSTANCE_TYPE, ""), labels.get(CAPACITY_TYPE, ""))
+            self._on_ended(*(labels.get(name, "") for name in (INSTANCE_TYPE, CAPACITY_TYPE, ZONE)))
 
     def _count_reserved(self, before: Any | None, now: Any | None) -> None:
         held, holds = (labels_of(each).get(_RESERVATION) if each else None for each in (before, now))

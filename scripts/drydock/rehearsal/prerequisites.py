@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from secrets import token_hex
 
 from drydock.clusters.api import Api, collection
 from drydock.rehearsal.volume_drivers import CSI_DRIVERS, STORAGE_CLASSES, csi_driver
@@ -107,6 +108,6 @@ def create_prerequisites(api: Api, wanted: Prerequisites) -> None:
             "apiVersion": "v1",
             "kind": "Secret",
             "metadata": {"name": name},
-            "stringData": dict.fromkeys(keys, "rehearsal"),
+            "stringData": {key: f"sk-{token_hex(32)}" for key in keys},  # as a key of an API looks
         }
         api.create(collection("v1", "secrets", wanted.namespace), secret)

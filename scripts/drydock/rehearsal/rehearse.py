@@ -5,14 +5,20 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+from drydock.clusters.objects import full_name
 from drydock.outcome.limits import LIMITS
-from drydock.outcome.observe import Scene
+from drydock.outcome.observe import WORKLOADS, Scene
 from drydock.outcome.results import Circumstances, build_report
 from drydock.progress import PlainProgress, Progress
 from drydock.project import Project
 from drydock.rehearsal.cluster import RehearsalCluster
+from drydock.rehearsal.faults.fault_list import Fault
+from drydock.rehearsal.faults.trial import try_fault
+from drydock.rehearsal.journeys.live_cluster import LiveCluster
 from drydock.rehearsal.karpenter import read_version
+from drydock.rehearsal.kubelet.not_honoured import held, not_honoured
 from drydock.rehearsal.kubelet.programs import Program
 from drydock.rehearsal.lifeline import while_alive
 from drydock.rehearsal.release import DEFAULT_TIMEOUT, Outcome, Release
@@ -20,11 +26,12 @@ from drydock.rehearsal.runs import RunFolder, end_leftovers, new_run_folder
 from drydock.rehearsal.serverless_webhooks import told as bypassed
 from drydock.rehearsal.state import change
 from drydock.rehearsal.steps import StepClock
-from drydock.report.model import ModelReport, RehearsalReport
+from drydock.report.model import FaultReport, ModelReport, RehearsalReport
 from drydock.scheduling.prices import DEFAULT_SPOT_SHARE, Prices, ensure_price_list
 from drydock.suite.charts import assemble_charts
 from drydock.suite.environments import Environment
 from drydock.tools.build import ensure
+from drydock.tools.python_programs import ensure_python, python_programs
 
 _DATA = Path(__file__).resolve().parents[1] / "data" / "crds"
 
@@ -86,8 +93,15 @@ def suite_cluster(
         price_list=ensure_price_list(project, shown),
         spot_price_share=spot_price_share,
         port=port,
-        build=lambda names: ensure(project, names, shown),
+        build=lambda names: _ensure_programs(project, names, shown),
     )
+
+
+def _ensure_programs(project: Project, names: Sequence[str], progress: Progress) -> dict[str, Path]:
+    """Paths of tools, and of folders of Python environments, by their names."""
+    pythons = {name: ensure_python(project, name, progress) for name in names if name in python_programs()}
+    tools = [name for name in names if name not in pythons]
+    return {**pythons, **(ensure(project, tools, progress) if tools else {})}
 
 
 def rehearse(
@@ -103,7 +117,8 @@ def rehearse(
     timeout: float = DEFAULT_TIMEOUT,
     started: float | None = None,
     port: int = 0,
-    serve_models: bool = False,
+    live: bool = False,
+    faults: Sequence[Fault] = (),
     cache: Path | None = None,
     judge_models: JudgeModels | None = None,
 ) -> Rehearsed:
@@ -121,7 +136,8 @@ def rehearse(
         timeout: seconds to wait for a verdict after the install.
         started: when the command was given, as Unix time; now when absent.
         port: of the API server; 0 takes a free one.
-        serve_models: run the simulator of vLLM in the models' pods, so that they answer.
+        live: run the programs of servers in their pods, so that they answer.
+        faults: to try under load, one after the other, once every workload is ready.
         cache: folder that rehearsals share, in place of the usual one.
         judge_models: says whether the models meet the objectives on what was bought; left out when absent.
 
@@ -139,7 +155,7 @@ def rehearse(
         ) as cluster,
         while_alive(cluster.failure),
     ):
-        release = Release(cluster, tools[helm], assemble_charts(project), serve_models=serve_models)
+        release = Release(cluster, tools[helm], assemble_charts(project), live=live or bool(faults))
         release.seed(environment, clock.step)
         with clock.step("Start the control plane"):
             cluster.await_api()
@@ -152,9 +168,18 @@ def rehearse(
         report = _report(cluster, release, outcome, clock, seconds)
         if judge_models:
             report = replace(report, models=judge_models(release.scene, environment))
+        if outcome.ready:
+            report = replace(report, faults=tuple(_tried(cluster, faults, clock)))
         if keep:
             cluster.keep()
     return Rehearsed(report, folder, cluster.kubeconfig if keep else None)
+
+
+def _tried(cluster: RehearsalCluster, faults: Sequence[Fault], clock: StepClock) -> Iterator[FaultReport]:
+    live = LiveCluster(cluster.folder, cluster.await_api())
+    for fault in faults:
+        with clock.step(f"Try {fault.name} under load") as step:
+            yield try_fault(live, fault, step.detail)
 
 
 @contextmanager
@@ -189,6 +214,8 @@ def _report(
             _priced(prices),
             *_ASSUMPTIONS,
             *_in_place(release.programs),
+            *held(release.programs),
+            *not_honoured(_templates(release), release.programs),
             *release.prerequisites.told(),
             *bypassed(release.webhooks),
             *release.taken_away.values(),
@@ -211,6 +238,15 @@ def _in_place(programs: Sequence[Program]) -> Iterator[str]:
     if programs:
         names = ", ".join(each.image for each in programs)
         yield f"Programs of this machine ran in place of images, with the rights of their ServiceAccounts: {names}."
+
+
+def _templates(release: Release) -> dict[str, Mapping[str, Any]]:
+    """Specs of pods by the workload that makes them."""
+    return {
+        f"{kind}/{full_name(workload)}": workload["spec"]["template"]["spec"]
+        for kind in WORKLOADS
+        for workload in release.scene.of(kind)
+    }
 
 
 def _assumptions_with(spot_price_share: float) -> dict[str, str]:

@@ -92,16 +92,14 @@ class Release:
         cluster: started; it need not be ready.
         helm: path of Helm 3 or 4.
         charts: holds the umbrella.
-        serve_models: whether models' pods run the simulator of vLLM.
+        live: whether the programs of servers run in their pods: the simulator of vLLM in those of models.
     """
 
-    def __init__(
-        self, cluster: RehearsalCluster, helm: Path, charts: AssembledCharts, *, serve_models: bool = False
-    ) -> None:
+    def __init__(self, cluster: RehearsalCluster, helm: Path, charts: AssembledCharts, *, live: bool = False) -> None:
         self._cluster = cluster
         self._program = helm
         self._charts = charts
-        self._serve_models = serve_models
+        self._live = live
         self._observer: Observer | None = None
         self._expected: Expected | None = None
         self._wanted: Wanted | None = None
@@ -285,7 +283,7 @@ class Release:
         build = self._cluster.build
         if not build:
             return ()
-        runnable = find_runnable(manifests, models=self._serve_models)
+        runnable = find_runnable(manifests, live=self._live)
         tools = [each.tool for each in runnable if each.tool]
         with step(f"Build {', '.join(tools)}") if tools else nullcontext():
             return programs(runnable, build)

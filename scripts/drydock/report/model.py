@@ -107,6 +107,32 @@ class ColdStartReport:
 
 
 @dataclass(frozen=True)
+class FaultReport:
+    """What users saw of a fault that struck while requests were sent.
+
+    Attributes:
+        name: of the fault.
+        held: whether the promise was kept.
+        promise: what must hold.
+        requests: sent from then on until all were answered again.
+        lost: of them, without an answer.
+        recovered_seconds: from the fault until requests were answered again for good; 0 where none was lost, None
+            where they never were.
+        ready_pods: of the model, before.
+        errors: how the lost ones failed, and how often.
+    """
+
+    name: str
+    held: bool
+    promise: str
+    requests: int
+    lost: int
+    recovered_seconds: float | None
+    ready_pods: int
+    errors: str
+
+
+@dataclass(frozen=True)
 class ModelReport:
     """Whether an engine meets the environment's objectives on what was bought for it, by the simulator of `plan`.
 
@@ -152,7 +178,7 @@ class RehearsalReport:
         limits: what this rehearsal cannot show.
         install_began_seconds: since the command, when the install began, from which the seconds of pods count;
             None when it never did.
-        cold_starts, models: see their classes.
+        cold_starts, models, faults: see their classes.
         target: where it ran: `rehearsal`, `kind`, `eks` or `existing`.
     """
 
@@ -175,6 +201,12 @@ class RehearsalReport:
     cold_starts: tuple[ColdStartReport, ...] = ()
     models: tuple[ModelReport, ...] = ()
     target: str = "rehearsal"
+    faults: tuple[FaultReport, ...] = ()
+
+    @property
+    def held(self) -> bool:
+        """Whether every workload became ready, and every fault did what was promised and no more."""
+        return self.ready and all(fault.held for fault in self.faults)
 
     @property
     def occasion(self) -> str:
@@ -216,6 +248,7 @@ class RehearsalReport:
                 "models": tuple(
                     ModelReport(**{**model, "missed": tuple(model["missed"])}) for model in data.get("models", ())
                 ),
+                "faults": tuple(FaultReport(**fault) for fault in data.get("faults", ())),
             }
         )
 

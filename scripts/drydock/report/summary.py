@@ -1,11 +1,19 @@
-"""What terminal and browser both tell of a report: orders, sums, and figures as text."""
+"""What terminal and browser both show of a report: orders, sums, and figures as text."""
 
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from drydock.report.model import HOURS_PER_MONTH, ColdStartReport, ModelReport, NodeReport, PodReport, RehearsalReport
+from drydock.report.model import (
+    HOURS_PER_MONTH,
+    ColdStartReport,
+    FaultReport,
+    ModelReport,
+    NodeReport,
+    PodReport,
+    RehearsalReport,
+)
 
 MANY = 100
 """More pods than this are shown in groups, and only the slowest and what is not ready one by one."""
@@ -266,7 +274,7 @@ def seconds_text(seconds: float | None) -> str:
 
 
 def cold_start_parts(start: ColdStartReport) -> tuple[str, str, str, str]:
-    """Node, pull, startup probe, and all together, in whole seconds; what is not known is told as such."""
+    """Node, pull, startup probe, and all together, in whole seconds; what is not known is shown as such."""
     pull = "size not known" if start.pull_seconds is None else f"{start.pull_seconds} s"
     startup = "none" if start.startup_seconds is None else f"{start.startup_seconds} s"
     together = (
@@ -275,6 +283,16 @@ def cold_start_parts(start: ColdStartReport) -> tuple[str, str, str, str]:
         else f"{start.seconds} s and more"
     )
     return f"{start.node_seconds} s", pull, startup, together
+
+
+def fault_outcome(fault: FaultReport) -> str:
+    """`held` or `BROKEN`."""
+    return "held" if fault.held else "BROKEN"
+
+
+def recovery_text(fault: FaultReport) -> str:
+    """Seconds until requests were answered again."""
+    return "never" if fault.recovered_seconds is None else f"{fault.recovered_seconds:.1f} s"
 
 
 def counted(count: int, noun: str) -> str:

@@ -9,7 +9,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from drydock.report.model import ColdStartReport, NodeReport, PodReport, RehearsalReport, WarningReport
+from drydock.report.model import ColdStartReport, FaultReport, NodeReport, PodReport, RehearsalReport, WarningReport
 from drydock.report.summary import (
     Blocked,
     accelerators_text,
@@ -17,6 +17,7 @@ from drydock.report.summary import (
     cold_start_parts,
     cost_text,
     counted,
+    fault_outcome,
     first_names,
     hourly,
     is_large,
@@ -25,6 +26,7 @@ from drydock.report.summary import (
     pod_groups,
     printable,
     ready_pods,
+    recovery_text,
     seconds_text,
     shown_nodes,
     shown_pods,
@@ -68,6 +70,9 @@ def print_report(report: RehearsalReport, console: Console | None = None) -> Non
         _heading(console, "Objectives on what was bought, by simulation")
         for model in report.models:
             console.print(_text(f"  {model_sentence(model)}", "" if model.meets else "yellow"))
+    if report.faults:
+        _heading(console, "Faults under load")
+        _print_fitting(console, _faults_in_lines(report.faults), _faults_stacked(report.faults))
     _print_list(console, "What the figures assume", report.assumptions)
     _print_list(console, f"What a {report.occasion} cannot show", report.limits)
     if report.warnings:
@@ -201,6 +206,28 @@ def _cold_starts_stacked(starts: Iterable[ColdStartReport]) -> Table:
     for start in starts:
         *parts, together = cold_start_parts(start)
         table.add_row(_stack([start.workload, start.image, ", ".join(parts)]), together)
+    return table
+
+
+def _faults_in_lines(faults: Iterable[FaultReport]) -> Table:
+    table = _table("fault", "outcome")
+    for header in ("requests", "lost", "answers again after"):
+        table.add_column(header, justify="right", no_wrap=True)
+    table.add_column("promise, and errors", overflow="fold")
+    for fault in faults:
+        outcome = _text(fault_outcome(fault), "green" if fault.held else "bold red")
+        told = _text("; ".join(filter(None, (fault.promise, fault.errors))))
+        table.add_row(_text(fault.name), outcome, str(fault.requests), str(fault.lost), recovery_text(fault), told)
+    return table
+
+
+def _faults_stacked(faults: Iterable[FaultReport]) -> Table:
+    table = _table()
+    table.add_column("fault\n  promise\n  lost of requests, answers again after, errors", overflow="fold")
+    table.add_column("outcome", no_wrap=True)
+    for fault in faults:
+        seen = ", ".join(filter(None, (f"{fault.lost}/{fault.requests} lost", recovery_text(fault), fault.errors)))
+        table.add_row(_stack([fault.name, fault.promise, seen]), fault_outcome(fault))
     return table
 
 

@@ -217,7 +217,7 @@ def explain_offerings(pool: Pool, requirements: Requirements, types: frozenset[s
 
 
 def explain_resources(pool: Pool, pod: PodUse, groups: Sequence[NodeGroup]) -> Exclusion:
-    """No instance type is large enough; told by the first resource that excludes the last of them."""
+    """No instance type is large enough; named is the first resource that excludes the last of them."""
     overheads = {name: group.overhead for group in groups for name in group.types}
     if not overheads:
         return Exclusion(

@@ -137,7 +137,7 @@ class Scheduling:
         ]
         types = frozenset[str]().union(*(outcome for outcome in outcomes if not isinstance(outcome, Exclusion)))
         taint = untolerated(pod, pool, tolerates_soft=attempt.tolerates_soft)
-        if types and taint:  # told only where nothing else keeps the pod out
+        if types and taint:  # reported only where nothing else keeps the pod out
             return explain_taint(pool, taint)
         return types or max(
             (outcome for outcome in outcomes if isinstance(outcome, Exclusion)), key=lambda each: each.stage

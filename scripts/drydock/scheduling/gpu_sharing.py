@@ -35,7 +35,7 @@ class Sharing:
         Args:
             claimed: resources as the NodeClaim has them, in which NodeOverlays may have had their say: slices (MIG) are
                 taken from there, since how a GPU is cut is the node's own business.
-            labels: of the node; they tell how many GPUs it has.
+            labels: of the node, which include the number of its GPUs.
         """
         devices = {name: int(amount) for name, amount in claimed.items() if name.startswith(_SLICES)}
         devices[GPU] = 0 if devices else int(labels.get(_COUNT) or claimed.get(GPU, "0"))

@@ -1,4 +1,4 @@
-"""NodeOverlays: extended resources that Karpenter is told of, because it cannot know them from the instance type."""
+"""NodeOverlays: extended resources that users declare to Karpenter, which instance types do not show."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

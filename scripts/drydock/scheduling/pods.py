@@ -22,7 +22,10 @@ _ARGO_INHERITED = ("nodeSelector", "tolerations", "affinity")
 _COUNTS = ("replicas", "numOfHosts", "parallelism")
 _RAY_NODES = {"headGroupSpec": "head", "workerGroupSpecs": "worker"}
 POD_TEMPLATES = "drydock.dev/pod-templates"
-"""Annotation of a ConfigMap: its key with templates of the pods that a server makes for its users."""
+"""Annotation of a ConfigMap: its key with templates of the pods that a server makes for its users.
+
+Their namespace is there too if it is not that of the ConfigMap.
+"""
 
 
 @dataclass(frozen=True)
@@ -191,12 +194,14 @@ def _is_pod_spec(node: Fields) -> bool:
 
 
 def _copies(node: Fields, key: str) -> int:
-    """How many pods one part of an object stands for, as far as this level of it tells."""
+    """How many pods one part of an object stands for, as far as this level of it says."""
     factor = 1
     for name in _COUNTS:
         value = node.get(name)
         if isinstance(value, int) and not isinstance(value, bool):
             factor *= value
+    if "groupName" in node and "replicas" not in node:
+        factor *= int(node.get("minReplicas") or 0)  # a group of Ray's workers, whose number is its autoscaler's
     if isinstance(node.get("size"), int) and "workerTemplate" in node and key == "workerTemplate":
         factor *= node["size"] - ("leaderTemplate" in node)  # a LeaderWorkerSet's size counts its leader
     return factor
@@ -217,6 +222,9 @@ def _promised_pods(manifest: Manifest) -> Iterator[PodUse]:
     if not isinstance(document, dict):
         return
     claims = {template["metadata"]["name"]: template["spec"] for template in document.get("volumeClaimTemplates") or ()}
+    if namespace := document.get("namespace"):
+        metadata = {**manifest.content["metadata"], "namespace": namespace}
+        manifest = replace(manifest, content={**manifest.content, "metadata": metadata})
     for pod in _pods_below(manifest, document, ("data", str(key)), 1):
         yield replace(pod, claims=claims)
 

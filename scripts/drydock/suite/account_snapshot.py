@@ -214,6 +214,14 @@ class AccountSnapshot:
         """VCPUs that are left for the environment's nodes, by code."""
         return {code: max(0, quota.limit - quota.used) for code, quota in self.quotas.items()}
 
+    def free_addresses(self) -> dict[str, int]:
+        """Free addresses by zone, of all subnets that node classes select."""
+        subnets = {name: subnet for state in self.node_classes.values() for name, subnet in state.subnets.items()}
+        free: dict[str, int] = {}
+        for subnet in subnets.values():
+            free[subnet.zone] = free.get(subnet.zone, 0) + subnet.free_addresses
+        return free
+
     def zones(self) -> tuple[str, ...]:
         """Zones in which node classes have a subnet with addresses for a node."""
         return tuple(sorted({zone for state in self.node_classes.values() for zone in state.zones()}))

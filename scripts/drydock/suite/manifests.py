@@ -42,7 +42,7 @@ class Manifest:
     """One rendered object.
 
     Attributes:
-        template: the template's path in the chart as Helm tells it, for example
+        template: the template's path in the chart as Helm prints it, for example
             `genai-platform/charts/vllm/templates/deployment.yaml`.
         content: the object as plain data.
         text: the YAML document as Helm printed it, with a final newline.

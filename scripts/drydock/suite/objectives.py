@@ -64,7 +64,7 @@ class Verdict:
     Attributes:
         value: as measured, with failed requests as slower than all others; None where it is not known.
         reason: why it cannot be met, whatever the value; empty where the value decides.
-        default: nobody asked for it; it holds for every load test.
+        default: not asked for; it holds for every load test.
     """
 
     name: str
@@ -134,30 +134,30 @@ def read_objectives(file: Path) -> Objectives:
         UsageError: it cannot be read, or holds something else; the message names the key.
     """
     try:
-        told = load_yaml(file.read_text())
+        stated = load_yaml(file.read_text())
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UsageError(
             f"cannot read the objectives {file}: {error}", remedy="give a YAML file with lines like `ttft_p95_ms: 500`"
         ) from error
-    if isinstance(told, Mapping) and "objectives" in told:
-        return objectives(told["objectives"], f"{file}: objectives")
-    return objectives(told, str(file))
+    if isinstance(stated, Mapping) and "objectives" in stated:
+        return objectives(stated["objectives"], f"{file}: objectives")
+    return objectives(stated, str(file))
 
 
-def objectives(told: object, where: str) -> Objectives:
+def objectives(stated: object, where: str) -> Objectives:
     """Objectives from what a file says.
 
     Raises:
         UsageError: a key is unknown, or a value no number; `where` is named.
     """
-    if not isinstance(told, Mapping) or not told:
+    if not isinstance(stated, Mapping) or not stated:
         raise UsageError(f"{where}: holds no objectives", remedy="write a line like `ttft_p95_ms: 500` into it")
-    request = told.get("request", {})
+    request = stated.get("request", {})
     if not isinstance(request, Mapping):
         raise UsageError(
             f"{where}: request: must be a map of {', '.join(REQUEST)}", remedy="write it like request: {ttft_ms: 2000}"
         )
-    limits = _numbers({key: value for key, value in told.items() if key != "request"}, MOST | LEAST, where)
+    limits = _numbers({key: value for key, value in stated.items() if key != "request"}, MOST | LEAST, where)
     for name in ("error_rate", "goodput"):
         if limits.get(name, 0) > 1:
             raise UsageError(
@@ -178,7 +178,7 @@ def merged(base: Objectives, texts: Sequence[str]) -> Objectives:
     Raises:
         UsageError: one is not of this form, or as `objectives`.
     """
-    told: dict[str, Any] = dict(base.limits)
+    stated: dict[str, Any] = dict(base.limits)
     request = {f"{name}_ms": value for name, value in base.request.items()}
     for text in texts:
         name, equals, value = text.partition("=")
@@ -188,12 +188,12 @@ def merged(base: Objectives, texts: Sequence[str]) -> Objectives:
             number = float("nan")
         if not equals or number != number:  # noqa: PLR0124 (not a number)
             raise UsageError(f"--objective {text}: not NAME=NUMBER", remedy="give one like ttft_p95_ms=500")
-        (request if name in REQUEST else told)[name] = number
-    return objectives({**told, "request": request}, "--objective") if told or request else base
+        (request if name in REQUEST else stated)[name] = number
+    return objectives({**stated, "request": request}, "--objective") if stated or request else base
 
 
-def _numbers(told: Mapping[Any, Any], known: frozenset[str], where: str) -> dict[str, float]:
-    for name, value in told.items():
+def _numbers(stated: Mapping[Any, Any], known: frozenset[str], where: str) -> dict[str, float]:
+    for name, value in stated.items():
         if name not in known:
             raise UsageError(f"{where}: {name}: unknown objective", remedy=f"known are: {', '.join(sorted(known))}")
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
@@ -201,4 +201,4 @@ def _numbers(told: Mapping[Any, Any], known: frozenset[str], where: str) -> dict
                 f"{where}: {name}: must be a number from 0 on, not {value!r}",
                 remedy="write the number alone, without a unit",
             )
-    return {str(name): float(value) for name, value in told.items()}
+    return {str(name): float(value) for name, value in stated.items()}

@@ -45,7 +45,7 @@ def target_of(config: pytest.Config) -> str:
     """The target that the command line names.
 
     Raises:
-        pytest.UsageError: there is none of that name.
+        pytest.UsageError: there is no such target.
     """
     given = config.getoption("cluster_type", None)
     target = given or ("existing" if config.getoption("kubeconfig", None) else REHEARSAL)
@@ -57,14 +57,14 @@ def target_of(config: pytest.Config) -> str:
 
 def lacking(config: pytest.Config) -> Mapping[str, str]:
     """Marks that the target cannot satisfy, each with the reason."""
-    told = dict.fromkeys(config.getoption("target_lacks"), "--target-lacks")
-    unknown = sorted(set(told) - set(MARKS))
+    named = dict.fromkeys(config.getoption("target_lacks"), "--target-lacks")
+    unknown = sorted(set(named) - set(MARKS))
     if unknown:
         raise pytest.UsageError(f"--target-lacks {', '.join(unknown)}: known are {', '.join(MARKS)}")
     target, given = target_of(config), config.getoption("kubeconfig", None)
     if target == "existing" and given and find_run(Project.discover(), Path(given)):
         target = REHEARSAL  # one that was kept
-    return {**lacks(target), **told}
+    return {**lacks(target), **named}
 
 
 def deselect(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -78,8 +78,8 @@ def deselect(config: pytest.Config, items: list[pytest.Item]) -> None:
 
 def header(config: pytest.Config) -> Sequence[str]:
     """Lines that say where integration tests run, and what is deselected there."""
-    told = [f"{mark} ({why})" for mark, why in lacking(config).items()]
-    without = f"; deselected are tests that need {', '.join(told)}" if told else ""
+    missing = [f"{mark} ({why})" for mark, why in lacking(config).items()]
+    without = f"; deselected are tests that need {', '.join(missing)}" if missing else ""
     return [f"drydock: integration tests run on {target_of(config)}{without}"]
 
 
@@ -109,9 +109,9 @@ def _recorded(project: Project, environment: Environment, target: str) -> Path:
         if (deployment.environment, deployment.target) == (environment.name, target)
     ]
     if len(found) != 1:
-        told = ", ".join(each.name for each in found) or "none"
+        names = ", ".join(each.name for each in found) or "none"
         raise UsageError(
-            f"deployments of {environment.name} on {target} that this machine made: {told}",
+            f"deployments of {environment.name} on {target} that this machine made: {names}",
             remedy="Deploy one with `drydock deploy`, or give --kube-config FILE.",
         )
     own = found[0].settings.get("kubeconfig")

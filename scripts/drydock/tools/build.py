@@ -18,8 +18,8 @@ from drydock.tools.store import locked, scratch
 
 _LAST_LINES = 15
 _REMEDIES = {
-    "no space left on device": "The disk is full. `drydock doctor` tells how large Drydock's and Go's caches are.",
-    "disk quota exceeded": "The disk quota is used up. `drydock doctor` tells how large the caches are.",
+    "no space left on device": "The disk is full. `drydock doctor` lists how large Drydock's and Go's caches are.",
+    "disk quota exceeded": "The disk quota is used up. `drydock doctor` lists how large the caches are.",
     "checksum mismatch": "What was downloaded is not what go.sum pins: do not go on; look at GOPROXY.",
     "cannot allocate memory": "The machine is out of memory: close something, or build with GOMAXPROCS=1.",
     "signal: killed": "Something ended the compiler, most likely for memory: close something, or set GOMAXPROCS=1.",
@@ -78,7 +78,7 @@ def cached(project: Project, tool: Tool) -> Path:
 
 
 def failure(what: str, output: str, *, module: GoModule) -> ToolchainError:
-    """The error for a failed `go` command: the end of its output, and the way out where its words tell."""
+    """The error for a failed `go` command: the end of its output, and the remedy where its words are known."""
     last = "\n".join(output.strip().splitlines()[-_LAST_LINES:])
     lowered = output.lower()
     remedy = next((way for sign, way in _REMEDIES.items() if sign in lowered), "")
@@ -130,7 +130,7 @@ def _go_build(toolchain: Toolchain, go: Go, tools: Sequence[Tool], partial: Path
     (partial / "tmp").mkdir()
     compiled = 0
 
-    def tell(line: str) -> None:
+    def show(line: str) -> None:
         nonlocal compiled
         if line.startswith("go: "):
             step.detail(line.removeprefix("go: "))
@@ -142,7 +142,7 @@ def _go_build(toolchain: Toolchain, go: Go, tools: Sequence[Tool], partial: Path
     packages = [tool.package for tool in tools]
     return run_streamed(
         [go.executable, "build", "-v", "-o", f"{partial / 'built'}/", *toolchain.flags, *linker, *packages],
-        tell,
+        show,
         cwd=tools[0].module.folder,
         env={**go.environment, "GOTMPDIR": str(partial / "tmp")},
     )

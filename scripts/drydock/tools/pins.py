@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -109,12 +109,18 @@ class Tool:
 
 @dataclass(frozen=True)
 class Source:
-    """A file or folder inside a pinned Go module; of CRDs perhaps `only` those of these names."""
+    """A file or folder inside a pinned Go module.
+
+    Attributes:
+        only: of CRDs those of these names; all of them when empty.
+        list_keys: of CRDs, by name: lists by their dotted path, with the key that tells their items apart.
+    """
 
     module: GoModule
     go_module: str
     path: str
     only: tuple[str, ...] = ()
+    list_keys: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @property
     def version(self) -> str:
@@ -176,7 +182,7 @@ class Toolchain:
         """One tool by its name.
 
         Raises:
-            ToolchainError: there is none of that name.
+            ToolchainError: there is no tool of that name.
         """
         if name not in self.tools:
             raise ToolchainError(
@@ -249,7 +255,8 @@ def _tool(
 
 def _source(content: Mapping[str, Any], modules: Mapping[str, GoModule]) -> Source:
     only = tuple(content.get("only", ()))
-    return Source(modules[content["module"]], content["from"], content["path"], only)
+    keys = {name: dict(lists) for name, lists in content.get("listKeys", {}).items()}
+    return Source(modules[content["module"]], content["from"], content["path"], only, keys)
 
 
 def _read(file: Path) -> str:

@@ -20,7 +20,7 @@ SHORT_LIVED = {"GOGC": "off", "GOMEMLIMIT": "1GiB", "GOMAXPROCS": "1"}
 class Completed:
     """A finished program: its argument list, exit status and complete output as text.
 
-    `interrupted` tells that a signal to this process was passed on to it, see `run_streamed`.
+    `interrupted`: a signal to this process was passed on to it, see `run_streamed`.
     """
 
     command: tuple[str, ...]

@@ -19,7 +19,7 @@ def locked(folder: Path, step: Step | None = None) -> Iterator[None]:
 
     Args:
         folder: made when missing.
-        step: told when there is something to wait for.
+        step: shows what is waited for.
     """
     from filelock import FileLock, Timeout
 

@@ -1,8 +1,8 @@
 """OpenAPI schemas of the Kubernetes API as strict JSON schemas.
 
 Strict means what the API server's field validation `Strict` means: an unknown field is an error. As there, `null`
-counts as absent for every optional field. Everything is written out in place, because kubeconform tells the path of an
-error only down to the first `$ref`.
+counts as absent for every optional field. Everything is written out in place, because kubeconform reports the path of
+an error only down to the first `$ref`.
 """
 
 from collections.abc import Iterator, Mapping

@@ -7,21 +7,21 @@ from typing import Any
 import pytest
 import yaml
 
+from drydock.progress import PlainProgress
 from drydock.project import Project
 from drydock.suite.charts import assemble_charts
 from drydock.suite.render import render_chart
+from drydock.tools.python_programs import ensure_python
 from tests.charts.gateway.processes import Mounts, Running, start_activator, start_model
 from tests.charts.objects import by_name
-from tests.programs import installed
 
-REQUIREMENTS = Path(__file__).with_name("requirements.txt")
 Mount = Callable[..., Mounts]
 
 
 @pytest.fixture(scope="session")
 def litellm(drydock_project: Project) -> Path:
     """The folder of LiteLLM's programs, at the release of the chart's image."""
-    return installed(drydock_project, "litellm", REQUIREMENTS, timeout=1800)
+    return ensure_python(drydock_project, "litellm", PlainProgress()) / "bin"
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,6 @@
 """What Argo CD would apply is what the umbrella installs."""
 
+import copy
 import itertools
 import json
 import re
@@ -21,6 +22,7 @@ from drydock.suite.environments import environment_names, load_environment
 from drydock.suite.manifests import Manifest
 from drydock.suite.render import render_chart
 from drydock.testing.pytest_plugin import RenderEnvironment
+from drydock.tools.crd_files import ensure_crds
 from drydock.tools.pins import Toolchain
 from drydock.tools.process import run
 from drydock.tools.schemas import ensure_schemas
@@ -99,8 +101,30 @@ def test_crds_come_from_the_tags_that_the_suite_is_tested_with(
     assert set(values) == set(pinned) - {"argo-cd"}, "Argo CD brings its own"
     for owner, crds in values.items():
         assert crds["revision"] == pinned[owner].version
-        assert crds["path"].endswith(pinned[owner].path)
+        assert pinned[owner].path.removesuffix("/bases" if "patches" in crds else "") in crds["path"]
         assert crds["repository"].partition("://")[2] in (pinned[owner].go_module, _repository(pinned[owner].go_module))
+
+
+def test_argo_cd_patches_crds_as_set_up_does(drydock_project: Project, brought: Brought) -> None:
+    folder = ensure_crds(drydock_project, SilentProgress())["kuberay"]
+    (application,) = (each.content["spec"]["source"] for each in brought("prod") if each.name == "prod-crds-kuberay")
+    assert "directory" not in application
+    for patch in application["kustomize"]["patches"]:
+        ours = json.loads((folder / f"{patch['target']['name']}.yaml").read_text())
+        upstream = copy.deepcopy(ours)
+        for version in upstream["spec"]["versions"]:
+            groups = version["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["workerGroupSpecs"]
+            assert (groups.pop("x-kubernetes-list-type"), groups.pop("x-kubernetes-list-map-keys")) == (
+                "map",
+                ["groupName"],
+            )
+        for change in yaml.safe_load(patch["patch"]):
+            *steps, last = change["path"].split("/")[1:]
+            place = upstream
+            for step in steps:
+                place = place[int(step) if isinstance(place, list) else step]
+            place[last] = change["value"]
+        assert upstream == ours
 
 
 def _repository(go_module: str) -> str:

@@ -11,7 +11,7 @@ Rights of the operator. Declared helpers; each takes the root:
 {{- end -}}
 
 {{- define "kuberay.namespaces" -}}
-{{- $names := list .Release.Namespace -}}
+{{- $names := concat (list .Release.Namespace) (.Values.operator.clusterWide | ternary list (include "kuberay.ownNamespaces" . | fromJsonArray)) -}}
 {{- range $name := keys .Values.operator.watchNamespaces | sortAlpha -}}
 {{- if get $.Values.operator.watchNamespaces $name }}{{ $names = append $names $name }}{{ end -}}
 {{- end -}}

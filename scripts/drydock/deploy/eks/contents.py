@@ -91,7 +91,7 @@ def karpenter(cluster: str, version: str, gates: Mapping[str, bool]) -> list[str
 def load_balancer_controller(cluster: str, region: str, vpc: str, tags: Mapping[str, str]) -> list[str]:
     """Helm's arguments for the AWS Load Balancer Controller.
 
-    It is told Region and VPC, since instance metadata ends at the node. Two pods on the managed nodes.
+    Region and VPC are set, since instance metadata ends at the node. Two pods on the managed nodes.
     """
     chart, version, repository = LOAD_BALANCER_CHART
     settings = [
@@ -123,5 +123,5 @@ def _upgrade(release: str, chart: str, version: str) -> Sequence[str]:
 
 
 def _escaped(text: str) -> str:
-    """As `--set` takes it: a dot or comma in a name is none of Helm's."""
+    """As `--set` takes it: a dot or comma in a name is not Helm's syntax."""
     return text.replace(",", "\\,").replace(".", "\\.")

@@ -171,7 +171,7 @@ def expiry(text: str) -> datetime | None:
 
 
 def cluster_of(cluster: str, region: str) -> Mapping[str, Any] | None:
-    """What EKS says of a cluster; None when there is none of that name.
+    """What EKS says of a cluster; None when no cluster has that name.
 
     Raises:
         AwsError: AWS refused.

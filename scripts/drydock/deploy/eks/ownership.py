@@ -17,7 +17,7 @@ def state_key(account: str, region: str, name: str) -> str:
 
 
 def check_before_change(name: str, region: str, made: Collection[str], *, owner: str, take_over: bool) -> None:
-    """Refuse to work on a cluster that another state holds, or that somebody else answers for.
+    """Refuse to work on a cluster that another state holds, or that has another owner.
 
     Args:
         name: of the cluster.

@@ -34,6 +34,8 @@ from drydock.deploy.target import Overlay, Reached
 from drydock.errors import ClusterError
 from drydock.progress import Progress
 from drydock.project import Project
+from drydock.scheduling.account import DEFAULT_REGION, global_values
+from drydock.scheduling.instance_types.region import load_catalogue
 from drydock.suite.cluster_description import describe
 from drydock.suite.environments import Environment, environment_names, load_environment
 from drydock.tools.on_path import find_terraform
@@ -41,6 +43,7 @@ from drydock.tools.on_path import find_terraform
 _KARPENTER_RIGHTS = "aws_iam_role_policy.karpenter[0]"
 _SPOT_ROLE = "aws_iam_service_linked_role.spot[0]"
 _NODE_ENTRY = "aws_eks_access_entry.nodes[0]"
+_ZONES = 3
 _LOG_GROUP = "aws_cloudwatch_log_group.cluster"
 
 
@@ -74,18 +77,22 @@ class EksTarget:
             find_aws_cli()
 
     def known(self) -> Overlay:
-        """See Target: name and tags; Region and zones unless AWS will choose the zones of a new VPC.
+        """See Target: name, tags, Region and zones.
 
-        The Region alone would be held against the zones of the values, which those of AWS replace.
+        AWS chooses the zones of a new VPC unless they are set: those of the values stand for them in the same Region,
+        and in another one its first three, as ci/eks takes them.
         """
         variables = self._variables()
         zones = () if variables.get("vpc") else variables.get("zones", ())
-        known = self._overlay({"cluster_name": self.deployment.name, "region": self._region, "zones": zones})
-        if zones or variables.get("vpc"):
-            return known
-        return Overlay(
-            values={"global": {key: value for key, value in known.values["global"].items() if key != "region"}}
-        )
+        if not zones and not variables.get("vpc") and not self._is_at_home():
+            types = load_catalogue(self.project.cache_dir, self._region).types.values()
+            zones = sorted({zone for facts in types for zone in facts.zones})[:_ZONES]
+        return self._overlay({"cluster_name": self.deployment.name, "region": self._region, "zones": zones})
+
+    def _is_at_home(self) -> bool:
+        """Whether the Region is that of the environment's values."""
+        values = global_values(load_environment(self.project, self.deployment.environment))
+        return bool(values.get("region", DEFAULT_REGION) == self._region)
 
     def create(self, progress: Progress) -> Reached:
         """See Target; shows the cost of the plan first, when it makes anything."""

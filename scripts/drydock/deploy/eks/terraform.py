@@ -18,7 +18,7 @@ _STATE_IN_FOLDER = 'terraform {\n  backend "local" {}\n}\n'
 _NO_STATE = "No state file was found"
 _LOCK = re.compile(r"\bID:\s+(\S+)")
 _LOCKED = "Error acquiring the state lock"
-_ERRORS_TOLD = 5
+_ERRORS_SHOWN = 5
 _WRONG_INPUT = "Nothing was changed: correct what is named in the environment's file, then repeat the command."
 _REMEDIES = {
     "ExpiredToken": "The AWS credentials have expired: sign in again (`aws sso login`), then repeat the command.",
@@ -30,7 +30,7 @@ _REMEDIES = {
     "LimitExceeded": "A quota of the account is used up: raise it in Service Quotas, or remove what is not needed.",
     "precondition failed": _WRONG_INPUT,
     "Invalid value for variable": _WRONG_INPUT,
-    _LOCKED: "Somebody else deploys this cluster; if nobody does: {unlock}",
+    _LOCKED: "Another process deploys this cluster; if none does: {unlock}",
     "Failed to query available provider packages": (
         "The AWS provider cannot be had: TF_CLI_CONFIG_FILE can name a mirror (provider_installation)."
     ),
@@ -193,48 +193,48 @@ class Terraform:
             raise self._failure("state push", [done.stderr])
         errored.unlink()
 
-    def _failure(self, what: str, told: Sequence[str]) -> "TerraformError":
-        """See failure; a lock that nobody holds any more is opened with its identifier, in this folder."""
-        lock = next((found[1] for each in told if _LOCKED in each and (found := _LOCK.search(each))), "LOCK_ID")
-        return failure(what, told, unlock=f"terraform -chdir={self.folder} force-unlock {lock}")
+    def _failure(self, what: str, errors: Sequence[str]) -> "TerraformError":
+        """See failure; a lock that no process holds any more is opened with its identifier, in this folder."""
+        lock = next((found[1] for each in errors if _LOCKED in each and (found := _LOCK.search(each))), "LOCK_ID")
+        return failure(what, errors, unlock=f"terraform -chdir={self.folder} force-unlock {lock}")
 
     def _state(self, verb: str, *arguments: str) -> process.Completed:
         command: list[str | Path] = [self.program, "state", verb, "-no-color", *arguments]
         return process.run(command, cwd=self.folder, env=self._environment(), check=False)
 
     def _run(self, arguments: Sequence[str], what: str, step: Step) -> None:
-        told: list[str] = []
+        errors: list[str] = []
 
-        def tell(line: str) -> None:
+        def show(line: str) -> None:
             message = _message(line)
             if message:
                 step.detail(message)
             if error := _error(line):
-                told.append(error)
+                errors.append(error)
 
         command = [str(self.program), arguments[0], "-input=false", "-no-color", *arguments[1:]]
-        done = process.run_streamed(command, tell, cwd=self.folder, env=self._environment(), forward_interrupt=True)
+        done = process.run_streamed(command, show, cwd=self.folder, env=self._environment(), forward_interrupt=True)
         if done.interrupted:
             raise KeyboardInterrupt
         if done.returncode != 0:
-            raise self._failure(what, told or [done.stdout.strip()])
+            raise self._failure(what, errors or [done.stdout.strip()])
 
     def _environment(self) -> dict[str, str]:
         return {"TF_IN_AUTOMATION": "1", "CHECKPOINT_DISABLE": "1"}
 
 
-def failure(what: str, told: Sequence[str], *, unlock: str) -> TerraformError:
+def failure(what: str, errors: Sequence[str], *, unlock: str) -> TerraformError:
     """The error for a failed command: what Terraform said, a line each, and the way out where it is known.
 
     Args:
         what: verb of Terraform.
-        told: its errors.
+        errors: as it printed them.
         unlock: command that opens the state.
     """
-    said = [re.sub(r"\s+", " ", each).strip() for each in told[:_ERRORS_TOLD]]
-    if len(told) > _ERRORS_TOLD:
-        said.append(f"and {len(told) - _ERRORS_TOLD} more")
-    remedy = next((way for sign, way in _REMEDIES.items() if any(sign in each for each in told)), "")
+    said = [re.sub(r"\s+", " ", each).strip() for each in errors[:_ERRORS_SHOWN]]
+    if len(errors) > _ERRORS_SHOWN:
+        said.append(f"and {len(errors) - _ERRORS_SHOWN} more")
+    remedy = next((way for sign, way in _REMEDIES.items() if any(sign in each for each in errors)), "")
     remedy = remedy.format(unlock=unlock) or "Repeat the command: it goes on from here."
     return TerraformError(f"terraform {what}: " + "\n  ".join(said), remedy=remedy)
 

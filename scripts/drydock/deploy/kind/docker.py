@@ -35,7 +35,7 @@ class Docker:
         self.program = Path(found)
 
     def info(self) -> Mapping[str, Any]:
-        """What the daemon tells about itself.
+        """What the daemon reports about itself.
 
         Raises:
             ClusterError: it does not answer.
@@ -43,17 +43,17 @@ class Docker:
         command: list[str | Path] = [self.program, "info", "--format", "{{json .}}"]
         done = process.run(command, timeout=_ANSWER_SECONDS, check=False)
         try:
-            told: Mapping[str, Any] = json.loads(done.stdout)
+            answer: Mapping[str, Any] = json.loads(done.stdout)
         except json.JSONDecodeError:
-            told = {}
-        errors = told.get("ServerErrors") or ([] if done.returncode == 0 and told else [done.stderr.strip()])
+            answer = {}
+        errors = answer.get("ServerErrors") or ([] if done.returncode == 0 and answer else [done.stderr.strip()])
         if errors:
             raise ClusterError(
                 f"Docker's daemon does not answer: {' '.join(errors)}",
                 remedy="Start Docker (`sudo systemctl start docker`, or Docker Desktop) and look at `docker info`; "
                 "DOCKER_HOST or `docker context` says which daemon it is.",
             )
-        return told
+        return answer
 
     def platform(self) -> tuple[str, str]:
         """Of the daemon's machine, as Go names it."""
@@ -164,7 +164,7 @@ def _remedy(output: str) -> str:
     signs = {
         "failed to pull image": "Docker does not reach the registry: give a node image that it has (--node-image).",
         "port is already allocated": "End what listens on that port, or take another hostPort.",
-        "no space left on device": "Docker's disk is full: `docker system df` tells of what.",
+        "no space left on device": "Docker's disk is full: `docker system df` lists of what.",
         "too many open files": "Raise fs.inotify.max_user_watches and max_user_instances (kind's known issues).",
     }
     return next((way for sign, way in signs.items() if sign in output), "Nothing of it is left; correct the cause.")

@@ -126,8 +126,8 @@ class KindTarget:
         from drydock.clusters.kube import api_client, asking
 
         with asking():
-            told = client.VersionApi(api_client(kubeconfig)).get_code()
-        return f"{told.major}.{told.minor.rstrip('+')}"
+            version = client.VersionApi(api_client(kubeconfig)).get_code()
+        return f"{version.major}.{version.minor.rstrip('+')}"
 
     @property
     def _environment(self) -> Environment:

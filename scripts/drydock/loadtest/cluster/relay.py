@@ -81,7 +81,7 @@ def _try(dial: Dial, pod: Pod) -> None:
         raise ClusterError(
             f"cannot reach port {pod.port} of pod {pod.name}: {getattr(error, 'reason', None) or error}",
             remedy="The kubeconfig's user needs the right to create pods/portforward. In a rehearsal models answer "
-            "with `drydock rehearse --serve-models --keep` alone.",
+            "with `drydock rehearse --live --keep` alone.",
         ) from error
 
 

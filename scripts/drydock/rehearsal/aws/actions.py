@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from drydock.rehearsal.aws.expected_account import Account
+from drydock.rehearsal.aws.launch_addresses import Addresses
 from drydock.rehearsal.aws.launch_quotas import Refusal, Vcpus
 from drydock.rehearsal.aws.seed import ACCOUNT_ID
 from drydock.scheduling.prices import Prices
@@ -34,6 +35,7 @@ class Market:
         in_use: instances launched in a reservation, by its identifier.
         started: when reservations began.
         vcpus: what instances use of the account's quotas.
+        addresses: what nodes use of the subnets' addresses.
     """
 
     cache: Path
@@ -42,6 +44,23 @@ class Market:
     in_use: Counter[str] = field(default_factory=Counter)
     started: datetime.datetime = field(default_factory=lambda: datetime.datetime.now(datetime.UTC))
     vcpus: Vcpus = field(default_factory=Vcpus)
+    addresses: Addresses = field(default_factory=Addresses)
+
+    def launch(self, instance_type: str, capacity_type: str, zone: str, count: int) -> tuple[int, tuple[Refusal, ...]]:
+        """Launch up to so many instances; how many may run, and why not all."""
+        housed, no_address = self.addresses.take(zone, count)
+        granted, no_quota = self.vcpus.take(instance_type, capacity_type, zone, housed)
+        self.addresses.give_back(zone, housed - granted)
+        return granted, tuple(refusal for refusal in (no_address, no_quota) if refusal)
+
+    def refuses(self, instance_type: str, capacity_type: str, zone: str) -> bool:
+        """Whether one more instance would not be launched."""
+        return bool(self.vcpus.refusal(instance_type, capacity_type) or self.addresses.refusal(zone))
+
+    def ended(self, instance_type: str, capacity_type: str, zone: str) -> None:
+        """An instance is gone."""
+        self.vcpus.give_back(instance_type, capacity_type)
+        self.addresses.give_back(zone)
 
 
 def add_actions(market: Market) -> None:
@@ -117,7 +136,7 @@ def _reservation(market: Market, reservation: CapacityReservation) -> dict[str, 
 
 
 def _create_fleet(market: Market) -> Action:
-    """How many instances of a fleet the quotas allow; Karpenter's own stand-in for EC2 launches them.
+    """How many instances of a fleet quotas and subnets allow; Karpenter's own stand-in for EC2 launches them.
 
     The first override that is not refused is taken: claims are narrowed to one offering, unless all are refused.
     """
@@ -133,9 +152,8 @@ def _create_fleet(market: Market) -> Action:
             override for config in response._get_param("LaunchTemplateConfigs", []) for override in config["Overrides"]
         ):
             zone = str(override.get("AvailabilityZone", ""))
-            granted, refusal = market.vcpus.take(override["InstanceType"], capacity_type, zone, wanted)
-            if refusal:
-                errors.append(_fleet_error(refusal, override, capacity_type))
+            granted, refusals = market.launch(override["InstanceType"], capacity_type, zone, wanted)
+            errors += [_fleet_error(refusal, override, capacity_type) for refusal in refusals]
             if granted:
                 break
         instances = [{"InstanceIds": [f"i-{number:017x}" for number in range(granted)]}] if granted else []

@@ -22,6 +22,7 @@ class Account:
         node_classes: `spec` of every EC2NodeClass; the account holds whatever their selectors select.
         capacity_reservations: On-Demand Capacity Reservations and Capacity Blocks.
         quotas: vCPUs by code of the quota of EC2; a quota without an entry is not enforced.
+        addresses: free addresses of subnets by zone; a zone without an entry has enough.
     """
 
     cluster_name: str
@@ -30,6 +31,7 @@ class Account:
     node_classes: tuple[Mapping[str, Any], ...]
     capacity_reservations: tuple[CapacityReservation, ...] = ()
     quotas: Mapping[str, int] = field(default_factory=dict)
+    addresses: Mapping[str, int] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """For the supervisor's pipe."""
@@ -44,7 +46,7 @@ class Account:
         return cls(**content, zones=zones, node_classes=node_classes, capacity_reservations=reservations)
 
     def with_also(self, other: "Account") -> "Account":
-        """An account that holds what both hold; name and region stay, quotas are those of `other`."""
+        """An account that holds what both hold; name and region stay, quotas and addresses are those of `other`."""
         return Account(
             cluster_name=self.cluster_name,
             region=self.region,
@@ -52,6 +54,7 @@ class Account:
             node_classes=_once([*self.node_classes, *other.node_classes]),
             capacity_reservations=_once([*self.capacity_reservations, *other.capacity_reservations]),
             quotas=other.quotas,
+            addresses=other.addresses,
         )
 
 
@@ -63,6 +66,7 @@ def expected_account(environment: Environment, manifests: Sequence[Manifest]) ->
         manifests: all its rendered objects.
     """
     place = account_of(environment, manifests)
+    snapshot = environment.snapshot
     node_classes = tuple(each.content["spec"] for each in manifests if each.kind == "EC2NodeClass")
     return Account(
         cluster_name=_discovered_name(node_classes) or "drydock",
@@ -71,6 +75,7 @@ def expected_account(environment: Environment, manifests: Sequence[Manifest]) ->
         node_classes=_once(node_classes),
         capacity_reservations=place.reservations,
         quotas=dict(place.quotas),
+        addresses=snapshot.free_addresses() if snapshot and snapshot.region == place.region else {},
     )
 
 

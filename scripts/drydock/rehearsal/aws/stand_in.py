@@ -89,6 +89,7 @@ class AwsStandIn:
         seed(merged, kubernetes_version)
         self.market.account = merged
         self.market.vcpus.limits = merged.quotas
+        self.market.addresses.free = merged.addresses
         return merged
 
     def offers(self) -> Offers:
@@ -98,7 +99,7 @@ class AwsStandIn:
             zones=_zones_by_type(account.region) if account else {},
             on_demand=self._on_demand(),
             reservations=account.capacity_reservations if account else (),
-            refuses=lambda name, capacity_type: self.market.vcpus.refusal(name, capacity_type) is not None,
+            refuses=self.market.refuses,
         )
 
     def _on_demand(self) -> Mapping[str, float]:

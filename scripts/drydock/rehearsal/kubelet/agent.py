@@ -9,10 +9,14 @@ from typing import Any
 from drydock.clusters.api import Api, collection
 from drydock.clusters.watching import follow, in_background
 from drydock.rehearsal.children import Children
+from drydock.rehearsal.kubelet.container import Container
+from drydock.rehearsal.kubelet.container_process import Machine
 from drydock.rehearsal.kubelet.endpoint import RunningContainer
-from drydock.rehearsal.kubelet.pod import Machine, Pod
+from drydock.rehearsal.kubelet.memory import watch_memory
+from drydock.rehearsal.kubelet.pod import Pod
 from drydock.rehearsal.kubelet.pod_addresses import Addresses
 from drydock.rehearsal.kubelet.programs import Program, program_for
+from drydock.rehearsal.kubelet.service_relays import Services
 
 PODS = collection("v1", "pods")
 _FINISHED = ("Succeeded", "Failed")
@@ -28,6 +32,7 @@ class Kubelet:
         server: address of the API server.
         folder: for the pods' files.
         addresses: of its pods.
+        services: that lead to its pods.
     """
 
     api: Api
@@ -35,6 +40,7 @@ class Kubelet:
     server: str
     folder: Path
     addresses: Addresses
+    services: Services
     programs: tuple[Program, ...] = ()
     _pods: dict[str, Pod] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -44,6 +50,8 @@ class Kubelet:
         new = [each for each in programs if each.image not in {known.image for known in self.programs}]
         if new and not self.programs:
             in_background(self._follow)
+            in_background(watch_memory, self._containers)
+            self.services.start()
         self.programs = (*self.programs, *new)
         return bool(new)
 
@@ -52,6 +60,10 @@ class Kubelet:
         with self._lock:
             running = [each for each in self._pods.values() if each.full_name == pod]
         return running[0].running(container) if running else None
+
+    def _containers(self) -> list[Container]:
+        with self._lock:
+            return [container for pod in self._pods.values() for container in pod.containers]
 
     def _follow(self) -> None:
         for kind, pod in follow(self.api, PODS):
@@ -71,7 +83,7 @@ class Kubelet:
         address = self.addresses.take()
         if address is None:
             return
-        machine = Machine(self.api, self.children, self.server, self.folder, self.programs)
+        machine = Machine(self.api, self.children, self.server, self.folder, self.programs, self.services)
         with self._lock:
             self._pods[pod["metadata"]["uid"]] = made = Pod(machine, address, pod, self._over)
         made.start()

@@ -27,7 +27,7 @@ _FOLLOW_SECONDS = 0.2
 _CHUNK = 1 << 16
 _KEPT = (
     "nothing runs in pod {pod} of this rehearsal: there is no program for its image, so KWOK keeps it alive. "
-    "Models answer with `rehearse --serve-models`; docs/rehearsal.md lists the images whose programs run."
+    "Servers answer with `rehearse --live`; docs/rehearsal.md lists the images whose programs run."
 )
 
 

@@ -1,50 +1,26 @@
 """One pod that runs: its volumes, its containers, and what the API is told of them."""
 
-import os
 import shutil
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from drydock.clusters.api import Api, ApiError, collection
-from drydock.clusters.objects import labels_of
+from drydock.clusters.api import ApiError, collection
 from drydock.clusters.watching import in_background
-from drydock.errors import ClusterError
-from drydock.rehearsal.children import Child, Children
 from drydock.rehearsal.kubelet.container import Container
+from drydock.rehearsal.kubelet.container_process import ContainerProcess, Machine, ports_of
 from drydock.rehearsal.kubelet.endpoint import RunningContainer
 from drydock.rehearsal.kubelet.pod_addresses import Address
-from drydock.rehearsal.kubelet.pod_volumes import Mounts, VolumeMaker, write_kubeconfig
 from drydock.rehearsal.kubelet.probes import Probe
-from drydock.rehearsal.kubelet.programs import Program, program_for
-from drydock.rehearsal.kubelet.references import References, environment, expand
-from drydock.rehearsal.kubelet.service_names import REACHABLE, resolved
+from drydock.rehearsal.kubelet.programs import program_for
+from drydock.rehearsal.kubelet.service_names import REACHABLE
 from drydock.rehearsal.kubelet.status import status
 
 _GRACE_SECONDS = 30
-
-
-@dataclass(frozen=True)
-class Machine:
-    """What pods share.
-
-    Attributes:
-        api: of the cluster, as its administrator.
-        children: starts processes.
-        server: address of the API server.
-        folder: for the pods' files.
-        programs: in place of images.
-    """
-
-    api: Api
-    children: Children
-    server: str
-    folder: Path
-    programs: Sequence[Program]
 
 
 @dataclass
@@ -63,6 +39,7 @@ class Pod:
     content: Mapping[str, Any]
     on_over: Callable[["Pod"], None]
     _containers: dict[str, Container] = field(default_factory=dict)
+    _processes: dict[str, ContainerProcess] = field(default_factory=dict)
     _changed: threading.Event = field(default_factory=threading.Event)
     _grace: float | None = None
     _began: float = field(default_factory=time.time)
@@ -73,7 +50,11 @@ class Pod:
             program = program_for(spec, self.machine.programs)
             if program:
                 policy = self.content["spec"].get("restartPolicy", "Always")
-                made = Container(spec, policy, self._starter(program), self._probe, self._changed.set)
+                process = ContainerProcess(
+                    self.machine, program, lambda: self.content, self.address, self._folder, self._process_name(spec)
+                )
+                self._processes[spec["name"]] = process
+                made = Container(spec, policy, process.start, self._probe, process.succeeds, self._changed.set)
                 self._containers[spec["name"]] = made
         self._changed.set()
         in_background(self._live)
@@ -101,6 +82,11 @@ class Pod:
         """As `namespace/name`."""
         metadata = self.content["metadata"]
         return f"{metadata['namespace']}/{metadata['name']}"
+
+    @property
+    def containers(self) -> tuple[Container, ...]:
+        """Those whose programs run here."""
+        return tuple(self._containers.values())
 
     def running(self, name: str) -> RunningContainer | None:
         """A container whose program runs here, the first when it has no name."""
@@ -159,81 +145,4 @@ class Pod:
     def _probe(self, spec: Mapping[str, Any], name: str) -> Probe | None:
         if not spec.get(name):
             return None
-        return Probe(spec[name], _ports(spec), self.address, self._folder, self._basic_variables())
-
-    def _starter(self, program: Program) -> Callable[[Mapping[str, Any], Callable[[Child], None]], Child]:
-        def start(spec: Mapping[str, Any], on_end: Callable[[Child], None]) -> Child:
-            references = References(self.machine.api, self.content, self.address)
-            maker = VolumeMaker(self._folder, self.machine.folder / "claims", references)
-            maker.make()
-            mounts = maker.mounts(spec)
-            variables = self._variables(program, spec, references, mounts)
-            name = self._process_name(spec)
-            arguments = self._arguments(program, spec, variables, mounts)
-            return self.machine.children.start_apart(
-                name, [*program.command, *arguments], env=variables, folder=self._folder, on_end=on_end
-            )
-
-        return start
-
-    def _variables(
-        self, program: Program, spec: Mapping[str, Any], references: References, mounts: Mounts
-    ) -> dict[str, str]:
-        given = environment(spec, references)
-        temporary = mounts.find("/tmp") or self._folder / "tmp"  # noqa: S108 (the container's)
-        temporary.mkdir(parents=True, exist_ok=True)
-        _, _, address = self.machine.server.partition("://")
-        host, _, port = address.rpartition(":")
-        variables = {
-            **self._basic_variables(),
-            "TMPDIR": str(temporary),
-            "KUBERNETES_SERVICE_HOST": host,
-            "KUBERNETES_SERVICE_PORT": port,
-            **{name: mounts.translate(self.address.listening(value)) for name, value in given.items()},
-            **{name: self._filled(value, spec) for name, value in program.environment.items()},
-        }
-        kubeconfig = self._folder / "kubeconfig"
-        if write_kubeconfig(kubeconfig, self.machine.server, mounts, self.content["metadata"]["namespace"]):
-            variables["KUBECONFIG"] = str(kubeconfig)
-        return variables
-
-    def _basic_variables(self) -> dict[str, str]:
-        """Of this machine's, a container gets no more than this."""
-        return {
-            "PATH": os.environ.get("PATH", os.defpath),
-            "HOME": str(self._folder),
-            "HOSTNAME": self.content["metadata"]["name"],
-        }
-
-    def _arguments(
-        self, program: Program, spec: Mapping[str, Any], variables: Mapping[str, str], mounts: Mounts
-    ) -> list[str]:
-        own = [*(spec.get("command") or ())[len(program.entrypoint) :], *(spec.get("args") or ())]
-        given = [*program.defaults, *own]
-        named = [resolved(self.machine.api, expand(each, variables)) for each in given]
-        rendered = [mounts.translate(self.address.listening(each)) for each in named]
-        return [*rendered, *(self._filled(each, spec) for each in program.arguments)]
-
-    def _filled(self, text: str, spec: Mapping[str, Any]) -> str:
-        """`{address}`, `{namespace}`, `{port NAME}` and `{node LABEL}` of data/runnable-images.yaml."""
-        before, found, rest = text.partition("{")
-        if not found:
-            return text
-        word, _, after = rest.partition("}")
-        kind, _, name = word.partition(" ")
-        if kind == "address":
-            value = self.address.host
-        elif kind == "namespace":
-            value = str(self.content["metadata"]["namespace"])
-        elif kind == "port":
-            if name not in _ports(spec):
-                raise ClusterError(f"container {spec['name']} has no port of the name {name}")
-            value = str(self.address.port(_ports(spec)[name]))
-        else:
-            node = self.machine.api.get(f"{collection('v1', 'nodes')}/{self.content['spec']['nodeName']}")
-            value = labels_of(node).get(name, "")
-        return before + value + after
-
-
-def _ports(spec: Mapping[str, Any]) -> dict[str, int]:
-    return {port["name"]: port["containerPort"] for port in spec.get("ports") or () if port.get("name")}
+        return Probe(spec[name], ports_of(spec), self.address, self._processes[spec["name"]].succeeds)

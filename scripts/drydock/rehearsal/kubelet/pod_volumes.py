@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from drydock.clusters.api import collection
+from drydock.errors import ClusterError
+from drydock.rehearsal.kubelet.isolation import Mount
 from drydock.rehearsal.kubelet.references import References
 
+_WRITTEN = frozenset({"configMap", "secret", "projected", "downwardAPI"})
 SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 _TOKEN_SECONDS = 3607
 """What a pod's own token is asked for with; the API server makes such a one valid for a year."""
@@ -57,8 +60,27 @@ class VolumeMaker:
         folders = {}
         for mount in container.get("volumeMounts") or ():
             folder = self._place(self._volume(mount["name"])) / str(mount.get("subPath", ""))
+            if not folder.exists() and not folder.is_symlink():  # a part of a volume that nothing has made yet
+                folder.mkdir(parents=True)
             folders[mount["mountPath"].rstrip("/") or "/"] = folder
         return Mounts(folders)
+
+    def binds(self, container: Mapping[str, Any]) -> tuple[Mount, ...]:
+        """The same for a container that is isolated; what the kubelet writes is never the container's to write.
+
+        Raises:
+            ClusterError: a `subPath` leads out of its volume, by a link that a container made.
+        """
+        found = []
+        for mount in container.get("volumeMounts") or ():
+            volume = self._volume(mount["name"])
+            top = self._place(volume).resolve()
+            ((path, folder),) = self.mounts({"volumeMounts": [mount]}).folders.items()
+            if not folder.resolve().is_relative_to(top):
+                raise ClusterError(f"subPath {mount['subPath']} of volume {mount['name']} leads out of the volume")
+            read_only = bool(mount.get("readOnly")) or not _WRITTEN.isdisjoint(volume)
+            found.append(Mount(str(folder.resolve()), os.path.normpath(path), read_only))
+        return tuple(found)
 
     def make(self) -> None:
         """Make all of the pod's volumes.

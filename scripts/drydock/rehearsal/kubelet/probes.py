@@ -1,10 +1,8 @@
 """The probes of containers, asked of processes of this machine."""
 
 import socket
-import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from drydock.rehearsal.kubelet.pod_addresses import Address
@@ -21,15 +19,13 @@ class Probe:
         content: as in the pod.
         ports: numbers of the container's ports by name.
         address: of the pod.
-        folder: working directory of commands.
-        variables: all that commands get; nothing of this process's environment.
+        succeeds: runs a command in the container, within so many seconds.
     """
 
     content: Mapping[str, Any]
     ports: Mapping[str, int]
     address: Address
-    folder: Path
-    variables: Mapping[str, str]
+    succeeds: Callable[[Sequence[str], float], bool]
 
     @property
     def period(self) -> float:
@@ -56,7 +52,7 @@ class Probe:
         if "httpGet" in self.content:
             return self._http(self.content["httpGet"], seconds)
         if "exec" in self.content:
-            return self._command(self.content["exec"]["command"], seconds)
+            return self.succeeds(self.content["exec"]["command"], seconds)
         for kind in ("tcpSocket", "grpc"):
             if kind in self.content:
                 return self._connects(self._port(self.content[kind]["port"]), seconds)
@@ -84,18 +80,3 @@ class Probe:
                 return pool.request("GET", url, headers=headers, redirect=False).status in _OK
         except urllib3.exceptions.HTTPError:
             return False
-
-    def _command(self, command: list[str], seconds: float) -> bool:
-        try:
-            done = subprocess.run(
-                command,
-                cwd=self.folder,
-                env=dict(self.variables),
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=seconds,
-                check=False,
-            )
-        except (OSError, subprocess.TimeoutExpired):
-            return False
-        return done.returncode == 0

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from drydock.documents import load_yaml_file
+from drydock.rehearsal.kubelet.isolation import python_folders
 from drydock.suite.manifests import Manifest
 
 _FILE = Path(__file__).resolve().parents[2] / "data" / "runnable-images.yaml"
@@ -21,18 +22,22 @@ class Runnable:
 
     Attributes:
         image: the end of its repository's name.
-        tool: of the toolchain, or empty for `module` of this package.
-        entrypoint, defaults, arguments, environment, models, unnamed: see data/runnable-images.yaml.
+        tool: of the toolchain, or empty.
+        python: a Python environment of data/programs, or empty.
+        module: of this package, or empty.
+        entrypoint, defaults, arguments, environment, live, isolated, unnamed: see data/runnable-images.yaml.
     """
 
     image: str
     tool: str
+    python: str
     module: str
     entrypoint: tuple[str, ...]
     defaults: tuple[str, ...]
     arguments: tuple[str, ...]
     environment: Mapping[str, str]
-    models: bool
+    live: bool
+    isolated: bool
     unnamed: bool
 
 
@@ -44,6 +49,8 @@ class Program:
         image: the end of the repository's name.
         command: the program.
         entrypoint, defaults, arguments, environment: see data/runnable-images.yaml.
+        needs: files and folders of this machine that the program consists of, the system's own aside.
+        isolated: its processes are held as containers are, where this machine can.
     """
 
     image: str
@@ -52,6 +59,8 @@ class Program:
     defaults: tuple[str, ...]
     arguments: tuple[str, ...]
     environment: Mapping[str, str]
+    needs: tuple[str, ...] = ()
+    isolated: bool = True
 
     def stands_for(self, container: Mapping[str, Any]) -> bool:
         """Whether a container runs its image's program, and not another one that is in there too."""
@@ -72,8 +81,8 @@ class Program:
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "Program":
         """What `to_json` gave."""
-        lists = {key: tuple(content[key]) for key in ("command", "entrypoint", "defaults", "arguments")}
-        return cls(content["image"], environment=content["environment"], **lists)
+        lists = {key: tuple(content[key]) for key in ("command", "entrypoint", "defaults", "arguments", "needs")}
+        return cls(content["image"], environment=content["environment"], isolated=content["isolated"], **lists)
 
 
 @cache
@@ -83,45 +92,57 @@ def runnable_images() -> tuple[Runnable, ...]:
         Runnable(
             image=image,
             tool=each.get("tool", ""),
+            python=each.get("python", ""),
             module=each.get("module", ""),
             entrypoint=tuple(each.get("entrypoint", ())),
             defaults=tuple(each.get("defaults", ())),
             arguments=tuple(each.get("arguments", ())),
             environment=each.get("environment", {}),
-            models=each.get("models", False),
+            live=each.get("live", False),
+            isolated=each.get("isolated", False),
             unnamed=each.get("unnamed", False),
         )
         for image, each in load_yaml_file(_FILE).items()
     )
 
 
-def find_runnable(manifests: Sequence[Manifest], *, models: bool) -> tuple[Runnable, ...]:
-    """The images of an environment's pods that this machine can run; those of models only when asked for."""
+def find_runnable(manifests: Sequence[Manifest], *, live: bool) -> tuple[Runnable, ...]:
+    """The images of an environment's pods that this machine can run; those of servers only when asked for."""
     used = {image for manifest in manifests for image in _images(manifest.content)}
     return tuple(
         each
         for each in runnable_images()
-        if (models or not each.models)
-        and (each.unnamed or any(re.search(pattern(each.image), image) for image in used))
+        if (live or not each.live) and (each.unnamed or any(re.search(pattern(each.image), image) for image in used))
     )
 
 
 def programs(
     runnable: Sequence[Runnable], ensure: Callable[[Sequence[str]], Mapping[str, Path]]
 ) -> tuple[Program, ...]:
-    """What runs in place of the images; `ensure` gives paths of tools by their names."""
-    tools = [each.tool for each in runnable if each.tool]
-    paths = ensure(tools) if tools else {}
-    return tuple(
-        Program(
-            image=each.image,
-            command=(str(paths[each.tool]),) if each.tool else (sys.executable, "-m", each.module),
-            entrypoint=each.entrypoint,
-            defaults=each.defaults,
-            arguments=each.arguments,
-            environment=each.environment,
-        )
-        for each in runnable
+    """What runs in place of the images; `ensure` gives paths of tools and of Python environments by their names."""
+    wanted = [name for each in runnable if (name := each.tool or each.python)]
+    paths = ensure(wanted) if wanted else {}
+    return tuple(_program(each, paths) for each in runnable)
+
+
+def _program(runnable: Runnable, paths: Mapping[str, Path]) -> Program:
+    command: tuple[str, ...]
+    needs: tuple[str, ...]
+    if runnable.tool:
+        command, needs = (str(paths[runnable.tool]),), (str(paths[runnable.tool]),)
+    elif runnable.python:
+        folder = paths[runnable.python]
+        command, needs = (str(folder / "bin" / "python"),), (str(folder), *python_folders())
+    else:
+        command, needs = (sys.executable, "-m", runnable.module), python_folders()
+    return Program(
+        image=runnable.image,
+        command=command,
+        entrypoint=runnable.entrypoint,
+        defaults=runnable.defaults,
+        arguments=runnable.arguments,
+        environment=runnable.environment,
+        needs=needs,
     )
 
 

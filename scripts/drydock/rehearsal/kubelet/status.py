@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from drydock.clusters.objects import condition
-from drydock.rehearsal.kubelet.container import End, State
+from drydock.rehearsal.kubelet.container import OOM_KILLED, End, State
 from drydock.rehearsal.kwok import NODE_IP
 
 KEPT = State(running=0.0, ready=True, started=True)
@@ -79,8 +79,8 @@ def _state(state: State, began: float) -> dict[str, Any]:
 def _ended(end: End) -> dict[str, Any]:
     return {
         "exitCode": end.status if end.status >= 0 else 128 - end.status,
-        "reason": "Error" if end.status else "Completed",
-        "message": end.last,
+        "reason": OOM_KILLED if end.reason == OOM_KILLED else "Error" if end.status else "Completed",
+        "message": "\n".join(filter(None, (end.reason, end.last))),
         "startedAt": _time(end.began),
         "finishedAt": _time(end.ended),
     }

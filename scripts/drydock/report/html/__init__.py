@@ -13,6 +13,8 @@ def render_html(report: RehearsalReport) -> str:
     filters = {
         "accelerators": summary.accelerators_text,
         "cold_start": summary.cold_start_parts,
+        "outcome": summary.fault_outcome,
+        "recovery": summary.recovery_text,
         "hourly": summary.hourly,
         "model_sentence": summary.model_sentence,
         "monthly": summary.monthly,

@@ -104,7 +104,7 @@ class Meter:
 
 @dataclass(frozen=True)
 class Cell:
-    """One device: `kind` tells whether it is used, alternating between neighbouring pods; `holder` names the pod."""
+    """One device: `kind` says whether it is used, alternating between neighbouring pods; `holder` names the pod."""
 
     kind: str
     left: float
@@ -197,8 +197,8 @@ class Page:
         if ready is not None:
             bars.append(_bar(axis, "running", ready, axis.horizon))
         moments = {"created": begun, "scheduled": scheduled, "ready": ready}
-        told = [f"{name} after {seconds_text(moment)}" for name, moment in moments.items() if moment is not None]
-        story = ", ".join(told) + ("" if pod.phase == "Ready" else f", {pod.phase}")
+        reached = [f"{name} after {seconds_text(moment)}" for name, moment in moments.items() if moment is not None]
+        story = ", ".join(reached) + ("" if pod.phase == "Ready" else f", {pod.phase}")
         return PodRow(pod, self.colours.get(pod.node), tuple(bars), None if ready is None else axis.at(ready), story)
 
     def _card(self, node: NodeReport, requests: Mapping[str, dict[str, int]]) -> NodeCard:

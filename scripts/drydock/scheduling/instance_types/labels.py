@@ -54,7 +54,7 @@ def architecture(facts: InstanceFacts) -> str:
 
 
 def label_reader(label: str, prefix: str = EC2_PREFIX) -> Callable[[InstanceFacts], Values] | None:
-    """What tells the values of a label from a type's facts; None for a label that does not follow from the type."""
+    """A function from a type's facts to the values of a label; None for a label that does not follow from the type."""
     if label in _COMMON:
         return _COMMON[label]
     return _INSTANCE.get(label.removeprefix(prefix)) if label.startswith(prefix) else None

@@ -165,7 +165,7 @@ class _Builder:
             return {"type": [kind for schema in schemas for kind in _kinds(schema)]}
         null: Schema = {"type": "null"}
         others = [schema for schema in schemas if schema != null]
-        if len(others) == 1:  # not anyOf, of which Helm would tell the branch that does not matter, too
+        if len(others) == 1:  # not anyOf, of which Helm would report the branch that does not matter, too
             return {"if": {"not": null}, "then": others[0]}
         return {"anyOf": schemas}
 

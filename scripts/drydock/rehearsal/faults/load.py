@@ -1,0 +1,84 @@
+"""A steady load of short chat requests, each with its outcome: what users saw while something broke."""
+
+import json
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Self
+
+import urllib3
+
+_TIMEOUT_SECONDS = 30.0
+_OK = 200
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One request; `at` is Unix time of its start, `said` why it failed."""
+
+    at: float
+    seconds: float
+    succeeded: bool
+    said: str = ""
+
+
+@dataclass
+class Load:
+    """Sends requests for as long as its block lasts, whatever becomes of those before.
+
+    Args:
+        url: of an OpenAI-compatible endpoint.
+        key: that it asks for; empty for none.
+        model: to ask.
+        rate: requests a second.
+    """
+
+    url: str
+    key: str
+    model: str
+    rate: float
+    _attempts: list[Attempt] = field(default_factory=list)
+    _threads: list[threading.Thread] = field(default_factory=list)
+    _over: threading.Event = field(default_factory=threading.Event)
+
+    def __enter__(self) -> Self:
+        self._pool = urllib3.PoolManager(retries=False, timeout=_TIMEOUT_SECONDS, maxsize=64)
+        self._pacer = threading.Thread(target=self._pace, daemon=True)
+        self._pacer.start()
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Send no more, and wait for those that are under way."""
+        self._over.set()
+        self._pacer.join()
+        for thread in self._threads:
+            thread.join()
+        self._pool.clear()
+
+    @property
+    def attempts(self) -> Sequence[Attempt]:
+        """Those that are over, by their start."""
+        return sorted(self._attempts, key=lambda attempt: attempt.at)
+
+    def _pace(self) -> None:
+        while not self._over.wait(1 / self.rate):
+            thread = threading.Thread(target=self._send, daemon=True)
+            self._threads = [*(each for each in self._threads if each.is_alive()), thread]
+            thread.start()
+
+    def _send(self) -> None:
+        at, began = time.time(), time.monotonic()
+        body = {"model": self.model, "messages": [{"role": "user", "content": "Are you there?"}], "max_tokens": 4}
+        headers = {"Content-Type": "application/json", **({"Authorization": f"Bearer {self.key}"} if self.key else {})}
+        try:
+            answer = self._pool.request(
+                "POST", f"{self.url}/v1/chat/completions", body=json.dumps(body), headers=headers
+            )
+            said = "" if answer.status == _OK else f"status {answer.status}"
+        except urllib3.exceptions.HTTPError as error:
+            said = type(error).__name__
+        self._attempts.append(Attempt(at, time.monotonic() - began, not said, said))

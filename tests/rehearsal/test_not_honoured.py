@@ -1,0 +1,64 @@
+"""What a pod that runs here asks for without effect is said, by what makes it."""
+
+from typing import Any
+
+import pytest
+
+from drydock.rehearsal.kubelet import isolation
+from drydock.rehearsal.kubelet.not_honoured import held, not_honoured
+from drydock.rehearsal.kubelet.programs import Program
+from tests.conftest import Drydock
+
+PROGRAM = Program("tools/app", ("/bin/app",), (), (), (), {})
+
+
+def spec(**container: Any) -> dict[str, Any]:
+    return {"containers": [{"name": "app", "image": "example.com/tools/app:1", **container}]}
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (spec(livenessProbe={"tcpSocket": {"port": 1}}), "liveness probes"),
+        (spec(lifecycle={"preStop": {"httpGet": {"port": 1}}}), "preStop hooks that ask a port"),
+        (spec(lifecycle={"postStart": {"exec": {"command": ["x"]}}}), "postStart hooks"),
+        (spec(securityContext={"capabilities": {"drop": ["ALL"], "add": ["NET_RAW"]}}), "capability NET_RAW"),
+        (spec(volumeMounts=[{"name": "x", "mountPath": "/x", "subPathExpr": "$(A)"}]), "subPathExpr of volume x"),
+        ({**spec(), "initContainers": [{"name": "first"}]}, "init container first"),
+        ({**spec(), "hostNetwork": True}, "hostNetwork"),
+        ({**spec(), "volumes": [{"name": "v", "hostPath": {"path": "/dev"}}]}, "hostPath /dev"),
+        ({**spec(), "volumes": [{"name": "v", "emptyDir": {"sizeLimit": "1Gi"}}]}, "sizeLimit of volume v"),
+        ({"containers": [*spec()["containers"], {"name": "side", "image": "other:1"}]}, "container side"),
+    ],
+)
+def test_what_has_no_effect_is_said(content: dict[str, Any], told: str) -> None:
+    assert list(not_honoured({"Deployment/a/b": content}, [PROGRAM])) == [
+        f"Without effect in pods of Deployment/a/b: {told}."
+    ]
+
+
+def test_workloads_that_lack_the_same_share_a_sentence() -> None:
+    content = spec(livenessProbe={"tcpSocket": {"port": 1}})
+    (told,) = not_honoured({"Deployment/a/b": content, "Deployment/a/c": content}, [PROGRAM])
+    assert told == "Without effect in pods of Deployment/a/b, Deployment/a/c: liveness probes."
+
+
+def test_of_what_has_effect_and_of_pods_that_only_seem_to_run_nothing_is_said() -> None:
+    content = {"containers": [{"name": "x", "image": "other:1", "livenessProbe": {}}], "hostNetwork": True}
+    drained = spec(lifecycle={"preStop": {"sleep": {"seconds": 5}}})
+    assert list(not_honoured({"Deployment/a/b": content, "Deployment/a/c": drained}, [PROGRAM])) == []
+    assert list(held([])) == []
+
+
+def test_the_report_says_how_processes_were_held() -> None:
+    (told,) = held([PROGRAM])
+    assert "NetworkPolicies" in told
+    assert isolation.unavailable() in told
+    assert ("were not isolated" in told) == bool(isolation.unavailable())
+
+
+@pytest.mark.parametrize("command", [("journey", "chat"), ("open", "front")])
+def test_a_cluster_that_nobody_kept_is_wrong_usage(drydock: Drydock, command: tuple[str, ...]) -> None:
+    done = drydock(*command, "--run", "no-such-run")
+    assert done.returncode == 2
+    assert "no kept cluster is named 'no-such-run'" in done.stderr
