@@ -22,6 +22,8 @@ from drydock.loadtest.run_files import load_run
 from drydock.suite.objectives import objectives, read_objectives
 from tests.loadtest.servers import misbehaving_server, requests_seen, simulator
 
+pytestmark = pytest.mark.programs
+
 MODEL = "meta-llama/Llama-3.1-8B-Instruct"
 SCHEMA = json.loads((Path(drydock.__file__).parent / "data/loadtest.schema.json").read_text())
 

@@ -13,6 +13,8 @@ from drydock.loadtest.settings import Closed, Constant, Lengths, LoadPlan, Stage
 from drydock.loadtest.vocabulary import told
 from tests.loadtest.servers import SERIAL_SECONDS, misbehaving_server, requests_seen
 
+pytestmark = pytest.mark.programs
+
 TOKENS = 6
 TIMEOUT_SECONDS = 15.0
 """A busy machine takes seconds for an answer byte by byte."""

@@ -15,6 +15,8 @@ from drydock.loadtest.records import Run, Snapshot
 from drydock.loadtest.settings import Arrival, Closed, Constant, Lengths, LoadPlan, Poisson, Stage, Target, Workload
 from tests.loadtest.servers import simulator
 
+pytestmark = pytest.mark.programs
+
 MODEL = "meta-llama/Llama-3.1-8B-Instruct"
 SMALL = Workload("small", Lengths("fixed", 64), Lengths("fixed", 16))
 

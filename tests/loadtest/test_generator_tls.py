@@ -19,6 +19,8 @@ from drydock.loadtest.records import Run
 from drydock.loadtest.settings import Constant, Lengths, LoadPlan, Stage, Target, Workload
 from tests.loadtest.servers import misbehaving_server
 
+pytestmark = pytest.mark.programs
+
 
 @dataclass(frozen=True)
 class Server:

@@ -13,6 +13,8 @@ import pytest
 from drydock.loadtest.cluster.models import Pod
 from drydock.loadtest.cluster.relay import relayed
 
+pytestmark = pytest.mark.programs
+
 ASK = """
 import socket, sys
 with socket.create_connection(("127.0.0.1", int(sys.argv[1]))) as connection:

@@ -26,6 +26,8 @@ from drydock.loadtest.server_metrics import ServerView, read_page
 from drydock.loadtest.statistics import compare, intervals
 from tests.loadtest.servers import misbehaving_server, simulator
 
+pytestmark = pytest.mark.programs
+
 MODEL = "meta-llama/Llama-3.1-8B-Instruct"
 SCHEMA = json.loads((Path(drydock.__file__).parent / "data/loadtest.schema.json").read_text())
 

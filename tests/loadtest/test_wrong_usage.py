@@ -14,6 +14,8 @@ from drydock.loadtest.secrets import Secret
 from drydock.loadtest.statistics import compare
 from tests.loadtest.servers import misbehaving_server
 
+pytestmark = pytest.mark.programs
+
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:

@@ -20,6 +20,8 @@ from drydock.plan.traces import DAY, load_trace, trace_presets
 from drydock.suite.manifests import Manifest
 from drydock.testing.pytest_plugin import RenderChart
 
+pytestmark = pytest.mark.programs
+
 OBJECTIVES = {"ttft_p95_ms": 1000.0, "itl_p99_ms": 150.0}
 HIGHEST = 10.0
 

@@ -11,6 +11,8 @@ from click.testing import CliRunner, Result
 from drydock.cli import drydock as program
 from tests.loadtest.servers import simulator
 
+pytestmark = pytest.mark.programs
+
 MODEL = "meta-llama/Llama-3.1-8B-Instruct"
 OBJECTIVE = ("--objective", "ttft_p95_ms=60000")
 

@@ -13,6 +13,8 @@ from xml.etree import ElementTree
 
 import pytest
 
+pytestmark = pytest.mark.programs
+
 GIB = 2**30
 VALUES = Path(__file__).parents[2] / "values"
 

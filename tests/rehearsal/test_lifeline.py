@@ -14,6 +14,8 @@ from drydock.errors import ClusterError, DrydockError
 from drydock.rehearsal.lifeline import while_alive
 from drydock.tools import process
 
+pytestmark = pytest.mark.programs
+
 SECONDS = 20
 SLEEP = [sys.executable, "-c", "import time; time.sleep(600)"]
 STUBBORN = [

@@ -12,6 +12,8 @@ import pytest
 
 from tests.conftest import ROOT
 
+pytestmark = pytest.mark.programs
+
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 HEAVY = ("aiohttp", "boto3", "cryptography", "gevent", "locust", "numpy", "prometheus_client", "scipy", "werkzeug")
 WITHOUT = """

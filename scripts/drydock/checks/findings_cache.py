@@ -41,7 +41,7 @@ def environment_parts(environment: Environment) -> list[object]:
 
 def _shapes(environment: Environment) -> list[Path]:
     """Files with the shapes of the suite's own models (`drydock.engines.model_config`)."""
-    return sorted(environment.file.parents[1].glob("shapes/*.json")) if environment.file.is_file() else []
+    return sorted(environment.file.resolve().parents[1].glob("shapes/*.json")) if environment.file.is_file() else []
 
 
 def _release_parts(release: HelmRelease) -> list[object]:

@@ -6,6 +6,7 @@ What GPU it stands for comes from `--simulate-gpu` or `DRYDOCK_VLLM_GPU`; how mu
 """
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -16,7 +17,7 @@ from math import inf
 
 from aiohttp import web
 
-from drydock.engines.catalogue import find_gpu, find_model
+from drydock.engines.catalogue import Model, find_gpu, find_model
 from drydock.engines.engine_args import EngineArgs, parse
 from drydock.errors import DrydockError, UsageError
 from drydock.simulator.http_api import Api, metrics_for
@@ -76,14 +77,22 @@ def chosen_setup(args: EngineArgs) -> Setup:
     if not args.model:
         raise UsageError("vllm serve: error: no model was given", remedy="name one: drydock-vllm MODEL")
     gpu = os.environ.get("DRYDOCK_VLLM_GPU") or values["simulate_gpu"]
-    shape = values["simulate_model"] or os.environ.get("DRYDOCK_VLLM_MODEL")
+    return setup(find_gpu(gpu), _model(args), args)
+
+
+def _model(args: EngineArgs) -> Model:
+    """By the name that says its shape; weights in a folder, as of S3, by the names that the model is served under."""
+    shape = args.values["simulate_model"] or os.environ.get("DRYDOCK_VLLM_MODEL")
+    served = (args.values["served_model_name"] or ()) if not shape and args.model.startswith("/") else ()
     try:
-        model = find_model(shape or args.model)
+        return find_model(shape or args.model)
     except UsageError as error:
+        for name in served:
+            with contextlib.suppress(UsageError):
+                return find_model(name)
         raise UsageError(
             error.message, remedy=f"say whose shape it has with --simulate-model or DRYDOCK_VLLM_MODEL; {error.remedy}"
         ) from error
-    return setup(find_gpu(gpu), model, args)
 
 
 def _speed(args: EngineArgs) -> float:

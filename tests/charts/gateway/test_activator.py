@@ -28,6 +28,8 @@ from tests.charts.gateway.processes import (
 )
 from tests.charts.gateway.processes import send as send_
 
+pytestmark = pytest.mark.programs
+
 PATH = f"/models/llama{CHAT}"
 BODY = {"model": "llama", **QUESTION}
 ask = partial(call, headers=ACTIVATOR)

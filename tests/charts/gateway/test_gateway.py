@@ -34,6 +34,8 @@ from tests.charts.gateway.processes import (
     until,
 )
 
+pytestmark = pytest.mark.programs
+
 KEYS = {"search": "sk-search", "chat": "sk-chat", "rich": "sk-rich"}
 StartGateway = Callable[..., Running]
 VALUES: dict[str, Any] = {

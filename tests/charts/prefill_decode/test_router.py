@@ -15,6 +15,8 @@ import pytest
 
 from tests.charts.gateway.processes import Running, call, free_port, start
 
+pytestmark = pytest.mark.programs
+
 PROGRAM = Path(__file__).resolve().parents[3] / "charts" / "vllm" / "files" / "prefill_decode_router.py"
 COMPLETIONS = "/v1/completions"
 CHAT = "/v1/chat/completions"
