@@ -28,8 +28,8 @@ def large() -> RehearsalReport:
         replace(pod, name=f"pod-{i:04d}", node=f"node-{i:04d}", scheduled_seconds=30.0 + i, ready_seconds=31.0 + i)
         for i in range(PODS)
     ]
-    nothing = {"node": "", "instance_type": "", "scheduled_seconds": None, "ready_seconds": None}
-    blocked = [replace(pod, name=f"stuck-{i:02d}", phase="Pending", reason="full", **nothing) for i in range(BLOCKED)]
+    waiting = replace(pod, node="", instance_type="", scheduled_seconds=None, ready_seconds=None)
+    blocked = [replace(waiting, name=f"stuck-{i:02d}", phase="Pending", reason="full") for i in range(BLOCKED)]
     nodes = [replace(node, name=f"node-{i:04d}", accelerators=used, pods=(f"pod-{i:04d}",)) for i in range(PODS)]
     empty = {name: (0, count) for name, (_, count) in node.accelerators.items()}
     nodes.append(replace(node, name="node-empty", accelerators=empty, pods=()))
