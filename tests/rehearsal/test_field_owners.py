@@ -35,9 +35,9 @@ BY_KEDA = {"enabled": True, "kind": "ScaledObject", "minReplicas": 0}
 VALUES: Mapping[str, Any] = {
     "vllm": {
         "models": {
-            "llama-3-8b": {"autoscaling": {"enabled": True, "minReplicas": 1, "maxReplicas": 4}},
+            "llama-3-8b": {"autoscaling": {"enabled": True, "minReplicas": 1, "maxReplicas": 9}},
             "asleep": {**SMALL, "autoscaling": BY_KEDA},
-            "deepseek-r1": {"autoscaling": {"enabled": True, "minReplicas": 1, "maxReplicas": 3}},
+            "deepseek-r1": {"autoscaling": {"enabled": True, "minReplicas": 1, "maxReplicas": 9}},
         }
     }
 }
@@ -78,6 +78,7 @@ class Objects:
         """As an autoscaler of Kubernetes does, through the subresource."""
         scale = self._resource(version, kind).subresources["scale"]
         found = scale.get(name=name, namespace=NAMESPACE).to_dict()
+        del found["metadata"]["resourceVersion"]  # a controller may write meanwhile
         scale.replace(
             name=name, namespace=NAMESPACE, body={**found, "spec": {"replicas": replicas}}, field_manager=manager
         )
@@ -119,7 +120,7 @@ def write(objects: Objects, script: Script, number: int) -> dict[str, Any]:
     objects.merge(KEDA, "ScaledObject", ASLEEP, "keda", {"metadata": found})
     current = objects.get(APPS, "Deployment", SCALED)
     choice = script("deployment").change_to(current, f"/workflow-{number}/llama", "")
-    objects.merge(APPS, "Deployment", SCALED, "model-pipeline", choice)
+    objects.merge(APPS, "Deployment", SCALED, "model-pipeline", {"spec": choice["spec"]})
     restart = {"spec": {"template": {"metadata": {"annotations": {RESTARTED: f"2026-11-0{number}T00:00:00Z"}}}}}
     objects.merge(APPS, "Deployment", SCALED, "kubectl-rollout", restart)
     tracking = {"metadata": {"annotations": {TRACKING: f"prod-vllm:{number}"}}}
