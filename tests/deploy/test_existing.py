@@ -52,6 +52,9 @@ def assert_given_up(printed: str) -> None:
     assert "It was rolled back" in printed
 
 
+SLOW_NODES = "vllm.models.llama-3-8b.startup.nodeSeconds=901"
+
+
 def test_install_upgrade_rollback_and_destroy_on_a_cluster_that_exists(
     drydock: Drydock,
     rehearsal_release: Release,
@@ -76,8 +79,7 @@ def test_install_upgrade_rollback_and_destroy_on_a_cluster_that_exists(
     assert f"drydock destroy {name}" in first.stderr
     namespace = api.get("/api/v1/namespaces/genai")["metadata"]
     assert namespace["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
-    claims = api.get(NODE_CLAIMS)["items"]
-    assert claims
+    assert api.get(NODE_CLAIMS)["items"]
     record = next(each for each in list_deployments(drydock_project) if each.name == name)
     folder = record.folder(drydock_project)
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
@@ -101,11 +103,10 @@ def test_install_upgrade_rollback_and_destroy_on_a_cluster_that_exists(
     assert_given_up(second.stderr)
     assert history(api) == [("1", "superseded"), ("2", "failed"), ("3", "deployed")]
 
-    patient = drydock(*deploy, "--set", "vllm.models.llama-3-8b.startup.nodeSeconds=901", "--timeout", "900")
+    patient = drydock(*deploy, "--set", SLOW_NODES, "--timeout", "900")
     assert patient.returncode == 0, patient.stderr
     assert history(api)[-2:] == [("3", "superseded"), ("4", "deployed")]
-    deadline = api.get(f"{DEPLOYMENTS}/genai-vllm-llama-3-8b")["spec"]["progressDeadlineSeconds"]
-    assert deadline % 10 == 1, "901 s for the node, and the rest in tens"
+    assert_conflicts_are_named_and_taken_over(drydock, deploy, api)
 
     taken = drydock("deploy", "airgap", "--kubeconfig", rehearsal_cluster.kubeconfig, "--name", name)
     assert taken.returncode == 2
@@ -116,6 +117,22 @@ def test_install_upgrade_rollback_and_destroy_on_a_cluster_that_exists(
     assert api.get(NODE_CLAIMS)["items"] == []
     assert history(api) == []
     assert not folder.exists()
+
+
+def assert_conflicts_are_named_and_taken_over(drydock: Drydock, deploy: tuple[str | Path, ...], api: Api) -> None:
+    """A field of a model's Deployment that was edited stays so until it is taken over."""
+    deadline = api.get(f"{DEPLOYMENTS}/genai-vllm-llama-3-8b")["spec"]["progressDeadlineSeconds"]
+    assert deadline % 10 == 1, "901 s for the node, and the rest in tens"
+    model, again = f"{DEPLOYMENTS}/genai-vllm-llama-3-8b", ("--set", SLOW_NODES, "--timeout", "900")
+    api.merge(f"{model}?fieldManager=kubectl-edit", {"spec": {"progressDeadlineSeconds": 1234}})
+    conflict = drydock(*deploy, *again)
+    assert conflict.returncode == 1
+    field = "Deployment/genai/genai-vllm-llama-3-8b: spec.progressDeadlineSeconds, written by kubectl-edit"
+    assert field in conflict.stderr
+    assert history(api)[-1] == ("4", "deployed"), "nothing was tried"
+    forced = drydock(*deploy, *again, "--force-conflicts")
+    assert forced.returncode == 0, forced.stderr
+    assert api.get(model)["spec"]["progressDeadlineSeconds"] == deadline
 
 
 def test_wrong_usage_is_told(drydock: Drydock) -> None:

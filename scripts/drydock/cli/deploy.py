@@ -100,6 +100,7 @@ _OF_AN_INSTALL = (
     metavar="DIR",
 )
 @click.option("--yes", is_flag=True, help="Do not ask before creating what costs money.")
+@click.option("--force-conflicts", is_flag=True, help="Take over fields that others have changed in the cluster.")
 @click.option("--ignore-findings", is_flag=True, help="Install although validation found errors.")
 @click.option(
     "--timeout",
@@ -120,6 +121,7 @@ def command(
     output: Path | None,
     timeout: int,
     yes: bool,
+    force_conflicts: bool,
     ignore_findings: bool,
     show: bool,
     form: str,
@@ -179,6 +181,7 @@ def command(
         output=output,
         timeout=timeout,
         yes=yes,
+        force_conflicts=force_conflicts,
         ignore_findings=ignore_findings,
         form=form,
     )
@@ -192,6 +195,7 @@ def _deploy(
     output: Path | None,
     timeout: int,
     yes: bool,
+    force_conflicts: bool,
     ignore_findings: bool,
     form: str,
 ) -> int:
@@ -227,7 +231,8 @@ def _deploy(
                 target.prepare(reached, stack, progress)
                 installed = Helm(helm, reached.kubeconfig, deployment.folder(project))
                 install_began = time.time()
-                install(project, charts, installed, stack, reached, progress, timeout=timeout, balancers=balanced)
+                settings = {"balancers": balanced, "force_conflicts": force_conflicts}
+                install(project, charts, installed, stack, reached, progress, timeout=timeout, **settings)
         except BaseException:
             if first and target.give_up(progress):
                 forget(project, deployment)

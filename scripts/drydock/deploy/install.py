@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from drydock.clusters.crds import owners_of, read_crds, upgrade_crds
+from drydock.clusters.field_ownership import find_conflicts
 from drydock.clusters.kube import api_client, asking
 from drydock.deploy.balancer_addresses import await_addresses
 from drydock.deploy.release_watch import ReleaseWatch
@@ -20,6 +21,7 @@ from drydock.progress import Progress
 from drydock.project import Project
 from drydock.suite.charts import AssembledCharts
 from drydock.suite.environments import Environment
+from drydock.suite.manifests import Manifest
 from drydock.suite.render import RELEASE, RESTRICTED, helm_reason, render
 from drydock.tools import process
 
@@ -109,27 +111,30 @@ def install(
     *,
     timeout: int = DEFAULT_TIMEOUT,
     balancers: bool = True,
+    force_conflicts: bool = False,
 ) -> None:
     """Bring CRDs to the pinned versions, then install or upgrade the release and wait until all of it is ready.
 
     A release that does not become ready in time, or that never can, is rolled back (a first install is removed) by Helm
     itself. Helm does not wait for load balancers: with `balancers` the Services and Ingresses that ask for one are
-    waited for afterwards.
+    waited for afterwards. A field that another has changed in the cluster is refused, or taken over
+    with `force_conflicts`.
 
     Raises:
         RenderError: Helm refused the values; nothing was changed.
-        ClusterError: Secrets are missing, or something was refused or did not become ready, with what the cluster
+        ClusterError: Secrets are missing, or others have changed fields that the release sets, of which nothing is then
+            changed; or something was refused or did not become ready, with what the cluster
             said about it.
     """
     manifests = render(helm.program, charts, environment).manifests
     _check_secrets(reached.kubeconfig, environment)
+    if not force_conflicts:
+        _check_conflicts(reached.kubeconfig, environment, manifests)
     _restrict(reached.kubeconfig, environment.namespace)
     if owners := owners_of(project, manifests):
         upgrade_crds(reached.kubeconfig, read_crds(project, owners), progress, careful=True)
     more = ["--namespace", environment.namespace, "--create-namespace", "--rollback-on-failure"]
-    # Ray's autoscaler owns the number of a RayCluster's workers once it has changed it, and with it the whole list,
-    # which is atomic: Helm 4 applies on the server's side, and would refuse every upgrade and rollback from then on.
-    limits = [f"--timeout={timeout}s", "--wait=watcher", "--force-conflicts"]
+    limits = [f"--timeout={timeout}s", "--wait=watcher", *(["--force-conflicts"] if force_conflicts else [])]
     command = ["upgrade", "--install", RELEASE, str(charts.umbrella), *environment.helm_arguments(), *more, *limits]
     began = time.time()
     try:
@@ -173,6 +178,24 @@ def _check_secrets(kubeconfig: Path, environment: Environment) -> None:
             f"Secrets or keys are missing in namespace {environment.namespace}: {'; '.join(missing)}",
             remedy="Make them first (kubectl create namespace, kubectl create secret generic), "
             f"with KUBECONFIG={kubeconfig}.",
+        )
+
+
+def _check_conflicts(kubeconfig: Path, environment: Environment, manifests: Sequence[Manifest]) -> None:
+    """Ask beforehand: a conflict in the middle of an upgrade is one of its rollback as well."""
+    from kubernetes import client
+
+    with asking():
+        releases = client.CoreV1Api(api_client(kubeconfig)).list_namespaced_secret(
+            environment.namespace, label_selector=f"owner=helm,name={RELEASE}"
+        )
+    found = find_conflicts(kubeconfig, manifests, environment.namespace) if releases.items else ()
+    if found:
+        conflicts = "".join(f"\n  {each.object}: {each.path}, written by {each.writers[0]}" for each in found)
+        raise ClusterError(
+            f"fields that the release sets were changed in the cluster:{conflicts}",
+            remedy="Set them in the values as they are in the cluster, or pass --force-conflicts to take them over. "
+            f"`drydock diff {environment.name} --live` shows the difference.",
         )
 
 
