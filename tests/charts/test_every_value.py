@@ -38,7 +38,12 @@ CHARTS = (
 )
 HELMS_OWN = ("common",)
 """Keys that a chart has because Helm hands its globals to a chart within it; there is nothing to set."""
-NOT_ITS_OWN = {"app-of-apps": ("accepted", "account", "cluster", "eks", "global", "kind", "objectives")}
+NOT_ITS_OWN = {
+    "app-of-apps": (
+        *("accepted", "account", "cluster", "eks", "global", "kind"),
+        *("load", "manifests", "objectives", "releases", "suite"),
+    )
+}
 """Keys of a values file that another program reads as well, which the chart lets through."""
 
 

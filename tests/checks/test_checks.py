@@ -394,6 +394,8 @@ CASES: dict[str, tuple[str, str]] = {
 """By rule: wrong, and put right."""
 
 ELSEWHERE = {
+    "accepted-unused",
+    "replicas-too-few",
     "account-lacks",
     "account-snapshot-old",
     "field-owner",

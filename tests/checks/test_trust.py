@@ -115,6 +115,19 @@ def test_a_role_that_nobody_holds_is_nobodys_way() -> None:
 def test_what_the_environment_accepts_is_not_shown() -> None:
     accepted = (Accepted("account-escalation", "Role/own", "It makes pods."),)
     assert findings(account("create"), "account-escalation", environment={"accepted": accepted}) == []
+    assert findings(account("create"), "accepted-unused", environment={"accepted": accepted}) == []
+
+
+def test_an_accepted_entry_that_matches_nothing_says_what_is_there_instead() -> None:
+    entries = (
+        Accepted("account-escalation", "Role/other", "It makes pods."),
+        Accepted("image-tag-mutable", "Role/own", "It makes pods."),
+    )
+    other, own = findings(account("create"), "accepted-unused", environment={"accepted": entries})
+    assert "account-escalation on Role/other matches no finding: that check has findings on Role/own" in other.reason
+    assert "Role/own has no finding of that check, but account-escalation" in own.reason
+    altered = {"accepted": entries, "altered": True}
+    assert findings(account("create"), "accepted-unused", environment=altered) == []
 
 
 @pytest.mark.parametrize(

@@ -221,20 +221,19 @@ def test_releases_of_one_name_and_namespace_are_refused(small_project: MakeProje
         load_environment(project, "ours")
 
 
-def test_deploy_refuses_what_it_would_leave_out(small_project: MakeProject, drydock: Drydock, tmp_path: Path) -> None:
+def test_what_would_be_left_out_is_refused(small_project: MakeProject, drydock: Drydock, tmp_path: Path) -> None:
     text = "description: ours\nstack: [empty.yaml]\nmanifests: [{path: web.yaml}]\n"
     project = small_project({"values/environments/ours.yaml": text, "web.yaml": DEPLOYMENT})
     (tmp_path / "kubeconfig").write_text("")
-    done = drydock(
-        "deploy",
-        "ours",
-        "--kubeconfig",
-        tmp_path / "kubeconfig",
-        env={"DRYDOCK_PROJECT": str(project.root)},
-        cwd=tmp_path,
+    settings = {"DRYDOCK_PROJECT": str(project.root)}
+    calls = (
+        ("deploy", "ours", "--kubeconfig", tmp_path / "kubeconfig"),
+        ("bootstrap-argocd", "ours", "--repository", "https://git.example.com/platform.git"),
     )
-    assert done.returncode == 2
-    assert "--show-command" in done.stderr
+    for call in calls:
+        done = drydock(*call, env=settings, cwd=tmp_path)
+        assert done.returncode == 2, done.stderr
+        assert "--show-command" in done.stderr
 
 
 def test_nodes_are_the_suite_s_unless_node_pools_are_brought(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from drydock.cli.options import EnvironmentName
+from drydock.cli.options import EnvironmentName, refuse_brought
 from drydock.cli.output import columns, format_option
 from drydock.errors import DrydockError, ToolError, UsageError
 
@@ -89,6 +89,7 @@ def command(
 
     suite = Project.discover()
     chosen = load_environment(suite, environment)
+    refuse_brought(chosen, "Argo CD's root Application installs")
     source = Repository(_reachable(repository or _origin(suite.root)), revision, folder)
     with terminal_progress() as progress:
         helm = ensure(suite, ["helm4"], progress)["helm4"]

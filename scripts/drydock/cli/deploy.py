@@ -16,6 +16,7 @@ from drydock.cli.options import (
     check_account_id,
     check_writable,
     one_environment,
+    refuse_brought,
     refuse_unused,
     stack_options,
 )
@@ -160,11 +161,7 @@ def command(
     if kubeconfig:
         refuse_unused(["ttl"], "is for a new cluster", "Leave it out: a cluster of your own does not expire.")
     stack = one_environment(project, environment, files, set_values)
-    if stack.brought or not stack.suite:
-        raise UsageError(
-            f"{environment} brings charts or manifests of others, and deploy installs the suite alone",
-            remedy=f"Install it by the commands that `drydock render {environment} --show-command` prints.",
-        )
+    refuse_brought(stack, "deploy installs")
     if output:
         check_writable("-o", output)
     settings = {"kubeconfig": str(kubeconfig)} if kubeconfig else _settings(chosen, options, yes=yes)

@@ -257,6 +257,19 @@ def some_environments(
     return tuple(environment.stacked(files, set_values) for environment in load_environments(project, names))
 
 
+def refuse_brought(environment: Environment, what: str) -> None:
+    """See that an environment is the suite and nothing else, for verbs that would leave the rest out.
+
+    Raises:
+        UsageError: it brings charts or manifests of others, or leaves the suite out.
+    """
+    if environment.brought or not environment.suite:
+        raise UsageError(
+            f"{environment.name} brings charts or manifests of others, and {what} the suite alone",
+            remedy=f"`drydock render {environment.name} --show-command` prints the commands that install all of it.",
+        )
+
+
 def check_account_id(account_id: str) -> None:
     """Check the value of `--account-id` before anything is confirmed.
 
