@@ -219,7 +219,8 @@ def test_git_decides_on_what_no_autoscaler_does(
     """The replicas of a model are Git's. Argo CD cannot leave part of a custom resource's list alone in a sync."""
     specs = {each.name: each.content["spec"] for each in brought("prod") if each.kind == "Application"}
     rules = [(name, rule) for name, spec in specs.items() for rule in spec.get("ignoreDifferences", ())]
-    assert {(name, rule["group"], rule["kind"]) for name, rule in rules} == {("prod-kuberay", "ray.io", "RayCluster")}
+    ray = {("prod-kuberay", "ray.io", kind) for kind in ("RayCluster", "RayService")}
+    assert {(name, rule["group"], rule["kind"]) for name, rule in rules} == ray
     respect = "RespectIgnoreDifferences=true"
     assert not [name for name, spec in specs.items() if respect in spec["syncPolicy"]["syncOptions"]]
     environment = load_environment(drydock_project, "prod")
