@@ -1,13 +1,13 @@
 """A release of everything that the rehearsal stands in for, on one cluster; each test looks at one part of it."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
+from tenacity import retry, retry_if_exception_type, retry_if_result, stop_after_delay, wait_fixed
 
 from drydock.clusters.objects import full_name
 from drydock.outcome.results import Circumstances, build_report
@@ -230,20 +230,26 @@ def test_a_static_pool_has_its_node_before_any_pod_asks(rehearsed: Rehearsed) ->
 
 @retry(retry=retry_if_result(lambda found: not found), stop=stop_after_delay(120), wait=wait_fixed(1))
 def offerings(cluster: RehearsalCluster) -> dict[tuple[str, str, str], float]:
-    """Dollars an hour by instance type, zone and capacity type, as Karpenter exports them."""
+    """Dollars an hour by instance type, zone and capacity type, as Karpenter exports them: once a minute, by its pools."""
     matches = OFFERING.finditer(cluster.karpenter_metrics())
     return {(match["type"], match["zone"], match["capacity"]): float(match["price"]) for match in matches}
 
 
+@retry(retry=retry_if_exception_type(KeyError), stop=stop_after_delay(120), wait=wait_fixed(2), reraise=True)
+def offered(cluster: RehearsalCluster, wanted: Iterable[tuple[str, str, str]]) -> list[float]:
+    """Dollars an hour of the wanted offerings; a pool that was made since Karpenter exported them is waited for."""
+    found = offerings(cluster)
+    return [found[each] for each in wanted]
+
+
 def test_prices_are_those_that_karpenter_decides_by(rehearsed: Rehearsed) -> None:
     prices = rehearsed.cluster.prices(rehearsed.release.account.region)
-    found = offerings(rehearsed.cluster)
     told: dict[str, CapacityType] = {"on-demand": "on-demand", "spot": "spot"}
     for node in rehearsed.report.nodes:
         hourly = prices.hourly(node.instance_type, told.get(node.capacity_type, "on-demand"))
         assert node.dollars_per_hour == pytest.approx(hourly)
-        for capacity in told.values():
-            known = found[node.instance_type, node.zone, capacity]
+        wanted = [(node.instance_type, node.zone, capacity) for capacity in told.values()]
+        for capacity, known in zip(told.values(), offered(rehearsed.cluster, wanted), strict=True):
             assert known == pytest.approx(prices.hourly(node.instance_type, capacity), rel=1e-4)
     assert rehearsed.report.dollars_per_hour == pytest.approx(sum(n.dollars_per_hour for n in rehearsed.report.nodes))
 
