@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tenacity import retry, retry_if_exception_type, retry_if_result, stop_after_delay, wait_fixed
+from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from drydock.clusters.objects import full_name
 from drydock.outcome.results import Circumstances, build_report
@@ -228,17 +228,11 @@ def test_a_static_pool_has_its_node_before_any_pod_asks(rehearsed: Rehearsed) ->
     assert [each.pods for each in rehearsed.report.nodes if each.pool == "always"] == [()]
 
 
-@retry(retry=retry_if_result(lambda found: not found), stop=stop_after_delay(120), wait=wait_fixed(1))
-def offerings(cluster: RehearsalCluster) -> dict[tuple[str, str, str], float]:
-    """Dollars an hour by instance type, zone and capacity type, as Karpenter exports them: once a minute, by its pools."""
-    matches = OFFERING.finditer(cluster.karpenter_metrics())
-    return {(match["type"], match["zone"], match["capacity"]): float(match["price"]) for match in matches}
-
-
-@retry(retry=retry_if_exception_type(KeyError), stop=stop_after_delay(120), wait=wait_fixed(2), reraise=True)
+@retry(retry=retry_if_exception_type(KeyError), stop=stop_after_delay(120), wait=wait_fixed(1), reraise=True)
 def offered(cluster: RehearsalCluster, wanted: Iterable[tuple[str, str, str]]) -> list[float]:
-    """Dollars an hour of the wanted offerings; a pool that was made since Karpenter exported them is waited for."""
-    found = offerings(cluster)
+    """Dollars an hour of offerings (instance type, zone, capacity type), as Karpenter exports them once a minute."""
+    matches = OFFERING.finditer(cluster.karpenter_metrics())
+    found = {(match["type"], match["zone"], match["capacity"]): float(match["price"]) for match in matches}
     return [found[each] for each in wanted]
 
 
