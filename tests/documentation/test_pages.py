@@ -193,7 +193,8 @@ def _take(block: Block, reader: Path) -> None:
     if schema := block.how.get("schema"):
         whole = yaml.safe_load(SCHEMA.read_text())
         part = whole if schema == "environment" else {"$defs": whole.get("$defs", {}), **whole["properties"][schema]}
-        part.pop("required", None)
+        for key in ("required", "if", "else"):  # an excerpt need not be whole
+            part.pop(key, None)
         Draft202012Validator(part).validate(content)
     if file := block.how.get("file"):
         (reader / file).write_text(block.content)
