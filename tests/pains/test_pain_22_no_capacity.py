@@ -9,9 +9,10 @@ from tests.checks.helpers import REGION, catalogue
 from tests.pains.suite import families, findings, objects, platform, pool_named
 
 EVERY_NVIDIA_FAMILY = {
-    *("g5", "g6", "g6e", "gr6", "g7", "g7e"),
+    *("g5", "g6", "g6e", "gr6", "g7e"),
     *("p4d", "p4de", "p5", "p5e", "p5en", "p6-b200", "p6-b300"),
 }
+"""Without g7, whose GPU needs a newer driver than EKS's AMIs have (data/nvidia-drivers.yaml)."""
 EVERY_ZONE = tuple(f"{REGION}{letter}" for letter in "abcd")
 BLOCK = CapacityReservation("cr-0123456789abcdef0", "p5.48xlarge", "us-west-2a", 2, "capacity-block", {})
 
