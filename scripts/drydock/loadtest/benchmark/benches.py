@@ -5,6 +5,7 @@ Each benchmark runs the installed command as a user does, in turn with its floor
 
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -12,8 +13,10 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from drydock.errors import DrydockError, ToolError, UsageError
 from drydock.progress import Progress, SilentProgress
@@ -22,6 +25,9 @@ from drydock.suite.charts import assemble_charts
 from drydock.suite.environments import load_environments
 from drydock.suite.render import template_command
 from drydock.tools import process
+
+if TYPE_CHECKING:
+    from psutil import Process
 
 HELMS = ("helm3", "helm4")
 VALIDATE_COLD_RATIO = 1.3
@@ -285,24 +291,33 @@ def _peak_memory(command: list[str]) -> int:
 
     Linux tells each process's proportional share of shared pages; elsewhere the resident size counts those in full.
     """
-    import psutil
+    from psutil import Process
 
     peak = 0
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ) as started:
-        root = psutil.Process(started.pid)
-        while started.poll() is None:
-            total = 0
-            for each in [root, *root.children(recursive=True)]:
-                try:
-                    memory = each.memory_full_info()
-                except (psutil.NoSuchProcess, psutil.AccessDenied):
-                    continue
-                total += getattr(memory, "pss", memory.rss)
-            peak = max(peak, total)
-            try:
-                started.wait(timeout=_SAMPLE_SECONDS)
-            except subprocess.TimeoutExpired:
-                continue
+    quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
+    with subprocess.Popen(command, env=os.environ, **quiet) as started:
+        root = Process(started.pid)
+        try:
+            while started.poll() is None:
+                peak = max(peak, _held(root))
+                with suppress(subprocess.TimeoutExpired):
+                    started.wait(timeout=_SAMPLE_SECONDS)
+        except BaseException:
+            started.send_signal(signal.SIGINT)  # once, also at Ctrl-C, which a session of its own does not get
+            started.wait()
+            raise
     if started.returncode:
         raise DrydockError(f"{' '.join(command)} exited with {started.returncode}, so its figures mean nothing")
     return peak
+
+
+def _held(root: "Process") -> int:
+    """Bytes that a process and all its descendants hold now."""
+    import psutil
+
+    total = 0
+    for each in [root, *root.children(recursive=True)]:
+        with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            memory = each.memory_full_info()
+            total += getattr(memory, "pss", memory.rss)
+    return total
