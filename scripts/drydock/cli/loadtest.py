@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from drydock.cli.options import ArrivalName, EnvironmentName, NumberRange
+from drydock.cli.options import ArrivalName, EnvironmentName, NumberRange, objective_options
 from drydock.cli.output import format_option
 from drydock.errors import UsageError
 
@@ -152,16 +152,7 @@ _ONLY_IN_URLS = frozenset(":/.")
     "--timeout", type=float, default=600.0, show_default=True, metavar="S", help="Timeout of each request, in seconds."
 )
 @click.option("--environment", type=EnvironmentName(), metavar="ENV", help="Environment whose objectives must be met.")
-@click.option(
-    "--objectives", "objectives_file", type=click.Path(path_type=Path), metavar="FILE", help="YAML file of objectives."
-)
-@click.option(
-    "--objective",
-    "objective_texts",
-    multiple=True,
-    metavar="NAME=N",
-    help="One objective, for example ttft_p95_ms=500; repeatable.",
-)
+@objective_options
 @click.option(
     "--repetitions",
     type=click.IntRange(min=1),

@@ -141,6 +141,35 @@ def stack_options(command: _Command) -> _Command:
     return file_option(set_option(command))
 
 
+def acceptance_rate_option(command: _Command) -> _Command:
+    """How well speculative decoding guesses, for verbs that predict an engine."""
+    return click.option(
+        "--acceptance-rate",
+        type=NumberRange(0, 1),
+        metavar="N",
+        help="Probability that a token guessed by speculative decoding is right, if those before it are.",
+    )(command)
+
+
+def objective_options(command: _Command) -> _Command:
+    """`--objectives` and `--objective`: objectives from a file, or one by one."""
+    file = click.option(
+        "--objectives",
+        "objectives_file",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="YAML file of objectives.",
+    )
+    single = click.option(
+        "--objective",
+        "objective_texts",
+        multiple=True,
+        metavar="NAME=N",
+        help="One objective, for example ttft_p95_ms=500; repeatable.",
+    )
+    return file(single(command))
+
+
 @dataclass(frozen=True)
 class Bring:
     """Charts and manifests of others, as the options of `bring_options` name them."""

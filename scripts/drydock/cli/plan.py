@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from drydock.cli.options import NumberRange, check_folder, refuse_unused, stack_options
+from drydock.cli.options import (
+    NumberRange,
+    acceptance_rate_option,
+    check_folder,
+    objective_options,
+    refuse_unused,
+    stack_options,
+)
 from drydock.cli.output import format_option
 
 if TYPE_CHECKING:
@@ -66,20 +73,8 @@ _OF_A_DAY = ("min_replicas", "max_replicas", "start_seconds")
     metavar="FILE",
     help="JSONL file of prompts in place of --workload, as in loadtest.",
 )
-@click.option(
-    "--acceptance-rate",
-    type=NumberRange(0, 1),
-    metavar="N",
-    help="Probability that a token guessed by speculative decoding is right, if those before it are.",
-)
-@click.option("--objectives", "objectives_file", type=click.Path(path_type=Path), help="YAML file of objectives.")
-@click.option(
-    "--objective",
-    "objective_texts",
-    multiple=True,
-    metavar="NAME=N",
-    help="One objective, for example ttft_p95_ms=500; repeatable.",
-)
+@acceptance_rate_option
+@objective_options
 @click.option(
     "--from-loadtest",
     type=click.Path(path_type=Path),

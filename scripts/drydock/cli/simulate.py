@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from drydock.cli.options import ArrivalName, NumberRange
+from drydock.cli.options import ArrivalName, NumberRange, acceptance_rate_option, objective_options
 from drydock.cli.output import format_option
 
 if TYPE_CHECKING:
@@ -64,20 +64,8 @@ _MOST_SHAPES = 200_000
     help="Requests of a conversation, each with all before it in its prompt.",
 )
 @click.option("--think-seconds", type=NumberRange(min=0), metavar="S", help="Pause before the next turn, in seconds.")
-@click.option(
-    "--acceptance-rate",
-    type=NumberRange(0, 1),
-    metavar="N",
-    help="Probability that a token guessed by speculative decoding is right, if those before it are.",
-)
-@click.option("--objectives", "objectives_file", type=click.Path(path_type=Path), help="YAML file of objectives.")
-@click.option(
-    "--objective",
-    "objective_texts",
-    multiple=True,
-    metavar="NAME=N",
-    help="One objective, for example ttft_p95_ms=500; repeatable.",
-)
+@acceptance_rate_option
+@objective_options
 @click.option(
     "--arrival",
     type=ArrivalName(),

@@ -23,7 +23,7 @@ from drydock.rehearsal.kubelet.programs import Program
 from drydock.rehearsal.lifeline import while_alive
 from drydock.rehearsal.release import DEFAULT_TIMEOUT, Outcome, Release
 from drydock.rehearsal.runs import RunFolder, end_leftovers, new_run_folder
-from drydock.rehearsal.serverless_webhooks import told as bypassed
+from drydock.rehearsal.serverless_webhooks import bypassed
 from drydock.rehearsal.state import change
 from drydock.rehearsal.steps import StepClock
 from drydock.report.model import FaultReport, ModelReport, RehearsalReport

@@ -27,7 +27,7 @@ def bypass_webhooks(api: Api, configurations: Sequence[Manifest]) -> None:
             api.merge(path, {"webhooks": webhooks})
 
 
-def told(configurations: Sequence[Manifest]) -> tuple[str, ...]:
+def bypassed(configurations: Sequence[Manifest]) -> tuple[str, ...]:
     """For the report: what was not asked."""
     return tuple(
         f"{each.kind} {each.name} of {each.source} was bypassed: its server does not run here, so "
