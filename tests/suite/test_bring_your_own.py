@@ -65,6 +65,15 @@ def test_custom_resources_are_held_against_the_crds_that_are_brought(drydock: Dr
     assert "object-schema Engine/default/big" not in findings(drydock, "--manifests", right, status=0)
 
 
+def test_a_definition_without_a_specification_is_a_finding(drydock: Drydock, tmp_path: Path) -> None:
+    empty = CRD[: CRD.index("spec:")]
+    chart = write(tmp_path / "stack", {"Chart.yaml": STACK["Chart.yaml"], "templates/crd.yaml": empty})
+    manifests = write(tmp_path / "k8s", {"crd.yaml": empty})
+    for what in (("--chart", chart), ("--manifests", manifests)):
+        found = findings(drydock, *what, status=1)
+        assert "spec" in found["object-schema CustomResourceDefinition/engines.example.com"]["reason"]
+
+
 def test_a_comment_with_a_reason_turns_a_finding_off_and_one_without_does_not(drydock: Drydock, tmp_path: Path) -> None:
     latest = DEPLOYMENT.replace(":1.4.2", ":latest")
     before = findings(drydock, "--manifests", write(tmp_path / "a", {"web.yaml": latest}), status=1)

@@ -36,10 +36,11 @@ class Applier:
         Raises:
             ClusterError: the API server serves no such kind, or refuses an object; names object and file.
         """
+        definitions = (each.content.get("spec") or {} for each in manifests if each.kind == "CustomResourceDefinition")
         defined = {
-            (f"{spec['group']}/{version['name']}", spec["names"]["kind"])
-            for spec in (each.content["spec"] for each in manifests if each.kind == "CustomResourceDefinition")
-            for version in spec["versions"]
+            (f"{spec.get('group')}/{version.get('name')}", (spec.get("names") or {}).get("kind"))
+            for spec in definitions
+            for version in spec.get("versions") or ()
         }
         for manifest in sorted(manifests, key=_order):
             try:

@@ -147,10 +147,9 @@ def render_release(helm: Path, release: HelmRelease, environment: Environment) -
 def parse_release(release: HelmRelease, rendered: str) -> tuple[Manifest, ...]:
     """The objects of a chart that is not the suite's, each with the namespace that it gets."""
     manifests = parse_manifests(rendered)
+    definitions = (each.content.get("spec") or {} for each in manifests if each.kind == "CustomResourceDefinition")
     cluster_scoped = CLUSTER_SCOPED | {
-        str(each.content["spec"]["names"]["kind"])
-        for each in manifests
-        if each.kind == "CustomResourceDefinition" and each.content["spec"].get("scope") == "Cluster"
+        str((spec.get("names") or {}).get("kind")) for spec in definitions if spec.get("scope") == "Cluster"
     }
     return tuple(
         replace(
