@@ -39,6 +39,7 @@ def refuse_errors(
     message: str,
     remedy: str,
     accept: bool = False,
+    strict: bool = False,
     more: Sequence["Check"] = (),
 ) -> tuple[Finding, ...]:
     """Validate an environment, show the findings, and refuse errors.
@@ -51,6 +52,7 @@ def refuse_errors(
         message: of the refusal.
         remedy: of the refusal.
         accept: whether errors are shown and accepted.
+        strict: whether an error about a chart of others counts that a cluster would take.
         more: checks of layers above.
 
     Returns:
@@ -71,11 +73,11 @@ def refuse_errors(
         )
     if findings:
         progress.note(text(findings))
-    if not accept and any(_blocks(finding) for finding in findings):
+    if not accept and any(_blocks(finding, strict=strict) for finding in findings):
         raise FindingsError(message, remedy=remedy, findings=findings)
     return findings
 
 
-def _blocks(finding: Finding) -> bool:
+def _blocks(finding: Finding, *, strict: bool) -> bool:
     """Of charts that are not the suite's, what a cluster would take is shown and tried."""
-    return finding.severity is Severity.ERROR and (not finding.release or finding.check == RENDER)
+    return finding.severity is Severity.ERROR and (strict or not finding.release or finding.check == RENDER)

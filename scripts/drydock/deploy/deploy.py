@@ -139,6 +139,7 @@ def _refuse_errors(project: Project, request: DeployRequest, target: Target, pro
             message="validation found errors; nothing was made or changed",
             remedy="Correct them, or pass --ignore-findings to install the environment as it is.",
             accept=request.ignore_findings,
+            strict=True,
             more=request.more,
         )
 
