@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from drydock.engines.catalogue import find_gpu
+from drydock.errors import UsageError
 from drydock.plan.autoscaling import Day, autoscaled, static
 from drydock.plan.choices import Choice
 from drydock.plan.planned_models import Target
@@ -25,6 +26,12 @@ class Overrides:
     least: int | None = None
     most: int | None = None
     start_seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.least is not None and self.most is not None and self.least > self.most:
+            raise UsageError(
+                f"--min-replicas {self.least} is more than --max-replicas {self.most}", remedy="Change one of them."
+            )
 
 
 @dataclass(frozen=True)
