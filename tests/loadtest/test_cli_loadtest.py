@@ -5,6 +5,7 @@ import json
 import re
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,11 @@ from drydock.cli import drydock as program
 from drydock.errors import DrydockError, UsageError
 from drydock.json_schemas import validate
 from drydock.loadtest.judgement import passed, verdict
+from drydock.loadtest.load_test import LoadTestRequest, Rates, Repetitions, run_load_test
 from drydock.loadtest.measures import measure, times
 from drydock.loadtest.run_files import load_run
-from drydock.suite.objectives import objectives, read_objectives
+from drydock.loadtest.settings import Closed, LoadPlan, Stage, Target, Workload
+from drydock.suite.objectives import Objectives, objectives, read_objectives
 from tests.loadtest.servers import misbehaving_server, requests_seen, simulator
 
 pytestmark = pytest.mark.programs
@@ -272,11 +275,24 @@ def test_time_per_token_is_of_the_tokens_that_came_after_the_first_event(bad: st
         assert run["values"]["chunks_per_token"] == 1
 
 
+def test_a_load_test_is_called_from_python(bad: str, tmp_path: Path) -> None:
+    plan = LoadPlan(Target(bad, model="ok"), Workload("short"), Stage(Closed(2), duration_seconds=0.5))
+    request = LoadTestRequest(plan=plan, loads=Repetitions(2), objectives=Objectives({"e2e_p95_ms": 1e-4}))
+    tested = run_load_test(request)
+    validate(tested.document, SCHEMA)
+    assert [load.measures.ok > 0 for load in tested.loads] == [True, True]
+    assert (tested.passed, [missed["name"] for missed in tested.document["missed"]]) == (False, ["e2e_p95_ms"] * 2)
+    with pytest.raises(UsageError, match="not a sweep"):
+        run_load_test(replace(request, loads=Rates((1.0, 2.0)), baseline=tmp_path))
+    with pytest.raises(UsageError, match="above 0"):
+        Rates((1.0, 0.0))
+
+
 def test_a_stall_at_the_start_is_reported(bad: str) -> None:
     load = ("--rate", "4", "--arrival", "constant", "--duration", "7")
     notes = told(loadtest(bad, "stalls-at-first", *load, "--json"))["notes"]
     (note,) = [note for note in notes if "nothing came" in note]
-    assert re.search(r"nothing came for \d+\.\d s from 0\.0 s on, with requests under way", note)
+    assert re.search(r"nothing came for \d+\.\d s from \d\.\d s on, with requests under way", note)
     assert "--warm-up" in note
 
 
