@@ -169,7 +169,7 @@ def test_tokens_that_were_not_told_are_not_counted_as_none(bad: str, tmp_path: P
     assert run["ok"] > 0
     assert run["values"]["output_tokens_per_second"] is None
     assert run["values"]["total_tokens_per_second"] is None
-    assert run["reasons"]["tokens a second"] == f"the server told no usage for {run['ok']} answers"
+    assert run["reasons"]["tokens a second"] == f"the server reported no usage for {run['ok']} answers"
     with (tmp_path / "loads.csv").open() as stream:
         (load,) = csv.DictReader(stream)
     assert (load["input_tokens"], load["output_tokens"]) == ("", "")

@@ -172,7 +172,7 @@ def _unknown(subject: Subject, manifest: Manifest, groups: str) -> Finding:
         manifest,
         f"The load balancer has a public address, and {groups} of the account, which are not known here, say who "
         "reaches it.",
-        "See that they do not let in everybody, or list source ranges instead.",
+        "Check that they do not admit every client, or list source ranges instead.",
         path="metadata.annotations",
         pain=20,
         severity=Severity.NOTE,

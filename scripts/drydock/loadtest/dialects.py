@@ -107,7 +107,7 @@ class Dialect:
 
 
 def dialect_from(facts: Mapping[str, Any], secrets: Sequence[str]) -> Dialect:
-    """What `facts` told, with the secret values put back in their order; empty ones for who sends nothing."""
+    """What `facts` returned, with the secret values put back in their order; empty ones for what sends nothing."""
     left = iter(secrets)
 
     def parameters(pairs: Sequence[Sequence[Any]]) -> tuple[Parameter, ...]:
@@ -177,7 +177,7 @@ def _pair(option: str, text: str) -> tuple[str, str]:
 
 
 def _json(text: str) -> Any:
-    """A value of JSON; what is none is a text."""
+    """A value of JSON; anything else is a text."""
     try:
         return json.loads(text)
     except ValueError:

@@ -36,7 +36,7 @@ from drydock.loadtest.worker import run_worker
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Play a part; exit status 0, or 1 with a line of JSON that tells the error."""
+    """Play a part; exit status 0, or 1 with a line of JSON that holds the error."""
     parser = argparse.ArgumentParser(prog="python -m drydock.loadtest.node")
     parts = parser.add_subparsers(dest="part", required=True)
     for name in ("all", "master", "worker"):

@@ -129,7 +129,7 @@ def _cdf(name: str, values: Floats) -> Series:
 
 
 def _timeline(told: Mapping[str, Any], runs: Sequence[Run]) -> list[Chart]:
-    """The last run: what the client saw, and below it what the server told at the same time."""
+    """The last run: what the client saw, and below it the server's metrics at the same time."""
     run, facts = runs[-1], told["runs"][-1]
     title = f"Over time, {facts['load']['name']}"
     rows = run.records.select(run.records.ok)

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from gevent.monkey import get_original
 
 READ, WRITE = 1, 4
-"""Bits of an event (those of epoll); an error or a hang-up is told as READ, for reading then says which."""
+"""Bits of an event (those of epoll); an error or a hang-up is reported as READ, for reading then says which."""
 _MOST_EVENTS = 1024
 
 
@@ -18,7 +18,7 @@ class Poller(Protocol):
         """Tell when it can be read."""
 
     def also_write(self, fd: int, wanted: bool) -> None:
-        """Tell, or no longer tell, when it can be written too."""
+        """Report, or no longer report, when it can be written too."""
 
     def remove(self, fd: int) -> None:
         """Tell nothing more about it."""

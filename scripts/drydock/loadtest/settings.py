@@ -172,7 +172,7 @@ class Stage:
     Attributes:
         arrival: when conversations begin.
         duration_seconds: how long they are begun, after the warm-up. What is under way then is waited for.
-        warm_up_seconds: under the same load before that; whoever measures leaves out what was due in it.
+        warm_up_seconds: under the same load before that; measures leave out what was due in it.
         max_conversations: stop after so many, warm-up included.
     """
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 CONFIDENCE = 0.95
 SIGNIFICANCE = 0.05
 LEAST_CHANGE = 0.07
-"""Share below which a change is not told as one: restarting a server moved its throughput by 1 to 7 % (measured)."""
+"""Share below which a change is not reported: restarting a server moved its throughput by 1 to 7 % (measured)."""
 
 _FEWEST_RUNS = 2
 _HIGHER_IS_BETTER = ("_rps", "_tokens_per_second", "goodput", "chunks_per_token")

@@ -42,7 +42,7 @@ def print_result(told: dict[str, Any], loads: "Sequence[Measured]") -> None:
     _compared(told["comparison"])
     for note in told["notes"]:
         click.echo(f"NOTE {note}")
-    # of a sweep the table tells which rates meet, and below what the others missed
+    # of a sweep the table shows which rates meet, and below what the others missed
     for word, judged in (("MET", told["met"] if told["sweep"] is None else ()), ("MISSED", told["missed"])):
         for each in judged:
             click.echo(f"{word:<6} {each['text']}" + (f" ({each['load']})" if len(loads) > 1 else ""))

@@ -40,7 +40,7 @@ _MOST_SOCKETS = 65_536
 
 
 class RequestError(Exception):
-    """What Locust is told of a request that did not end well."""
+    """What Locust records of a request that failed."""
 
 
 class Load:
@@ -307,7 +307,7 @@ def make_room_for_sockets() -> None:
     Linux doubles a process's table of descriptors when it is full, which in a process with threads takes 10 ms.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    # macOS tells "no limit" and then refuses more than its own
+    # macOS reports "no limit" and then refuses more than its own
     wanted = 10_240 if hard == resource.RLIM_INFINITY else hard
     if soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

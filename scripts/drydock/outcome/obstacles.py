@@ -1,4 +1,4 @@
-"""Why a rehearsal can never be ready: pods that no node takes, pods that nobody makes, programs that crash."""
+"""Why a rehearsal can never be ready: pods that no node takes, pods that are never made, programs that crash."""
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence

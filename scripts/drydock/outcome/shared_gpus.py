@@ -1,4 +1,4 @@
-"""Shared GPUs: what the device plugin of a node was told, and whether shares are on their way."""
+"""Shared GPUs: what the device plugin of a node was configured with, and whether shares are on their way."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -18,7 +18,7 @@ _MARGIN_SECONDS = 1.0  # moments of conditions are whole seconds
 
 
 def read_sharing(api: Api, plugin: Mapping[str, Any], labels: Mapping[str, str]) -> Sharing:
-    """What a pod of the plugin was told about its node, which has these labels."""
+    """What a pod of the plugin reads about its node, which has these labels."""
     entry = config_entry(plugin["spec"], labels)
     if entry is None:
         return WHOLE

@@ -43,7 +43,7 @@ class Estimate:
     origin: str = "simulated"
 
     def measure(self, name: str) -> float:
-        """A measure, not-a-number where a load test did not tell it."""
+        """A measure, not-a-number where a load test did not report it."""
         return self.measures.get(name, math.nan)
 
     def missed(self, objectives: Mapping[str, float]) -> tuple[str, ...]:

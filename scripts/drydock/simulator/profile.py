@@ -139,7 +139,7 @@ def starting_profile(
 
 
 def roofline_guess() -> Profile:
-    """An 8-billion-parameter model on H200 as the data sheets have it, and round figures for what they do not tell.
+    """An 8-billion-parameter model on H200 as the data sheets have it, and round figures for what they do not state.
 
     Those for power and launches were chosen knowing a fit to measurements.
 

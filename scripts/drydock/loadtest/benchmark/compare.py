@@ -176,7 +176,7 @@ def attempt(tool: Tool, programs: Path, events: int) -> Level:
 def judged(
     name: str, events: int, seen: Seen, received: Floats, sent: Floats, *, requests: int, cpu: float = 0.0
 ) -> Level:
-    """Set what a tool tells beside the server's log; times in seconds, `sent` a row a request."""
+    """Set what a tool reports beside the server's log; times in seconds, `sent` a row a request."""
     lost = requests * TOKENS - min(seen.tokens, int(np.isfinite(sent).sum()))
     # some tools ask once before they begin
     received, sent = received[-requests:], sent[-requests:]

@@ -141,7 +141,7 @@ class JobSet:
                     self.say(f"{pod.metadata.name}: {state}")
         raise ClusterError(
             f"the load test's Job {release}-master came to no pod",
-            remedy=f"kubectl -n {namespace} describe job {release}-master tells why: a quota, or an admission policy",
+            remedy=f"kubectl -n {namespace} describe job {release}-master shows why: a quota, or an admission policy",
         )
 
     def _states(self, release: str) -> str:

@@ -1,4 +1,4 @@
-"""Models of a running cluster: found by what the chart vllm tells of them, and whether they can answer.
+"""Models of a running cluster: found by the labels of the chart vllm, and whether they can answer.
 
 `api` is a client of the kubernetes library throughout.
 """
@@ -152,7 +152,7 @@ def read_key(api: Any, model: RunningModel) -> Secret | None:
 
 
 def pod_state(pod: Any) -> str:
-    """Why a pod is not ready, as far as its status tells."""
+    """Why a pod is not ready, as far as its status shows."""
     status = pod.status
     for each in status.container_statuses or ():
         waiting = each.state.waiting

@@ -80,7 +80,7 @@ class Addresses:
             self._taken.pop(address.pod, None)
 
     def behind(self, host: str, port: int) -> tuple[str, int] | None:
-        """Where this machine answers for an address of the cluster; None where nobody does."""
+        """Where this machine answers for an address of the cluster; None where nothing does."""
         with self._lock:
             address = self._taken.get(host)
         if address:
