@@ -39,7 +39,7 @@ def test_latest_is_refused(render_chart: RenderChart) -> None:
         ({"extraArgs": {"tensor-parallel-size": 1}}, r"--tensor-parallel-size is set already"),
         ({"extraArgs": {"port": 80}}, r"--port is not taken: set service.port"),
         ({"extraArgs": {"config": "/x"}}, r"--config is not taken: a file would hide its arguments"),
-        ({"engine": {"kvCacheDtype": "fp9"}}, r"engine.kvCacheDtype: --kv-cache-dtype .* does not accept 'fp9'"),
+        ({"engine": {"kvCacheDtype": "fp9"}}, r"engine.kvCacheDtype: 'fp9' is not accepted by --kv-cache-dtype .*"),
         ({"engine": {"toolCallParser": "llama3"}}, r"engine.toolCallParser: 'llama3' .* set one of .*llama3_json"),
         ({"engine": {"reasoningParser": "qwen"}}, r"engine.reasoningParser: 'qwen' .* set one of .*qwen3"),
         ({"engine": {"maxLoraRank": 17}}, r"engine.maxLoraRank: '17' .* set one of 1, "),

@@ -239,7 +239,7 @@ safetensors 0.8). Files of the Hub have 5 GB, and without them vLLM takes about 
 {{- $allowed := list -}}
 {{- range . }}{{ $allowed = append $allowed (include "common.scalar" .) }}{{ end -}}
 {{- if not (has (include "common.scalar" $.value) $allowed) -}}
-{{- fail (printf "%s: --%s of %s does not accept '%s': set one of %s" $.key $name $command (include "common.scalar" $.value) (join ", " $allowed)) -}}
+{{- fail (printf "%s: '%s' is not accepted by --%s of %s: set one of %s" $.key (include "common.scalar" $.value) $name $command (join ", " $allowed)) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
