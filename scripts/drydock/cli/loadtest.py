@@ -9,7 +9,7 @@ import click
 
 from drydock.cli.options import ArrivalName, EnvironmentName, NumberRange, objective_options
 from drydock.cli.output import format_option
-from drydock.errors import UsageError
+from drydock.errors import EXIT_INTERRUPTED, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -213,8 +213,8 @@ def command(
     Before the load, the endpoint must list its models: a wrong address, key, path or model ends the command.
 
     Exit status: 0 when the objectives were met, 1 when one was missed, no server answers or the run does not count
-    (interrupted, or the generator could not keep up), 2 for wrong usage, key, path or model. An interrupt (Ctrl-C)
-    keeps what was measured until then.
+    (the generator could not keep up, or a worker was lost), 2 for wrong usage, key, path or model, 130 when
+    interrupted. An interrupt (Ctrl-C, SIGTERM) keeps what was measured until then.
     """
     from dataclasses import replace
 
@@ -266,6 +266,8 @@ def command(
         click.echo(json.dumps(outcome, indent=2, allow_nan=False))
     else:
         print_result(outcome, loads)
+    if outcome["interrupted"]:
+        raise SystemExit(EXIT_INTERRUPTED)
     worse = [each["name"] for each in outcome["comparison"] or () if each["verdict"] == "worse"]
     if not passed(outcome) or (fail_on_regression and worse):
         raise SystemExit(1)
