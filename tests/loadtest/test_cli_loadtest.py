@@ -3,7 +3,10 @@
 import csv
 import json
 import re
+import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -292,7 +295,7 @@ def test_a_stall_at_the_start_is_reported(bad: str) -> None:
     load = ("--rate", "4", "--arrival", "constant", "--duration", "7")
     notes = told(loadtest(bad, "stalls-at-first", *load, "--json"))["notes"]
     (note,) = [note for note in notes if "nothing came" in note]
-    assert re.search(r"nothing came for \d+\.\d s from \d\.\d s on, with requests under way", note)
+    assert re.search(r"nothing came for \d+\.\d s from \d+\.\d s on, with requests under way", note)
     assert "--warm-up" in note
 
 
@@ -364,6 +367,23 @@ def test_each_objective_is_told_beside_its_value(bad: str, tmp_path: Path) -> No
     assert "<td>http 500</td><td>5</td>" in page
     assert '<td class="prose">broken</td>' in page
     assert missed.exit_code == 1
+
+
+def test_an_interrupted_load_keeps_what_it_has_and_ends_with_130(tmp_path: Path) -> None:
+    where = ("--model", MODEL, "--concurrency", "1", "--duration", "300", "--repetitions", "2")
+    with simulator() as url:
+        load = [sys.executable, "-m", "drydock", "loadtest", url, *where, "--json", "-o", str(tmp_path)]
+        with subprocess.Popen(load, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+            assert running.stderr
+            next(line for line in running.stderr if "in flight" in line)
+            running.send_signal(signal.SIGTERM)
+            printed, _ = running.communicate(timeout=120)
+    assert running.returncode == 130
+    found = json.loads(printed)
+    validate(found, SCHEMA)
+    assert (found["complete"], found["interrupted"], len(found["runs"])) == (False, True, 1)
+    assert verdict(found) == "Incomplete: it was interrupted"
+    assert load_run(tmp_path / "run-1").interrupted
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import click
 
 from drydock.cli.options import ArrivalName, EnvironmentName, NumberRange, objective_options
 from drydock.cli.output import format_option
-from drydock.errors import UsageError
+from drydock.errors import EXIT_INTERRUPTED, UsageError
 
 if TYPE_CHECKING:
     from drydock.loadtest.dialects import Dialect, Parameter
@@ -250,8 +250,8 @@ def command(output: Path | None, form: str, fail_on_regression: bool, **given: A
     Before the load, the endpoint must list its models: a wrong address, key, path or model ends the command.
 
     Exit status: 0 when the objectives were met, 1 when one was missed, no server answers or the run does not count
-    (interrupted, or the generator could not keep up), 2 for wrong usage, key, path or model. An interrupt (Ctrl-C)
-    keeps what was measured until then.
+    (the generator could not keep up, or a worker was lost), 2 for wrong usage, key, path or model, 130 when
+    interrupted. An interrupt (Ctrl-C, SIGTERM) keeps what was measured until then.
     """
     from drydock.loadtest.load_test import run_load_test
     from drydock.loadtest.outputs import write_results
@@ -271,6 +271,8 @@ def command(output: Path | None, form: str, fail_on_regression: bool, **given: A
         click.echo(json.dumps(tested.document, indent=2, allow_nan=False))
     else:
         print_result(tested.document, tested.loads)
+    if tested.document["interrupted"]:
+        raise SystemExit(EXIT_INTERRUPTED)
     if not tested.passed or (fail_on_regression and tested.regressions):
         raise SystemExit(1)
 

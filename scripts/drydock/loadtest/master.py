@@ -182,7 +182,8 @@ class Master:
         plan, heard = self._plan, self._heard
         found = [Records.load(io.BytesIO(b"".join(heard.parts[worker]))) for worker in sorted(heard.health)]
         records = Records.concatenate(found)
-        complete = not notes and not heard.interrupted
+        interrupted = heard.interrupted or self._stopping
+        complete = not notes and not interrupted
         due, seconds = self._due(records, complete)
         workers = [heard.health[worker] for worker in sorted(heard.health)]
         return Run(
@@ -191,8 +192,9 @@ class Master:
             stage=plan.stage,
             started_at=at,
             complete=complete,
-            notes=(*notes, *(["the run was interrupted"] if heard.interrupted else [])),
+            notes=(*notes, *(["the run was interrupted"] if interrupted else [])),
             said=heard.said,
+            interrupted=interrupted,
         )
 
     def _due(self, records: Records, complete: bool) -> tuple[int | None, float]:

@@ -323,6 +323,7 @@ class Run:
         stage: what was asked for; rows with `intended` below its `warm_up_seconds` are warm-up.
         started_at: wall-clock time of the stage's start, s since the epoch.
         complete: false when it was interrupted or a worker was lost; what had been recorded is there.
+        interrupted: a user or a signal ended it early.
         notes: what went otherwise than asked for, in whole sentences.
         said: what the server said of failures, by their kind: one short sample each; of what cannot be read, its
             first bytes.
@@ -335,6 +336,7 @@ class Run:
     complete: bool
     notes: tuple[str, ...] = ()
     said: Mapping[str, str] = field(default_factory=dict)
+    interrupted: bool = False
 
 
 def _dtype(name: str) -> type[np.generic]:

@@ -20,6 +20,7 @@ def save_run(run: Run, folder: Path) -> None:
         "stage": stage_facts(run.stage),
         "started_at": run.started_at,
         "complete": run.complete,
+        "interrupted": run.interrupted,
         "notes": list(run.notes),
         "said": dict(run.said),
         "health": _without_nan(run.health.as_dict()),
@@ -50,6 +51,7 @@ def load_run(folder: Path) -> Run:
             complete=facts["complete"],
             notes=tuple(facts["notes"]),
             said=dict(facts.get("said", {})),
+            interrupted=bool(facts.get("interrupted")),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(
