@@ -96,10 +96,10 @@ def test_errors_are_counted_by_kind(bad: str) -> None:
 @pytest.mark.parametrize(
     ("place", "model", "status", "messages"),
     [
-        ("", "status-404", 2, ("has no model status-404: http 404, 'no status-404'", "its models: ok")),
+        ("", "status-404", 2, ("has no model status-404: http 404, 'no status-404'", "Its models: ok")),
         ("/nothing", "ok", 2, ("/nothing/v1/chat/completions does not exist", "http://host:8000/v1")),
         ("/page", "ok", 2, ("/page/v1/chat/completions does not exist", "http://host:8000/v1")),
-        ("/moved", "ok", 2, ("redirects to https://elsewhere.example/v1/models", "give the URL")),
+        ("/moved", "ok", 2, ("redirects to https://elsewhere.example/v1/models", "Give the URL")),
         ("/locked", "ok", 2, ("refused the API key: http 403, 'the key *** is not known'", "--api-key-file")),
     ],
 )
@@ -141,7 +141,7 @@ def test_what_vllm_refuses_is_told_before_the_load(monkeypatch: pytest.MonkeyPat
         encrypted = loadtest(url.replace("http:", "https:"), MODEL, "--concurrency", "1")
     assert "wants an API key: http 401" in str(without_key.exception)
     assert "refused the API key: http 401" in str(wrong_key.exception)
-    assert f"its models: {MODEL}" in str(wrong_model.exception)
+    assert f"Its models: {MODEL}" in str(wrong_model.exception)
     assert "https or http" in str(encrypted.exception)
 
 

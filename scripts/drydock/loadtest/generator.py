@@ -61,6 +61,6 @@ def generate(plan: LoadPlan, on_progress: Callable[[Snapshot], None] = lambda _s
             lines = [line for line in done.stdout.splitlines() if not line.startswith('{"snapshot"')]
             raise DrydockError(
                 f"the load generator ended with status {done.returncode}:\n" + "\n".join(lines[-20:]),
-                remedy="look at the machine's memory; give fewer --processes or a lower load, or report this",
+                remedy="Look at the machine's memory; give fewer --processes or a lower load, or report this.",
             )
         return load_run(output)

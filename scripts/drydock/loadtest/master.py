@@ -127,7 +127,7 @@ class Master:
                 here = len(self._runner.clients.ready)
                 raise DrydockError(
                     f"only {here} of {self._plan.processes} load generating workers started",
-                    remedy="give fewer --processes, or look at the machine's memory and load",
+                    remedy="Give fewer --processes, or look at the machine's memory and load.",
                 )
             gevent.sleep(0.02)
 

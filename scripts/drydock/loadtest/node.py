@@ -97,7 +97,7 @@ def _await_name(host: str, seconds: float) -> None:
             if time.monotonic() > deadline:
                 raise DrydockError(
                     f"the master {host} is not there after {seconds:g} s: {error}",
-                    remedy="look at the master's pod: kubectl describe pod, kubectl logs",
+                    remedy="Look at the master's pod: kubectl describe pod, kubectl logs.",
                 ) from error
             time.sleep(1)
         else:

@@ -70,7 +70,7 @@ class Prompts:
         if self._rows and target.endpoint == "chat" and any(row.token_ids for row in self._rows):
             raise UsageError(
                 f"{workload.dataset} has prompts of token ids, which can only be sent to /v1/completions",
-                remedy="choose that endpoint, or text",
+                remedy="Choose that endpoint, or text.",
             )
         if (
             self._rows
@@ -79,7 +79,7 @@ class Prompts:
         ):
             raise UsageError(
                 f"{workload.dataset} has messages of several parts, which can only be sent to /v1/chat/completions",
-                remedy="leave out --completions, or give texts",
+                remedy="Leave out --completions, or give texts.",
             )
         longest = max(int(_highest(workload.input)), workload.shared_prefix_tokens) + _COUNTING_TOKENS
         self._corpus = Corpus([plan.seed, _TEXT], longest, ids=workload.token_ids)

@@ -204,7 +204,7 @@ class Records:
                 models = tuple(str(name) for name in file["models"])
         except (OSError, ValueError, KeyError) as error:
             raise UsageError(
-                f"{path} holds no records of a load test: {error}", remedy="make the load test again, with -o"
+                f"{path} holds no records of a load test: {error}", remedy="Make the load test again, with -o."
             ) from error
         return cls(**arrays, models=models)
 

@@ -55,7 +55,7 @@ def load_run(folder: Path) -> Run:
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(
-            f"{folder} holds no run of a load test: {error}", remedy="give a folder that `drydock loadtest -o` wrote"
+            f"{folder} holds no run of a load test: {error}", remedy="Give a folder that `drydock loadtest -o` wrote."
         ) from error
 
 

@@ -93,7 +93,7 @@ class Load:
             gevent.sleep(0.01)
             if self._reading.ready():
                 raise DrydockError(
-                    f"the load generator broke: {self._reading.exception!r}", remedy="please report this"
+                    f"the load generator broke: {self._reading.exception!r}", remedy="Please report this."
                 )
         self.watch.stop()
         self.reactor.stop()
@@ -278,7 +278,7 @@ def reachable(address: Address) -> list[SocketAddress]:
     try:
         found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
-        raise DrydockError(f"cannot find {address.host}: {error}", remedy="check the URL's host name") from error
+        raise DrydockError(f"cannot find {address.host}: {error}", remedy="Check the URL's host name.") from error
     every: list[SocketAddress] = [(family, name) for family, _, _, _, name in found]
     answering = [where for where in every if _answers(where)]
     return answering or every

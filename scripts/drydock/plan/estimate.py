@@ -85,7 +85,7 @@ def observed(
     if not fitting:
         raise UsageError(
             f"no request of {workload.name} fits into a context of {chosen.max_model_len} tokens",
-            remedy="raise --max-model-len in --engine-args, or take another workload",
+            remedy="Raise --max-model-len in --engine-args, or take another workload.",
         )
     refused = 1 - len(fitting) / len(drawn)
     served = rate * (1 - refused)

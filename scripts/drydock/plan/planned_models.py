@@ -135,7 +135,7 @@ def environment_targets(
     if not found:
         raise UsageError(
             f"environment {environment.name} has no engine on NVIDIA GPUs whose model is in the catalogue",
-            remedy="name a model: `drydock plan MODEL`",
+            remedy="Name a model: `drydock plan MODEL`.",
         )
     return found
 
@@ -179,7 +179,7 @@ def narrowed(target: Target, names: Sequence[str], types: Mapping[str, InstanceF
         if not _with_gpu(types[each] for each in own):
             raise UsageError(
                 f"{name} is no instance type or family of the region with a GPU that the catalogue knows",
-                remedy="name one like g6.xlarge or p5",
+                remedy="Name one like g6.xlarge or p5.",
             )
         chosen |= own
     return replace(target, types=_with_gpu(types[each] for each in chosen))

@@ -120,7 +120,7 @@ class Plan:
             best = self.cheapest
             found.append(
                 f"Cheapest {self.capacity_type}: {best.nodes} x {best.instance_type} for {best.sizing.replicas} "
-                f"replica{'s' * (best.sizing.replicas != 1)}, {best.cost(self.capacity_type):,.2f} $ an hour."
+                f"replica{'s' * (best.sizing.replicas != 1)}, ${best.cost(self.capacity_type):,.2f} an hour."
             )
             found.append(f"{self._spare(best)}{self._beside_values(best)}")
             if doubt := self._doubt(best):
@@ -217,7 +217,7 @@ def total_sentence(plans: Sequence[Plan]) -> str:
     missing = f"; nothing meets the objectives of {', '.join(unmet)}" if unmet else ""
     rates = {each.demand.rate for each in planned if each.demand}
     load = f"at {min(rates):g} requests/s each" if len(rates) == 1 else "at their loads"
-    return f"All of {len(costs)} model{'s' * (len(costs) != 1)} {load}: {total:,.2f} $ an hour{missing}{without}."
+    return f"All of {len(costs)} model{'s' * (len(costs) != 1)} {load}: ${total:,.2f} an hour{missing}{without}."
 
 
 def make_plans(project: "Project", request: PlanRequest, progress: "Progress") -> list[Plan]:

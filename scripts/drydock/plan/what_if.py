@@ -93,7 +93,7 @@ class WhatIf:
             (f"{self.replicas} replica{'s' * (self.replicas != 1)} all day", self.static),
         )
         return [
-            f"{self.trace.name} with {name} on {self.instance_type}: {day.node_hours * self.dollars:,.2f} $ for the "
+            f"{self.trace.name} with {name} on {self.instance_type}: ${day.node_hours * self.dollars:,.2f} for the "
             f"day, {day.most_pods} pods at most, objectives missed for {day.missed_share:.2%} of the requests "
             f"({day.missed_minutes:.0f} minutes)."
             for name, day in days

@@ -147,7 +147,7 @@ def _converted(folder: Path) -> dict[str, Any]:
         for region, prices in read_tables(text).items():
             found[region] = {"generated": generated[1] if generated else "an unknown day", "prices": prices}
     if _COMMERCIAL not in found:
-        raise DrydockError(f"{folder} has no prices of {_COMMERCIAL}", remedy="correct data in ci/toolchain")
+        raise DrydockError(f"{folder} has no prices of {_COMMERCIAL}", remedy="Correct data in ci/toolchain.")
     return found
 
 

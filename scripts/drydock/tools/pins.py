@@ -186,7 +186,7 @@ class Toolchain:
         """
         if name not in self.tools:
             raise ToolchainError(
-                f"unknown tool {name!r}", remedy=f"{self.folder / FILE} names: {', '.join(sorted(self.tools))}"
+                f"unknown tool {name!r}", remedy=f"{self.folder / FILE} names: {', '.join(sorted(self.tools))}."
             )
         return self.tools[name]
 

@@ -85,6 +85,6 @@ class Collector:
             if time.monotonic() > deadline:
                 raise ClusterError(
                     f"the load test's master does not answer: {problem} ({self.states()})",
-                    remedy="look at its pod: kubectl describe pod, kubectl logs",
+                    remedy="Look at its pod: kubectl describe pod, kubectl logs.",
                 )
             time.sleep(_BETWEEN_LOOKS)

@@ -111,7 +111,7 @@ def _renderer(
 
     for file in files:
         if not file.is_file():
-            raise DrydockError(f"--in-cluster-values {file}: no such file", remedy="name a file of Helm values")
+            raise DrydockError(f"--in-cluster-values {file}: no such file", remedy="Name a file of Helm values.")
     with terminal_progress() as progress:
         helm = set_up(project, "render", progress).tools["helm4"]
     chart = assemble_charts(project).chart(CHART)

@@ -141,12 +141,12 @@ def read_key(api: Any, model: RunningModel) -> Secret | None:
                 raise
             raise ClusterError(
                 f"{where}, with the API key of {model.name}, does not exist",
-                remedy="make it, or give the key by --api-key-env or --api-key-file",
+                remedy="Make it, or give the key by --api-key-env or --api-key-file.",
             ) from error
     if model.key.key not in content:
         raise ClusterError(
             f"{where} has no key {model.key.key}, which the API key of {model.name} is to be in",
-            remedy="add it, or give the API key by --api-key-env or --api-key-file",
+            remedy="Add it, or give the API key by --api-key-env or --api-key-file.",
         )
     return Secret.from_bytes(base64.b64decode(content[model.key.key]), f"{where}, key {model.key.key},")
 
