@@ -1,7 +1,7 @@
 {{- /*
 Security contexts of the restricted Pod Security Standard, which are no knobs beyond the numeric user, and what values may not open.
 Declared helpers:
-  common.podSecurityContext        (dict ["uid" N] ["gid" N]); 65534, nobody, when not given
+  common.podSecurityContext        (dict ["uid" N] ["gid" N]); 65534 when not given
   common.containerSecurityContext  (any argument)
   common.checkNoCredential         fails when the name of a variable says that its value is a credential
   common.checkNotTheWorld          fails for a range of addresses that is a good part of the internet

@@ -43,8 +43,8 @@ def check(subject: Subject) -> Iterator[Finding]:
 def is_internet_facing(service: Mapping[str, Any]) -> bool:
     """Whether a Service gets a load balancer with a public address.
 
-    The AWS Load Balancer Controller makes internal ones unless told otherwise; the cloud provider inside Kubernetes,
-    which serves a Service that names neither class nor type, makes public ones unless told otherwise.
+    The AWS Load Balancer Controller makes internal ones by default; the cloud provider inside Kubernetes,
+    which serves a Service that names neither class nor type, makes public ones by default.
     """
     spec, annotations = service.get("spec") or {}, (service.get("metadata") or {}).get("annotations") or {}
     if spec.get("type") != "LoadBalancer":

@@ -61,7 +61,7 @@ class Said:
         plain: its only output is `text`.
         spoken: choices with output; finished: choices with their finish reason.
         done: `[DONE]`.
-        error: it tells an error.
+        error: it reports an error.
         known: it is an event of this API.
     """
 

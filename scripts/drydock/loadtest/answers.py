@@ -235,7 +235,7 @@ class _Reader:
         ends: where each content event ends in the body.
         events: that were read as events of this API.
         spoken: choices that had output; finished: their finish reasons; done: `[DONE]` came.
-        failed: the server told an error.
+        failed: the server reported an error.
         unread: the first bytes of the first event that could not be read.
     """
 

@@ -63,7 +63,7 @@ class Master:
         plan: what is to be done.
         host: interface to listen on.
         port: to listen on, 0 for any that is free.
-        lost: tells which workers have ended, if that can be known.
+        lost: returns the workers that have ended, if that can be known.
         tell: called with each snapshot.
         connect_seconds: that the workers have to come.
     """

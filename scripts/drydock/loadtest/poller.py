@@ -15,13 +15,13 @@ class Poller(Protocol):
     """Sockets by their file descriptor."""
 
     def add(self, fd: int) -> None:
-        """Tell when it can be read."""
+        """Report when it can be read."""
 
     def also_write(self, fd: int, wanted: bool) -> None:
         """Report, or no longer report, when it can be written too."""
 
     def remove(self, fd: int) -> None:
-        """Tell nothing more about it."""
+        """Report nothing more about it."""
 
     def ready(self) -> Sequence[tuple[int, int]]:
         """What has something now: (descriptor, bits)."""

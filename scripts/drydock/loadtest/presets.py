@@ -72,7 +72,7 @@ def read_dataset(path: Path) -> list[Row]:
     and, if wanted, "output_tokens" (or "max_tokens").
 
     Raises:
-        UsageError: it cannot be read, has no prompts, or a line is not such an object (told by its number).
+        UsageError: it cannot be read, has no prompts, or a line is not such an object (named by its number).
     """
     try:
         lines = path.read_text().splitlines()

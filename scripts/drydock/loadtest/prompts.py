@@ -1,7 +1,7 @@
 """Turns a workload into the bodies of requests, the same for the same seed and number of the conversation.
 
 A text of so many tokens is so many common words of three letters, each with its blank: one token each in the
-tokenizers of well-known models, and in the simulator. How many there really were is told by the server's usage.
+tokenizers of well-known models, and in the simulator. How many there really were is in the server's usage.
 Each conversation's own part begins with words that count the conversations, so that no two share more than they should.
 """
 

@@ -89,7 +89,7 @@ class Records:
     """Requests in columns of equal length, in the order in which they ended.
 
     Attributes:
-        prompt_tokens, output_tokens, cached_tokens: from the server's usage only; -1 where it told none.
+        prompt_tokens, output_tokens, cached_tokens: from the server's usage only; -1 where it reported none.
         hidden_tokens: of the output tokens, reasoning that was counted and not sent.
         first_tokens: of the first content event, where the server counts tokens in every event; else -1.
         text_bytes, first_bytes: of output, in all content events and in the first one; -1 where not known.

@@ -29,7 +29,7 @@ class Difference:
         before, after: means over the repetitions.
         change: relative, 0.1 for 10 % more; None where it was 0 before and is no longer.
         p_value: of Welch's t-test over the repetitions; None where either side has one run only.
-        verdict: `better`, `worse`, `same` or `unknown` (one run a side cannot tell chance from change).
+        verdict: `better`, `worse`, `same` or `unknown` (one run a side cannot distinguish chance from change).
     """
 
     name: str

@@ -91,7 +91,7 @@ class Head:
 
     Attributes:
         end: bytes before the body.
-        length: of the body; None where chunks or the connection's end tell.
+        length: of the body; None where chunks or the connection's end decide.
         encoding: of the body, in lower case; empty where it has none.
     """
 

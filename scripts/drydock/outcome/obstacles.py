@@ -52,7 +52,7 @@ def obstacles(
     Args:
         scene: every object.
         installed: when the install was over, as Unix time.
-        decisions: what Karpenter could not place, in the order it told.
+        decisions: what Karpenter could not place, in the order of its log.
         skipped: pools that Karpenter left out of rounds of decisions.
     """
     yield from _unplaced(scene, installed, decisions, skipped)

@@ -30,7 +30,7 @@ def shares_to_come(scene: Scene, pod: Mapping[str, Any], moment: float, placed: 
     """Whether a pod may yet get a share that Karpenter did not know of at a moment.
 
     A node whose plugin shares its GPUs was on its way then, or is to be bought for a pod that was placed then:
-    Karpenter tells what it could not place before it makes the claims of the same round.
+    Karpenter reports what it could not place before it makes the claims of the same round.
 
     Args:
         scene: every object.

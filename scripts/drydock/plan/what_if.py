@@ -39,7 +39,7 @@ class WhatIf:
     """A day on one instance type.
 
     Attributes:
-        seconds: from the wish for a pod to its readiness.
+        seconds: from the request for a pod to its readiness.
         told: where those come from.
         replicas: of the static day: as many as the peak needs.
         dollars: of a node and hour.

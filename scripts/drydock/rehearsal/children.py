@@ -108,7 +108,7 @@ class Children:
     Args:
         folder: working directory of them all.
         logs: folder for their logs.
-        record: file that tells `drydock down` what to end should the supervisor itself be killed.
+        record: file that lists for `drydock down` what to end should the supervisor itself be killed.
         on_exit: called, from another thread, when one ends by itself.
     """
 

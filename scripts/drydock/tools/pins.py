@@ -113,7 +113,7 @@ class Source:
 
     Attributes:
         only: of CRDs those of these names; all of them when empty.
-        list_keys: of CRDs, by name: lists by their dotted path, with the key that tells their items apart.
+        list_keys: of CRDs, by name: lists by their dotted path, with the key that identifies their items.
     """
 
     module: GoModule

@@ -30,7 +30,7 @@ class Seen:
 
     Attributes:
         ttft: seconds to first token.
-        gaps: a row a request of seconds between tokens; or one column, their mean, where it tells only that.
+        gaps: a row a request of seconds between tokens; or one column, their mean, where it reports only that.
         tokens: of all answers together.
     """
 

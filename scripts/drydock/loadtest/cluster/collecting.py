@@ -24,8 +24,8 @@ class Collector:
 
     Args:
         url: of the master.
-        on_progress: told each snapshot.
-        states: tells how the pods are, for an error.
+        on_progress: called with each snapshot.
+        states: describes the pods, for an error.
     """
 
     url: str

@@ -79,7 +79,7 @@ def from_inside(
 ) -> Iterator[Endpoint]:
     """The model of that name, loaded by Jobs of the cluster; the server's metrics are read from here.
 
-    `values` are files for the chart loadtest, `say` tells people what is waited for.
+    `values` are files for the chart loadtest, `say` receives lines for people while Jobs start.
 
     Raises:
         ClusterError: there is no such model, or it is not ready.

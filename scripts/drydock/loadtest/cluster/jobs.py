@@ -39,7 +39,7 @@ class JobSet:
         api: the kubernetes library's client.
         model: that is loaded; the Jobs are made in its namespace.
         render: renders the chart with values, under a release's name.
-        say: tells people what is waited for.
+        say: receives lines for people about what is awaited.
     """
 
     api: Any

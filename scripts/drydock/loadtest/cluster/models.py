@@ -90,7 +90,7 @@ def ready_pods(api: Any, model: RunningModel) -> list[Pod]:
     """Pods that answer for a model.
 
     Raises:
-        ClusterError: none does; the message tells the state of those that there are.
+        ClusterError: none does; the message describes those that there are.
     """
     from kubernetes import client
 

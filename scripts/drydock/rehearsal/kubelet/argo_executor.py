@@ -1,6 +1,6 @@
 """Stands in for the executor of Argo Workflows, which is in every pod of a Workflow: pods end well and report results.
 
-The controller counts a stage as done when its pod has succeeded and a WorkflowTaskResult tells of its outputs.
+The controller counts a stage as done when its pod has succeeded and a WorkflowTaskResult lists its outputs.
 """
 
 import json

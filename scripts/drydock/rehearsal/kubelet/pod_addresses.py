@@ -19,7 +19,7 @@ class Address:
     """Of one pod.
 
     Attributes:
-        pod: its IP as the cluster tells it.
+        pod: its IP in the cluster.
         host: the loopback address of this machine where it listens.
         whole: it has all ports of `host`; otherwise each of its ports is another one there.
     """
