@@ -239,7 +239,7 @@ class Api:
     async def _embeddings(self, request: web.Request) -> web.Response:
         body = parse_body(await request.read(), "embeddings")
         self._checked_model(body.get("model"))
-        pooling = {self._args.values[name] for name in ("runner", "task", "convert")} & {
+        pooling = {self._args.values[name] for name in ("runner", "convert")} & {
             "pooling",
             "embed",
             "embedding",
