@@ -24,6 +24,7 @@ VERBS = (
     "account",
     "facts",
     "images",
+    "models",
     "diagram",
     "docs",
     "setup",
