@@ -7,7 +7,8 @@ from typing import Any
 from drydock.checks.data_regions import is_outside
 from drydock.checks.gateways import configurations
 from drydock.checks.subject import Subject
-from drydock.engines.served_models import ServedModel, gpu_of, other_engines, served_models
+from drydock.engines.other_engines import other_engines
+from drydock.engines.served_models import ServedModel, gpu_of, served_models
 from drydock.errors import UsageError
 from drydock.scheduling.pods import PodUse
 
@@ -163,10 +164,9 @@ def _engines(subject: Subject) -> Iterator[OfferedModel]:
                 context=_context(engine),
                 objectives=objectives,
             )
-    for pod in subject.pods:
-        for name, _ in other_engines([pod]):
-            on = ", ".join(sorted(_types(subject, pod))) or _NOTHING
-            yield OfferedModel(name, "engine", on, regions=region, objectives=objectives)
+    for other in other_engines(subject.pods):
+        on = ", ".join(sorted(_types(subject, other.pod))) or _NOTHING
+        yield OfferedModel(other.name, "engine", on, regions=region, objectives=objectives)
 
 
 def _names(subject: Subject) -> Iterator[tuple[str, tuple[str, ...]]]:
