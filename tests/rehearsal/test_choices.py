@@ -135,6 +135,22 @@ def test_a_decision_is_as_old_as_the_round_in_which_it_was_made() -> None:
     assert reader.read(json.dumps(told)) == Decided("a/b", "x; y", ("x", "y"), 1767225600.0)
 
 
+def test_a_decision_names_the_pods_that_its_own_round_ignored() -> None:
+    reader = LogReader()
+
+    def read(message: str, pod: str = "") -> object:
+        line = {"time": "2026-01-01T00:00:00Z", "message": message, "error": "x"}
+        return reader.read(json.dumps(line | ({"Pod": {"namespace": "a", "name": pod}} if pod else {})))
+
+    for ignored in (["volumes"], []):
+        for pod in ignored:
+            read("ignoring pod", pod)
+        read("computing scheduling decision for provisionable pod(s)")
+        decided = read("could not schedule pod", "marker")
+        assert isinstance(decided, Decided)
+        assert decided.ignored == {f"a/{pod}" for pod in ignored}
+
+
 def test_what_a_controller_made_already_is_no_warning() -> None:
     def made(name: str, owner: str) -> Content:
         return {"metadata": {"name": name, "uid": name, "ownerReferences": [{"kind": "RayService", "uid": owner}]}}

@@ -74,6 +74,14 @@ def test_pools_that_can_never_be_used_are_not_waited_for(gate: Gate) -> None:
     assert told(gate, 101)
 
 
+def test_a_round_that_ignores_a_pod_whose_volumes_are_bound_does_not_buy_and_the_next_does(clock: Clock) -> None:
+    gate = Gate(clock)
+    gate.hold()
+    assert gate.mark(gate.turn, ["gpu"], ["genai/hub"])
+    assert not gate.heard(Decided(MARKER, "no pool", (), 101, frozenset({"genai/hub", "genai/driverless"})), MARKER)
+    assert gate.heard(Decided(MARKER, "no pool", (), 111, frozenset({"genai/driverless"})), MARKER)
+
+
 def test_claims_that_come_before_the_log_is_read_wait_for_it(gate: Gate) -> None:
     admitted: list[bool] = []
     waiting = [threading.Thread(target=lambda: admitted.append(gate.admits(60))) for _ in range(20)]

@@ -36,7 +36,7 @@ from drydock.rehearsal.load_balancers import serve_ingresses, serve_services
 from drydock.rehearsal.nodes import NodeStandIn, await_settled
 from drydock.rehearsal.runs import Order, RunFolder
 from drydock.rehearsal.seeding import Seed
-from drydock.rehearsal.volume_drivers import provision_volumes, remove_volumes
+from drydock.rehearsal.volume_drivers import bound_pods, provision_volumes, remove_volumes
 from drydock.rehearsal.webhook import Patch, TooEarlyError, serve_admission
 from drydock.scheduling.prices import Prices, read_prices
 from drydock.tools import process
@@ -94,7 +94,7 @@ class BringUp:
     def _release(self, turn: int) -> None:
         if self._api:
             marker.remove(self._api)
-            if self._gate.mark(turn, await_settled(self._api)):
+            if self._gate.mark(turn, await_settled(self._api), bound_pods(self._api)):
                 marker.create(self._api)
 
     def _remove_marker(self) -> None:

@@ -30,6 +30,7 @@ class Gate:
     _turn: int = 0
     _marked: float | None = None
     _usable: frozenset[str] = frozenset()
+    _bound: frozenset[str] = frozenset()
     _incomplete: set[float] = field(default_factory=set)
 
     @property
@@ -43,17 +44,18 @@ class Gate:
         with self._opened:
             self._held, self._marked, self._turn = True, None, self._turn + 1
 
-    def mark(self, turn: int, usable: Iterable[str]) -> bool:
+    def mark(self, turn: int, usable: Iterable[str], bound: Iterable[str] = ()) -> bool:
         """The marker is about to be made: the first round after this that speaks of it counts.
 
         Args:
             turn: that is over; nothing happens, and the answer is False, when purchases were held again since.
             usable: names of the pools that such a round must not leave out because Karpenter does not know them yet.
+            bound: pods, as `namespace/name`, that it must not ignore because it takes their volumes for unbound.
         """
         with self._opened:
             if not self._held or turn != self._turn:
                 return False
-            self._marked, self._usable = self.clock(), frozenset(usable)
+            self._marked, self._usable, self._bound = self.clock(), frozenset(usable), frozenset(bound)
             self._incomplete.clear()
             return True
 
@@ -71,7 +73,7 @@ class Gate:
                 return False
             if event.pod != marker or self._marked is None or event.began <= self._marked:
                 return False
-            if event.began in self._incomplete:
+            if event.began in self._incomplete or event.ignored & self._bound:
                 return False
             self._held, self._marked = False, None
             self._opened.notify_all()

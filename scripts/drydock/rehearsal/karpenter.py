@@ -5,7 +5,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -137,6 +137,8 @@ class LogReader:
     """Reads Karpenter's log, line by line."""
 
     _began: float = 0.0
+    _ignoring: set[str] = field(default_factory=set)
+    _ignored: frozenset[str] = frozenset()
 
     def read(self, line: str) -> Decided | PoolSkipped | Said | None:
         """What a line tells about a pod or pool that Karpenter cannot use, a claim, or a fault; None for any other."""
@@ -151,7 +153,8 @@ class LogReader:
     def _event(self, entry: Mapping[str, Any], when: float) -> Decided | PoolSkipped | Said | None:
         message = entry["message"]
         if message.startswith(_ROUND):
-            self._began = when
+            self._began, self._ignored = when, frozenset(self._ignoring)
+            self._ignoring.clear()
         if message.startswith((_SKIPPED, AWAITING, NOT_READY)):
             reason = str(entry.get("minValuesIncompatibleErr", message))
             return PoolSkipped(entry["NodePool"]["name"], reason, self._began)
@@ -159,6 +162,7 @@ class LogReader:
             return _said(entry)
         pod = f"{entry['Pod']['namespace']}/{entry['Pod']['name']}"
         if message == _IGNORED:  # before the round begins
+            self._ignoring.add(pod)
             return Decided(pod, str(entry["error"]), (), when)
         causes = tuple(str(each["error"]) for each in entry.get("errorCauses", [])) or (str(entry["error"]),)
-        return Decided(pod, str(entry["error"]), causes, self._began)
+        return Decided(pod, str(entry["error"]), causes, self._began, self._ignored)
