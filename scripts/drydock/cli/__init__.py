@@ -16,6 +16,7 @@ VERBS = (
     "faults",
     "journey",
     "open",
+    "nodes",
     "down",
     "deploy",
     "destroy",

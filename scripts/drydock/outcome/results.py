@@ -150,7 +150,7 @@ def _pod(
         workload=workload_of(scene, pod),
         node=node,
         instance_type=labels_of(found).get(INSTANCE_TYPE, "") if found else "",
-        accelerators=_accelerators(pod_requests(pod["spec"])),
+        accelerators=accelerators_of(pod_requests(pod["spec"])),
         created_seconds=_since(times.created, start) or 0.0,
         scheduled_seconds=_since(times.scheduled, start),
         ready_seconds=_since(times.ready, start) if phase == "Ready" else None,
@@ -168,7 +168,7 @@ def _cold_starts(scene: Scene) -> tuple[ColdStartReport, ...]:
         for container in pod["spec"]["containers"]:
             start = cold_start(container)
             slowest = place not in found or start.seconds > found[place].seconds
-            if slowest and _accelerators(container_requests(container)):
+            if slowest and accelerators_of(container_requests(container)):
                 found[place] = ColdStartReport(
                     workload=place[1],
                     namespace=place[0],
@@ -197,7 +197,8 @@ def _reason(
     return "" if phase == "Ready" else explain(scene, said, f"Pod/{full_name(pod)}")
 
 
-def _accelerators(resources: Mapping[str, int]) -> dict[str, int]:
+def accelerators_of(resources: Mapping[str, int]) -> dict[str, int]:
+    """Those of the resources that are accelerators, or EFA devices beside them, where there are any."""
     return {name: value for name, value in sorted(resources.items()) if name.startswith(_ACCELERATORS) and value}
 
 
@@ -217,7 +218,7 @@ def _node(scene: Scene, claim: Mapping[str, Any], node: Mapping[str, Any], price
     held = [pod for pod in scene.of("Pod") if pod["spec"].get("nodeName") == name and _occupies(pod)]
     used = add(*(pod_requests(pod["spec"]) for pod in held))
     available = amounts(node["status"].get("allocatable"))
-    devices = _accelerators(available)
+    devices = accelerators_of(available)
     return NodeReport(
         name=name,
         pool=labels.get(_POOL, ""),
