@@ -2,7 +2,7 @@
 
 import datetime
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ from drydock.clusters.objects import full_name, is_daemon, is_true, labels_of
 from drydock.outcome.fleet import CAPACITY_TYPE, INSTANCE_TYPE, ZONE
 from drydock.outcome.observe import Scene
 from drydock.outcome.owners import workload_of
-from drydock.outcome.results import accelerators_of
+from drydock.outcome.results import accelerators_of, pods_by_node
 from drydock.outcome.unfinished import explain
 from drydock.scheduling.instance_types.quantity import GIB, add, amounts
 from drydock.scheduling.pods import pod_requests
@@ -21,7 +21,6 @@ _CAPACITY_LABELS = (CAPACITY_TYPE, "eks.amazonaws.com/capacityType")
 _REGION = "topology.kubernetes.io/region"
 _CAPACITY: Mapping[str, CapacityType] = {"spot": "spot", "reserved": "reserved", "capacity_block": "reserved"}
 _STATES = ("launching", "not ready", "leaving", "cordoned", "ready")
-_OVER = ("Succeeded", "Failed")
 
 
 @dataclass(frozen=True)
@@ -108,11 +107,7 @@ def read_fleet(scene: Scene, prices: Prices | None, now: float) -> FleetView:
         prices: of its region; None where it is in none of AWS.
         now: as Unix time.
     """
-    held: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
-    for pod in scene.of("Pod"):
-        if pod["spec"].get("nodeName") and pod["status"].get("phase") not in _OVER:
-            held[pod["spec"]["nodeName"]].append(pod)
-    nodes = [*_nodes(scene, held, prices, now), *_launching(scene, prices, now)]
+    nodes = [*_nodes(scene, prices, now), *_launching(scene, prices, now)]
     return FleetView(tuple(sorted(nodes, key=_by_need)), tuple(_waiting(scene, now)))
 
 
@@ -121,9 +116,8 @@ def _by_need(node: NodeView) -> tuple[Any, ...]:
     return (_STATES.index(node.state), idle, -(node.dollars_per_hour or 0), node.pool, node.instance_type, node.name)
 
 
-def _nodes(
-    scene: Scene, held: Mapping[str, Sequence[Mapping[str, Any]]], prices: Prices | None, now: float
-) -> Iterator[NodeView]:
+def _nodes(scene: Scene, prices: Prices | None, now: float) -> Iterator[NodeView]:
+    held = pods_by_node(scene)
     for node in scene.of("Node"):
         pods = held.get(node["metadata"]["name"], ())
         used = add(*(pod_requests(pod["spec"]) for pod in pods))
