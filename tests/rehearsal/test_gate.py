@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from drydock.outcome.decisions import AWAITING, NOT_READY, Decided, PoolSkipped
+from drydock.outcome.decisions import AWAITING, NOT_READY, Decided, PoolSkipped, RoundBegan
 from drydock.rehearsal.gate import Gate
 
 MARKER = "kube-system/marker"
@@ -78,8 +78,10 @@ def test_a_round_that_ignores_a_pod_whose_volumes_are_bound_does_not_buy_and_the
     gate = Gate(clock)
     gate.hold()
     assert gate.mark(gate.turn, ["gpu"], ["genai/hub"])
-    assert not gate.heard(Decided(MARKER, "no pool", (), 101, frozenset({"genai/hub", "genai/driverless"})), MARKER)
-    assert gate.heard(Decided(MARKER, "no pool", (), 111, frozenset({"genai/driverless"})), MARKER)
+    gate.heard(RoundBegan(101, frozenset({"genai/hub", "genai/driverless"})), MARKER)
+    assert not told(gate, 101)
+    gate.heard(RoundBegan(111, frozenset({"genai/driverless"})), MARKER)
+    assert told(gate, 111)
 
 
 def test_claims_that_come_before_the_log_is_read_wait_for_it(gate: Gate) -> None:

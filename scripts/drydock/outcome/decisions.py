@@ -19,14 +19,20 @@ class Decided:
         reason: its words.
         causes: the same, one for each pool where it has one for each.
         began: when it began the round of decisions, and so what it knew, as Unix time.
-        ignored: pods that it left out of that round, as `namespace/name`.
     """
 
     pod: str
     reason: str
     causes: tuple[str, ...]
     began: float
-    ignored: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class RoundBegan:
+    """Karpenter began a round at `began`, as Unix time, without the pods (`namespace/name`) in `ignored`."""
+
+    began: float
+    ignored: frozenset[str]
 
 
 @dataclass(frozen=True)

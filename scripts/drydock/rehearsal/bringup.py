@@ -17,7 +17,7 @@ from drydock.clusters.api import Api, ApiError
 from drydock.clusters.watching import in_background
 from drydock.errors import ClusterError
 from drydock.outcome import fleet
-from drydock.outcome.decisions import NOT_READY, PoolSkipped
+from drydock.outcome.decisions import NOT_READY, PoolSkipped, RoundBegan
 from drydock.rehearsal import control_plane, karpenter, marker
 from drydock.rehearsal.children import Child, Children, describe_end, last_lines
 from drydock.rehearsal.crd_objects import create_crds, read_crds
@@ -293,7 +293,10 @@ class BringUp:
                 return
             if not isinstance(event, Said) and self._gate.heard(event, marker.NAME):
                 in_background(self._remove_marker)
-            if not isinstance(event, PoolSkipped) or event.reason != NOT_READY:
+            of_its_rounds = isinstance(event, RoundBegan) or (
+                isinstance(event, PoolSkipped) and event.reason == NOT_READY
+            )
+            if not of_its_rounds:
                 self.outlet.tell(event)
 
         return tell

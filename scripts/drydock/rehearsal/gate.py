@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from drydock.outcome.decisions import AWAITING, NOT_READY, Decided, PoolSkipped
+from drydock.outcome.decisions import AWAITING, NOT_READY, Decided, PoolSkipped, RoundBegan
 
 _HEARD_SECONDS = 2.0
 """How far the reading of Karpenter's log may be behind what it does; after that it has to begin another round."""
@@ -59,7 +59,7 @@ class Gate:
             self._incomplete.clear()
             return True
 
-    def heard(self, event: Decided | PoolSkipped, marker: str) -> bool:
+    def heard(self, event: Decided | PoolSkipped | RoundBegan, marker: str) -> bool:
         """Take note of what Karpenter's log tells; whether that opened the gate.
 
         Args:
@@ -67,13 +67,17 @@ class Gate:
             marker: `namespace/name` of the marker.
         """
         with self._opened:
+            if isinstance(event, RoundBegan):
+                if event.ignored & self._bound:
+                    self._incomplete.add(event.began)
+                return False
             if isinstance(event, PoolSkipped):
                 if event.pool in self._usable and event.reason in (AWAITING, NOT_READY):
                     self._incomplete.add(event.began)
                 return False
             if event.pod != marker or self._marked is None or event.began <= self._marked:
                 return False
-            if event.began in self._incomplete or event.ignored & self._bound:
+            if event.began in self._incomplete:
                 return False
             self._held, self._marked = False, None
             self._opened.notify_all()
