@@ -293,11 +293,9 @@ class BringUp:
                 return
             if not isinstance(event, Said) and self._gate.heard(event, marker.NAME):
                 in_background(self._remove_marker)
-            of_its_rounds = isinstance(event, RoundBegan) or (
-                isinstance(event, PoolSkipped) and event.reason == NOT_READY
-            )
-            if not of_its_rounds:
-                self.outlet.tell(event)
+            if isinstance(event, RoundBegan) or (isinstance(event, PoolSkipped) and event.reason == NOT_READY):
+                return
+            self.outlet.tell(event)
 
         return tell
 
