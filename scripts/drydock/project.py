@@ -10,6 +10,8 @@ import drydock
 from drydock.errors import UsageError
 
 UMBRELLA = "genai-platform"
+OWN_FOLDER = "drydock"
+"""Holds environments/ and accounts/ in a repository whose charts are not the suite's."""
 
 
 @dataclass(frozen=True)
@@ -20,10 +22,27 @@ class Project:
         root: holds charts/, values/ and ci/toolchain/.
         cache_dir: built tools, schemas and results, keyed by content; safe to delete but for deployments/, which holds
             the records and states of clusters that are up.
+        home: a repository with environments of its own, beside the suite; None where the suite's are meant.
     """
 
     root: Path
     cache_dir: Path
+    home: Path | None = None
+
+    @property
+    def base(self) -> Path:
+        """The folder that paths in an environment's file are relative to."""
+        return self.home or self.root
+
+    @property
+    def own_dir(self) -> Path:
+        """Holds environments/ and accounts/."""
+        return self.home / OWN_FOLDER if self.home else self.values_dir
+
+    @property
+    def environments_dir(self) -> Path:
+        """One file for each environment."""
+        return self.own_dir / "environments"
 
     @property
     def charts_dir(self) -> Path:
@@ -49,10 +68,19 @@ class Project:
     def discover(cls, start: Path | None = None) -> "Project":
         """Find the suite: $DRYDOCK_PROJECT, the folder or a parent of it, else the suite this package brings.
 
+        A folder on the way up that holds drydock/environments/ has the environments, whatever the suite is.
+
         Raises:
             UsageError: $DRYDOCK_PROJECT names a folder without the suite's charts.
         """
         cache_dir = _cache_dir()
+        here = (start or Path.cwd()).resolve()
+        upwards = (here, *here.parents)
+        home = next(
+            (each for each in upwards if _is_suite(each) or (each / OWN_FOLDER / "environments").is_dir()), None
+        )
+        if home and _is_suite(home):
+            home = None
         named = os.environ.get("DRYDOCK_PROJECT")
         if named:
             root = Path(named).expanduser().resolve()
@@ -61,12 +89,11 @@ class Project:
                     f"DRYDOCK_PROJECT={named} has no charts/{UMBRELLA}/Chart.yaml",
                     remedy="Point it at a checkout of the suite, or unset it to use the suite that drydock brings.",
                 )
-            return cls(root, cache_dir)
-        here = (start or Path.cwd()).resolve()
-        for candidate in (here, *here.parents, Path(__file__).resolve().parents[2]):
+            return cls(root, cache_dir, home)
+        for candidate in (*upwards, Path(__file__).resolve().parents[2]):
             if _is_suite(candidate):
-                return cls(candidate, cache_dir)
-        return cls(_unpack_bundled_suite(cache_dir), cache_dir)
+                return cls(candidate, cache_dir, home)
+        return cls(_unpack_bundled_suite(cache_dir), cache_dir, home)
 
 
 def _is_suite(folder: Path) -> bool:

@@ -21,7 +21,7 @@ from drydock.suite.render import install_commands, render
 from drydock.tools import process
 from drydock.tools.setup import set_up
 from tests.conftest import Drydock
-from tests.suite.brought import CRD, DEPLOYMENT, ENGINE, STACK, SUBCHART, write
+from tests.suite.brought import CRD, DEPLOYMENT, ENGINE, SECRET, STACK, SUBCHART, write
 
 MakeProject = Callable[[Mapping[str, str]], Project]
 Tool = Callable[[str], Path]
@@ -230,19 +230,49 @@ def test_releases_of_one_name_and_namespace_are_refused(small_project: MakeProje
         load_environment(project, "ours")
 
 
-def test_what_would_be_left_out_is_refused(small_project: MakeProject, drydock: Drydock, tmp_path: Path) -> None:
+def test_argo_cd_s_root_refuses_what_it_would_leave_out(small_project: MakeProject, drydock: Drydock) -> None:
     text = "description: ours\nstack: [empty.yaml]\nmanifests: [{path: web.yaml}]\n"
     project = small_project({"values/environments/ours.yaml": text, "web.yaml": DEPLOYMENT})
-    (tmp_path / "kubeconfig").write_text("")
-    settings = {"DRYDOCK_PROJECT": str(project.root)}
-    calls = (
-        ("deploy", "ours", "--kubeconfig", tmp_path / "kubeconfig"),
-        ("bootstrap-argocd", "ours", "--repository", "https://git.example.com/platform.git"),
+    call = ("bootstrap-argocd", "ours", "--repository", "https://git.example.com/platform.git")
+    done = drydock(*call, env={"DRYDOCK_PROJECT": str(project.root)})
+    assert done.returncode == 2, done.stderr
+    assert "--show-command" in done.stderr
+
+
+def test_one_list_gives_the_order_with_crds_alone_from_their_folder(
+    small_project: MakeProject, drydock_tool: Tool
+) -> None:
+    install = "[{chart: theirs/stack}, {crds: bundle, wait: true}, {manifests: web.yaml, namespace: shop}]"
+    text = f"description: ours\nsuite: false\ninstall: {install}\n"
+    bundle = f"{CRD}---\n{DEPLOYMENT}"
+    project = small_project(
+        {"values/environments/ours.yaml": text, "web.yaml": DEPLOYMENT, "bundle/operator.yaml": bundle}
     )
-    for call in calls:
-        done = drydock(*call, env=settings, cwd=tmp_path)
-        assert done.returncode == 2, done.stderr
-        assert "--show-command" in done.stderr
+    write(project.root / "theirs/stack", {"Chart.yaml": STACK["Chart.yaml"], "templates/secret.yaml": SECRET})
+    environment = load_environment(project, "ours")
+    rendered = render(drydock_tool("helm4"), assemble_charts(project), environment)
+    assert [each.identity for each in rendered.manifests] == [
+        "Secret/default/stack-key",
+        "CustomResourceDefinition/engines.example.com",
+        "Deployment/shop/web",
+    ]
+    assert [command.split()[0] for command in install_commands(project, environment)] == ["helm", "kubectl", "kubectl"]
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ("install: [{chart: a}]\nreleases: [{chart: a}]\n", "install and releases together"),
+        ("install: [{manifests: a, version: 1.0.0}]\n", "'chart' is a dependency of 'version'"),
+        ("install: [{manifests: a, chart: b}]\n", "install.0"),
+        ("install: [{crds: web.yaml}]\n", "holds no CustomResourceDefinition"),
+    ],
+)
+def test_a_list_that_leaves_something_open_is_refused(keys: str, said: str, small_project: MakeProject) -> None:
+    text = f"description: ours\nsuite: false\n{keys}"
+    project = small_project({"values/environments/ours.yaml": text, "web.yaml": DEPLOYMENT})
+    with pytest.raises(UsageError, match=said):
+        load_environment(project, "ours")
 
 
 def test_nodes_are_the_suite_s_unless_node_pools_are_brought(

@@ -125,7 +125,8 @@ class Run:
 
     def _shown(self, finding: Finding) -> Finding:
         """The finding with its file as it is called in the project."""
-        return replace(finding, file=finding.file.removeprefix(f"{self._project.root}/"))
+        roots = (f"{self._project.base}/", f"{self._project.root}/")
+        return replace(finding, file=finding.file.removeprefix(roots[0]).removeprefix(roots[1]))
 
     def _merge(self, environment: Environment) -> "Future[Any]":
         if not environment.suite:

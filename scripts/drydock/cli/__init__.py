@@ -10,6 +10,7 @@ import click
 import drydock as package
 
 VERBS = (
+    "init",
     "render",
     "validate",
     "rehearse",

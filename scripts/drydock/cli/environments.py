@@ -1,10 +1,15 @@
 """drydock environments."""
 
 import json
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from drydock.cli.output import columns, format_option
+
+if TYPE_CHECKING:
+    from drydock.project import Project
 
 
 @click.command("environments")
@@ -17,8 +22,7 @@ def command(form: str) -> int:
     project = Project.discover()
     environments, broken = readable_environments(project)
     stacks = {
-        environment.name: [str(file.relative_to(project.values_dir)) for file in environment.values_files]
-        for environment in environments
+        environment.name: [_shown(project, file) for file in environment.values_files] for environment in environments
     }
     if form == "json":
         rows = [
@@ -36,3 +40,8 @@ def command(form: str) -> int:
         for error in broken.values():
             click.echo(f"error: {error}", err=True)
     return int(bool(broken))
+
+
+def _shown(project: "Project", file: Path) -> str:
+    folders = (folder for folder in (project.values_dir, project.base) if file.is_relative_to(folder))
+    return str(file.relative_to(next(folders, Path("/"))))

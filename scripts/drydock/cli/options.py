@@ -275,15 +275,28 @@ def _given(bring: Bring) -> str:
 
 
 def one_environment(project: Project, name: str, files: tuple[Path, ...], set_values: tuple[str, ...]) -> Environment:
-    """The named environment with the stack options on top."""
-    return load_environment(project, name).stacked(files, set_values)
+    """The named environment with the stack options on top.
+
+    Raises:
+        UsageError: there is none of that name, or the options are for the suite, which it does not install.
+    """
+    return _stacked(load_environment(project, name), files, set_values)
 
 
 def some_environments(
     project: Project, names: tuple[str, ...], files: tuple[Path, ...], set_values: tuple[str, ...]
 ) -> tuple[Environment, ...]:
     """The named environments, or all, each with the stack options on top."""
-    return tuple(environment.stacked(files, set_values) for environment in load_environments(project, names))
+    return tuple(_stacked(environment, files, set_values) for environment in load_environments(project, names))
+
+
+def _stacked(environment: Environment, files: tuple[Path, ...], set_values: tuple[str, ...]) -> Environment:
+    if (files or set_values) and (environment.stand_in_nodes or not environment.suite):
+        raise UsageError(
+            f"-f and --set are values of the suite, which {environment.name} does not install",
+            remedy=f"Values of a release stand beside its chart in {environment.file}.",
+        )
+    return environment.stacked(files, set_values)
 
 
 def refuse_brought(environment: Environment, what: str) -> None:

@@ -1,16 +1,21 @@
 """drydock plan."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from drydock.cli.options import (
+    Bring,
     NumberRange,
     acceptance_rate_option,
+    bring_options,
     check_folder,
+    check_stray,
     objective_options,
+    one_stack,
     refuse_unused,
     stack_options,
 )
@@ -21,6 +26,7 @@ if TYPE_CHECKING:
 
     from drydock.plan.planner import Plan, PlanRequest
     from drydock.project import Project
+    from drydock.suite.environments import Environment
 
 _ROWS = 15
 _OF_A_RATE = (
@@ -40,6 +46,7 @@ _OF_A_DAY = ("min_replicas", "max_replicas", "start_seconds")
 @click.command("plan")
 @click.argument("target", metavar="MODEL|ENVIRONMENT", required=False)
 @stack_options
+@bring_options
 @click.option("--list", "listed", is_flag=True, help="List the known models, GPUs, workloads and traces.")
 @click.option("--engine-args", default="", metavar="ARGS", help="Arguments of `vllm serve` for a MODEL, as one string.")
 @click.option("--gpu", "gpu_names", multiple=True, metavar="NAME", help="Consider only this GPU; repeatable.")
@@ -128,7 +135,7 @@ _OF_A_DAY = ("min_replicas", "max_replicas", "start_seconds")
     help="Write a self-contained page with a chart of the frontier.",
 )
 @format_option()
-def command(target: str | None, listed: bool, html_file: Path | None, form: str, **options: Any) -> int:
+def command(target: str | None, listed: bool, html_file: Path | None, form: str, bring: Bring, **options: Any) -> int:
     r"""Show what a model needs, how it performs and what it costs, before there is a cluster.
 
     Without --rate: the memory of each GPU as vLLM accounts for it. With --rate: the replicas, times and dollars of
@@ -139,6 +146,7 @@ def command(target: str | None, listed: bool, html_file: Path | None, form: str,
       drydock plan llama-3.1-8b --engine-args "--max-model-len 8192"
       drydock plan llama-3.1-8b --rate 20 --workload chat --objective ttft_p95_ms=500 --html plan.html
       drydock plan prod --rate 5
+      drydock plan --chart ../their-chart -f their-values.yaml --rate 5
       drydock plan llama-3.1-8b --rate 20 --trace office-day --min-replicas 0
     """
     from rich.console import Console
@@ -152,15 +160,16 @@ def command(target: str | None, listed: bool, html_file: Path | None, form: str,
     if listed:
         _list(Console(highlight=False))
         return 0
-    if target is None:
+    if target is None and not bring:
         raise UsageError("name a model or an environment", remedy="`drydock plan --list` shows the models")
     if options["workload_name"] and options["dataset"]:
         raise UsageError("--workload and --dataset both name prompts", remedy="give one of them")
     check_folder("--html", html_file)
     project = Project.discover()
-    _refuse_unused(project, target, rate=options["rate"], trace=options["trace"])
+    environment = _chosen(project, target, bring, options)
+    _refuse_unused(environment, rate=options["rate"], trace=options["trace"])
     with terminal_progress() as progress:
-        plans = make_plans(project, _request(target, options), progress)
+        plans = make_plans(project, _request(target, environment, options), progress)
     if html_file:
         write_html(html_file, plans)
     if form == "json":
@@ -174,12 +183,13 @@ def command(target: str | None, listed: bool, html_file: Path | None, form: str,
     return int(not all(each.holds for each in plans))
 
 
-def _request(target: str, options: dict[str, Any]) -> "PlanRequest":
+def _request(target: str | None, environment: "Environment | None", options: dict[str, Any]) -> "PlanRequest":
     from drydock.plan.planner import PlanRequest, plan_objectives
     from drydock.plan.what_if import Overrides
 
     return PlanRequest(
-        target=target,
+        target=environment.name if environment else str(target),
+        environment=environment,
         files=options["files"],
         set_values=options["set_values"],
         engine_args=options["engine_args"],
@@ -201,14 +211,22 @@ def _request(target: str, options: dict[str, Any]) -> "PlanRequest":
     )
 
 
-def _refuse_unused(project: "Project", target: str, *, rate: float | None, trace: str | None) -> None:
-    from drydock.suite.environments import environment_names, load_environment
+def _chosen(project: "Project", target: str | None, bring: Bring, options: Mapping[str, Any]) -> "Environment | None":
+    """The environment that is planned for; None for a model by name."""
+    from drydock.suite.environments import environment_names
 
-    load = False
-    if target in environment_names(project):
-        load = bool(load_environment(project, target).load)
+    check_stray(bring)
+    if not bring and target not in environment_names(project):
+        return None
+    return one_stack(project, target, options["files"], options["set_values"], bring)
+
+
+def _refuse_unused(environment: "Environment | None", *, rate: float | None, trace: str | None) -> None:
+    load = bool(environment and environment.load)
+    if environment:
         region = "the Region of an environment is that of its values"
-        refuse_unused(["region"], region, f"Set global.region of {target}, for example with --set global.region=NAME.")
+        remedy = f"Set global.region of {environment.name}, for example with --set global.region=NAME."
+        refuse_unused(["region"], region, remedy)
     if not (rate or trace or load):
         remedy = "Pass --rate as well, or state the `load` of an environment in its file."
         refuse_unused(_OF_A_RATE, "nothing uses it without a rate", remedy)

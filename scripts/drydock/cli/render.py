@@ -66,8 +66,8 @@ def command(
     project = Project.discover()
     stack = one_environment(project, environment, files, set_values)
     if show_command:
-        away = Path.cwd().resolve() != project.root.resolve()  # the paths are relative to the suite
-        commands = [*([f"cd {shlex.quote(str(project.root))}"] if away else ()), *install_commands(project, stack)]
+        away = Path.cwd().resolve() != project.base.resolve()  # which the paths are relative to
+        commands = [*([f"cd {shlex.quote(str(project.base))}"] if away else ()), *install_commands(project, stack)]
         click.echo(json.dumps(commands, indent=2) if form == "json" else "\n".join(commands))
         return 0
     with terminal_progress() as progress:

@@ -18,7 +18,7 @@ from drydock.cli.options import (
 
 if TYPE_CHECKING:
     from drydock.checks.findings import Finding
-    from drydock.errors import UsageError
+    from drydock.errors import DrydockError
     from drydock.suite.environments import Environment
 
 
@@ -70,7 +70,7 @@ def command(
     from drydock.tools.setup import set_up
 
     project = Project.discover()
-    broken: Mapping[str, UsageError] = {}
+    broken: Mapping[str, DrydockError] = {}
     check_stray(bring)
     if bring:
         stacks: tuple[Environment, ...] = (

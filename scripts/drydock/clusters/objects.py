@@ -45,6 +45,21 @@ def is_served(content: Mapping[str, Any]) -> bool:
     return bool(((content.get("status") or {}).get("loadBalancer") or {}).get("ingress"))
 
 
+def is_done(kind: str, workload: Mapping[str, Any]) -> bool:
+    """Whether every replica that a workload asks for is ready in its latest form, or a Job is over."""
+    spec, status = workload["spec"], workload.get("status") or {}
+    if kind == "Job":
+        return is_true(workload, "Complete") or bool(spec.get("suspend"))
+    if status.get("observedGeneration", 0) < workload["metadata"].get("generation", 0):
+        return False
+    if kind == "DaemonSet":
+        wanted = status.get("desiredNumberScheduled", 0)
+        return bool(wanted == status.get("numberReady", 0) == status.get("updatedNumberScheduled", 0))
+    wanted = spec.get("replicas", 1)
+    ready = status.get("availableReplicas" if kind == "Deployment" else "readyReplicas", 0)
+    return bool(wanted == ready == status.get("updatedReplicas", 0) == status.get("replicas", 0))
+
+
 def driver_of(provisioner: str) -> str:
     """The CSI driver that makes volumes for a provisioner."""
     return _MIGRATED.get(provisioner, provisioner)

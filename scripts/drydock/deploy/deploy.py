@@ -19,8 +19,9 @@ from drydock.deploy.deployments import (
     list_deployments,
     remembered,
 )
+from drydock.deploy.helm_on_cluster import Helm
 from drydock.deploy.in_use import deploying, uninstalling
-from drydock.deploy.install import DEFAULT_TIMEOUT, Helm, install, uninstall, with_overlay
+from drydock.deploy.install import DEFAULT_TIMEOUT, install, uninstall, with_overlay
 from drydock.deploy.target import Target
 from drydock.deploy.targets import TARGETS, Agree
 from drydock.errors import ClusterError

@@ -3,9 +3,8 @@
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from drydock.clusters.objects import full_name, is_served, is_true, labels_of
+from drydock.clusters.objects import full_name, is_done, is_served, is_true, labels_of
 from drydock.outcome.decisions import Decided, PoolSkipped
 from drydock.outcome.idle import going_nodes
 from drydock.outcome.karpenter_pools import undecided
@@ -85,7 +84,7 @@ def _waiting(scene: Scene, expected: Expected) -> Iterator[str]:
         if name not in seen or seen[name]["metadata"].get("generation", 0) < generation:
             yield name
     for name, workload in seen.items():
-        if name in expected.generations and not _done(name.partition("/")[0], workload):
+        if name in expected.generations and not is_done(name.partition("/")[0], workload):
             yield name
     for pod in scene.of("Pod"):
         if lives(pod) and not is_true(pod, "Ready") and pod["metadata"]["name"] != NUDGE:
@@ -106,17 +105,3 @@ def _missing_static_nodes(scene: Scene) -> Iterator[str]:
         owned = [each for each in scene.of("NodeClaim") if labels_of(each).get("karpenter.sh/nodepool") == name]
         if len(owned) < pool["spec"].get("replicas", 0):
             yield f"NodePool/{name}"
-
-
-def _done(kind: str, workload: Mapping[str, Any]) -> bool:
-    spec, status = workload["spec"], workload.get("status") or {}
-    if kind == "Job":
-        return is_true(workload, "Complete") or bool(spec.get("suspend"))
-    if status.get("observedGeneration", 0) < workload["metadata"].get("generation", 0):
-        return False
-    if kind == "DaemonSet":
-        wanted = status.get("desiredNumberScheduled", 0)
-        return bool(wanted == status.get("numberReady", 0) == status.get("updatedNumberScheduled", 0))
-    wanted = spec.get("replicas", 1)
-    ready = status.get("availableReplicas" if kind == "Deployment" else "readyReplicas", 0)
-    return bool(wanted == ready == status.get("updatedReplicas", 0) == status.get("replicas", 0))

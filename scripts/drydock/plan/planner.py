@@ -21,6 +21,7 @@ from drydock.suite.objectives import MOST, Objectives, merged, read_objectives
 if TYPE_CHECKING:
     from drydock.progress import Progress
     from drydock.project import Project
+    from drydock.suite.environments import Environment
 
 MOST_MISSED = 0.5
 """Share of a day's requests from which on a day that misses their objectives is no plan."""
@@ -35,6 +36,7 @@ class PlanRequest:
 
     Attributes:
         target: a model of the catalogue, or an environment.
+        environment: that is planned for, in place of one that `target` names.
         files, set_values: on top of the stack of an environment.
         engine_args: of `vllm serve`, for a model, as one string.
         gpus, instance_types, parallel: those to consider; all that are allowed when empty.
@@ -51,6 +53,7 @@ class PlanRequest:
     """
 
     target: str
+    environment: "Environment | None" = None
     files: tuple[Path, ...] = ()
     set_values: tuple[str, ...] = ()
     engine_args: str = ""
@@ -229,22 +232,20 @@ def make_plans(project: "Project", request: PlanRequest, progress: "Progress") -
     targets = _targets(project, request, progress)
     request = replace(
         request,
-        objectives=request.objectives or _own_objectives(project, request.target),
+        objectives=request.objectives or _own_objectives(_environment(project, request)),
         region=targets[0].region or request.region,
     )
     return [_plan(project, request, target, progress) for target in targets]
 
 
 def _targets(project: "Project", request: PlanRequest, progress: "Progress") -> list[Target]:
-    from drydock.suite.environments import environment_names, load_environment
-
-    if request.target in environment_names(project):
+    environment = _environment(project, request)
+    if environment:
         if request.engine_args:
             raise UsageError(
                 f"--engine-args are for a MODEL, and {request.target} is an environment",
                 remedy="change the engine of its model with -f or --set",
             )
-        environment = load_environment(project, request.target).stacked(request.files, request.set_values)
         found = environment_targets(project, environment, progress, request.parallel)
         types = region_types(project.cache_dir, found[0].region)
     else:
@@ -362,9 +363,16 @@ def plan_objectives(file: Path | None, texts: Sequence[str]) -> dict[str, float]
     return {name: limit for name, limit in limits.items() if name in MOST}
 
 
-def _own_objectives(project: "Project", target: str) -> Mapping[str, float]:
-    """An environment's own, else those of a plan that was given none."""
+def _environment(project: "Project", request: PlanRequest) -> "Environment | None":
+    """What is planned for, None for a model by name."""
     from drydock.suite.environments import environment_names, load_environment
 
-    own = load_environment(project, target).objectives if target in environment_names(project) else {}
+    if request.environment or request.target not in environment_names(project):
+        return request.environment
+    return load_environment(project, request.target).stacked(request.files, request.set_values)
+
+
+def _own_objectives(environment: "Environment | None") -> Mapping[str, float]:
+    """An environment's own, else those of a plan that was given none."""
+    own = environment.objectives if environment else {}
     return {name: float(limit) for name, limit in own.items() if name in MOST} or DEFAULT_OBJECTIVES

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from drydock.checks.api_server import server_findings
 from drydock.checks.findings import Finding
 from drydock.clusters.crds import crd_files
+from drydock.clusters.dry_run_findings import server_findings
 from drydock.progress import Progress
 from drydock.project import Project
 from drydock.rehearsal.lifeline import while_alive

@@ -30,6 +30,7 @@ from drydock.suite.cluster_description import describe, described
 from drydock.suite.environments import Environment
 from drydock.suite.manifests import Manifest
 from drydock.suite.render import RenderedEnvironment, render
+from drydock.suite.sources import HelmRelease
 
 DEFAULT_TIMEOUT = 600.0
 _LOOK_SECONDS = 0.1
@@ -169,7 +170,7 @@ class Release:
             prerequisites=find_prerequisites(rendered.environment, rendered.manifests, target, _acting(runnable)),
             auto_mode=auto_mode,
             programs=runnable,
-            held=not (_hooked(rendered.manifests) or any(each.wait for each in rendered.environment.brought.releases)),
+            held=not (_hooked(rendered.manifests) or any(each.wait for each in rendered.environment.brought.steps)),
             webhooks=find_webhooks(rendered.manifests),
             gates=target.gates_for(rendered.manifests),
         )
@@ -196,10 +197,12 @@ class Release:
 
     def uninstall(self) -> None:
         """`helm uninstall` of every release, the last installed first, and of the manifests beside them."""
-        helm, brought = self._cluster.helm(self._program), self.environment.brought
-        for each in reversed(brought.releases):
-            helm.uninstall(each.namespace, each.name)
-        Applier(self._cluster.await_api()).delete(brought.manifests)
+        helm, applier = self._cluster.helm(self._program), Applier(self._cluster.await_api())
+        for each in reversed(self.environment.brought.steps):
+            if isinstance(each, HelmRelease):
+                helm.uninstall(each.namespace, each.name)
+            elif not each.kept:
+                applier.delete(each.manifests)
         if self.environment.suite:
             helm.uninstall(self.environment.namespace)
         self._expected = Expected(_generations(self._cluster.await_api()), time.time())
@@ -317,15 +320,19 @@ class Release:
                 self._await_pods(self._expected)
 
     def _install(self, helm: Helm, suite: Callable[[Path, Environment], None]) -> None:
-        """The suite, then what the environment brings: manifests, then releases in their order."""
-        api, brought = self._cluster.await_api(), self.environment.brought
+        """The suite, then what the environment brings, in its order."""
+        api = self._cluster.await_api()
+        applier = Applier(api)
         if self.environment.suite:
             suite(self._charts.umbrella, self.environment)
-        Applier(api).apply(brought.manifests)
-        bypass_webhooks(api, self._seeded.webhooks)
-        for each in brought.releases:
-            helm.install_beside(each)
+        for each in self.environment.brought.steps:
+            if isinstance(each, HelmRelease):
+                helm.install_beside(each)
+            else:
+                applier.apply(each.manifests)
             bypass_webhooks(api, self._seeded.webhooks)
+            if each.wait and not isinstance(each, HelmRelease):
+                applier.await_done(each.manifests, DEFAULT_TIMEOUT, lambda _: self._cluster.check())
 
     def _await_pods(self, expected: Expected) -> None:
         """Until what Karpenter is to buy for is there, or the controllers that make it took long."""

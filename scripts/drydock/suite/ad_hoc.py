@@ -7,16 +7,9 @@ from pathlib import Path
 
 from drydock.errors import RenderError
 from drydock.project import Project
-from drydock.suite.environments import Accepted, Environment
+from drydock.suite.environments import NODES_FILE, OF_STAND_IN_NODES, Environment
 from drydock.suite.render import render_release
 from drydock.suite.sources import Brought, Source, read_all
-
-NODES = "nodes.yaml"
-"""Values of the suite that give nodes to what brings none, in values/."""
-_ACCEPTED = (
-    Accepted("account-escalation", "ClusterRole/genai-neuron-device-plugin", "The plugin annotates pods and nodes."),
-)
-"""Findings on those values, which are not about what was brought."""
 
 
 def read_brought(
@@ -40,17 +33,17 @@ def read_brought(
     """
     here = Path.cwd()
     where = {"namespace": namespace} if namespace else {}
-    releases = []
+    releases: list[Source] = []
     if chart:
         given = {"name": release, "version": version, "repository": repository}
         content = {"chart": chart, "values": [str(file) for file in files], "set": list(set_values), **where}
         content |= {key: value for key, value in given.items() if value}
         releases.append(Source("--chart", here, content))
     sources = [
-        *(Source("--manifests", here, {"path": str(path), **where}) for path in manifests),
+        *(Source("--manifests", here, {"manifests": str(path), **where}) for path in manifests),
         *(Source("--kustomize", here, {"kustomize": str(path), **where}) for path in kustomize),
     ]
-    return read_all(project, releases, sources)
+    return read_all(project, [*sources, *releases])
 
 
 def environment_around(project: Project, helm: Path, brought: Brought) -> Environment:
@@ -76,4 +69,5 @@ def environment_around(project: Project, helm: Path, brought: Brought) -> Enviro
             objects += render_release(helm, release, environment)
     if any(each.kind == "NodePool" for each in objects):
         return environment
-    return replace(environment, suite=True, values_files=(project.values_dir / NODES,), accepted=_ACCEPTED)
+    nodes = (project.values_dir / NODES_FILE,)
+    return replace(environment, suite=True, stand_in_nodes=True, values_files=nodes, accepted=OF_STAND_IN_NODES)

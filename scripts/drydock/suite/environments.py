@@ -1,6 +1,7 @@
 """Environments: a values stack with a name, and the account that it expects."""
 
 import hashlib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -9,12 +10,18 @@ from typing import Any
 import yaml
 
 from drydock.documents import load_yaml
-from drydock.errors import UsageError
+from drydock.errors import DrydockError, UsageError
 from drydock.project import Project
 from drydock.suite.account_snapshot import AccountSnapshot, read_snapshot
 from drydock.suite.ec2_quotas import quotas_by_code
 from drydock.suite.sources import Brought, Source, read_all
 
+NODES = "nodes"
+"""`suite: nodes` in an environment's file: of the suite its node pools and device plugins alone, as stand-ins."""
+NODES_FILE = "nodes.yaml"
+"""Values of the suite for that, in values/."""
+
+_NAME = re.compile("[a-z]([a-z0-9-]*[a-z0-9])?")
 _SCHEMA = Path(__file__).parents[1] / "data" / "environment.schema.yaml"
 
 
@@ -54,6 +61,12 @@ class Accepted:
     reason: str
 
 
+OF_STAND_IN_NODES = (
+    Accepted("account-escalation", "ClusterRole/genai-neuron-device-plugin", "The plugin annotates pods and nodes."),
+)
+"""Findings on the suite's node pools and device plugins, which are not about what is brought."""
+
+
 @dataclass(frozen=True)
 class Load:
     """What a model must serve at its busiest.
@@ -90,6 +103,7 @@ class Environment:
         cluster: in what that cluster differs from its target.
         snapshot: what `drydock account` read; reservations and quotas above are then those of the account.
         suite: whether the suite itself is installed.
+        stand_in_nodes: whether the suite is here only for node pools, which a cluster of one's own has by other means.
         brought: charts and manifests beside it.
         altered: files or values were stacked on top of those that its own file names.
     """
@@ -111,6 +125,7 @@ class Environment:
     cluster: Mapping[str, Any] = field(default_factory=dict)
     snapshot: AccountSnapshot | None = None
     suite: bool = True
+    stand_in_nodes: bool = False
     brought: Brought = field(default_factory=Brought)
     load: Mapping[str, Load] = field(default_factory=dict)
     altered: bool = False
@@ -133,15 +148,35 @@ class Environment:
             altered=self.altered or bool(files or set_values),
         )
 
+    def on_own_nodes(self) -> "Environment":
+        """The environment for a cluster that has its nodes: without what stands in for them."""
+        if not self.stand_in_nodes:
+            return self
+        accepted = tuple(each for each in self.accepted if each not in OF_STAND_IN_NODES)
+        return replace(self, suite=False, stand_in_nodes=False, values_files=(), accepted=accepted)
+
     def helm_arguments(self) -> list[str]:
         """The stack as arguments of `helm install`, `template` and `lint`."""
         files = [argument for file in self.values_files for argument in ("-f", str(file))]
         return files + [argument for pair in self.set_values for argument in ("--set", pair)]
 
 
+def check_environment_name(name: str) -> None:
+    """See that a file, a rehearsal and a deployment can have a name.
+
+    Raises:
+        UsageError: they cannot.
+    """
+    if not _NAME.fullmatch(name):
+        raise UsageError(
+            f"{name}: not a name of an environment",
+            remedy="Use lower-case letters, digits and hyphens, a letter first.",
+        )
+
+
 def environment_names(project: Project) -> tuple[str, ...]:
     """Names of every environment, sorted."""
-    return tuple(sorted(file.stem for file in (project.values_dir / "environments").glob("*.yaml")))
+    return tuple(sorted(file.stem for file in project.environments_dir.glob("*.yaml")))
 
 
 def load_environment(project: Project, name: str) -> Environment:
@@ -165,17 +200,17 @@ def stated_environment(project: Project, name: str) -> Environment:
     Raises:
         UsageError: there is no such environment, or its file is wrong.
     """
-    file = project.values_dir / "environments" / f"{name}.yaml"
+    file = project.environments_dir / f"{name}.yaml"
     if not file.is_file():
         raise UsageError(
             f"unknown environment '{name}'",
-            remedy=f"Known: {', '.join(environment_names(project))} (files in {file.parent}).",
+            remedy=f"Known: {', '.join(environment_names(project)) or 'none'} (files in {file.parent}).",
         )
     content = _read(project, file)
-    stack = tuple(project.values_dir / entry for entry in content.get("stack", ()))
-    for entry in stack:
-        if not entry.is_file():
-            raise UsageError(f"{file}: stack: no such file: {entry}", remedy="Paths are relative to values/.")
+    suite = content.get("suite", True)
+    stack = tuple(_in_stack(project, file, entry) for entry in content.get("stack", ()))
+    if suite == NODES:
+        stack = (project.values_dir / NODES_FILE, *stack)
     return Environment(
         name=name,
         file=file,
@@ -189,25 +224,54 @@ def stated_environment(project: Project, name: str) -> Environment:
         target=content.get("target", "eks"),
         cluster=content.get("cluster", {}),
         secrets={secret: tuple(keys) for secret, keys in content.get("secrets", {}).items()},
-        accepted=tuple(Accepted(each["check"], each["object"], each["reason"]) for each in content.get("accepted", [])),
+        accepted=(
+            *(Accepted(each["check"], each["object"], each["reason"]) for each in content.get("accepted", [])),
+            *(OF_STAND_IN_NODES if suite == NODES else ()),
+        ),
         quotas=quotas_by_code(content.get("account", {}).get("quotas", {})),
         capacity_reservations=_stated_reservations(content.get("account", {})),
-        suite=content.get("suite", True),
-        brought=_brought(project, file, content),
+        suite=bool(suite),
+        stand_in_nodes=suite == NODES,
+        brought=read_all(project, _sources(project, file, content)),
     )
 
 
-def _brought(project: Project, file: Path, content: Mapping[str, Any]) -> Brought:
-    def sources(key: str) -> Iterator[Source]:
-        for number, entry in enumerate(content.get(key, ())):
-            yield Source(f"{file}: {key}[{number}]", project.root, entry)
+def _in_stack(project: Project, file: Path, entry: str) -> Path:
+    """A values file of the stack, in a repository of its own or of the suite.
 
-    return read_all(project, sources("releases"), sources("manifests"))
+    Raises:
+        UsageError: it is not there.
+    """
+    folders = [project.home, project.values_dir] if project.home else [project.values_dir]
+    for folder in folders:
+        if (folder / entry).is_file():
+            return folder / entry
+    raise UsageError(
+        f"{file}: stack: no such file: {folders[0] / entry}",
+        remedy=f"Paths are relative to {' or '.join(map(str, folders))}/.",
+    )
+
+
+def _sources(project: Project, file: Path, content: Mapping[str, Any]) -> Iterator[Source]:
+    """What is installed beside the suite: the list `install`, or `manifests` and then `releases`.
+
+    Raises:
+        UsageError: both are there, which leaves the order open.
+    """
+    lists = [key for key in ("manifests", "releases") if key in content]
+    if "install" in content and lists:
+        raise UsageError(
+            f"{file}: install and {lists[0]} together", remedy=f"Move what {lists[0]} lists to `install`, in its order."
+        )
+    for key in ("install", *lists):
+        for number, entry in enumerate(content.get(key, ())):
+            named = {"manifests" if name == "path" else name: value for name, value in entry.items()}
+            yield Source(f"{file}: {key}[{number}]", project.base, named)
 
 
 def snapshot_file(project: Project, name: str) -> Path:
     """Where `drydock account` writes what it read of an environment's account."""
-    return project.values_dir / "accounts" / f"{name}.yaml"
+    return project.own_dir / "accounts" / f"{name}.yaml"
 
 
 def with_snapshot(environment: Environment, snapshot: AccountSnapshot) -> Environment:
@@ -293,14 +357,14 @@ def _read(project: Project, file: Path) -> Any:
     return content
 
 
-def readable_environments(project: Project) -> tuple[tuple[Environment, ...], Mapping[str, UsageError]]:
-    """Every environment whose file is right, and what is wrong with each of the others by its name."""
+def readable_environments(project: Project) -> tuple[tuple[Environment, ...], Mapping[str, DrydockError]]:
+    """Every environment that can be read, and what is wrong with each of the others by its name."""
     found: list[Environment] = []
-    broken: dict[str, UsageError] = {}
+    broken: dict[str, DrydockError] = {}
     for name in environment_names(project):
         try:
             found.append(load_environment(project, name))
-        except UsageError as error:
+        except DrydockError as error:  # a chart of one that cannot be fetched keeps no other from being read
             broken[name] = error
     return tuple(found), broken
 

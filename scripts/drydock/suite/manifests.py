@@ -1,7 +1,7 @@
 """Rendered objects, each with the template it came from."""
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,6 +13,7 @@ _DOCUMENT = re.compile(r"^---\n", re.MULTILINE)
 _SOURCE = re.compile(r"^# Source: (\S+)$", re.MULTILINE)
 _INSIDE_CHART = re.compile(r"/(?:templates|crds)/")
 
+CRD = "CustomResourceDefinition"
 CLUSTER_SCOPED = frozenset(
     (
         *("Namespace", "Node", "PersistentVolume", "StorageClass", "CSIDriver", "CSINode", "VolumeAttributesClass"),
@@ -106,6 +107,12 @@ def parse_manifests(rendered: str) -> tuple[Manifest, ...]:
             text = document.strip("\n") + "\n"
             manifests += [Manifest(source.group(1), each, own) for each, own in objects_of(content, text)]
     return tuple(sorted(manifests, key=lambda each: (each.template, each.kind, each.namespace, each.name)))
+
+
+def kinds_of_the_cluster(manifests: Iterable[Manifest]) -> frozenset[str]:
+    """Kinds without a namespace that definitions among the objects make."""
+    specs = (each.content.get("spec") or {} for each in manifests if each.kind == CRD)
+    return frozenset(str((spec.get("names") or {}).get("kind")) for spec in specs if spec.get("scope") == "Cluster")
 
 
 def in_namespace(manifest: Manifest, namespace: str, cluster_scoped: Collection[str] = CLUSTER_SCOPED) -> Manifest:

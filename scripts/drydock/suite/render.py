@@ -11,7 +11,13 @@ from drydock.project import UMBRELLA, Project
 from drydock.suite.charts import AssembledCharts, chart_names
 from drydock.suite.cluster_description import describe
 from drydock.suite.environments import Environment
-from drydock.suite.manifests import CLUSTER_SCOPED, Manifest, in_namespace, parse_manifests
+from drydock.suite.manifests import (
+    CLUSTER_SCOPED,
+    Manifest,
+    in_namespace,
+    kinds_of_the_cluster,
+    parse_manifests,
+)
 from drydock.suite.sources import HelmRelease
 from drydock.tools import process
 
@@ -64,12 +70,14 @@ def kube_version(environment: Environment) -> str:
 
 def install_commands(project: Project, environment: Environment) -> tuple[str, ...]:
     """The plain commands that install the same objects from a checkout, to paste into a shell in its root."""
-    chart = f"charts/{UMBRELLA}"
+    chart = f"{project.charts_dir.relative_to(project.root) if not project.home else project.charts_dir}/{UMBRELLA}"
     arguments = [
-        str(Path(argument).relative_to(project.root)) if argument.startswith(f"{project.root}/") else argument
+        str(Path(argument).relative_to(project.base)) if argument.startswith(f"{project.base}/") else argument
         for argument in environment.helm_arguments()
     ]
-    brought = (*environment.brought.commands, *(_install_command(each) for each in environment.brought.releases))
+    brought = tuple(
+        _install_command(each) if isinstance(each, HelmRelease) else each.command for each in environment.brought.steps
+    )
     if not environment.suite:
         return brought
     labels = [f"{name}={value}" for name, value in RESTRICTED.items()]
@@ -99,10 +107,11 @@ def render(helm: Path, charts: AssembledCharts, environment: Environment) -> Ren
         RenderError: Helm refused, with its reason and the files of the stack.
     """
     own = _render_suite(helm, charts, environment) if environment.suite else ()
-    releases = (render_release(helm, each, environment) for each in environment.brought.releases)
-    return RenderedEnvironment(
-        environment, (*own, *environment.brought.manifests, *(each for release in releases for each in release))
+    brought = (
+        render_release(helm, each, environment) if isinstance(each, HelmRelease) else each.manifests
+        for each in environment.brought.steps
     )
+    return RenderedEnvironment(environment, (*own, *(manifest for step in brought for manifest in step)))
 
 
 def _render_suite(helm: Path, charts: AssembledCharts, environment: Environment) -> tuple[Manifest, ...]:
@@ -147,10 +156,7 @@ def render_release(helm: Path, release: HelmRelease, environment: Environment) -
 def parse_release(release: HelmRelease, rendered: str) -> tuple[Manifest, ...]:
     """The objects of a chart that is not the suite's, each with the namespace that it gets."""
     manifests = parse_manifests(rendered)
-    definitions = (each.content.get("spec") or {} for each in manifests if each.kind == "CustomResourceDefinition")
-    cluster_scoped = CLUSTER_SCOPED | {
-        str((spec.get("names") or {}).get("kind")) for spec in definitions if spec.get("scope") == "Cluster"
-    }
+    cluster_scoped = CLUSTER_SCOPED | kinds_of_the_cluster(manifests)
     return tuple(
         replace(
             in_namespace(each, release.namespace, cluster_scoped),

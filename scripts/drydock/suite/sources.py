@@ -12,13 +12,21 @@ import yaml
 from drydock.documents import load_yaml, load_yaml_file
 from drydock.errors import DrydockError, ToolError, UsageError
 from drydock.project import Project
-from drydock.suite.manifests import Manifest, in_namespace, objects_of
+from drydock.suite.manifests import (
+    CLUSTER_SCOPED,
+    CRD,
+    Manifest,
+    in_namespace,
+    kinds_of_the_cluster,
+    objects_of,
+)
 from drydock.tools import process
 from drydock.tools.identity import content_key
 
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,51}[a-z0-9])?")
 """What Helm takes as the name of a release."""
 _PACKAGE = re.compile(r"(?P<name>.+?)-v?\d+\.\d+.*\.(?:tgz|tar\.gz)$")
+_APPLIED = ("manifests", "kustomize", "crds")
 _SUFFIXES = (".yaml", ".yml", ".json")
 _KUSTOMIZATIONS = ("kustomization.yaml", "kustomization.yml", "Kustomization")
 _FETCH_SECONDS = 300
@@ -57,21 +65,43 @@ class HelmRelease:
 
 
 @dataclass(frozen=True)
-class Brought:
-    """Charts and manifests beside the suite.
+class AppliedManifests:
+    """Objects that are applied together, as `kubectl apply --server-side` does.
 
     Attributes:
-        releases: in the order of their installation.
-        manifests: objects that are applied before the releases.
-        commands: the calls of kubectl that apply them.
+        reference: file or folder, as the user named it.
+        manifests: the objects, each with its namespace.
+        command: the call of kubectl that applies the same.
+        wait: whether what follows is installed only once their workloads are ready.
+        kept: whether they stay when everything else is removed, as CRDs do that were named as such.
     """
 
-    releases: tuple[HelmRelease, ...] = ()
-    manifests: tuple[Manifest, ...] = ()
-    commands: tuple[str, ...] = ()
+    reference: str
+    manifests: tuple[Manifest, ...]
+    command: str
+    wait: bool = False
+    kept: bool = False
+
+
+@dataclass(frozen=True)
+class Brought:
+    """Charts and manifests beside the suite, in the order of their installation."""
+
+    steps: tuple[HelmRelease | AppliedManifests, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.releases or self.manifests)
+        return bool(self.steps)
+
+    @property
+    def releases(self) -> tuple[HelmRelease, ...]:
+        """The Helm releases, in the order of their installation."""
+        return tuple(each for each in self.steps if isinstance(each, HelmRelease))
+
+    @property
+    def manifests(self) -> tuple[Manifest, ...]:
+        """The objects that are applied without Helm."""
+        applied = (each for each in self.steps if isinstance(each, AppliedManifests))
+        return tuple(manifest for each in applied for manifest in each.manifests)
 
 
 @dataclass(frozen=True)
@@ -81,7 +111,7 @@ class Source:
     Attributes:
         where: file and key, or option, for errors.
         base: folder that paths are relative to.
-        content: keys of an entry of `releases` or `manifests` in an environment's file.
+        content: keys of an entry of `install` in an environment's file.
     """
 
     where: str
@@ -102,17 +132,25 @@ class Source:
         return path
 
 
-def read_all(project: Project, releases: Iterable[Source], manifests: Iterable[Source]) -> Brought:
-    """Read releases and manifests.
+def read_all(project: Project, sources: Iterable[Source]) -> Brought:
+    """Read releases and manifests, in the order of their installation.
+
+    Args:
+        project: keeps Helm, Kustomize and charts that are fetched.
+        sources: each with `chart`, `manifests`, `kustomize` or `crds` among its keys.
 
     Raises:
         UsageError: something is not there or wrong, or two releases have one name.
         DrydockError: a chart cannot be fetched, or Kustomize refused.
     """
-    sources, read = tuple(manifests), tuple(read_release(project, each) for each in releases)
-    _check_names(read)
-    objects = tuple(manifest for each in sources for manifest in read_manifests(project, each))
-    return Brought(read, objects, tuple(_apply_command(each) for each in sources))
+    brought = Brought(
+        tuple(
+            read_release(project, each) if "chart" in each.content else read_manifests(project, each)
+            for each in sources
+        )
+    )
+    _check_names(brought.releases)
+    return brought
 
 
 def read_release(project: Project, source: Source) -> HelmRelease:
@@ -144,30 +182,43 @@ def read_release(project: Project, source: Source) -> HelmRelease:
     )
 
 
-def read_manifests(project: Project, source: Source) -> tuple[Manifest, ...]:
+def read_manifests(project: Project, source: Source) -> AppliedManifests:
     """The objects of a file, of a folder and the folders in it, or of a Kustomize folder.
 
     Args:
         project: keeps Kustomize.
-        source: an entry with `path` or `kustomize`, and with `namespace` for objects that name none.
+        source: an entry with `manifests`, `kustomize` or `crds`, which takes only the definitions of custom resources
+            from its files, and with `namespace` for objects that name none.
 
     Raises:
-        UsageError: nothing is there, a file is not YAML, or a document is no object.
+        UsageError: nothing is there, a file is not YAML, or a document is not an object.
         ToolError: Kustomize refused.
     """
-    namespace = str(source.content.get("namespace", "default"))
-    if "kustomize" in source.content:
-        folder = source.path("kustomize")
-        documents = [(str(source.content["kustomize"]), _kustomized(project, source, folder))]
+    key = next(key for key in _APPLIED if key in source.content)
+    reference, path = str(source.content[key]), source.path(key)
+    if key == "kustomize":
+        documents = [(reference, _kustomized(project, source, path))]
     else:
-        path = source.path("path")
         files = [path] if path.is_file() else list(_files(path, source))
         documents = [(_shown(file, source), _text(file, source)) for file in files]
         if not documents:
             raise UsageError(
                 f"{source.where}: {path} holds no {', '.join(_SUFFIXES)}", remedy="Name the files' folder."
             )
-    return tuple(in_namespace(each, namespace) for shown, text in documents for each in _manifests(shown, text, source))
+    read = [each for shown, text in documents for each in _manifests(shown, text, source)]
+    if key == "crds":
+        read = [each for each in read if each.kind == CRD]
+        if not read:
+            raise UsageError(f"{source.where}: {path} holds no {CRD}", remedy="Other objects stand under `manifests`.")
+    namespace = str(source.content.get("namespace", "default"))
+    cluster_scoped = CLUSTER_SCOPED | kinds_of_the_cluster(read)
+    return AppliedManifests(
+        reference,
+        tuple(in_namespace(each, namespace, cluster_scoped) for each in read),
+        _apply_command(source, key),
+        bool(source.content.get("wait", False)),
+        kept=key == "crds",
+    )
 
 
 def _check_names(releases: Sequence[HelmRelease]) -> None:
@@ -185,12 +236,10 @@ def _check_names(releases: Sequence[HelmRelease]) -> None:
         seen.add((each.namespace, each.name))
 
 
-def _apply_command(source: Source) -> str:
-    kustomize = "kustomize" in source.content
-    path = str(source.content["kustomize" if kustomize else "path"])
+def _apply_command(source: Source, key: str) -> str:
     where = ["--namespace", str(source.content["namespace"])] if "namespace" in source.content else []
-    how = ["-k", path] if kustomize else ["--recursive", "-f", path]
-    return shlex.join(["kubectl", "apply", "--server-side", *how, *where])
+    how = ["-k"] if key == "kustomize" else ["--recursive", "-f"]
+    return shlex.join(["kubectl", "apply", "--server-side", *how, str(source.content[key]), *where])
 
 
 def _chart_name(chart: Path, source: Source) -> str:

@@ -6,12 +6,12 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from drydock.checks.findings import Finding, Severity
 from drydock.checks.subject import file_of
+from drydock.clusters.served_kinds import CRDS, ServedKinds, defined_kinds
 from drydock.errors import ClusterError
 from drydock.suite.manifests import Manifest
 from drydock.suite.render import RenderedEnvironment
@@ -54,12 +54,6 @@ def server_findings(kubeconfig: Path, rendered: RenderedEnvironment) -> tuple[Fi
     return tuple(sorted(_finding(rendered, manifest, *complaint) for manifest, complaint in refusals))
 
 
-@dataclass(frozen=True)
-class _Kind:
-    plural: str
-    namespaced: bool
-
-
 class _Server:
     """One API server, and what it serves."""
 
@@ -68,7 +62,7 @@ class _Server:
 
         self._dynamic = DynamicClient(client, cache_file=str(cache_file))
         self._namespace = namespace
-        self._kinds: dict[tuple[str, str], _Kind] = {}
+        self._kinds = ServedKinds(lambda path: self._call("GET", path, None, {})[1])
 
     def make_namespaces(self, named: set[str]) -> None:
         """Make the release's namespace and those that objects name."""
@@ -81,45 +75,25 @@ class _Server:
         """Find out where the objects' kinds are served; one whose CRD has only just been created is waited for."""
         wanted = {(manifest.api_version, manifest.kind) for manifest in manifests}
         deadline = time.monotonic() + _DISCOVERY_SECONDS
-        while True:
-            for api_version in {version for version, _ in wanted - set(self._kinds)}:
-                self._kinds.update(self._served(api_version))
-            missing = wanted - set(self._kinds)
-            if time.monotonic() > deadline or not missing & self._defined():
+        while missing := {name for name in wanted if not self._kinds.find(*name)}:
+            crds = self._call("GET", CRDS, None, {})[1].get("items", ())
+            if time.monotonic() > deadline or not missing & defined_kinds(crds):
                 return
             time.sleep(_PAUSE_SECONDS)
 
     def dry_run(self, manifest: Manifest) -> tuple[Manifest, list[tuple[str, str, Severity]]]:
         """Path, reason and severity of what the server says of one object."""
-        kind = self._kinds.get((manifest.api_version, manifest.kind))
+        kind = self._kinds.find(manifest.api_version, manifest.kind)
         if kind is None:
             reason = f"the API server serves no {manifest.api_version} {manifest.kind}"
             return manifest, [("", reason, Severity.ERROR)]
-        namespace = f"/namespaces/{manifest.namespace or self._namespace}" if kind.namespaced else ""
-        path = f"{_root(manifest.api_version)}{namespace}/{kind.plural}/{manifest.name}"
+        path = kind.path(manifest.api_version, manifest.name, manifest.namespace or self._namespace)
         query = {"dryRun": "All", "fieldManager": "drydock", "force": "true", "fieldValidation": "Strict"}
         status, content, warnings = self._call("PATCH", path, manifest.content, query)
         complaints = [("", warning, Severity.WARNING) for warning in warnings]
         if status >= _REFUSED:
             complaints.extend((path, reason, Severity.ERROR) for path, reason in _causes(content))
         return manifest, complaints
-
-    def _served(self, api_version: str) -> dict[tuple[str, str], "_Kind"]:
-        _, content, _ = self._call("GET", _root(api_version), None, {})
-        return {
-            (api_version, resource["kind"]): _Kind(resource["name"], resource["namespaced"])
-            for resource in content.get("resources", ())
-            if "/" not in resource["name"]
-        }
-
-    def _defined(self) -> set[tuple[str, str]]:
-        """Every API version and kind that a CRD defines, served already or not."""
-        _, content, _ = self._call("GET", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", None, {})
-        return {
-            (f"{spec['group']}/{version['name']}", spec["names"]["kind"])
-            for spec in (each["spec"] for each in content.get("items", ()))
-            for version in spec["versions"]
-        }
 
     def _call(self, method: str, path: str, body: Any, query: dict[str, str]) -> tuple[int, Any, list[str]]:
         from kubernetes.client.exceptions import ApiException
@@ -131,10 +105,6 @@ class _Server:
         except ApiException as error:
             return error.status or _REFUSED, _json(error.body), _warnings(error.headers)
         return response.status, _json(response.data), _warnings(response.headers)
-
-
-def _root(api_version: str) -> str:
-    return f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
 
 
 def _json(body: Any) -> Any:

@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
-from drydock.checks.api_server import server_findings
 from drydock.checks.findings import Severity
+from drydock.clusters.dry_run_findings import server_findings
 from drydock.rehearsal.cluster import RehearsalCluster
 from drydock.suite.environments import Environment
 from drydock.suite.render import RenderedEnvironment

@@ -1,0 +1,64 @@
+"""Where an API server serves the objects of a kind."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from drydock.clusters.api import collection
+from drydock.suite.manifests import CRD, Manifest
+
+CRDS = collection("apiextensions.k8s.io/v1", "customresourcedefinitions")
+Name = tuple[str, str]
+"""API version and kind."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How the objects of a kind are addressed."""
+
+    plural: str
+    namespaced: bool
+
+    def path(self, api_version: str, name: str, namespace: str) -> str:
+        """The path of one object; the namespace is left out where the kind has none."""
+        return f"{collection(api_version, self.plural, namespace if self.namespaced else '')}/{name}"
+
+
+class ServedKinds:
+    """The kinds that an API server serves, read once for each API version.
+
+    Args:
+        get: the content at a path, None where there is nothing.
+    """
+
+    def __init__(self, get: Callable[[str], Any]) -> None:
+        self._get = get
+        self._kinds: dict[Name, Kind] = {}
+
+    def find(self, api_version: str, kind: str) -> Kind | None:
+        """The kind, None while it is not served; the API server is asked again for one that was not there."""
+        if (api_version, kind) not in self._kinds:
+            content = self._get(collection(api_version, "").rstrip("/")) or {}
+            for each in content.get("resources") or ():
+                if "/" not in each["name"]:
+                    self._kinds[api_version, each["kind"]] = Kind(each["name"], each["namespaced"])
+        return self._kinds.get((api_version, kind))
+
+    def knows(self, kind: str) -> bool:
+        """Whether a kind of that name was found in any API version."""
+        return any(name == kind for _, name in self._kinds)
+
+
+def defined_kinds(definitions: Iterable[Any]) -> frozenset[Name]:
+    """API versions and kinds that CustomResourceDefinitions, as plain data, make."""
+    specs = (each.get("spec") or {} for each in definitions)
+    return frozenset(
+        (f"{spec.get('group')}/{version.get('name')}", str((spec.get("names") or {}).get("kind")))
+        for spec in specs
+        for version in spec.get("versions") or ()
+    )
+
+
+def kinds_defined_by(manifests: Iterable[Manifest]) -> frozenset[Name]:
+    """API versions and kinds that definitions among the objects make."""
+    return defined_kinds(each.content for each in manifests if each.kind == CRD)
