@@ -72,4 +72,5 @@ def judge(
 
 def findings(text: str, check: str = "", **options: Any) -> list[Finding]:
     """What the checks (or the one with this id) find in the objects of a YAML stream, with options of `subject`."""
-    return [each for each in run_checks(subject(text, **options)) if check in ("", each.check)]
+    found = run_checks(subject(text, **options))
+    return [each for each in found if check in ("", each.check) and not each.accepted]

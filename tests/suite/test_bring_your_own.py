@@ -74,19 +74,45 @@ def test_a_definition_without_a_specification_is_a_finding(drydock: Drydock, tmp
         assert "spec" in found["object-schema CustomResourceDefinition/engines.example.com"]["reason"]
 
 
-def test_a_comment_with_a_reason_turns_a_finding_off_and_one_without_does_not(drydock: Drydock, tmp_path: Path) -> None:
+def test_a_comment_or_annotation_with_a_reason_accepts_a_finding_and_one_without_does_not(
+    drydock: Drydock, tmp_path: Path
+) -> None:
     latest = DEPLOYMENT.replace(":1.4.2", ":latest")
     before = findings(drydock, "--manifests", write(tmp_path / "a", {"web.yaml": latest}), status=1)
     check = next(key.partition(" ")[0] for key, each in before.items() if "latest" in each["reason"])
-    told = f"# drydock:accept {check} The tag is moved by our registry's rules.\n"
-    accepted = findings(drydock, "--manifests", write(tmp_path / "b", {"web.yaml": told + latest}), status=0)
-    bare = findings(
-        drydock, "--manifests", write(tmp_path / "c", {"web.yaml": f"# drydock:accept {check}\n{latest}"}), status=1
+    reason = "The tag is moved by our registry's rules."
+    comment = f"# drydock:accept {check} {reason}\n{latest}"
+    annotation = latest.replace(
+        "  name: web\n", f"  name: web\n  annotations: {{accept.drydock.dev/{check}: {reason}}}\n", 1
     )
+    base = {"kustomization.yaml": "resources: [web.yaml]\n", "web.yaml": annotation}
+    write(tmp_path, {"b/web.yaml": comment, "c/web.yaml": f"# drydock:accept {check}\n{latest}"})
+    write(tmp_path / "d", base)
     found = f"{check} Deployment/default/web"
-    assert found in before
-    assert found in bare
-    assert found not in accepted
+    assert before[found]["severity"] == "error"
+    for call in (("--manifests", tmp_path / "b"), ("--kustomize", tmp_path / "d")):
+        accepted = findings(drydock, *call, status=0)
+        assert (accepted[found]["severity"], accepted[found]["accepted"]) == ("accepted", reason)
+    assert "accepted" not in findings(drydock, "--manifests", tmp_path / "c", status=1)[found]
+    shown = drydock("validate", "--manifests", tmp_path / "b")
+    assert f"accepted: {reason}" in shown.stdout
+    assert "1 accepted with a reason" in shown.stdout
+    sarif = json.loads(drydock("validate", "--manifests", tmp_path / "b", "--format", "sarif").stdout)
+    (result,) = [each for each in sarif["runs"][0]["results"] if each["ruleId"] == check]
+    assert result["suppressions"][0]["justification"] == reason
+
+
+def test_an_environment_accepts_what_renders_differently(small_project: MakeProject, drydock: Drydock) -> None:
+    entry = "{check: render-differs, object: Secret/default/stack-key, reason: Helm keeps the first password.}"
+    text = f"description: ours\nsuite: false\ninstall: [{{chart: stack}}]\naccepted: [{entry}]\n"
+    files = {"Chart.yaml": STACK["Chart.yaml"], "templates/secret.yaml": SECRET}
+    project = small_project(
+        {"values/environments/ours.yaml": text, **{f"stack/{key}": each for key, each in files.items()}}
+    )
+    done = drydock("validate", "ours", "--format", "json", env={"DRYDOCK_PROJECT": str(project.root)})
+    found = {each["check"]: each["severity"] for each in json.loads(done.stdout)}
+    assert found["render-differs"] == "accepted"
+    assert "accepted-unused" not in found
 
 
 def test_a_kustomize_folder_is_built(drydock: Drydock, tmp_path: Path) -> None:

@@ -111,4 +111,4 @@ def test_models_on_hybrid_nodes_ask_nothing_of_karpenter(
     assert pod.spec["nodeSelector"]["eks.amazonaws.com/compute-type"] == "hybrid"
     assert "karpenter" not in yaml.safe_dump(pod.spec), "the preset of the model asks for GPUs by Karpenter's label"
     assert pod.name not in {each.pod.name for each in subject.verdicts}
-    assert [each.check for each in run_checks(subject)] == []
+    assert [each.check for each in run_checks(subject) if not each.accepted] == []

@@ -1,12 +1,59 @@
-"""Findings that an environment's file accepts: left out, and an entry that accepts nothing is reported."""
+"""Findings that are accepted with a reason: listed apart, and an entry of a file that accepts nothing is reported."""
 
-from collections.abc import Collection, Iterator
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from drydock.checks.findings import Finding, Severity
 from drydock.checks.origins import line_in
 from drydock.checks.subject import Subject
+from drydock.suite.environments import OF_STAND_IN_NODES, Environment
+from drydock.suite.manifests import Manifest
 
 UNUSED = "accepted-unused"
+Key = tuple[str, str]
+"""A check and an object."""
+_COMMENT = re.compile(r"#[ \t]*drydock:accept[ \t]+([\w-]+)[ \t]+(\S[^\n]{9,})")
+_ANNOTATION = "accept.drydock.dev/"
+_SHORTEST = 10
+"""Characters of a reason."""
+
+
+def reasons(environment: Environment, manifests: Sequence[Manifest]) -> Mapping[Key, str]:
+    """Why findings are accepted: by the environment's file, or by a comment or annotation in manifests of others.
+
+    A comment is `# drydock:accept CHECK REASON`; an annotation has the key `accept.drydock.dev/CHECK`, and outlives
+    Kustomize.
+    """
+    found = {(each.check, each.object): each.reason for each in environment.accepted}
+    for manifest in (each for each in manifests if each.source):
+        for check, reason in _COMMENT.findall(manifest.text):
+            found[check, manifest.identity] = reason.strip()
+        for key, reason in ((manifest.content.get("metadata") or {}).get("annotations") or {}).items():
+            if str(key).startswith(_ANNOTATION) and len(str(reason)) >= _SHORTEST:
+                found[str(key).removeprefix(_ANNOTATION), manifest.identity] = str(reason)
+    return found
+
+
+def sentences(environment: Environment, manifests: Sequence[Manifest]) -> tuple[str, ...]:
+    """For a report: what is accepted, and why."""
+    own = {(each.check, each.object) for each in OF_STAND_IN_NODES}
+    return tuple(
+        f"{check} on {subject} is accepted: {reason}"
+        for (check, subject), reason in sorted(reasons(environment, manifests).items())
+        if (check, subject) not in own
+    )
+
+
+def marked(findings: Iterable[Finding], why: Mapping[Key, str]) -> Iterator[Finding]:
+    """The findings, each that is accepted with that severity and its reason; those on stand-in nodes are left out."""
+    own = {(each.check, each.object) for each in OF_STAND_IN_NODES}
+    for each in findings:
+        key = (each.check, each.object)
+        if key not in why:
+            yield each
+        elif key not in own:
+            yield replace(each, severity=Severity.ACCEPTED, accepted=why[key])
 
 
 def unused(subject: Subject, found: Collection[Finding]) -> Iterator[Finding]:

@@ -7,11 +7,12 @@ from typing import Any
 
 
 class Severity(StrEnum):
-    """Errors make `validate` fail; warnings are shown; notes name what could not be judged."""
+    """Errors make `validate` fail; warnings are shown; notes name what could not be judged; others are accepted."""
 
     ERROR = "error"
     WARNING = "warning"
     NOTE = "note"
+    ACCEPTED = "accepted"
 
 
 @dataclass(frozen=True, order=True)
@@ -34,6 +35,7 @@ class Finding:
         consequences: what follows from it and needs no remedy of its own.
         cause: `key` of the finding that this one follows from, or a name that findings of one cause share.
         release: or file of manifests, of an object that is not the suite's.
+        accepted: reason for which it is, where its severity says so.
     """
 
     environment: str
@@ -51,6 +53,7 @@ class Finding:
     consequences: tuple[str, ...] = ()
     cause: str = ""
     release: str = ""
+    accepted: str = ""
 
     @property
     def key(self) -> str:

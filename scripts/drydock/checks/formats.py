@@ -18,9 +18,11 @@ def text(findings: Sequence[Finding]) -> str:
 
 def summary(findings: Sequence[Finding]) -> str:
     """`2 errors and 1 warning`, or that nothing was found."""
-    counts = [(severity, sum(finding.severity is severity for finding in findings)) for severity in Severity]
-    parts = [f"{count} {severity}{'s' * (count != 1)}" for severity, count in counts if count]
-    return " and ".join(filter(None, (", ".join(parts[:-1]), *parts[-1:]))) or "Nothing found."
+    counts = {severity: sum(finding.severity is severity for finding in findings) for severity in Severity}
+    accepted = counts.pop(Severity.ACCEPTED)
+    parts = [f"{count} {severity}{'s' * (count != 1)}" for severity, count in counts.items() if count]
+    found = " and ".join(filter(None, (", ".join(parts[:-1]), *parts[-1:]))) or "Nothing found."
+    return f"{found.removesuffix('.')} ({accepted} accepted with a reason)" if accepted else found
 
 
 def as_json(findings: Sequence[Finding]) -> str:
@@ -29,8 +31,8 @@ def as_json(findings: Sequence[Finding]) -> str:
 
 
 def github(findings: Sequence[Finding]) -> str:
-    """Workflow commands that put each finding beside its line in a pull request."""
-    return "\n".join(_workflow_command(finding) for finding in findings)
+    """Workflow commands that put each finding beside its line in a pull request; what is accepted has none."""
+    return "\n".join(_workflow_command(finding) for finding in findings if finding.severity in _GITHUB_COMMANDS)
 
 
 def sarif(findings: Sequence[Finding]) -> str:
@@ -60,7 +62,7 @@ FORMATS: Mapping[str, Callable[[Sequence[Finding]], str]] = {
 }
 """Writers by the name that `--format` takes."""
 
-_MARKS = {Severity.ERROR: "✗", Severity.WARNING: "!", Severity.NOTE: "·"}
+_MARKS = {Severity.ERROR: "✗", Severity.WARNING: "!", Severity.NOTE: "·", Severity.ACCEPTED: "✓"}
 _GITHUB_COMMANDS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.NOTE: "notice"}
 
 
@@ -73,6 +75,9 @@ def _text_lines(findings: Sequence[Finding]) -> Iterator[str]:
             subject = " ".join(part for part in (each.object, each.path) if part)
             yield f"  {mark} {each.check}  {' · '.join(part for part in (subject, place) if part)}"
             yield f"      {each.reason}"
+            if each.accepted:
+                yield f"      accepted: {each.accepted}"
+                continue
             if each.remedy:
                 yield f"      → {each.remedy}"
             yield from (f"      ↳ {consequence}" for consequence in each.consequences)
@@ -100,10 +105,12 @@ def _escaped(value: str, more: str = "") -> str:
 def _sarif_result(finding: Finding) -> dict[str, Any]:
     result: dict[str, Any] = {
         "ruleId": finding.check,
-        "level": str(finding.severity),
+        "level": "none" if finding.accepted else str(finding.severity),
         "message": {"text": _message(finding)},
         "properties": {key: value for key, value in finding.to_dict().items() if key not in ("check", "severity")},
     }
+    if finding.accepted:
+        result["suppressions"] = [{"kind": "external", "justification": finding.accepted}]
     if finding.file:
         location: dict[str, Any] = {"artifactLocation": {"uri": finding.file}}
         if finding.line:

@@ -1,7 +1,6 @@
 """Every check, and every kind of finding that `validate` can make."""
 
-import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
 from drydock.checks import (
@@ -40,8 +39,6 @@ from drydock.checks import (
 )
 from drydock.checks.findings import Finding, folded
 from drydock.checks.subject import Subject
-
-_ACCEPT = re.compile(r"#[ \t]*drydock:accept[ \t]+([\w-]+)[ \t]+\S[^\n]{9,}")
 
 Check = Callable[[Subject], Iterable[Finding]]
 
@@ -173,23 +170,19 @@ RULES: tuple[Rule, ...] = (
 )
 
 
-def run_checks(subject: Subject, more: Iterable[Check] = ()) -> tuple[Finding, ...]:
+def run_checks(subject: Subject, more: Iterable[Check] = (), beside: Collection[Finding] = ()) -> tuple[Finding, ...]:
     """What the checks find in one environment, one finding for each cause, in a stable order.
 
     Objects are taken to be what their APIs define (kubeconform tells otherwise); with amounts that are none, nothing
-    else is looked at. What the environment's file accepts with a reason is left out, and what a comment in a manifest
-    of others does: `# drydock:accept CHECK REASON`.
+    else is looked at. What is accepted with a reason has that severity.
 
     Args:
         subject: the environment.
         more: checks of layers above this one.
+        beside: what else was found, which entries under `accepted` may be about.
     """
-    entries = {(each.check, each.object) for each in subject.rendered.environment.accepted}
-    entries |= {
-        (check, each.identity) for each in subject.manifests if each.source for check in _ACCEPT.findall(each.text)
-    }
+    why = accepted.reasons(subject.rendered.environment, subject.manifests)
     if unreadable := folded(quantities.check(subject)):
-        return tuple(each for each in unreadable if (each.check, each.object) not in entries)
+        return tuple(accepted.marked(unreadable, why))
     every = [finding for check in (*CHECKS, *more) for finding in check(subject)]
-    kept = (each for each in folded(every) if (each.check, each.object) not in entries)
-    return (*kept, *accepted.unused(subject, every))
+    return (*accepted.marked(folded(every), why), *accepted.unused(subject, [*beside, *every]))

@@ -8,7 +8,7 @@ from os import cpu_count
 from pathlib import Path
 from typing import Any
 
-from drydock.checks import schema_conformance
+from drydock.checks import accepted, schema_conformance
 from drydock.checks.findings import Finding, Severity, folded
 from drydock.checks.helm_output import SCHEMA_REFUSAL, lint_findings, refusal, release_refusal, versions_of
 from drydock.checks.places import region_finding
@@ -112,14 +112,7 @@ class Run:
                 with suppress(DrydockError):  # told with the environment's findings
                     self._catalogue(region)
             wrong = nonconforming.result()
-            found = {
-                rendering.environment.name: [
-                    *rendering.findings,
-                    *self._object_findings(rendering, wrong),
-                    *self._checks(rendering, wrong),
-                ]
-                for rendering in renderings
-            }
+            found = {rendering.environment.name: self._found(rendering, wrong) for rendering in renderings}
             of_charts = _of_charts(linted.result().stdout, found) if linted else None
         return Outcome({name: folded(map(self._shown, findings)) for name, findings in found.items()}, of_charts)
 
@@ -220,7 +213,14 @@ class Run:
             for path, reason in wrong.get(manifest.text, ()):
                 yield _object_finding(rendering.environment, manifest, schema_conformance.CHECK, reason, path)
 
-    def _checks(self, rendering: _Rendering, wrong: Mapping[str, object]) -> tuple[Finding, ...]:
+    def _found(self, rendering: _Rendering, wrong: Mapping[str, tuple[tuple[str, str], ...]]) -> list[Finding]:
+        beside = [*rendering.findings, *self._object_findings(rendering, wrong)]
+        why = accepted.reasons(rendering.environment, rendering.manifests)
+        return [*accepted.marked(beside, why), *self._checks(rendering, wrong, beside)]
+
+    def _checks(
+        self, rendering: _Rendering, wrong: Mapping[str, object], beside: Sequence[Finding]
+    ) -> tuple[Finding, ...]:
         """Findings in the objects that conform to their APIs."""
         manifests = tuple(manifest for manifest in rendering.manifests if manifest.text not in wrong)
         if not manifests:
@@ -237,9 +237,10 @@ class Run:
                 manifest for manifest in manifests if manifest.kind != "NodePool"
             )  # nothing is known of their nodes
             subject = Subject(RenderedEnvironment(environment, manifests), account, Catalogue(account.region, {}))
-            return (finding, *run_checks(subject, self._more))
+            return (finding, *run_checks(subject, self._more, beside))
         values = rendering.values.result() or {}
-        return run_checks(Subject(RenderedEnvironment(environment, manifests), account, catalogue, values), self._more)
+        subject = Subject(RenderedEnvironment(environment, manifests), account, catalogue, values)
+        return run_checks(subject, self._more, beside)
 
     def _catalogue(self, region: str) -> Catalogue:
         if region not in self._catalogues:

@@ -218,6 +218,7 @@ def _report(
             *not_honoured(_templates(release), release.programs),
             *release.prerequisites.told(),
             *bypassed(release.webhooks),
+            *release.accepted,
             *release.taken_away.values(),
         ),
         assumptions_with=_assumptions_with(cluster.spot_price_share),

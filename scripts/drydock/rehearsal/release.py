@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
+from drydock.checks.accepted import sentences
 from drydock.clusters.api import Api
 from drydock.clusters.applying import Applier
 from drydock.clusters.objects import full_name
@@ -74,6 +75,7 @@ class Wanted:
     Attributes:
         held: nothing is bought before all is installed; not so where Helm waits for pods, which need nodes.
         webhooks: of charts that are not the suite's; no server answers them here.
+        accepted: findings that are accepted, as sentences.
     """
 
     environment: Environment
@@ -84,6 +86,7 @@ class Wanted:
     gates: Mapping[str, bool]
     held: bool
     webhooks: tuple[Manifest, ...]
+    accepted: tuple[str, ...]
 
 
 class Release:
@@ -138,6 +141,11 @@ class Release:
         return self._seeded.webhooks
 
     @property
+    def accepted(self) -> tuple[str, ...]:
+        """Findings that are accepted, as sentences."""
+        return self._seeded.accepted
+
+    @property
     def auto_mode(self) -> bool:
         """Whether it is for EKS Auto Mode, and rehearsed with Karpenter in the cluster."""
         return self._seeded.auto_mode
@@ -172,6 +180,7 @@ class Release:
             programs=runnable,
             held=not (_hooked(rendered.manifests) or any(each.wait for each in rendered.environment.brought.steps)),
             webhooks=find_webhooks(rendered.manifests),
+            accepted=sentences(rendered.environment, rendered.manifests),
             gates=target.gates_for(rendered.manifests),
         )
         # One for Auto Mode is rendered for Karpenter in the cluster, and so are the classes of its load balancers.
