@@ -74,6 +74,22 @@ def test_a_definition_without_a_specification_is_a_finding(drydock: Drydock, tmp
         assert "spec" in found["object-schema CustomResourceDefinition/engines.example.com"]["reason"]
 
 
+def test_an_object_without_the_specification_that_it_needs_is_a_finding(drydock: Drydock, tmp_path: Path) -> None:
+    job = "{spec: {template: {metadata: {labels: {app: a}}}}}"
+    texts = {
+        "Deployment/default/empty": "apiVersion: apps/v1\nkind: Deployment\nspec:\n",
+        "CronJob/default/empty": f"apiVersion: batch/v1\nkind: CronJob\nspec: {{schedule: '@daily', jobTemplate: {job}}}\n",
+        "PersistentVolumeClaim/default/empty": "apiVersion: v1\nkind: PersistentVolumeClaim\n",
+        "Service/default/empty": "apiVersion: v1\nkind: Service\n",
+        "LimitRange/default/empty": "apiVersion: v1\nkind: LimitRange\n",
+    }
+    files = {f"{number}.yaml": f"{text}metadata: {{name: empty}}\n" for number, text in enumerate(texts.values())}
+    found = findings(drydock, "--manifests", write(tmp_path / "k8s", files), status=1)
+    refused = {key.partition(" ")[2]: each for key, each in found.items() if key.startswith("object-schema")}
+    assert refused.keys() == texts.keys() - {"LimitRange/default/empty"}
+    assert refused["CronJob/default/empty"]["path"] == "spec.jobTemplate.spec.template"
+
+
 def test_a_comment_or_annotation_with_a_reason_accepts_a_finding_and_one_without_does_not(
     drydock: Drydock, tmp_path: Path
 ) -> None:

@@ -2,7 +2,8 @@
 
 Strict means what the API server's field validation `Strict` means: an unknown field is an error. As there, `null`
 counts as absent for every optional field. Everything is written out in place, because kubeconform reports the path of
-an error only down to the first `$ref`.
+an error only down to the first `$ref`. One thing goes beyond the OpenAPI document: `spec` is optional in it for most
+kinds, also for those without which the API server's own validation refuses the object.
 """
 
 from collections.abc import Iterator, Mapping
@@ -18,6 +19,17 @@ _KEPT = (
 )
 _PREFIX = "#/definitions/"
 _METADATA = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
+_CORE = "io.k8s.api.core.v1"
+_NEEDED = frozenset(
+    (
+        *(f"{_CORE}.{each}Spec" for each in ("PersistentVolumeClaim", "PersistentVolume", "Service")),
+        f"{_CORE}.ReplicationControllerSpec",
+        "io.k8s.api.networking.v1.IngressSpec",
+    )
+)
+"""Specifications that must be there although the document names no required field of them (pkg/apis/*/validation)."""
+_MAY_BE_ABSENT = frozenset((f"{_CORE}.LimitRangeSpec",))
+"""Specifications with required fields that may be absent as a whole."""
 ANY_METADATA: Mapping[str, Any] = {"definitions": {_METADATA: {"type": "object"}}}
 """A document for `crd_schemas` in which metadata may hold anything."""
 _OTHER_TYPES: Mapping[str, list[str]] = {
@@ -99,7 +111,9 @@ class _Strict:
     def _fields(self, schema: Mapping[str, Any]) -> dict[str, Any]:
         fields: dict[str, Any] = {}
         if "properties" in schema:
-            required = schema.get("required", ())
+            required = list(schema.get("required", ()))
+            if "spec" not in required and self._needs_spec(schema):
+                fields["required"] = required = [*required, "spec"]
             fields["properties"] = {
                 name: self.convert(each, null=name not in required) for name, each in schema["properties"].items()
             }
@@ -108,6 +122,11 @@ class _Strict:
         if isinstance(schema.get("additionalProperties"), dict):
             fields["additionalProperties"] = self.convert(schema["additionalProperties"], null=True)
         return fields
+
+    def _needs_spec(self, schema: Mapping[str, Any]) -> bool:
+        name = schema["properties"].get("spec", {}).get("$ref", "").removeprefix(_PREFIX)
+        required = self._definitions.get(name, {}).get("required")
+        return name in _NEEDED or bool(required and name not in _MAY_BE_ABSENT)
 
     def _definition(self, name: str, *, null: bool) -> dict[str, Any]:
         if name in self._open:  # a schema that holds itself, as a CRD's does: not looked into twice
