@@ -1,6 +1,7 @@
 """A chart and manifests that are not the suite's, from nothing to a verdict, upgraded and removed."""
 
 import base64
+import re
 import uuid
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from drydock.clusters.api import Api, collection
 from drydock.errors import ClusterError
 from drydock.project import Project
+from drydock.rehearsal.absent_servers import sentences
 from drydock.rehearsal.cluster import RehearsalCluster
 from drydock.rehearsal.prerequisites import create_prerequisites
 from drydock.rehearsal.release import Release
@@ -16,8 +18,10 @@ from drydock.suite.ad_hoc import environment_around, read_brought
 from drydock.suite.charts import assemble_charts
 from drydock.suite.environments import Environment, load_environment
 from tests.conftest import Drydock
-from tests.suite.brought import CRD, DEPLOYMENT, ENGINE, STACK, write
+from tests.suite.brought import CONVERSION, CRD, DEPLOYMENT, ENGINE, STACK, write
 
+_ABSENT = ("webhook.yaml", "crds/engine.yaml", "aggregated.yaml", "older.yaml")
+"""Of the chart, what would have a cluster of one's own call a server that is not there."""
 ENVIRONMENT = """description: Ours
 suite: nodes
 install:
@@ -65,9 +69,15 @@ def test_a_chart_of_others_is_installed_upgraded_and_removed(
     assert [each["spec"]["nodeName"] for each in release.scene.of("Pod") if "stack-small" in each["metadata"]["name"]]
     for name in ("big", "small"):
         assert api.find(f"{collection('example.com/v1', 'engines', 'serving')}/{name}")
-    told = " ".join((*release.prerequisites.told(), *(each.name for each in release.webhooks)))
-    assert "Engine.example.com big, small: nothing acted on them" in told.replace("small, big", "big, small")
-    assert "stack-pods" in told
+    assert api.find(f"{collection('example.com/v1', 'engines', 'serving')}/older"), (
+        "written in a version that is not stored"
+    )
+    assert api.find("/apis/apiregistration.k8s.io/v1/apiservices/v1.metrics.example.com") is None
+    told = " ".join((*release.prerequisites.told(), *sentences(release.callers)))
+    assert re.search(r"Engine.example.com (\w+, ){2}\w+: nothing acted on them", told)
+    assert "ValidatingWebhookConfiguration stack-pods of stack was bypassed" in told
+    assert "CustomResourceDefinition engines.example.com of stack converts nothing" in told
+    assert "APIService v1.metrics.example.com of stack was removed" in told
 
     password = _password(api)
     release.seed(environment("engines[0].name=small", "engines[0].gpus=1", "engines[0].replicas=2"))
@@ -94,8 +104,9 @@ def test_an_environment_of_others_is_deployed_in_its_order_and_removed(
         {
             "drydock/environments/ours.yaml": ENVIRONMENT,
             "k8s/web.yaml": f"{DEPLOYMENT}---\n{ENGINE}",
-            "operator/crd.yaml": f"{CRD}---\n{DEPLOYMENT.replace('name: web', 'name: operator')}",
-            **{f"stack/{path}": text for path, text in STACK.items() if "webhook" not in path and "crds" not in path},
+            "operator/crd.yaml": CRD.replace(CONVERSION, ""),
+            "operator/web.yaml": DEPLOYMENT.replace("name: web", "name: operator"),
+            **{f"stack/{path}": text for path, text in STACK.items() if not path.endswith(_ABSENT)},
         },
     )
     project = Project(drydock_project.root, drydock_project.cache_dir, repository)

@@ -1,10 +1,11 @@
 """Charts and manifests that are not the suite's: read, rendered and checked, with the real Helm and Kustomize."""
 
+import hashlib
 import json
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -75,10 +76,10 @@ def test_a_definition_without_a_specification_is_a_finding(drydock: Drydock, tmp
 
 
 def test_an_object_without_the_specification_that_it_needs_is_a_finding(drydock: Drydock, tmp_path: Path) -> None:
-    job = "{spec: {template: {metadata: {labels: {app: a}}}}}"
+    cron = "{schedule: '@daily', jobTemplate: {spec: {template: {metadata: {labels: {app: a}}}}}}"
     texts = {
         "Deployment/default/empty": "apiVersion: apps/v1\nkind: Deployment\nspec:\n",
-        "CronJob/default/empty": f"apiVersion: batch/v1\nkind: CronJob\nspec: {{schedule: '@daily', jobTemplate: {job}}}\n",
+        "CronJob/default/empty": f"apiVersion: batch/v1\nkind: CronJob\nspec: {cron}\n",
         "PersistentVolumeClaim/default/empty": "apiVersion: v1\nkind: PersistentVolumeClaim\n",
         "Service/default/empty": "apiVersion: v1\nkind: Service\n",
         "LimitRange/default/empty": "apiVersion: v1\nkind: LimitRange\n",
@@ -228,6 +229,66 @@ def test_a_chart_of_a_repository_is_fetched_once(
     assert (first.name, first.chart.name) == ("stack", "stack-1.2.3.tgz")
     with pytest.raises(DrydockError, match=r"stack 9.9.9 cannot be fetched"):
         read_brought(drydock_project, chart="stack", repository=address, version="9.9.9")
+
+
+@pytest.fixture
+def registry(tmp_path: Path, drydock_tool: Tool) -> Iterator[tuple[str, str, ThreadingHTTPServer]]:
+    """Reference and digest of `stack` 1.2.3 in a registry of this machine, and its server."""
+    process.run([drydock_tool("helm4"), "package", write(tmp_path / "stack", STACK), "--destination", tmp_path])
+    package = (tmp_path / "stack-1.2.3.tgz").read_bytes()
+
+    def described(content: bytes, kind: str) -> dict[str, Any]:
+        media = f"application/vnd.cncf.helm.{kind}"
+        return {"mediaType": media, "digest": f"sha256:{hashlib.sha256(content).hexdigest()}", "size": len(content)}
+
+    config = json.dumps({"name": "stack", "version": "1.2.3", "apiVersion": "v2"}).encode()
+    layers = {
+        "config": described(config, "config.v1+json"),
+        "layers": [described(package, "chart.content.v1.tar+gzip")],
+    }
+    media_type = "application/vnd.oci.image.manifest.v1+json"
+    manifest = json.dumps({"schemaVersion": 2, "mediaType": media_type, **layers}).encode()
+    digest = f"sha256:{hashlib.sha256(manifest).hexdigest()}"
+    blobs = {layers["config"]["digest"]: config, layers["layers"][0]["digest"]: package}
+
+    class Registry(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            name = self.path.rpartition("/")[2]
+            content = manifest if name in ("1.2.3", digest) else blobs.get(name, b"")
+            self.send_response(200 if content or self.path == "/v2/" else 404)
+            self.send_header("Content-Type", media_type if content is manifest else "application/octet-stream")
+            self.send_header("Docker-Content-Digest", digest if content is manifest else name)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            if self.command == "GET":
+                self.wfile.write(content)
+
+        do_HEAD = do_GET  # noqa: N815
+
+        def log_message(self, *_: object) -> None:
+            """Nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Registry) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"oci://127.0.0.1:{server.server_address[1]}/charts/stack", digest, server
+        server.shutdown()
+
+
+def test_a_chart_of_a_registry_is_fetched_once_by_version_or_digest(
+    registry: tuple[str, str, ThreadingHTTPServer], drydock_project: Project
+) -> None:
+    reference, digest, server = registry
+    by_digest = f"{reference}@{digest}"
+    first = read_brought(drydock_project, chart=by_digest).releases
+    second = read_brought(drydock_project, chart=reference, version="1.2.3").releases
+    assert [each.name for each in (*first, *second)] == ["stack", "stack"]
+    with pytest.raises(UsageError, match="has no version"):
+        read_brought(drydock_project, chart=reference)
+    server.shutdown()
+    server.server_close()
+    assert read_brought(drydock_project, chart=by_digest).releases == first
+    with pytest.raises(DrydockError, match="cannot be fetched"):
+        read_brought(drydock_project, chart=f"{reference}@sha256:{'0' * 64}")
 
 
 def test_an_environment_may_bring_charts_and_manifests(small_project: MakeProject, drydock_tool: Tool) -> None:

@@ -25,6 +25,9 @@ _OPERATORS = {
 }
 
 
+_EVERYWHERE = ("default", "kube-system", "kube-public", "kube-node-lease")
+
+
 @dataclass(frozen=True)
 class Prerequisites:
     """What must be in a cluster before an environment is installed.
@@ -35,6 +38,7 @@ class Prerequisites:
         secrets: keys by name of the Secrets that the environment says lie in its namespace.
         namespace: of the release.
         operators: that no chart of the suite brings and its objects are for, as sentences.
+        expected: namespaces that objects of others name, and that nothing which is installed makes.
     """
 
     namespaces: tuple[str, ...]
@@ -42,6 +46,7 @@ class Prerequisites:
     secrets: Mapping[str, tuple[str, ...]]
     namespace: str
     operators: tuple[str, ...] = ()
+    expected: tuple[str, ...] = ()
 
     def told(self) -> tuple[str, ...]:
         """For the report: what the rehearsal took for granted."""
@@ -52,7 +57,8 @@ class Prerequisites:
             f"Secret {name} with {', '.join(keys)} exists in namespace {self.namespace}; its content was not used"
             for name, keys in sorted(self.secrets.items())
         )
-        return (*classes, *secrets, *self.operators)
+        namespaces = (f"Namespace {name} exists; nothing that is installed makes it" for name in self.expected)
+        return (*classes, *secrets, *namespaces, *self.operators)
 
 
 def find_prerequisites(
@@ -68,6 +74,7 @@ def find_prerequisites(
     """
     made = {(each.kind, each.name) for each in manifests}
     own = {environment.namespace} if environment.suite else set()
+    by_helm = own | {each.namespace for each in environment.brought.releases} | set(_EVERYWHERE)
     named = own | {each.namespace for each in manifests if each.namespace}
     return Prerequisites(
         namespaces=tuple(sorted(name for name in named if ("Namespace", name) not in made)),
@@ -77,6 +84,13 @@ def find_prerequisites(
         operators=(
             *(told for kind, told in _OPERATORS.items() if any(each.kind == kind for each in manifests)),
             *_idle_resources(manifests, running),
+        ),
+        expected=tuple(
+            sorted(
+                {each.namespace for each in manifests if each.source and ("Namespace", each.namespace) not in made}
+                - by_helm
+                - {""}
+            )
         ),
     )
 

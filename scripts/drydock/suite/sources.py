@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import tarfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from drydock.documents import load_yaml, load_yaml_file
+from drydock.documents import load_yaml
 from drydock.errors import DrydockError, ToolError, UsageError
 from drydock.project import Project
 from drydock.suite.manifests import (
@@ -25,10 +26,12 @@ from drydock.tools.identity import content_key
 
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,51}[a-z0-9])?")
 """What Helm takes as the name of a release."""
-_PACKAGE = re.compile(r"(?P<name>.+?)-v?\d+\.\d+.*\.(?:tgz|tar\.gz)$")
 _APPLIED = ("manifests", "kustomize", "crds")
 _SUFFIXES = (".yaml", ".yml", ".json")
 _KUSTOMIZATIONS = ("kustomization.yaml", "kustomization.yml", "Kustomization")
+_DIGEST = re.compile("@sha256:[0-9a-f]{64}$")
+_LOOPBACK = re.compile(r"oci://(?:localhost|127\.[\d.]+)[:/]")
+"""Registries of this machine have no certificates."""
 _FETCH_SECONDS = 300
 
 
@@ -243,18 +246,30 @@ def _apply_command(source: Source, key: str) -> str:
 
 
 def _chart_name(chart: Path, source: Source) -> str:
+    try:
+        return str(load_yaml(_metadata(chart))["name"])
+    except (OSError, tarfile.TarError, EOFError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError) as error:
+        raise UsageError(
+            f"{source.where}: {chart} is no Helm chart: its Chart.yaml is missing or names no chart",
+            remedy="Name the folder that holds Chart.yaml, or the .tgz; manifests are brought by --manifests or "
+            "--kustomize.",
+        ) from error
+
+
+def _metadata(chart: Path) -> str:
+    """Chart.yaml of a chart's folder or package.
+
+    Raises:
+        KeyError: the package has none.
+    """
     if chart.is_dir():
-        try:
-            return str(load_yaml_file(chart / "Chart.yaml")["name"])
-        except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
-            raise UsageError(
-                f"{source.where}: {chart} is no Helm chart: its Chart.yaml is missing or names no chart",
-                remedy="Name the folder that holds Chart.yaml; manifests are brought by --manifests or --kustomize.",
-            ) from error
-    named = _PACKAGE.match(chart.name)
-    if not named:
-        raise UsageError(f"{source.where}: {chart} is no Helm chart", remedy="Name a chart's folder or its .tgz.")
-    return named["name"]
+        return (chart / "Chart.yaml").read_text()
+    with tarfile.open(chart) as package:
+        for member in package:
+            if member.isfile() and re.fullmatch(r"(?:\./)?[^/]+/Chart\.yaml", member.name):
+                content = package.extractfile(member)
+                return content.read().decode() if content else ""
+    raise KeyError("Chart.yaml")
 
 
 def _fetched(project: Project, source: Source) -> Path:
@@ -264,9 +279,10 @@ def _fetched(project: Project, source: Source) -> Path:
 
     content, reference = source.content, str(source.content["chart"])
     version, repository = str(content.get("version") or ""), str(content.get("repository") or "")
-    if not version:
+    if not version and not _DIGEST.search(reference):
         raise UsageError(
-            f"{source.where}: {reference} has no version", remedy="Name one, so that each run has the same."
+            f"{source.where}: {reference} has no version",
+            remedy="Name one, or the digest (oci://REFERENCE@sha256:...), so that each run has the same.",
         )
     folder = project.cache_dir / "fetched-charts" / content_key([reference, repository, version])
     found = sorted(folder.glob("*.tgz"))
@@ -274,15 +290,17 @@ def _fetched(project: Project, source: Source) -> Path:
         progress = PlainProgress()
         helm = ensure(project, ["helm4"], progress)["helm4"]
         folder.mkdir(parents=True, exist_ok=True)
-        more = ["--repo", repository] if repository else []
-        command = [str(helm), "pull", reference, "--version", version, "--destination", str(folder), *more]
+        more = [*(["--version", version] if version else []), *(["--repo", repository] if repository else [])]
+        if _LOOPBACK.match(reference):
+            more.append("--plain-http")
+        command = [str(helm), "pull", reference, "--destination", str(folder), *more]
         try:
-            with progress.step(f"Fetch {reference} {version}"):
+            with progress.step(f"Fetch {reference} {version}".rstrip()):
                 process.run(command, timeout=_FETCH_SECONDS)
         except ToolError as error:
             reason = error.stderr.strip().removeprefix("Error: ") or error.message
             raise DrydockError(
-                f"{source.where}: {reference} {version} cannot be fetched: {reason}",
+                f"{source.where}: {' '.join(filter(None, (reference, version)))} cannot be fetched: {reason}",
                 remedy="Check reference and version; `helm registry login` and `helm repo` keep credentials.",
             ) from error
         found = sorted(folder.glob("*.tgz"))
