@@ -249,7 +249,7 @@ def registry(tmp_path: Path, drydock_tool: Tool) -> Iterator[tuple[str, str, Thr
     media_type = "application/vnd.oci.image.manifest.v1+json"
     manifest = json.dumps({"schemaVersion": 2, "mediaType": media_type, **layers}).encode()
     digest = f"sha256:{hashlib.sha256(manifest).hexdigest()}"
-    blobs = {layers["config"]["digest"]: config, layers["layers"][0]["digest"]: package}
+    blobs: dict[str, bytes] = {layers["config"]["digest"]: config, layers["layers"][0]["digest"]: package}
 
     class Registry(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
