@@ -242,7 +242,7 @@ def registry(tmp_path: Path, drydock_tool: Tool) -> Iterator[tuple[str, str, Thr
         return {"mediaType": media, "digest": f"sha256:{hashlib.sha256(content).hexdigest()}", "size": len(content)}
 
     config = json.dumps({"name": "stack", "version": "1.2.3", "apiVersion": "v2"}).encode()
-    layers = {
+    layers: dict[str, Any] = {
         "config": described(config, "config.v1+json"),
         "layers": [described(package, "chart.content.v1.tar+gzip")],
     }

@@ -6,8 +6,9 @@ and an aggregated API its own kinds and the discovery of all others.
 
 import re
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from drydock.clusters.api import Api, collection
 from drydock.errors import ClusterError
@@ -19,6 +20,7 @@ _PLURALS = {
     "APIService": "apiservices",
     CRD: "customresourcedefinitions",
 }
+_MANAGER = "drydock-bypass"
 _NEVER = [{"name": "drydock.dev-bypassed", "expression": "false"}]
 _NO_CONVERSION = {"strategy": "None", "webhook": None}
 _WHAT = {
@@ -56,10 +58,10 @@ def bypass(api: Api, callers: Sequence[Manifest]) -> None:
             api.delete(path)
         elif each.kind == CRD:
             if (found["spec"].get("conversion") or {}).get("strategy") == "Webhook":
-                api.merge(path, {"spec": {"conversion": _NO_CONVERSION}})
+                _change(api, path, {"spec": {"conversion": _NO_CONVERSION}})
         elif any(webhook.get("matchConditions") != _NEVER for webhook in found.get("webhooks") or ()):
             webhooks = [{**webhook, "matchConditions": _NEVER} for webhook in found["webhooks"]]
-            api.merge(path, {"webhooks": webhooks})
+            _change(api, path, {"webhooks": webhooks})
 
 
 @contextmanager
@@ -84,6 +86,15 @@ def bypassing(api: Api, callers: Sequence[Manifest]) -> Iterator[None]:
         if callers:
             thread.join()
     bypass(api, callers)
+
+
+def _change(api: Api, path: str, change: Mapping[str, Any]) -> None:
+    """Change an object without owning what was changed, so that the next apply meets no conflict."""
+    api.merge(f"{path}?fieldManager={_MANAGER}", change)
+    owners = (api.find(path) or {"metadata": {}})["metadata"].get("managedFields") or ()
+    others = [each for each in owners if each.get("manager") != _MANAGER]
+    if len(others) < len(owners):
+        api.merge(path, {"metadata": {"managedFields": others}})
 
 
 def _calls(manifest: Manifest) -> bool:
