@@ -147,7 +147,7 @@ def test_an_environment_of_others_is_deployed_in_its_order_and_removed(
     assert api.find(f"{collection('apps/v1', 'deployments', 'serving')}/stack-small") is None
     assert api.find(f"{collection('apps/v1', 'daemonsets', 'kube-system')}/genai-nvidia-device-plugin"), "not ours"
     api.delete(f"{collection('apiextensions.k8s.io/v1', 'customresourcedefinitions')}/engines.example.com")
-    release.uninstall()
+    helm.uninstall(release.environment.namespace)
     release.wait_gone()
 
 

@@ -117,6 +117,7 @@ def deploy(project: Project, request: DeployRequest, *, progress: SilentProgress
                     timeout=request.timeout,
                     balancers="load_balancer" not in lacks(deployment.target),
                     force_conflicts=request.force_conflicts,
+                    servers=deployment.target != "rehearsal",
                 )
         except BaseException:
             if first and target.give_up(progress):

@@ -8,9 +8,10 @@ from typing import Any
 
 import yaml
 
+from drydock.clusters.api import Api
 from drydock.clusters.crds import owners_of, read_crds, upgrade_crds
 from drydock.clusters.field_ownership import find_conflicts
-from drydock.clusters.kube import FIELD_MANAGER, api_client, asking
+from drydock.clusters.kube import FIELD_MANAGER, KubeconfigAccess, api_client, asking
 from drydock.deploy.balancer_addresses import await_addresses
 from drydock.deploy.brought_installation import (
     Settings,
@@ -25,6 +26,7 @@ from drydock.deploy.target import Overlay, Reached
 from drydock.errors import ClusterError
 from drydock.progress import Progress
 from drydock.project import Project
+from drydock.rehearsal.absent_servers import bypassing, find_callers
 from drydock.suite.charts import AssembledCharts
 from drydock.suite.environments import Environment
 from drydock.suite.manifests import Manifest
@@ -57,13 +59,14 @@ def install(
     timeout: int = DEFAULT_TIMEOUT,
     balancers: bool = True,
     force_conflicts: bool = False,
+    servers: bool = True,
 ) -> None:
     """Bring CRDs to the pinned versions, then install or upgrade the release and wait until all of it is ready.
 
     A release that does not become ready in time, or that never can, is rolled back (a first install is removed) by Helm
     itself. Helm does not wait for load balancers: with `balancers` the Services and Ingresses that ask for one are
-    waited for afterwards. A field that another has changed in the cluster is refused, or taken over
-    with `force_conflicts`.
+    waited for afterwards. A field that another has changed in the cluster is refused, or taken over with
+    `force_conflicts`. Without `servers` the webhooks and aggregated APIs of others are bypassed.
 
     Raises:
         RenderError: Helm refused the values; nothing was changed.
@@ -79,7 +82,9 @@ def install(
     if environment.suite:
         own = [each for each in manifests if not each.source]
         _install_suite(project, charts, helm, environment, own, progress, timeout, force_conflicts=force_conflicts)
-    install_brought(helm, environment, manifests, Settings(timeout, force_conflicts), progress)
+    callers = () if servers else find_callers(manifests)
+    with bypassing(Api(KubeconfigAccess(reached.kubeconfig)), callers):
+        install_brought(helm, environment, manifests, Settings(timeout, force_conflicts), progress)
     if balancers:
         await_addresses(reached.kubeconfig, manifests, environment.namespace, progress)
 
@@ -153,12 +158,14 @@ def _check_conflicts(kubeconfig: Path, environment: Environment, manifests: Sequ
     """Ask beforehand: a conflict in the middle of an upgrade is one of its rollback as well."""
     from kubernetes import client
 
-    with asking():
-        secrets = client.CoreV1Api(api_client(kubeconfig)).list_secret_for_all_namespaces(label_selector="owner=helm")
-    there = {(each.metadata.namespace, (each.metadata.labels or {}).get("name")) for each in secrets.items}
     releases = [(environment.namespace, RELEASE, "")] if environment.suite else []
     releases += [(each.namespace, each.name, each.name) for each in environment.brought.releases]
-    upgraded = {source for namespace, name, source in releases if (namespace, name) in there}
+    upgraded = set()
+    with asking():
+        core = client.CoreV1Api(api_client(kubeconfig))
+        for namespace, name, source in releases:
+            if core.list_namespaced_secret(namespace, label_selector=f"owner=helm,name={name}", limit=1).items:
+                upgraded.add(source)
     of_helm = [each for each in manifests if each.source in upgraded]
     found = (
         *find_conflicts(kubeconfig, of_helm, environment.namespace),

@@ -242,7 +242,8 @@ def _check_names(releases: Sequence[HelmRelease]) -> None:
 def _apply_command(source: Source, key: str) -> str:
     where = ["--namespace", str(source.content["namespace"])] if "namespace" in source.content else []
     how = ["-k"] if key == "kustomize" else ["--recursive", "-f"]
-    return shlex.join(["kubectl", "apply", "--server-side", *how, str(source.content[key]), *where])
+    command = shlex.join(["kubectl", "apply", "--server-side", *how, str(source.content[key]), *where])
+    return f"{command}  # of its objects the {CRD}s alone" if key == "crds" else command
 
 
 def _chart_name(chart: Path, source: Source) -> str:
