@@ -276,6 +276,11 @@ def test_time_per_token_is_of_the_tokens_that_came_after_the_first_event(bad: st
     if way == "hidden tokens":
         assert run["values"]["itl_p50_ms"] >= 9.9
         assert run["values"]["chunks_per_token"] == 1
+    tokens = 100 if way == "hidden tokens" else 50
+    assert any(
+        "5 of 5 answers were shorter than asked for" in note and f" {tokens} tokens in place of 128" in note
+        for note in found["notes"]
+    )
 
 
 def test_a_load_test_is_called_from_python(bad: str, tmp_path: Path) -> None:

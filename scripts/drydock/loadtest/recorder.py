@@ -101,6 +101,7 @@ class Recorder:
             "finished": exchange.finished,
             "prompt_tokens": answer.prompt_tokens,
             "output_tokens": answer.output_tokens,
+            "asked_tokens": exchange.asked,
             "cached_tokens": answer.cached_tokens,
             "hidden_tokens": answer.hidden_tokens,
             "first_tokens": answer.first_tokens,

@@ -90,6 +90,7 @@ class Records:
 
     Attributes:
         prompt_tokens, output_tokens, cached_tokens: from the server's usage only; -1 where it reported none.
+        asked_tokens: length that the answer must have (max_tokens with ignore_eos); -1 where it may be shorter.
         hidden_tokens: of the output tokens, reasoning that was counted and not sent.
         first_tokens: of the first content event, where the server counts tokens in every event; else -1.
         text_bytes, first_bytes: of output, in all content events and in the first one; -1 where not known.
@@ -113,6 +114,7 @@ class Records:
     finished: Floats
     prompt_tokens: Integers
     output_tokens: Integers
+    asked_tokens: Integers
     cached_tokens: Integers
     hidden_tokens: Integers
     first_tokens: Integers
@@ -241,7 +243,13 @@ class Records:
 COLUMNS = tuple(each.name for each in fields(Records) if each.name not in ("chunk_times", "chunk_offsets", "models"))
 """Names of the columns with one value a request."""
 
-_LATER = {"hidden_tokens": 0, "first_tokens": UNKNOWN, "text_bytes": UNKNOWN, "first_bytes": UNKNOWN}
+_LATER = {
+    "hidden_tokens": 0,
+    "first_tokens": UNKNOWN,
+    "text_bytes": UNKNOWN,
+    "first_bytes": UNKNOWN,
+    "asked_tokens": UNKNOWN,
+}
 """Columns that files of earlier versions lack, with what they hold then."""
 
 
