@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -221,6 +222,17 @@ def test_a_failure_in_the_middle_is_told_and_the_next_run_goes_on_and_destroy_le
     assert boto3.client("s3", region_name=REGION).list_buckets()["Buckets"] == []
     roles = boto3.client("iam", region_name=REGION).list_roles()["Roles"]
     assert [each["RoleName"] for each in roles if CLUSTER in each["RoleName"]] == []
+
+
+def test_a_provider_with_other_checksums_is_not_run(tmp_path: Path, terraform: Terraform) -> None:
+    """The working folder has the lock file of the configuration, to which Terraform had nothing to add."""
+    lock = ".terraform.lock.hcl"
+    assert (terraform.folder / lock).read_bytes() == (CONFIGURATION / lock).read_bytes()
+    other = shutil.copytree(CONFIGURATION, tmp_path / "other")
+    content = (other / lock).read_text()
+    (other / lock).write_text(re.sub('"(h1|zh):.{8}', r'"\1:00000000', content))
+    with pytest.raises(TerraformError, match="Do not use this package"):
+        replace(terraform, folder=tmp_path / "elsewhere").init(other, Backend(), SilentProgress())
 
 
 def test_auto_mode_brings_no_nodes_and_no_karpenter_of_ours(tmp_path: Path, progress: SilentProgress) -> None:
