@@ -97,7 +97,7 @@ class Terraform:
             TerraformError: the provider or the state cannot be had.
         """
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for file in (*configuration.glob("*.tf"), configuration / _PROVIDERS):
+        for file in (*configuration.glob("*.tf"), *configuration.glob(_PROVIDERS)):
             shutil.copy2(file, self.folder)
         for plan in self.folder.glob("*.tfplan"):  # of a command that was killed
             plan.unlink()
