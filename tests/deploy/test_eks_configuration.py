@@ -19,6 +19,15 @@ def default_of(variable: str) -> str:
     return found[1]
 
 
+def test_no_role_of_ours_lifts_the_lock_of_the_audit_log() -> None:
+    """Nor writes or deletes anything there but new objects."""
+    rights = {name: text for name, text in blocks().items() if name.startswith("data.aws_iam_policy_document.")}
+    assert not [name for name, text in rights.items() if "BypassGovernance" in text or "Retention" in text]
+    audited = {name for name, text in rights.items() if '["audit"]' in text}
+    assert audited == {"data.aws_iam_policy_document.audit_log"}
+    assert re.findall(r'"(s3:\w+)"', rights.pop("data.aws_iam_policy_document.audit_log")) == ["s3:PutObject"]
+
+
 def test_the_lock_file_has_the_checksums_of_every_platform() -> None:
     """`zh` are those of the release's archives, one for each platform: the registry's are verified against them."""
     lock = (EKS / ".terraform.lock.hcl").read_text()

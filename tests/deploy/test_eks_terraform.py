@@ -250,7 +250,8 @@ def test_auto_mode_brings_no_nodes_and_no_karpenter_of_ours(tmp_path: Path, prog
     conditions = [each["Condition"]["StringEquals"] for each in json.loads(tags["values"]["policy"])["Statement"]]
     own = {"aws:RequestTag/eks:eks-cluster-name": "${aws:PrincipalTag/eks:eks-cluster-name}"}
     assert conditions == [own] * 4, "Auto Mode may not give our tags otherwise"
-    assert not {"aws_eks_node_group", "aws_sqs_queue", "aws_launch_template"} & set(planned)
+    absent = {"aws_eks_node_group", "aws_sqs_queue", "aws_launch_template", "aws_s3_bucket_object_lock_configuration"}
+    assert not absent & set(planned)
     addons = {each["values"]["addon_name"] for each in plan.resources if each["type"] == "aws_eks_addon"}
     assert addons == {"aws-mountpoint-s3-csi-driver"}
 
@@ -265,6 +266,8 @@ def test_an_existing_vpc_is_used_and_a_budget_a_reservation_and_public_access_ar
         "budget": {"dollars": 500, "emails": ["team@example.com"]},
         "capacity_reservation": {"instance_type": "p5.48xlarge", "zone": "us-west-2a", "count": 1},
         "public_access_cidrs": ["198.51.100.0/24"],
+        "keep_buckets": True,
+        "audit_days": 400,
     }
     existing = Terraform(find_terraform(), tmp_path / "work", {**VARIABLES, **more})
     existing.init(CONFIGURATION, Backend(), progress)
@@ -280,6 +283,9 @@ def test_an_existing_vpc_is_used_and_a_budget_a_reservation_and_public_access_ar
     assert planned["aws_budgets_budget"]["limit_amount"] == "500"
     (spent_on,) = planned["aws_budgets_budget"]["cost_filter"]
     assert spent_on == {"name": "TagKeyValue", "values": [f"user:{TAG}${CLUSTER}"]}
+    (lock,) = planned["aws_s3_bucket_object_lock_configuration"]["rule"]
+    assert lock["default_retention"][0]["mode"] == "GOVERNANCE", "a cluster that keeps its buckets keeps its audit log"
+    assert lock["default_retention"][0]["days"] == 400
 
 
 def test_subnets_of_another_cluster_or_vpc_are_refused_and_left_as_they_are(
