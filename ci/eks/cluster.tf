@@ -219,7 +219,7 @@ removed {
   }
 }
 
-# Whoever deploys gets in, whoever made the cluster: the charts are installed next.
+# The role that deploys gets in, even if another made the cluster: the charts are installed next.
 resource "aws_eks_access_entry" "admin" {
   for_each = toset(concat(var.admin_role_arns, [data.aws_iam_session_context.current.issuer_arn]))
 

@@ -442,7 +442,7 @@ resource "aws_cloudwatch_event_target" "interruptions" {
   arn       = aws_sqs_queue.interruptions[0].arn
 }
 
-# One for each account. Whoever deploys looks first whether the account has it, since it can be made only once.
+# One for each account. The deployment looks first whether the account has it, since it can be made only once.
 resource "aws_iam_service_linked_role" "spot" {
   count = var.make_spot_role ? 1 : 0
 

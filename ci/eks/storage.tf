@@ -159,7 +159,7 @@ resource "aws_s3_bucket_policy" "tls_only" {
   depends_on = [aws_s3_bucket_public_access_block.this]
 }
 
-# The groups that Container Insights writes to; made here so that logs are not kept for ever.
+# The groups that Container Insights writes to; made here so that logs are not kept indefinitely.
 resource "aws_cloudwatch_log_group" "insights" {
   for_each = toset(["application", "dataplane", "host", "performance", "prometheus"])
 

@@ -130,7 +130,7 @@ variable "public_access_cidrs" {
 }
 
 variable "admin_role_arns" {
-  description = "IAM roles or users that administer the cluster, besides whoever deployed last."
+  description = "IAM roles or users that administer the cluster, besides the one that deployed last."
   type        = list(string)
   default     = []
 }
@@ -229,7 +229,7 @@ variable "capacity_reservation" {
 }
 
 variable "budget" {
-  description = "Monthly budget in US dollars for what carries this cluster's tag, and who is told at 80 % of it. Counts nothing until drydock.dev/cluster is a cost allocation tag of the account."
+  description = "Monthly budget in US dollars for what carries this cluster's tag, and who is notified at 80 % of it. Counts nothing until drydock.dev/cluster is a cost allocation tag of the account."
   type = object({
     dollars = number
     emails  = list(string)
@@ -238,7 +238,7 @@ variable "budget" {
 
   validation {
     condition     = var.budget == null || try(length(var.budget.emails) > 0, false)
-    error_message = "budget.emails: AWS takes no alarm that nobody is told of."
+    error_message = "budget.emails: AWS refuses an alarm without a recipient."
   }
 }
 

@@ -8,9 +8,7 @@ import sys
 from types import FrameType
 from typing import Any
 
-from drydock.errors import DrydockError
-
-EXIT_INTERRUPTED = 130
+from drydock.errors import EXIT_INTERRUPTED, DrydockError
 
 
 def main() -> None:

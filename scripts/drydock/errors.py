@@ -8,6 +8,9 @@ DrydockError
   x ClusterError      the rehearsal cluster could not start or stopped by itself
 """
 
+EXIT_INTERRUPTED = 130
+"""Exit status of a command that a signal ended."""
+
 
 class DrydockError(Exception):
     """A failure told in one message and, where there is one, the way out.

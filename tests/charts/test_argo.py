@@ -380,7 +380,7 @@ def test_the_server_is_not_public_and_asks_who_comes(render_chart: RenderChart) 
     (server,) = _containers(manifests, SERVER)
     assert [each for each in server["args"] if "auth-mode" in each] == ["--auth-mode=client"]
     assert "--secure=true" in server["args"]
-    with pytest.raises(RenderError, match="nobody could log in"):
+    with pytest.raises(RenderError, match="no user could log in"):
         render(render_chart, server={"auth": {"client": False}})
     for rule in rules(manifests, SERVER):
         if "argoproj.io" in rule["apiGroups"]:

@@ -296,7 +296,7 @@ def test_an_environment_takes_values_and_keys_of_secrets(evaluate: Evaluate) -> 
     ]
     with pytest.raises(RenderError, match=r"extraEnv\.HOME: the chart sets this variable itself"):
         evaluate(call, {"env": {"HOME": "/"}})
-    with pytest.raises(RenderError, match=r"extraEnv\.OWN_TOKEN: a credential in values can be read by everybody"):
+    with pytest.raises(RenderError, match=r"extraEnv\.OWN_TOKEN: a credential in values is readable to all users"):
         evaluate(call, {"env": {"OWN_TOKEN": "abc"}})
 
 

@@ -140,21 +140,21 @@ def test_nobody_gets_in_until_it_is_decided_who(render_chart: RenderChart) -> No
     [
         (
             {"authenticator": {"type": "dummy"}},
-            "everybody in who gives a name: set oidc or github, or allowPasswordless",
+            "admits any user by name, without a password: set oidc or github, or allowPasswordless",
         ),
         (
             {
                 "authenticator": {"type": "custom"},
                 "config": {"JupyterHub": {"authenticator_class": "jupyterhub.auth.DummyAuthenticator"}},
             },
-            "everybody in who gives a name",
+            "admits any user by name, without a password",
         ),
         (
             {"config": {"JupyterHub": {"authenticator_class": "dummy"}}},
             "hub.authenticator.type is none: set it to custom",
         ),
         ({"authenticator": {"type": "custom"}}, r"custom needs a class: set hub\.config"),
-        ({"authenticator": {**GITHUB, "github": {}}}, "nobody would get in"),
+        ({"authenticator": {**GITHUB, "github": {}}}, "no user could log in"),
         ({"authenticator": {**GITHUB, "callbackUrl": ""}}, "set https://HOST/hub/oauth_callback"),
         ({"authenticator": {**OIDC, "oidc": {**OIDC["oidc"], "tokenUrl": ""}}}, r"oidc\.tokenUrl: set it to"),  # type: ignore[dict-item]
         ({"config": {"GitHubOAuthenticator": {"client_secret": "x"}}}, "client_secret: a credential in values"),

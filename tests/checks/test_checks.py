@@ -59,6 +59,15 @@ def ray_engine(model: str, **arguments: Any) -> str:
     return objects(content)
 
 
+def inference_service(model: str) -> dict[str, Any]:
+    """KServe's, on one GPU."""
+    limits = {"limits": {GPU: 1, "cpu": 1, "memory": "1Gi"}}
+    served = {"modelFormat": {"name": "huggingface"}, "args": [f"--model_id={model}"], "resources": limits}
+    predictor = {"model": served, "tolerations": [{"key": GPU, "operator": "Exists"}]}
+    content = {"apiVersion": "serving.kserve.io/v1beta1", "kind": "InferenceService", "metadata": {"name": "llama"}}
+    return {**content, "spec": {"predictor": predictor}}
+
+
 def objects(*contents: dict[str, Any]) -> str:
     return "".join(json.dumps(each) + "\n---\n" for each in contents)
 
@@ -485,6 +494,21 @@ def test_a_rule_is_broken_and_kept(check: str) -> None:
                 container(pod_spec({GPU: 1}), image="vllm/vllm-openai:v0.26.0", args=["--model=Qwen/Qwen3-32B"])
             ),
         ),
+        (
+            "engine-memory",
+            G6
+            + deployment(
+                container(pod_spec({GPU: 1}), command=[], image="nvcr.io/nim/meta/llama-3.1-70b-instruct:1", args=[])
+            ),
+        ),
+        (
+            "engine-memory",
+            G6
+            + deployment(
+                container(pod_spec({GPU: 1}), command=["sglang", "serve"], args=["--model-path", "acme/mystery-70b"])
+            ),
+        ),
+        ("engine-memory", G6 + objects(inference_service("meta-llama/Llama-3.3-70B-Instruct"))),
         ("hub-download", deployment(FROM_HUB) + objects(autoscaler(2))),
         ("shared-memory", deployment(container(pod_spec({GPU: 1}), args=["--tensor-parallel-size", "4"]))),
         (

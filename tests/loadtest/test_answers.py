@@ -69,6 +69,7 @@ SPOKEN = (
     choice({"reasoning": "hm"}, content=True, reasoning=True),
     choice({"reasoning": "hm", "reasoning_details": [{"type": "t", "text": "hm"}]}, content=True, reasoning=True),
     choice({"thinking": "hm", "content": None}, content=True, reasoning=True),
+    choice({"content": "\ud83d"}, content=True, text="\ud83d"),
     choice({"refusal": "I cannot"}, content=True),
     choice({"tool_calls": [CALL]}, content=True),
     choice({"tool_calls": [{"index": 0, "function": {"arguments": '{"a":'}}]}, content=True),
@@ -92,7 +93,7 @@ FAULTS = (
     Part(["event: error", "data: broken"]),
     Part(['{"error": {"message": "broken"}}']),
 )
-ENDS = ("stop", "length", "tool_calls", "function_call")
+ENDS = ("stop", "length", "tool_calls", "function_call", "STOP", "FINISH_REASON_STOP")
 NOT_ENDS = ("abort", "error", "repetition", "content_filter", "insufficient_system_resource", "whatever")
 
 
@@ -213,6 +214,21 @@ def test_an_answer_without_an_end_ended_early(stream: Stream, reason: str | None
 
     assert answer.outcome is Outcome.ENDED_EARLY
     assert answer.words.decode() == (f"finish_reason {reason}" if reason else "no finish_reason")
+
+
+@settings(deadline=None, max_examples=60)
+@given(streams(SPOKEN))
+def test_nothing_counts_that_comes_after_the_end_of_the_stream(stream: Stream) -> None:
+    stream.parts.insert(0, Part(["data: [DONE]"]))
+
+    assert stream.read().outcome is Outcome.EMPTY
+
+
+@pytest.mark.parametrize("reasons", [("abort", "stop"), ("stop", "abort")])
+def test_an_abort_is_not_undone_by_another_finish_reason(reasons: tuple[str, str]) -> None:
+    answer = Stream([SPOKEN[0], choice({}, reasons[0]), choice({}, reasons[1])], reason=None).read()
+
+    assert (answer.outcome, answer.words) == (Outcome.ENDED_EARLY, b"finish_reason abort")
 
 
 @settings(deadline=None, max_examples=60)

@@ -3,8 +3,12 @@
 import csv
 import json
 import re
+import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +21,11 @@ from drydock.cli import drydock as program
 from drydock.errors import DrydockError, UsageError
 from drydock.json_schemas import validate
 from drydock.loadtest.judgement import passed, verdict
+from drydock.loadtest.load_test import LoadTestRequest, Rates, Repetitions, run_load_test
 from drydock.loadtest.measures import measure, times
 from drydock.loadtest.run_files import load_run
-from drydock.suite.objectives import objectives, read_objectives
+from drydock.loadtest.settings import Closed, LoadPlan, Stage, Target, Workload
+from drydock.suite.objectives import Objectives, objectives, read_objectives
 from tests.loadtest.servers import misbehaving_server, requests_seen, simulator
 
 pytestmark = pytest.mark.programs
@@ -90,10 +96,10 @@ def test_errors_are_counted_by_kind(bad: str) -> None:
 @pytest.mark.parametrize(
     ("place", "model", "status", "messages"),
     [
-        ("", "status-404", 2, ("has no model status-404: http 404, 'no status-404'", "its models: ok")),
+        ("", "status-404", 2, ("has no model status-404: http 404, 'no status-404'", "Its models: ok")),
         ("/nothing", "ok", 2, ("/nothing/v1/chat/completions does not exist", "http://host:8000/v1")),
         ("/page", "ok", 2, ("/page/v1/chat/completions does not exist", "http://host:8000/v1")),
-        ("/moved", "ok", 2, ("redirects to https://elsewhere.example/v1/models", "give the URL")),
+        ("/moved", "ok", 2, ("redirects to https://elsewhere.example/v1/models", "Give the URL")),
         ("/locked", "ok", 2, ("refused the API key: http 403, 'the key *** is not known'", "--api-key-file")),
     ],
 )
@@ -135,7 +141,7 @@ def test_what_vllm_refuses_is_told_before_the_load(monkeypatch: pytest.MonkeyPat
         encrypted = loadtest(url.replace("http:", "https:"), MODEL, "--concurrency", "1")
     assert "wants an API key: http 401" in str(without_key.exception)
     assert "refused the API key: http 401" in str(wrong_key.exception)
-    assert f"its models: {MODEL}" in str(wrong_model.exception)
+    assert f"Its models: {MODEL}" in str(wrong_model.exception)
     assert "https or http" in str(encrypted.exception)
 
 
@@ -166,7 +172,7 @@ def test_tokens_that_were_not_told_are_not_counted_as_none(bad: str, tmp_path: P
     assert run["ok"] > 0
     assert run["values"]["output_tokens_per_second"] is None
     assert run["values"]["total_tokens_per_second"] is None
-    assert run["reasons"]["tokens a second"] == f"the server told no usage for {run['ok']} answers"
+    assert run["reasons"]["tokens a second"] == f"the server reported no usage for {run['ok']} answers"
     with (tmp_path / "loads.csv").open() as stream:
         (load,) = csv.DictReader(stream)
     assert (load["input_tokens"], load["output_tokens"]) == ("", "")
@@ -272,11 +278,24 @@ def test_time_per_token_is_of_the_tokens_that_came_after_the_first_event(bad: st
         assert run["values"]["chunks_per_token"] == 1
 
 
+def test_a_load_test_is_called_from_python(bad: str, tmp_path: Path) -> None:
+    plan = LoadPlan(Target(bad, model="ok"), Workload("short"), Stage(Closed(2), duration_seconds=0.5))
+    request = LoadTestRequest(plan=plan, loads=Repetitions(2), objectives=Objectives({"e2e_p95_ms": 1e-4}))
+    tested = run_load_test(request)
+    validate(tested.document, SCHEMA)
+    assert [load.measures.ok > 0 for load in tested.loads] == [True, True]
+    assert (tested.passed, [missed["name"] for missed in tested.document["missed"]]) == (False, ["e2e_p95_ms"] * 2)
+    with pytest.raises(UsageError, match="not a sweep"):
+        run_load_test(replace(request, loads=Rates((1.0, 2.0)), baseline=tmp_path))
+    with pytest.raises(UsageError, match="above 0"):
+        Rates((1.0, 0.0))
+
+
 def test_a_stall_at_the_start_is_reported(bad: str) -> None:
     load = ("--rate", "4", "--arrival", "constant", "--duration", "7")
     notes = told(loadtest(bad, "stalls-at-first", *load, "--json"))["notes"]
     (note,) = [note for note in notes if "nothing came" in note]
-    assert re.search(r"nothing came for \d+\.\d s from 0\.0 s on, with requests under way", note)
+    assert re.search(r"nothing came for \d+\.\d s from \d+\.\d s on, with requests under way", note)
     assert "--warm-up" in note
 
 
@@ -348,6 +367,23 @@ def test_each_objective_is_told_beside_its_value(bad: str, tmp_path: Path) -> No
     assert "<td>http 500</td><td>5</td>" in page
     assert '<td class="prose">broken</td>' in page
     assert missed.exit_code == 1
+
+
+def test_an_interrupted_load_keeps_what_it_has_and_ends_with_130(tmp_path: Path) -> None:
+    where = ("--model", MODEL, "--concurrency", "1", "--duration", "300", "--repetitions", "2")
+    with simulator() as url:
+        load = [sys.executable, "-m", "drydock", "loadtest", url, *where, "--json", "-o", str(tmp_path)]
+        with subprocess.Popen(load, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+            assert running.stderr
+            next(line for line in running.stderr if "in flight" in line)
+            running.send_signal(signal.SIGTERM)
+            printed, _ = running.communicate(timeout=120)
+    assert running.returncode == 130
+    found = json.loads(printed)
+    validate(found, SCHEMA)
+    assert (found["complete"], found["interrupted"], len(found["runs"])) == (False, True, 1)
+    assert verdict(found) == "Incomplete: it was interrupted"
+    assert load_run(tmp_path / "run-1").interrupted
 
 
 @pytest.mark.parametrize(

@@ -257,7 +257,7 @@ def test_ramps_and_traces_are_offered(narrow: str, prompts: str, tmp_path: Path)
     assert told(ramp)["runs"][0]["load"]["name"] == "1 to 5/s"
     trace.write_text("0\nsoon\n")
     wrong = loadtest(narrow, "--trace", str(trace), "--dataset", prompts)
-    assert "line 2: 'soon' is no number" in str(wrong.exception)
+    assert "line 2: 'soon' is not a number" in str(wrong.exception)
 
 
 def test_ticks_are_round_and_cover_the_axis() -> None:

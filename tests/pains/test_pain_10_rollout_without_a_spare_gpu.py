@@ -35,7 +35,7 @@ def test_a_new_pod_does_not_wait_for_the_volume_of_the_old_one(render_chart: Ren
         "scheduling": {"zone": "us-west-2a"},
         "rollout": {"maxSurge": 1},
     }
-    with pytest.raises(RenderError, match=r"would wait for the old one for ever: set rollout.maxSurge to 0"):
+    with pytest.raises(RenderError, match=r"would wait for the old one indefinitely: set rollout.maxSurge to 0"):
         render(render_chart, model)
 
 

@@ -54,6 +54,6 @@ def test_ebs_is_not_taken_for_shared_storage(render_chart: RenderChart) -> None:
 
 
 def test_a_zone_that_the_platform_does_not_use_is_refused(render_chart: RenderChart) -> None:
-    reason = r"models.small.scheduling.zone: us-west-2c is none of .*: set one of us-west-2a, us-west-2b"
+    reason = r"models.small.scheduling.zone: us-west-2c is not a zone of .*: set one of us-west-2a, us-west-2b"
     with pytest.raises(RenderError, match=reason):
         render(render_chart, {"scheduling": {"zone": "us-west-2c"}}, **{"global": ZONES})

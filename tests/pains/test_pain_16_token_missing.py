@@ -45,5 +45,5 @@ def test_no_credential_can_be_written_into_values(render_chart: RenderChart, nam
 
 @pytest.mark.parametrize("name", ["hf-token", "api-key"])
 def test_no_credential_can_be_an_argument(render_chart: RenderChart, name: str) -> None:
-    with pytest.raises(RenderError, match=rf"models.small.extraArgs.{name}: .* can be read by everybody; set"):
+    with pytest.raises(RenderError, match=rf"models.small.extraArgs.{name}: .* is readable to all users; set"):
         render(render_chart, {"extraArgs": {name: "changeme"}})

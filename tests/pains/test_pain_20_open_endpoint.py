@@ -36,7 +36,7 @@ def test_a_model_is_inside_the_cluster_and_closed_to_other_namespaces(render_cha
     [
         (
             {"service": public(sourceRanges=OFFICE)},
-            "without an API key lets anybody use the model: set apiKeySecret.name",
+            "without an API key lets any client use the model: set apiKeySecret.name",
         ),
         ({"service": public(), "apiKeySecret": KEY}, "without a certificate sends keys and prompts unencrypted"),
         ({"service": secured(), "apiKeySecret": KEY}, "sourceRanges: internet-facing needs the address ranges"),

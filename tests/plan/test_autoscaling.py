@@ -173,4 +173,4 @@ def test_the_verb_tells_both_days_and_draws_them(tmp_path: Path) -> None:
         check=False,
     )
     assert without.returncode == 2
-    assert "give its peak, in requests/s, with --rate" in without.stderr
+    assert "Give its peak, in requests/s, with --rate" in without.stderr

@@ -168,7 +168,7 @@ def test_the_total_of_an_environment_names_what_is_left_out() -> None:
     done = plan("dev", "--rate", "2", *unknown, *files)
     last = done.stdout.rstrip().rpartition("\n")[2]
     assert re.match(
-        r"All of 1 model at 2 requests/s each: [\d.]+ \$ an hour; left out: own \(its model is not known\)", last
+        r"All of 1 model at 2 requests/s each: \$[\d.]+ an hour; left out: own \(its model is not known\)", last
     )
     assert "meta/llama-3.1-8b-instruct (a NIM chooses its engine when it starts)" in last
     assert "qwen3-1.7b (aws.amazon.com/neuron" in last

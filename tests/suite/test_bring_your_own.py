@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from drydock.cli.findings_gate import passes
+from drydock.checks.refusal import refuse_errors
 from drydock.errors import DrydockError, UsageError
 from drydock.progress import SilentProgress
 from drydock.project import Project
@@ -268,7 +268,4 @@ def test_what_a_cluster_would_take_does_not_end_a_rehearsal_before_it_begins(
     manifests = write(tmp_path / "a", {"engine.yaml": ENGINE})
     brought = read_brought(drydock_project, manifests=[manifests])
     environment = environment_around(drydock_project, equipment.tools["helm4"], brought)
-    refusal = DrydockError("validation found errors; nothing was started")
-    assert passes(
-        drydock_project, equipment, environment, SilentProgress(), refusal, ignore_findings=False, form="table"
-    )
+    refuse_errors(drydock_project, equipment, environment, SilentProgress(), message="refused", remedy="Correct it.")

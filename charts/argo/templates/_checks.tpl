@@ -8,7 +8,7 @@ What would fail later. Each check names the key, the rule and what to set. Decla
 {{- $auth := .Values.server.auth -}}
 {{- if .Values.server.enabled -}}
 {{- if not (or $auth.client $auth.server $auth.sso.enabled) -}}
-{{- fail "server.auth: nobody could log in: set client, sso.enabled or server" -}}
+{{- fail "server.auth: no user could log in: set client, sso.enabled or server" -}}
 {{- end -}}
 {{- if $auth.server -}}
 {{- range $name, $peer := .Values.server.networkPolicy.ingress -}}

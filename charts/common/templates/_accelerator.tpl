@@ -88,7 +88,7 @@ ACCELERATOR is a map:
 {{- fail "accelerator.dynamicResourceAllocation: it is for NVIDIA GPUs: set accelerator.kind to nvidia, or dynamicResourceAllocation to false" -}}
 {{- end -}}
 {{- if .share -}}
-{{- fail (printf "accelerator: share '%s' is the device plugin's, which dynamicResourceAllocation goes without: set one of them" .share) -}}
+{{- fail (printf "accelerator: share '%s' needs the device plugin, which dynamicResourceAllocation replaces: set one of them" .share) -}}
 {{- end -}}
 true
 {{- end -}}

@@ -22,7 +22,7 @@ Usage: include "common.admissionPolicy" (dict "root" . "name" NAME "component" N
 
 {{- /*
 Usage: include "common.accountPolicy" (dict "root" . "accounts" (list NAME...) "controllers" (list USER...))
-A pod runs as any account of its namespace that it names. So whoever may create pods there could take over these accounts.
+A pod runs as any account of its namespace that it names. So any user who may create pods there could take over these accounts.
 */ -}}
 {{- define "common.accountPolicy" -}}
 {{- include "common.checkCall" (tuple "common.accountPolicy" . (list "root" "accounts" "controllers")) -}}

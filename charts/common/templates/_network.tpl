@@ -43,7 +43,7 @@ spec:
 
 {{- /*
 Usage: include "common.ingress" (list (dict "ports" (list 8000) "from" PEERS) ...) | nindent 2
-A rule without peers would let everybody in, so what has none is left out; nothing at all closes the pods.
+A rule without peers would admit all peers, so what has none is left out; nothing at all closes the pods.
 */ -}}
 {{- define "common.ingress" -}}
 {{- $rules := list -}}
@@ -132,7 +132,7 @@ metadata:
       protocol: UDP
     - port: 53
       protocol: TCP
-  {{- /* A resolver anywhere else could be somebody's own, and names carry data out. 169.254.20.10 is NodeLocal DNSCache. */}}
+  {{- /* A resolver anywhere else could be an attacker's, and names carry data out. 169.254.20.10 is NodeLocal DNSCache. */}}
   to:
     - namespaceSelector:
         matchLabels:

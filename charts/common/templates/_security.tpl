@@ -1,7 +1,7 @@
 {{- /*
 Security contexts of the restricted Pod Security Standard, which are no knobs beyond the numeric user, and what values may not open.
 Declared helpers:
-  common.podSecurityContext        (dict ["uid" N] ["gid" N]); 65534, nobody, when not given
+  common.podSecurityContext        (dict ["uid" N] ["gid" N]); 65534 when not given
   common.containerSecurityContext  (any argument)
   common.checkNoCredential         fails when the name of a variable says that its value is a credential
   common.checkNotTheWorld          fails for a range of addresses that is a good part of the internet
@@ -32,16 +32,16 @@ capabilities:
     - ALL
 {{- end -}}
 
-{{- /* Usage: include "common.checkNoCredential" (tuple KEY NAME VALUE REMEDY). An empty value is none, nor is the path of a file. */ -}}
+{{- /* Usage: include "common.checkNoCredential" (tuple KEY NAME VALUE REMEDY). An empty value is not a credential, nor is the path of a file. */ -}}
 {{- define "common.checkNoCredential" -}}
 {{- $name := index . 1 | upper -}}
 {{- $value := index . 2 | toString -}}
 {{- $named := regexMatch "(^|_)(TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIALS?|APIKEY|PRIVATE_KEY|ACCESS_KEY|ACCESS_KEY_ID|KEY)$" $name -}}
 {{- if and $named $value (not (hasPrefix "/" $value)) -}}
-{{- fail (printf "%s: a credential in values can be read by everybody: %s" (index . 0) (index . 3)) -}}
+{{- fail (printf "%s: a credential in values is readable to all users: %s" (index . 0) (index . 3)) -}}
 {{- end -}}
 {{- if regexMatch "://[^/@[:space:]]*:[^/@[:space:]]+@" $value -}}
-{{- fail (printf "%s: the address holds a password, and can be read by everybody: %s" (index . 0) (index . 3)) -}}
+{{- fail (printf "%s: the address holds a password, which is readable to all users: %s" (index . 0) (index . 3)) -}}
 {{- end -}}
 {{- end -}}
 

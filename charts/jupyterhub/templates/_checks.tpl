@@ -1,5 +1,5 @@
 {{- /*
-What cannot work, or would be open to everybody. Declared helpers:
+What cannot work, or would be open to all. Declared helpers:
   jupyterhub.check               all of it
   jupyterhub.checkAuthenticator  who gets in
   jupyterhub.checkConfig         credentials in hub.config
@@ -26,7 +26,7 @@ What cannot work, or would be open to everybody. Declared helpers:
 {{- fail (printf "hub.config.JupyterHub.authenticator_class: hub.authenticator.type is %s: set it to custom to name a class" $authenticator.type) -}}
 {{- end -}}
 {{- if and (or (eq $authenticator.type "dummy") (regexMatch "(?i)dummy|tmp|firstuse" $class)) (not $authenticator.allowPasswordless) -}}
-{{- fail "hub.authenticator.type: this lets everybody in who gives a name: set oidc or github, or allowPasswordless for a rehearsal or kind" -}}
+{{- fail "hub.authenticator.type: this admits any user by name, without a password: set oidc or github, or allowPasswordless for a rehearsal or kind" -}}
 {{- end -}}
 {{- if has $authenticator.type (list "oidc" "github") -}}
 {{- if not $authenticator.callbackUrl -}}
@@ -34,13 +34,13 @@ What cannot work, or would be open to everybody. Declared helpers:
 {{- end -}}
 {{- $members := ternary $authenticator.oidc.allowedGroups $authenticator.github.allowedOrganizations (eq $authenticator.type "oidc") -}}
 {{- if not (or $authenticator.allowAll (include "common.enabledNames" $authenticator.allowedUsers | fromJsonArray) (include "common.enabledNames" $authenticator.adminUsers | fromJsonArray) (include "common.enabledNames" $members | fromJsonArray)) -}}
-{{- fail "hub.authenticator: nobody would get in: set allowedUsers, adminUsers, oidc.allowedGroups or github.allowedOrganizations, or allowAll" -}}
+{{- fail "hub.authenticator: no user could log in: set allowedUsers, adminUsers, oidc.allowedGroups or github.allowedOrganizations, or allowAll" -}}
 {{- end -}}
 {{- end -}}
 {{- if eq $authenticator.type "oidc" -}}
 {{- range $key := list "authorizeUrl" "tokenUrl" "userdataUrl" -}}
 {{- if not (get $authenticator.oidc $key) -}}
-{{- fail (printf "hub.authenticator.oidc.%s: set it to what the identity provider tells under /.well-known/openid-configuration" $key) -}}
+{{- fail (printf "hub.authenticator.oidc.%s: set it to what the identity provider publishes under /.well-known/openid-configuration" $key) -}}
 {{- end -}}
 {{- end -}}
 {{- if and (include "common.enabledNames" $authenticator.oidc.allowedGroups | fromJsonArray) (not $authenticator.oidc.groupsClaim) -}}
@@ -53,7 +53,7 @@ What cannot work, or would be open to everybody. Declared helpers:
 {{- range $class, $traits := .Values.hub.config -}}
 {{- range $trait, $value := $traits -}}
 {{- if and $value (regexMatch "(secret|password|token|keys)$" $trait) -}}
-{{- fail (printf "hub.config.%s.%s: a credential in values can be read by everybody: put it into a Secret, and name that in hub.existingSecret or hub.extraEnv" $class $trait) -}}
+{{- fail (printf "hub.config.%s.%s: a credential in values is readable to all users: put it into a Secret, and name that in hub.existingSecret or hub.extraEnv" $class $trait) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

@@ -2,7 +2,7 @@
 Names of objects. Declared helpers:
   jupyterhub.hubName         hub: its Deployment, Service, ServiceAccount, role and claim
   jupyterhub.proxyName       proxy: its Deployment and the Service of its pages
-  jupyterhub.proxyApiName    Service through which the hub tells the proxy its routes
+  jupyterhub.proxyApiName    Service through which the hub configures the proxy's routes
   jupyterhub.singleuserName  ServiceAccount and NetworkPolicy of the servers
   jupyterhub.namespace       namespace of the servers
   jupyterhub.imagePullerName DaemonSet that keeps images on nodes

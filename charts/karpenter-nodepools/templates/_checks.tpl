@@ -1,7 +1,7 @@
 {{- /*
 What the schema cannot say. Each check fails with the key, the rule and what to set. Declared helpers:
-  karpenter-nodepools.checkNodeClass    one node class, with the defaults beneath it
-  karpenter-nodepools.checkNodePool     one node pool, with the defaults beneath it
+  karpenter-nodepools.checkNodeClass    one node class, with the defaults below it
+  karpenter-nodepools.checkNodePool     one node pool, with the defaults below it
   karpenter-nodepools.checkLifetime     how long its nodes live in Auto Mode
   karpenter-nodepools.seconds           a duration such as 1h30m
   karpenter-nodepools.checkUse          reservations that no pool uses

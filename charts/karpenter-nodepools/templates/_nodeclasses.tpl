@@ -1,6 +1,6 @@
 {{- /*
 Node classes. Declared helpers:
-  karpenter-nodepools.nodeClass             one class with the defaults beneath it, checked, as JSON
+  karpenter-nodepools.nodeClass             one class with the defaults below it, checked, as JSON
   karpenter-nodepools.terms                 a map of selector terms as the list that the API takes
   karpenter-nodepools.discoveryTerms        the same, or the discovery tag when the map is empty
   karpenter-nodepools.autoModeReservations  reservation terms as Auto Mode's NodeClass spells them

@@ -1,6 +1,6 @@
 {{- /*
 Node pools. Declared helpers:
-  karpenter-nodepools.nodePool      one pool with the defaults of its accelerator beneath it, checked, as JSON
+  karpenter-nodepools.nodePool      one pool with the defaults of its accelerator below it, checked, as JSON
   karpenter-nodepools.requirements  requirements as the API takes them, under the labels of who runs the nodes
   karpenter-nodepools.taints        a map of taints as a list
   karpenter-nodepools.labels        labels of the nodes, or nothing

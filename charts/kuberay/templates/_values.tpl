@@ -1,9 +1,9 @@
 {{- /*
-What is asked for, with the defaults beneath it. Declared helpers, each of which gives JSON:
+What is asked for, with the defaults below it. Declared helpers, each of which gives JSON:
   kuberay.clusters  every RayCluster in the order of its name: a list of NAME, CLUSTER and NAMESPACE; takes the root
   kuberay.services  every enabled RayService in that order: a list of NAME, SERVICE, its CLUSTER and NAMESPACE; takes the root
   kuberay.ownNamespaces  namespaces of clusters and services that are not the release's: a list; takes the root
-  kuberay.cluster   (tuple . OWN) a cluster with defaults beneath it and beneath each of its groups of workers
+  kuberay.cluster   (tuple . OWN) a cluster with defaults below it and below each of its groups of workers
   kuberay.checkName  refuses a name of the chart's own objects
 */ -}}
 

@@ -1,6 +1,6 @@
 {{- /*
 Tenants and head-room, with what they start from. Declared helpers:
-  tenancy.contexts        entries of a map with defaults beneath, as JSON: a list of NAME and ENTRY; takes (tuple DEFAULTS MAP)
+  tenancy.contexts        entries of a map with defaults below, as JSON: a list of NAME and ENTRY; takes (tuple DEFAULTS MAP)
   tenancy.namespace       namespace of a tenant; takes (dict "name" NAME "entry" TENANT)
   tenancy.tenantLabels    labels of a tenant's objects; takes (dict "root" . "name" NAME)
 */ -}}

@@ -230,7 +230,7 @@ safetensors 0.8). Files of the Hub have 5 GB, and without them vLLM takes about 
 {{- fail (printf "%s: %s does not know --%s and would not start: see `vllm serve --help=all` of that release, or set image.vllmVersion to unchecked for a build of your own" .key $command $name) -}}
 {{- end -}}
 {{- if ne (or $switch $flag) (kindIs "bool" .value) -}}
-{{- fail (printf "%s: --%s of %s %s" .key $name $command (ternary "is turned on and off: set true or false" "takes a value: true and false are none" (or $switch $flag))) -}}
+{{- fail (printf "%s: --%s of %s %s" .key $name $command (ternary "is turned on and off: set true or false" "needs a value, and true or false is not one" (or $switch $flag))) -}}
 {{- end -}}
 {{- if and $flag (not .value) -}}
 {{- fail (printf "%s: --%s of %s can only be turned on: leave it out" .key $name $command) -}}
@@ -239,7 +239,7 @@ safetensors 0.8). Files of the Hub have 5 GB, and without them vLLM takes about 
 {{- $allowed := list -}}
 {{- range . }}{{ $allowed = append $allowed (include "common.scalar" .) }}{{ end -}}
 {{- if not (has (include "common.scalar" $.value) $allowed) -}}
-{{- fail (printf "%s: '%s' is nothing that --%s of %s takes: set one of %s" $.key (include "common.scalar" $.value) $name $command (join ", " $allowed)) -}}
+{{- fail (printf "%s: '%s' is not accepted by --%s of %s: set one of %s" $.key (include "common.scalar" $.value) $name $command (join ", " $allowed)) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

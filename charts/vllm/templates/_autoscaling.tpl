@@ -88,7 +88,7 @@ true
 {{- toJson (dict "type" $keda.source "metricType" (eq .trigger.aggregation "sum" | ternary "AverageValue" "Value") "metadata" $metadata) -}}
 {{- end -}}
 
-{{- /* KEDA takes the second part of the host, up to the next dot, for the namespace: `NAME.NAMESPACE:PORT` it would look for in vain. */ -}}
+{{- /* KEDA takes the second part of the host, up to the next dot, for the namespace: `NAME.NAMESPACE:PORT` it would not find. */ -}}
 {{- define "vllm.activatorUrl" -}}
 {{- $own := .model.autoscaling.keda.activatorUrl -}}
 {{- if and $own (not (regexMatch "^https?://[^./:]+[.][^./:]+[.][^/]+$" $own)) -}}

@@ -22,7 +22,7 @@ Declared helpers:
 {{- with .model.scheduling.zone -}}
 {{- $zones := ($.root.Values.global | default dict).zones -}}
 {{- if and $zones (not (has . $zones)) -}}
-{{- fail (printf "%s.scheduling.zone: %s is none of the zones of the platform: set one of %s, or add it to global.zones" $key . (join ", " $zones)) -}}
+{{- fail (printf "%s.scheduling.zone: %s is not a zone of the platform: set one of %s, or add it to global.zones" $key . (join ", " $zones)) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
@@ -35,7 +35,7 @@ Declared helpers:
 {{- end -}}
 {{- if and (eq .model.service.type "LoadBalancer") (eq .model.service.loadBalancer.scheme "internet-facing") -}}
 {{- if not .model.apiKeySecret.name -}}
-{{- fail (printf "%s.service.loadBalancer.scheme: internet-facing without an API key lets anybody use the model: set apiKeySecret.name, or scheme to internal" $key) -}}
+{{- fail (printf "%s.service.loadBalancer.scheme: internet-facing without an API key lets any client use the model: set apiKeySecret.name, or scheme to internal" $key) -}}
 {{- end -}}
 {{- if not .model.service.loadBalancer.certificateArn -}}
 {{- fail (printf "%s.service.loadBalancer.scheme: internet-facing without a certificate sends keys and prompts unencrypted: set certificateArn, or scheme to internal" $key) -}}
@@ -67,7 +67,7 @@ Declared helpers:
 {{- fail (printf "%s: only one node can mount a ReadWriteOnce volume, and the model may have %d pods: set accessMode to ReadWriteMany on EFS or FSx, take the weights from S3, or run one pod" .key $pods) -}}
 {{- end -}}
 {{- if gt (int $model.rollout.maxSurge) 0 -}}
-{{- fail (printf "%s: only one node can mount a ReadWriteOnce volume, so the new pod of a rollout would wait for the old one for ever: set rollout.maxSurge to 0" .key) -}}
+{{- fail (printf "%s: only one node can mount a ReadWriteOnce volume, so the new pod of a rollout would wait for the old one indefinitely: set rollout.maxSurge to 0" .key) -}}
 {{- end -}}
 {{- if and (not $model.scheduling.zone) (ne 1 (len ((.context.root.Values.global | default dict).zones | default list))) -}}
 {{- fail (printf "%s: a ReadWriteOnce volume (EBS) exists in one zone, and the pod could be started in another: set scheduling.zone, or accessMode to ReadWriteMany on EFS or FSx" .key) -}}
@@ -111,6 +111,6 @@ Declared helpers:
 {{- fail (printf "%s.multiNode: an engine over several nodes needs accelerators: set accelerator.kind, or multiNode.enabled to false" $key) -}}
 {{- end -}}
 {{- else if .model.accelerator.efa -}}
-{{- fail (printf "%s.accelerator.efa: a model on one node has nobody to talk to over EFA: set multiNode.enabled, or efa to 0" $key) -}}
+{{- fail (printf "%s.accelerator.efa: a model on one node has no peer to talk to over EFA: set multiNode.enabled, or efa to 0" $key) -}}
 {{- end -}}
 {{- end -}}

@@ -1,7 +1,7 @@
 {{- /*
 The models. Declared helpers:
   vllm.contexts      every enabled model in the order of its name, as JSON: a list of NAME and MODEL; takes the root
-  vllm.model         one model with the defaults beneath it, as JSON
+  vllm.model         one model with the defaults below it, as JSON
   vllm.source        where a model's weights come from: huggingFace, s3, claim, or ngc for a NIM that brings its own
   vllm.labels        labels of a model's objects
   vllm.mostReplicas  replicas that a model may have, each a pod, or a pod on each of its nodes

@@ -4,7 +4,7 @@ Declared helpers:
   vllm.isNim                     "true" for a NIM, else nothing
   vllm.nim.environment           env of its container
   vllm.nim.check                 fails on keys that a NIM does not take
-  vllm.path                      (tuple CONTEXT WHAT) where the server tells of its startup, liveness, readiness or metrics
+  vllm.path                      (tuple CONTEXT WHAT) where the server reports its startup, liveness, readiness or metrics
   vllm.containerSecurityContext  securityContext of the server
   vllm.imagePullSecrets          imagePullSecrets of the pod: those of the platform and that of the image
 */ -}}

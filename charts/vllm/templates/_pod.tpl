@@ -84,7 +84,7 @@ containers:
       {{- include "common.accelerator.resources" (dict "root" .root "accelerator" .model.accelerator "resources" $resources) | nindent 6 }}
     securityContext:
       {{- include "vllm.containerSecurityContext" . | nindent 6 }}
-    {{- /* A worker serves nothing: it ends with its engine, and its group is made anew. */}}
+    {{- /* A worker serves nothing: it ends with its engine, and its group is recreated. */}}
     {{- if not $worker }}
     startupProbe:
       httpGet:
@@ -117,7 +117,7 @@ volumes:
   {{- include "vllm.volumes" . | nindent 2 }}
 {{- end -}}
 
-{{- /* Without the chart's version, or an upgrade of the chart alone would load every model anew. */ -}}
+{{- /* Without the chart's version, or an upgrade of the chart alone would load every model again. */ -}}
 {{- define "vllm.podLabels" -}}
 {{- $own := include "common.selectorLabels" (dict "root" .root "component" .name) | fromYaml -}}
 {{- $_ := set $own "app.kubernetes.io/part-of" "genai-platform" -}}

@@ -106,7 +106,7 @@ Prefill and decode on different engines. A router's context is (dict "root" . "n
 {{- range $role, $own := $contexts -}}
 {{- $context := dict "root" $.root "name" $own.name "model" $own.model -}}
 {{- if or (ne $own.model.accelerator.kind "nvidia") (include "vllm.isNim" $context) $own.model.multiNode.enabled -}}
-{{- fail (printf "%s.%s: model %s is none of vLLM on NVIDIA GPUs of one node, which alone hand their KV cache on: name another" $key $role $own.name) -}}
+{{- fail (printf "%s.%s: model %s cannot hand over its KV cache, which only vLLM models on the NVIDIA GPUs of one node can: name another" $key $role $own.name) -}}
 {{- end -}}
 {{- if include "vllm.scalesToZero" $context -}}
 {{- fail (printf "%s.%s: model %s may have no pods, and the router does not wake it: set autoscaling.minReplicas to 1 or more" $key $role $own.name) -}}

@@ -76,7 +76,7 @@ def _node_class(subject: Subject, manifest: Manifest, snapshot: AccountSnapshot,
 
 
 def _missing(manifest: Manifest, state: NodeClassState) -> Iterator[tuple[str, str, str]]:
-    """Path in the node class, what there is none of, and the remedy."""
+    """Path in the node class, what is missing, and the remedy."""
     spec = manifest.content.get("spec") or {}
     for label, image in state.images.items():
         if not image:

@@ -18,7 +18,7 @@ from drydock.suite.render import RenderedEnvironment
 
 CHECK = "server-dry-run"
 POD_SECURITY = {"pod-security.kubernetes.io/warn": "restricted"}
-"""Asked of the release's namespace: what a workload does beyond the restricted standard is told, not refused."""
+"""Label of the release's namespace: what a workload does beyond the restricted standard is reported, not refused."""
 
 _WARNING = re.compile(r'299 \S+ "((?:[^"\\]|\\.)*)"')
 _PARALLEL = 8

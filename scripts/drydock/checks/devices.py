@@ -23,7 +23,7 @@ class DeviceKind:
         name: as people call them.
         resources: extended resources that their plugin offers.
         images: what the repository name of a plugin's image contains.
-        commands: names of the plugin's program; other programs of the image are none.
+        commands: names of the plugin's program; other programs of the image do not count.
         from_bottlerocket: whether Bottlerocket's AMI brings the plugin.
         shares: how the names of resources begin that are parts of a device.
     """

@@ -30,8 +30,8 @@ def check(subject: Subject) -> Iterator[Finding]:
 
 def _downloaded(container: Mapping[str, Any]) -> str:
     """Id of the model that an engine takes from the Hub, empty when it takes none."""
+    from drydock.engines.container_commands import engine_arguments
     from drydock.engines.engine_args import parse_known
-    from drydock.engines.served_models import engine_arguments
     from drydock.errors import UsageError
 
     if _environment(container).get("HF_HUB_OFFLINE", "0").lower() in {"1", "true", "yes", "on"}:

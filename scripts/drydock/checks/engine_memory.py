@@ -1,6 +1,7 @@
 """Weights, KV cache and the longest context against the memory of the GPUs that a pool may buy (pain 3)."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from drydock.checks.findings import Finding, Severity
@@ -9,8 +10,10 @@ from drydock.checks.subject import Subject
 if TYPE_CHECKING:
     from drydock.engines.catalogue import Gpu, Model
     from drydock.engines.gpu_memory import MemoryFit
+    from drydock.engines.other_engines import OtherEngine
     from drydock.engines.served_models import ServedModel
     from drydock.errors import UsageError
+    from drydock.suite.manifests import Manifest
 
 FITS = "engine-memory"
 UNCERTAIN = "engine-memory-uncertain"
@@ -24,10 +27,11 @@ FEWEST_REQUESTS = 3
 
 def check(subject: Subject) -> Iterator[Finding]:
     """Engines that would not start on a GPU that they may get, or with room for hardly any request."""
+    from drydock.engines.other_engines import other_engines
     from drydock.engines.served_models import served_models
     from drydock.errors import UsageError
 
-    verdicts = {id(each.pod): each for each in subject.verdicts}
+    verdicts = {id(verdict.pod): verdict for verdict in subject.verdicts}
     for pod in subject.pods:
         verdict = verdicts.get(id(pod))
         if verdict is None:
@@ -36,6 +40,8 @@ def check(subject: Subject) -> Iterator[Finding]:
         try:
             for engine in served_models((pod,), subject.manifests):
                 yield from _judged(subject, engine, types)
+            for other in other_engines((pod,)):
+                yield from _of_another_kind(subject, other, types)
         except UsageError as error:
             yield subject.finding(
                 FITS,
@@ -61,7 +67,8 @@ def _judged(subject: Subject, engine: "ServedModel", types: set[str]) -> Iterato
         yield subject.finding(
             UNKNOWN,
             engine.pod.manifest,
-            f"Whether {engine.args.model} fits into its GPUs is not known: the catalogue has no model of that name.",
+            f"Whether {engine.args.model or engine.names[0]} fits into its GPUs is not known: "
+            f"{engine.guess or 'the catalogue has no model of that name'}.",
             "Name it as the Hub does (`engine.servedModelName` where weights come from a folder), or put its "
             f"config.json into values/shapes/{engine.names[0].replace('/', '--')}.json.",
             path=engine.path,
@@ -73,9 +80,32 @@ def _judged(subject: Subject, engine: "ServedModel", types: set[str]) -> Iterato
     by_gpu = _by_gpu(subject, types)
     findings = [(gpu, _on_gpu(subject, engine, engine.model, gpu, names)) for gpu, names in by_gpu.items()]
     worst = [(gpu, found) for gpu, found in findings if found]
-    worst.sort(key=lambda each: (each[1].severity is not Severity.ERROR, each[0].memory_gib))
+    worst.sort(key=lambda pair: (pair[1].severity is not Severity.ERROR, pair[0].memory_gib))
     if worst:
-        yield worst[0][1]
+        yield _guessed(worst[0][1], engine.guess) if engine.guess else worst[0][1]
+
+
+def _guessed(finding: Finding, guess: str) -> Finding:
+    """The same of an engine of which something is assumed: no error."""
+    words = f"{finding.reason.rstrip('.')} ({guess})."
+    severity = Severity.WARNING if finding.severity is Severity.ERROR else finding.severity
+    return replace(finding, reason=words, severity=severity)
+
+
+def _of_another_kind(subject: Subject, engine: "OtherEngine", types: set[str]) -> Iterator[Finding]:
+    if not engine.gpus:
+        return
+    path = f"{engine.pod.path}.containers.{engine.container}"
+    yield subject.finding(
+        UNKNOWN,
+        engine.pod.manifest,
+        f"Whether {engine.name} fits into its GPUs is not known: {engine.reason}.",
+        "Compare the size of its weights with the GPUs' memory, or serve it with vLLM.",
+        path=path,
+        pain=PAIN,
+        severity=Severity.NOTE,
+    )
+    yield from _too_large(subject, engine.pod.manifest, path, types, engine.name, None, engine.gpus, 1.0)
 
 
 def _remedy(error: "UsageError") -> str:
@@ -167,12 +197,29 @@ def _account(fit: "MemoryFit") -> str:
 
 
 def _by_name(subject: Subject, engine: "ServedModel", types: set[str]) -> Iterator[Finding]:
-    """Weights of a model that the catalogue does not know, by the number of parameters in its name: a guess."""
-    from drydock.engines.catalogue import weights_by_name
+    args = engine.args
+    count = args.tensor_parallel_size * args.pipeline_parallel_size
+    share = args.gpu_memory_utilization
+    manifest = engine.pod.manifest
+    yield from _too_large(subject, manifest, engine.path, types, args.model, args.quantization, count, share)
 
-    gib = weights_by_name(engine.args.model, engine.args.quantization)
-    count = engine.args.tensor_parallel_size * engine.args.pipeline_parallel_size
-    share = engine.args.gpu_memory_utilization * count
+
+def _too_large(
+    subject: Subject,
+    manifest: "Manifest",
+    path: str,
+    types: set[str],
+    model: str,
+    quantization: str | None,
+    count: int,
+    share: float,
+) -> Iterator[Finding]:
+    """Weights against so much of the GPUs' memory, where only the model's name is known: a guess."""
+    from drydock.engines.catalogue import recognized, weights_by_name
+
+    known = recognized(model)
+    gib = known[0].weight_bytes(quantization or known[1]) / 2**30 if known else weights_by_name(model, quantization)
+    share *= count
     small = sorted(
         (gpu for gpu in _by_gpu(subject, types) if gib is not None and gib > share * gpu.memory_gib),
         key=lambda gpu: gpu.memory_gib,
@@ -180,11 +227,12 @@ def _by_name(subject: Subject, engine: "ServedModel", types: set[str]) -> Iterat
     if small:
         yield subject.finding(
             FITS,
-            engine.pod.manifest,
-            f"By its name {engine.args.model} has weights of some {gib:.0f} GiB, more than the "
-            f"{share * small[0].memory_gib:.0f} GiB that vLLM takes of {count} x {small[0].name}: it would not start.",
+            manifest,
+            f"By its name {model} has weights of some {gib:.0f} GiB, more than the "
+            f"{share * small[0].memory_gib:.0f} GiB that its engine takes of {count} x {small[0].name}: it would not "
+            "start.",
             "Take more or larger GPUs (accelerator.count, tensorParallelSize, gpuNames), or quantized weights.",
-            path=engine.path,
+            path=path,
             pain=PAIN,
             severity=Severity.WARNING,
         )

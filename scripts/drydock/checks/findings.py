@@ -7,7 +7,7 @@ from typing import Any
 
 
 class Severity(StrEnum):
-    """Errors make `validate` fail; warnings are shown; notes tell what could not be judged."""
+    """Errors make `validate` fail; warnings are shown; notes name what could not be judged."""
 
     ERROR = "error"
     WARNING = "warning"

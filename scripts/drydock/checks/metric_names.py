@@ -63,7 +63,7 @@ class Use:
 
 
 def check(subject: Subject) -> Iterator[Finding]:
-    """Metrics that nobody exposes, and scalers to zero that nothing wakes."""
+    """Metrics that no program exposes, and scalers to zero that nothing wakes."""
     recorded = {str(rule["record"]) for _, rule in _rules(subject.manifests) if "record" in rule}
     for use in _uses(subject.manifests):
         if use.metric not in recorded and use.metric not in _EVERYWHERE:
@@ -75,7 +75,7 @@ def check(subject: Subject) -> Iterator[Finding]:
 
 @lru_cache(maxsize=1)
 def sources() -> tuple[Source, ...]:
-    """Everybody whose metrics are known."""
+    """Every program whose metrics are known."""
     data = files("drydock") / "data"
     listed = load_yaml((data / "metrics.yaml").read_text())
     found = []
@@ -114,7 +114,7 @@ def _judge(subject: Subject, use: Use) -> Iterator[Finding]:
     yield subject.finding(
         UNKNOWN,
         use.manifest,
-        f"{owner.name.capitalize() if owner else 'Nobody that Drydock knows'} exposes no metric {use.metric}"
+        f"{owner.name.capitalize() if owner else 'No program that Drydock knows'} exposes no metric {use.metric}"
         + (": it would never be there." if wrong else "."),
         f"Name {near[0]} in its place." if near else "See whether it is spelt right, and who exposes it.",
         path=use.path,

@@ -18,7 +18,7 @@ _PLACEHOLDER = re.compile(r"(?i)\b(?:dummy|changeme|change-me|replace[-_ ]?(?:me
 
 
 def check(subject: Subject) -> Iterator[Finding]:
-    """Secrets that nobody makes, Secrets that hold a placeholder, and RuntimeClasses that the cluster does not have."""
+    """Secrets that are never made or hold a placeholder, and RuntimeClasses that the cluster does not have."""
     secrets = {each.name: each for each in subject.manifests if each.kind == "Secret"}
     runtimes = {each.name for each in subject.manifests if each.kind == "RuntimeClass"}
     for pod in subject.pods:

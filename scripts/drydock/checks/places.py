@@ -31,7 +31,7 @@ def check(subject: Subject) -> Iterator[Finding]:
     """Zones that the region does not have."""
     known = known_zones(subject)
     if not known:
-        return  # the region itself is told
+        return  # the region itself is reported
     for zone, place in _named_by_environment(subject.rendered.environment, subject.origins):
         if zone not in known:
             yield _finding(subject, zone, known, place)

@@ -110,7 +110,7 @@ def _keys(exclusion: Exclusion, devices: Sequence[str]) -> tuple[str, ...]:
 
 
 def _cause(exclusions: Sequence[tuple[Pool, Exclusion]]) -> str:
-    """The finding that tells why the only pool that would do can never have a node."""
+    """The finding that says why the only pool that would do can never have a node."""
     unusable = [pool for pool, _ in exclusions if unusable_because(pool) and pool.replicas != 0]
     if unusable and len(unusable) == len(exclusions):
         return f"{EMPTY} {unusable[0].manifest.identity}"
@@ -133,7 +133,7 @@ def _finding(
 
 
 def _cause_of_homelessness(subject: Subject, daemon: PodUse) -> str:
-    """Why a DaemonSet has no nodes where that is told already: a pool that can have none, or one that pods miss."""
+    """Why a DaemonSet has no nodes where that is reported already: a pool that can have none, or one that pods miss."""
     for pool in subject.pools:
         if unusable_because(pool) and pool.replicas != 0 and admits(daemon, pool):
             return f"{EMPTY} {pool.manifest.identity}"

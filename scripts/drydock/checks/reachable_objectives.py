@@ -39,7 +39,7 @@ def check(subject: Subject) -> Iterator[Finding]:
             continue
         types = {name for pool in verdict.pools for name in pool.types}
         for engine in engines:
-            if engine.model is not None:
+            if engine.model is not None and not engine.guess:
                 yield from _judged(subject, engine, engine.model, types, limits)
 
 

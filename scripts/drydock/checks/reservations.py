@@ -18,7 +18,7 @@ def check(subject: Subject) -> Iterator[Finding]:
     if not subject.pools:
         return
     for reservation in subject.rendered.environment.capacity_reservations:
-        if reservation.zone in known_zones(subject):  # else the zone is told
+        if reservation.zone in known_zones(subject):  # else the zone is reported
             told = _unused(subject, reservation)
             if told:
                 yield _finding(subject, reservation, *told)

@@ -208,7 +208,7 @@ def _stuck(subject: Subject, pool: Pool, resource: str, demand: _Demand, free: i
         if ray
         else "Set strategy.rollingUpdate maxSurge 0 and maxUnavailable 1"
     )
-    outcome = "it would wait for them for ever, with the old pods still running" if demand.waits else "it goes slower"
+    outcome = "it would wait for them for good, with the old pods still running" if demand.waits else "it goes slower"
     return subject.finding(
         RAY_UPGRADE if ray else HEADROOM,
         pod.manifest,

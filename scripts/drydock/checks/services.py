@@ -43,8 +43,8 @@ def check(subject: Subject) -> Iterator[Finding]:
 def is_internet_facing(service: Mapping[str, Any]) -> bool:
     """Whether a Service gets a load balancer with a public address.
 
-    The AWS Load Balancer Controller makes internal ones unless told otherwise; the cloud provider inside Kubernetes,
-    which serves a Service that names neither class nor type, makes public ones unless told otherwise.
+    The AWS Load Balancer Controller makes internal ones by default; the cloud provider inside Kubernetes,
+    which serves a Service that names neither class nor type, makes public ones by default.
     """
     spec, annotations = service.get("spec") or {}, (service.get("metadata") or {}).get("annotations") or {}
     if spec.get("type") != "LoadBalancer":
@@ -172,7 +172,7 @@ def _unknown(subject: Subject, manifest: Manifest, groups: str) -> Finding:
         manifest,
         f"The load balancer has a public address, and {groups} of the account, which are not known here, say who "
         "reaches it.",
-        "See that they do not let in everybody, or list source ranges instead.",
+        "Check that they do not admit every client, or list source ranges instead.",
         path="metadata.annotations",
         pain=20,
         severity=Severity.NOTE,

@@ -26,7 +26,7 @@ class Subject:
         rendered: the environment and its objects.
         account: where its nodes can be bought.
         catalogue: instance types of the region.
-        values: of the umbrella and its charts, as Helm merges them; empty where nobody asked Helm.
+        values: of the umbrella and its charts, as Helm merges them; empty where Helm did not run.
     """
 
     rendered: RenderedEnvironment

@@ -62,7 +62,7 @@ def _moved_about(subject: Subject, pool: Pool, pods: list[PodUse]) -> Iterator[F
         CHURN,
         pool.manifest,
         f"Karpenter may move running models of pool {pool.name} to cheaper nodes at any time ({names}): each move "
-        "loads the model anew.",
+        "loads the model again.",
         "Set disruption.consolidationPolicy: WhenEmpty, or annotate the pods karpenter.sh/do-not-disrupt.",
         path="spec.disruption.consolidationPolicy",
         pain=PAIN,

@@ -37,7 +37,7 @@ class ValuesFile:
 
     @classmethod
     def read(cls, file: Path) -> "ValuesFile":
-        """Parse a file; one that is not YAML, of which Helm tells, counts as empty."""
+        """Parse a file; one that is not YAML, which Helm reports, counts as empty."""
         try:
             return cls(file, yaml.compose(file.read_text(), Loader=LOADER))
         except yaml.YAMLError:

@@ -1,6 +1,6 @@
 """Values that a chart's schema refuses, each with the file and line that sets it.
 
-Helm decides whether values are right, and merges them; this only tells where a refused value comes from.
+Helm decides whether values are right, and merges them; this only finds where a refused value comes from.
 """
 
 import difflib

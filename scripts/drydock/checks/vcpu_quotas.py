@@ -211,7 +211,7 @@ def _required(needs: _Needs) -> int:
     """VCPUs that are certain to be needed, since workloads may share nodes.
 
     No packing has fewer than the largest workload by itself, nor fewer than all that stay fill of one resource beside
-    what reservations have room for, whoever gets it. Fixed numbers of nodes add up, and come on top where no workload
+    what reservations have room for, for any pod. Fixed numbers of nodes add up, and come on top where no workload
     can run on them.
     """
     workloads = [need for need in needs if not need.is_pool]

@@ -22,6 +22,7 @@ VERBS = (
     "diff",
     "environments",
     "account",
+    "facts",
     "images",
     "diagram",
     "docs",

@@ -9,14 +9,9 @@ import click
 
 from drydock.cli.options import ArrivalName, check_folder
 from drydock.cli.output import columns, format_option
-from drydock.errors import UsageError
 
 if TYPE_CHECKING:
     from drydock.simulator.calibration import Comparison
-    from drydock.simulator.measurements import Point
-    from drydock.simulator.profile import Profile
-    from drydock.simulator.requests import Limits
-    from drydock.simulator.timing import Coefficients
 
 _NAMES = {"tpot": "TPOT (mean)", "completed": "requests/s", "ttft": "TTFT (median)", "ttft_p99": "TTFT (p99)"}
 
@@ -84,71 +79,47 @@ def command(
     """
     import yaml
 
-    from drydock.engines.catalogue import find_gpu, find_model
-    from drydock.engines.engine_args import parse_line
     from drydock.progress import terminal_progress
-    from drydock.simulator.calibration import compare, cross_validate, fit, starting_slopes
-    from drydock.simulator.measurements import read_points
-    from drydock.simulator.profile import Profile, as_data, starting_profile
-    from drydock.simulator.profile import setup as set_up
+    from drydock.simulator.calibrate import CalibrationRequest, calibrate
+    from drydock.simulator.profile import as_data
 
     check_folder("--output", output)
     check_folder("--folds-output", folds_output)
-    device, model = find_gpu(gpu), find_model(model_name)
-    start = starting_profile(device, model, parse_line(f"--model {model_name}"), synchronous=synchronous, name=origin)
-
-    def limits(arguments: str) -> "Limits":
-        return set_up(
-            device, model, parse_line(f"--model {model_name} {arguments or engine_args}"), profile=start
-        ).limits
-
-    points = [
-        point for path in results for point in read_points(path, limits, arrival=arrival, max_in_flight=max_in_flight)
-    ]
-    if not any(point.measured for point in points):
-        raise UsageError(
-            f"{', '.join(map(str, results))}: no line has a measure, such as tpot_ms, ttft_p50_ms or completed_rps",
-            remedy="give results of which at least one load was answered",
-        )
+    request = CalibrationRequest(
+        results=results,
+        gpu=gpu,
+        model=model_name,
+        engine=engine,
+        engine_args=engine_args,
+        arrival=arrival,
+        max_in_flight=max_in_flight,
+        synchronous=synchronous,
+        origin=origin,
+        name=name,
+        folds=folds,
+        evaluations=evaluations,
+        check=check,
+    )
     with terminal_progress() as progress:
-        coefficients = start.coefficients
-        if not check:
-            with progress.step(f"effect of each coefficient on {len(points)} points"):
-                slopes = starting_slopes(points, coefficients)
-            with progress.step(f"fit to {len(points)} points"):
-                coefficients = fit(points, coefficients, evaluations=evaluations, slopes=slopes)
-        title = f"of the profile {start.name}" if check else "of the fit itself"
-        errors = compare(coefficients, points)
-        if min(folds, len(points)) > 1 and not check:
-            with progress.step(f"cross-validation in {min(folds, len(points))} parts"):
-                title = "on points that the fit has not seen"
-                parts = list(
-                    cross_validate(points, start.coefficients, folds=folds, evaluations=evaluations, slopes=slopes)
-                )
-                errors = [one for fitted, unseen in parts for one in compare(fitted, unseen)]
-                if folds_output:
-                    text = yaml.safe_dump([_part(start, *part) for part in parts], sort_keys=False, width=120)
-                    folds_output.write_text(text, encoding="utf-8")
+        calibration = calibrate(request, progress)
+    if folds_output and calibration.folds:
+        text = yaml.safe_dump(calibration.folds_data(), sort_keys=False, width=120)
+        folds_output.write_text(text, encoding="utf-8")
+    title = {
+        "start": f"of the profile {calibration.start.name}",
+        "fit": "of the fit itself",
+        "unseen": "on points that the fit has not seen",
+    }[calibration.scope]
     if form == "json":
         from dataclasses import asdict
 
-        click.echo(json.dumps({"title": f"Error {title}", "points": [asdict(one) for one in errors]}, indent=2))
+        points = [asdict(error) for error in calibration.errors]
+        click.echo(json.dumps({"title": f"Error {title}", "points": points}, indent=2))
     else:
-        _table(title, errors)
+        _table(title, calibration.errors)
     if output:
-        source = f"{', '.join(path.name for path in results)}, fitted by drydock calibrate"
-        profile = Profile(name, device, model, engine, coefficients, source)
-        output.write_text(yaml.safe_dump({name: as_data(profile)}, sort_keys=False), encoding="utf-8")
+        output.write_text(yaml.safe_dump({name: as_data(calibration.profile)}, sort_keys=False), encoding="utf-8")
         click.echo(f"profile written to {output}", err=True)
-
-
-def _part(start: "Profile", fitted: "Coefficients", unseen: "Sequence[Point]") -> dict[str, object]:
-    from dataclasses import replace
-
-    from drydock.simulator.profile import as_data
-
-    coefficients = as_data(replace(start, coefficients=fitted))["coefficients"]
-    return {"unseen": [point.label for point in unseen], "coefficients": coefficients}
 
 
 def _table(title: str, errors: "Sequence[Comparison]") -> None:

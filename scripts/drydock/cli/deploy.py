@@ -2,15 +2,13 @@
 
 import json
 import sys
-import time
-from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from drydock.cli.findings_gate import report_refusal
 from drydock.cli.options import (
     EnvironmentName,
     check_account_id,
@@ -21,26 +19,13 @@ from drydock.cli.options import (
     stack_options,
 )
 from drydock.cli.output import columns, format_option, pasteable
-from drydock.deploy.deployments import (
-    Deployment,
-    alone,
-    check_free,
-    check_name,
-    forget,
-    keep,
-    list_deployments,
-    now,
-    remembered,
-    rfc3339,
-)
+from drydock.deploy.deployments import Deployment, list_deployments, now, rfc3339
 from drydock.deploy.targets import TARGETS
-from drydock.errors import DrydockError, UsageError
+from drydock.errors import UsageError
 
 if TYPE_CHECKING:
-    from drydock.deploy.target import Target
-    from drydock.progress import Progress
+    from drydock.deploy.targets import Agree
     from drydock.project import Project
-    from drydock.suite.environments import Environment
 
 _HOURS = {"h": 1, "d": 24}
 _LONGEST = 366 * 24
@@ -150,6 +135,14 @@ def command(
         refuse_unused(everything, "--list only lists", "Leave it out.")
         _list(project, form)
         return 0
+
+    from drydock.checks.refusal import FindingsError
+    from drydock.deploy.deploy import DeployRequest, deploy
+    from drydock.plan import stated_load
+    from drydock.progress import terminal_progress
+    from drydock.report.files import write_report
+    from drydock.report.terminal import print_report
+
     if not environment or bool(target) == bool(kubeconfig):
         raise UsageError(
             "give ENVIRONMENT and either --target or --kubeconfig FILE", remedy="See `drydock deploy --help`."
@@ -167,112 +160,38 @@ def command(
     settings = {"kubeconfig": str(kubeconfig)} if kubeconfig else _settings(chosen, options, yes=yes)
     expires = "" if kubeconfig else _expiry(options["ttl"])
     deployment = Deployment(
-        check_name(name or f"{environment}-{chosen}"), environment, chosen, stack.namespace, now(), expires, settings
+        name or f"{environment}-{chosen}", environment, chosen, stack.namespace, now(), expires, settings
     )
-    deployment = remembered(project, deployment)
-    check_free(project, deployment)
-    return _deploy(
-        project,
-        stack,
-        deployment,
-        output=output,
-        timeout=timeout,
-        yes=yes,
-        force_conflicts=force_conflicts,
-        ignore_findings=ignore_findings,
-        form=form,
-    )
-
-
-def _deploy(
-    project: "Project",
-    stack: "Environment",
-    deployment: Deployment,
-    *,
-    output: Path | None,
-    timeout: int,
-    yes: bool,
-    force_conflicts: bool,
-    ignore_findings: bool,
-    form: str,
-) -> int:
-    from drydock.deploy.deployment_report import build_deployment_report
-    from drydock.deploy.in_use import deploying
-    from drydock.deploy.install import Helm, install, with_overlay
-    from drydock.progress import terminal_progress
-    from drydock.report.files import write_report
-    from drydock.report.model import StepReport
-    from drydock.report.terminal import print_report
-    from drydock.suite.charts import assemble_charts
-    from drydock.suite.cluster_description import lacks
-    from drydock.tools.build import ensure
-    from drydock.tools.crd_files import ensure_crds
-
-    began = time.time()
-    with terminal_progress() as progress, ExitStack() as until_up:
-        target = TARGETS[deployment.target](project, deployment, _agree(yes))
-        target.check(progress)
-        until_up.enter_context(alone(project, deployment.name))
-        if not _validated(project, target, stack, progress, ignore_findings=ignore_findings, form=form):
-            return 1
-        first = all(each.name != deployment.name for each in list_deployments(project))
-        keep(project, deployment)
+    with terminal_progress() as progress:
         try:
-            ensure_crds(project, progress)
-            helm = ensure(project, ["helm4"], progress)["helm4"]
-            reached = target.create(progress)
-            stack = with_overlay(stack, reached.overlay, deployment.folder(project))
-            balanced = "load_balancer" not in lacks(deployment.target)
-            charts = assemble_charts(project)
-            with deploying(project, deployment, reached.kubeconfig):
-                target.prepare(reached, stack, progress)
-                installed = Helm(helm, reached.kubeconfig, deployment.folder(project))
-                install_began = time.time()
-                settings = {"balancers": balanced, "force_conflicts": force_conflicts}
-                install(project, charts, installed, stack, reached, progress, timeout=timeout, **settings)
-        except BaseException:
-            if first and target.give_up(progress):
-                forget(project, deployment)
-            raise
-        steps = [StepReport(each.name, round(each.start, 2), round(each.seconds, 2)) for each in progress.times]
-        times = (began, install_began)
-        report = build_deployment_report(project, deployment, stack, reached, steps, times, progress)
-    written = write_report(report, output or deployment.folder(project))
+            deployed = deploy(
+                project,
+                DeployRequest(
+                    environment=stack,
+                    deployment=deployment,
+                    timeout=timeout,
+                    force_conflicts=force_conflicts,
+                    ignore_findings=ignore_findings,
+                    more=(stated_load.check,),
+                ),
+                progress=progress,
+                agree=_agree(yes),
+            )
+        except FindingsError as refusal:
+            return report_refusal(refusal, progress, form)
+    written = write_report(deployed.report, output or deployed.deployment.folder(project))
     if form == "json":
-        click.echo(json.dumps(report.to_dict(), indent=2))
+        click.echo(json.dumps(deployed.report.to_dict(), indent=2))
     else:
-        print_report(report)
+        print_report(deployed.report)
     click.echo(f"The report: {written.html}", err=True)
-    click.echo(pasteable(f"{deployment.name} is up; `drydock destroy {deployment.name}` removes it."), err=True)
-    click.echo(f"export KUBECONFIG={reached.kubeconfig}", err=form == "json")
+    removal = f"{deployment.name} is up; `drydock destroy {deployment.name}` removes it."
+    click.echo(pasteable(removal), err=True)
+    click.echo(f"export KUBECONFIG={deployed.kubeconfig}", err=form == "json")
     return 0
 
 
-def _validated(
-    project: "Project",
-    target: "Target",
-    stack: "Environment",
-    progress: "Progress",
-    *,
-    ignore_findings: bool,
-    form: str,
-) -> bool:
-    """Whether to go on with the values that will be installed, as far as they are known before the cluster exists."""
-    from drydock.cli.findings_gate import passes
-    from drydock.deploy.install import with_overlay
-    from drydock.tools.setup import set_up
-
-    equipment = set_up(project, "validate", progress)
-    refusal = DrydockError(
-        "validation found errors; nothing was made or changed",
-        remedy="Correct them, or pass --ignore-findings to install the environment as it is.",
-    )
-    with TemporaryDirectory(prefix="drydock-") as folder:
-        stack = with_overlay(stack, target.known(), Path(folder))
-        return passes(project, equipment, stack, progress, refusal, ignore_findings=ignore_findings, form=form)
-
-
-def _agree(yes: bool) -> Any:
+def _agree(yes: bool) -> "Agree":
     def agree(cost: str) -> None:
         click.echo(cost, err=True)
         if yes:

@@ -3,19 +3,16 @@
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from drydock.cli.options import check_account_id, refuse_unused
 from drydock.cli.output import format_option
-from drydock.deploy.deployments import Deployment, alone, forget, load_deployment, past_their_time
-from drydock.deploy.targets import TARGETS
+from drydock.deploy.deployments import Deployment, load_deployment, past_their_time
 from drydock.errors import ClusterError, DrydockError, UsageError
 
 if TYPE_CHECKING:
-    from drydock.progress import Progress
     from drydock.project import Project
 
 
@@ -61,6 +58,7 @@ def command(
       drydock destroy --expired
       drydock destroy --expired --account-id 123456789012 --backend-bucket my-states --yes
     """
+    from drydock.deploy.deploy import destroy
     from drydock.progress import terminal_progress
     from drydock.project import Project
 
@@ -78,7 +76,7 @@ def command(
         if not yes:
             _confirm(deployment)
         with terminal_progress() as progress:
-            _destroy(project, deployment, progress, timeout)
+            destroy(project, deployment, progress=progress, timeout=timeout)
         click.echo(json.dumps({"removed": [name]}, indent=2) if form == "json" else f"removed: {name}")
         return
     undated: Mapping[str, str] = {}
@@ -138,39 +136,17 @@ def _confirm(deployment: Deployment) -> None:
 def _destroy_all(
     project: "Project", chosen: Sequence[Deployment], timeout: int, say: Callable[[str], None]
 ) -> dict[str, str]:
-    """One after the other; those that could not be removed, with the reason, keep no other from going."""
+    """Remove one after the other, and return the reasons by the names of those that are left."""
+    from drydock.deploy.deploy import destroy
     from drydock.progress import terminal_progress
 
     failed: dict[str, str] = {}
-    for each in chosen:
+    for deployment in chosen:
         try:
             with terminal_progress() as progress:
-                _destroy(project, each, progress, timeout)
+                destroy(project, deployment, progress=progress, timeout=timeout)
         except DrydockError as error:
-            failed[each.name] = str(error)
+            failed[deployment.name] = str(error)
         else:
-            say(f"removed: {each.name}")
+            say(f"removed: {deployment.name}")
     return failed
-
-
-def _destroy(project: "Project", deployment: Deployment, progress: "Progress", timeout: int) -> None:
-    from drydock.deploy.in_use import uninstalling
-    from drydock.deploy.install import Helm, uninstall
-    from drydock.tools.build import ensure
-
-    target = TARGETS[deployment.target](project, deployment, lambda _cost: None)
-    folder = deployment.folder(project)
-    own = deployment.settings.get("kubeconfig")
-    kubeconfig = Path(own) if own else folder / "kubeconfig"
-    with alone(project, deployment.name):
-        if own or kubeconfig.exists():
-            helm = Helm(ensure(project, ["helm4"], progress)["helm4"], kubeconfig, folder)
-            try:
-                with uninstalling(project, kubeconfig):
-                    uninstall(helm, deployment.namespace, progress, timeout=timeout)
-            except ClusterError as error:
-                if own:
-                    raise
-                progress.note(f"{error.message}; the cluster goes anyway")
-        target.destroy(progress)
-        forget(project, deployment)

@@ -1,7 +1,7 @@
 """drydock loadtest."""
 
 import json
-from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,22 +9,70 @@ import click
 
 from drydock.cli.options import ArrivalName, EnvironmentName, NumberRange, objective_options
 from drydock.cli.output import format_option
-from drydock.errors import UsageError
+from drydock.errors import EXIT_INTERRUPTED, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from contextlib import AbstractContextManager
-
-    from drydock.loadtest.cluster.endpoints import Cluster, Endpoint
     from drydock.loadtest.dialects import Dialect, Parameter
+    from drydock.loadtest.load_test import ClusterModel, LimitSearch, LoadTestRequest, Rates, Repetitions
     from drydock.loadtest.secrets import Secret
     from drydock.loadtest.settings import Arrival, LoadPlan
-    from drydock.project import Project
     from drydock.suite.objectives import Objectives
 
 _OF_A_CLUSTER = ("kubeconfig", "context", "namespace", "in_cluster", "in_cluster_values")
-_NOT_YET = "http://not-known-yet"
 _ONLY_IN_URLS = frozenset(":/.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Options:
+    """The options that say what to load, as click gives them."""
+
+    target: str
+    model: str
+    kubeconfig: Path | None
+    context: str | None
+    namespace: str | None
+    in_cluster: bool
+    in_cluster_values: tuple[Path, ...]
+    rate: float | None
+    concurrency: int | None
+    arrival: str
+    burstiness: float
+    end_rate: float | None
+    trace: Path | None
+    rates: str | None
+    find_limit: bool
+    precision: float
+    duration: float
+    warm_up: float
+    workload: str | None
+    dataset: Path | None
+    completions: bool
+    no_stream: bool
+    loras: tuple[str, ...]
+    api_key_env: str | None
+    api_key_file: Path | None
+    api_name: str
+    headers: tuple[str, ...]
+    header_variables: tuple[str, ...]
+    header_files: tuple[str, ...]
+    queries: tuple[str, ...]
+    query_variables: tuple[str, ...]
+    query_files: tuple[str, ...]
+    body_fields: tuple[str, ...]
+    dropped: tuple[str, ...]
+    renamed: tuple[str, ...]
+    ca_file: Path | None
+    insecure: bool
+    timeout: float
+    environment: str | None
+    objectives_file: Path | None
+    objective_texts: tuple[str, ...]
+    repetitions: int
+    processes: int
+    seed: int
+    gpu: str | None
+    tensor_parallel: int
+    baseline: Path | None
 
 
 @click.command("loadtest")
@@ -183,18 +231,7 @@ _ONLY_IN_URLS = frozenset(":/.")
 )
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="DIR", help="Write the results into DIR.")
 @format_option()
-def command(
-    target: str,
-    repetitions: int,
-    output: Path | None,
-    form: str,
-    environment: str | None,
-    objectives_file: Path | None,
-    objective_texts: tuple[str, ...],
-    baseline: Path | None,
-    fail_on_regression: bool,
-    **asked: Any,
-) -> None:
+def command(output: Path | None, form: str, fail_on_regression: bool, **given: Any) -> None:
     r"""Load an OpenAI-compatible endpoint and measure it; latencies count from when a request was due.
 
     The endpoint is a URL, or a model of an environment that runs in a cluster.
@@ -213,97 +250,81 @@ def command(
     Before the load, the endpoint must list its models: a wrong address, key, path or model ends the command.
 
     Exit status: 0 when the objectives were met, 1 when one was missed, no server answers or the run does not count
-    (interrupted, or the generator could not keep up), 2 for wrong usage, key, path or model. An interrupt (Ctrl-C)
-    keeps what was measured until then.
+    (the generator could not keep up, or a worker was lost), 2 for wrong usage, key, path or model, 130 when
+    interrupted. An interrupt (Ctrl-C, SIGTERM) keeps what was measured until then.
     """
-    from dataclasses import replace
-
-    from drydock.loadtest.baseline import read_baseline
-    from drydock.loadtest.judgement import passed
-    from drydock.loadtest.loads import at_rate, impossible, least_tpot, offer, repeated
-    from drydock.loadtest.outputs import result, write_results
-    from drydock.loadtest.preflight import check
-    from drydock.loadtest.statistics import compare
-    from drydock.loadtest.sweep import find_limit, sweep
+    from drydock.loadtest.load_test import run_load_test
+    from drydock.loadtest.outputs import write_results
     from drydock.loadtest.tables import print_result
 
-    _check_comparison(baseline, fail_on_regression, searched=bool(asked["rates"] or asked["find_limit"]))
-    rates = _rates(asked, repetitions)
-    environment = environment or (None if _is_url(target) or objectives_file else target)
-    wanted = _objectives(environment, objectives_file, objective_texts)
-    own_key = _own_key(asked)
-    target, parameters = _url_parts(target)
-    plan = _plan(asked, parameters)
-    if asked["gpu"]:
-        least_tpot(asked["gpu"], asked["model"], asked["tensor_parallel"])
-    earlier = read_baseline(baseline, plan) if baseline else None
+    options = _Options(**given)
+    if fail_on_regression and not options.baseline:
+        raise UsageError("--fail-on-regression without --baseline", remedy="Name the earlier result, --baseline DIR.")
+    request = _request(options)
     if output is not None:
         _make(output)
-    with _endpoint(target, asked, own_key=own_key is not None) as endpoint:
-        plan = replace(plan, target=replace(plan.target, base_url=endpoint.url, api_key=own_key or endpoint.key))
-        if not asked["in_cluster"]:
-            check(plan.target)
-        searched = None
-        if rates:
-            searched = sweep(rates, lambda rate: offer(at_rate(plan, rate), wanted, site=endpoint.site))
-        elif asked["find_limit"]:
-            searched = find_limit(
-                asked["rate"],
-                lambda rate: offer(at_rate(plan, rate), wanted, site=endpoint.site),
-                precision=asked["precision"],
-            )
-        loads = list(searched.loads) if searched else list(repeated(plan, wanted, repetitions, endpoint.site))
-    warnings = [*([endpoint.note] if endpoint.note else []), *(earlier.notes if earlier else ())]
-    if asked["gpu"]:
-        told_so = (impossible(load.measures, asked["gpu"], asked["model"], asked["tensor_parallel"]) for load in loads)
-        warnings += dict.fromkeys(filter(None, told_so))
-    compared = compare(earlier.runs, [load.measures.values for load in loads]) if earlier else None
-    outcome = result(plan, loads, searched=searched, compared=compared, warnings=warnings)
+    tested = run_load_test(request, lambda line: click.echo(line, err=True))
     if output is not None:
-        write_results(output, outcome, loads)
+        write_results(output, tested.document, tested.loads)
         click.echo(f"Report: {output / 'report.html'}", err=True)
     if form == "json":
-        click.echo(json.dumps(outcome, indent=2, allow_nan=False))
+        click.echo(json.dumps(tested.document, indent=2, allow_nan=False))
     else:
-        print_result(outcome, loads)
-    worse = [each["name"] for each in outcome["comparison"] or () if each["verdict"] == "worse"]
-    if not passed(outcome) or (fail_on_regression and worse):
+        print_result(tested.document, tested.loads)
+    if tested.document["interrupted"]:
+        raise SystemExit(EXIT_INTERRUPTED)
+    if not tested.passed or (fail_on_regression and tested.regressions):
         raise SystemExit(1)
 
 
-def _check_comparison(baseline: Path | None, fail_on_regression: bool, *, searched: bool) -> None:
-    if baseline and searched:
+def _request(options: _Options) -> "LoadTestRequest":
+    """What the options ask for.
+
+    Raises:
+        UsageError: options contradict each other, or a file, a name or a number is wrong.
+    """
+    from drydock.loadtest.load_test import GpuBound, LoadTestRequest
+
+    loads = _loads(options)
+    environment = options.environment or (
+        None if _is_url(options.target) or options.objectives_file else options.target
+    )
+    objectives = _objectives(environment, options.objectives_file, options.objective_texts)
+    key = _own_key(options)
+    plan = _plan(options, loads, key)
+    return LoadTestRequest(
+        plan=plan,
+        loads=loads,
+        objectives=objectives,
+        model=_cluster_model(options),
+        baseline=options.baseline,
+        gpu=GpuBound(options.gpu, options.tensor_parallel) if options.gpu else None,
+    )
+
+
+def _loads(options: _Options) -> "Repetitions | Rates | LimitSearch":
+    from drydock.loadtest.load_test import LimitSearch, Rates, Repetitions
+
+    if not options.rates and not options.find_limit:
+        return Repetitions(options.repetitions)
+    if options.baseline:
         raise UsageError(
-            "--baseline compares repetitions of one load, not a sweep", remedy="give it with --rate or --concurrency"
+            "--baseline compares repetitions of one load, not a sweep", remedy="Give it with --rate or --concurrency."
         )
-    if fail_on_regression and not baseline:
-        raise UsageError("--fail-on-regression without --baseline", remedy="name the earlier result, --baseline DIR")
-
-
-def _rates(asked: dict[str, Any], repetitions: int) -> list[float]:
-    """Rates of a sweep; empty for a single load or a search."""
-    from drydock.loadtest.settings import Constant
-
-    if not asked["rates"] and not asked["find_limit"]:
-        return []
-    if asked["rates"] and asked["find_limit"]:
+    if options.rates and options.find_limit:
         raise UsageError("--rates and --find-limit both choose the loads", remedy="Give one of them.")
-    if repetitions > 1 or asked["concurrency"] is not None:
+    if options.repetitions > 1 or options.concurrency is not None:
         raise UsageError(
-            "a sweep of rates takes neither --repetitions nor --concurrency", remedy="leave them out, or the sweep"
+            "a sweep of rates takes neither --repetitions nor --concurrency", remedy="Leave them out, or the sweep."
         )
-    if asked["find_limit"]:
-        asked["rate"] = asked["rate"] or 1.0
-        return []
+    if not options.rates:
+        return LimitSearch(options.precision)
     try:
-        rates = [float(part) for part in asked["rates"].split(",")]
+        rates = Rates([float(part) for part in options.rates.split(",")])
     except ValueError as error:
-        raise UsageError(f"--rates {asked['rates']}: not numbers", remedy="Give them like 1,2,4.") from error
-    for rate in rates:
-        Constant(rate)
-    if asked["rate"] is not None:
+        raise UsageError(f"--rates {options.rates}: not numbers", remedy="Give them like 1,2,4.") from error
+    if options.rate is not None:
         raise UsageError("--rate and --rates both choose the loads", remedy="Give one of them.")
-    asked["rate"] = rates[0]
     return rates
 
 
@@ -313,7 +334,7 @@ def _objectives(environment: str | None, file: Path | None, texts: tuple[str, ..
     from drydock.suite.objectives import Objectives, merged, objectives, read_objectives
 
     if environment and file:
-        raise UsageError("--environment and --objectives both name objectives", remedy="give one of them")
+        raise UsageError("--environment and --objectives both name objectives", remedy="Give one of them.")
     found = read_objectives(file) if file else Objectives()
     if environment:
         loaded = load_environment(Project.discover(), environment)
@@ -326,53 +347,36 @@ def _is_url(target: str) -> bool:
     return not _ONLY_IN_URLS.isdisjoint(target)
 
 
-def _own_key(asked: dict[str, Any]) -> "Secret | None":
+def _own_key(options: _Options) -> "Secret | None":
     from drydock.loadtest.secrets import Secret
 
-    if asked["api_key_env"] and asked["api_key_file"]:
-        raise UsageError("--api-key-env and --api-key-file both name a key", remedy="give one of them")
-    if asked["in_cluster"] and (asked["api_key_env"] or asked["api_key_file"]):
-        raise UsageError("--in-cluster takes the API key from the Secret of the model", remedy="leave the key out")
-    if asked["api_key_file"]:
-        return Secret.from_file(asked["api_key_file"])
-    return Secret.from_environment(asked["api_key_env"]) if asked["api_key_env"] else None
+    if options.api_key_env and options.api_key_file:
+        raise UsageError("--api-key-env and --api-key-file both name a key", remedy="Give one of them.")
+    if options.in_cluster and (options.api_key_env or options.api_key_file):
+        raise UsageError("--in-cluster takes the API key from the Secret of the model", remedy="Leave the key out.")
+    if options.api_key_file:
+        return Secret.from_file(options.api_key_file)
+    return Secret.from_environment(options.api_key_env) if options.api_key_env else None
 
 
-def _endpoint(target: str, asked: dict[str, Any], *, own_key: bool) -> "AbstractContextManager[Endpoint]":
-    """A URL as it is, or the model of an environment's cluster."""
-    from contextlib import nullcontext
-
-    from drydock.loadtest.cluster.endpoints import Cluster, Endpoint, from_here, from_inside
+def _cluster_model(options: _Options) -> "ClusterModel | None":
+    """The model of an environment's cluster; None for a URL."""
+    from drydock.loadtest.cluster.endpoints import Cluster
+    from drydock.loadtest.load_test import ClusterModel
     from drydock.project import Project
     from drydock.suite.environments import load_environment
 
-    if _is_url(target):
-        named = [f"--{name.replace('_', '-')}" for name in _OF_A_CLUSTER if asked[name]]
+    if _is_url(options.target):
+        named = [f"--{name.replace('_', '-')}" for name in _OF_A_CLUSTER if getattr(options, name)]
         if named:
-            raise UsageError(f"{', '.join(named)} with a URL", remedy="name an environment to find a cluster's model")
-        return nullcontext(Endpoint(target))
+            raise UsageError(f"{', '.join(named)} with a URL", remedy="Name an environment to find a cluster's model.")
+        return None
     project = Project.discover()
-    namespace = asked["namespace"] or load_environment(project, target).namespace
-    cluster = Cluster(asked["kubeconfig"], asked["context"], namespace)
-    if asked["in_cluster"]:
-        inside = from_inside(
-            project, cluster, asked["model"], asked["in_cluster_values"], lambda line: click.echo(line, err=True)
-        )
-        return _using(project, cluster, inside)
-    if asked["in_cluster_values"]:
-        raise UsageError("--in-cluster-values without --in-cluster", remedy="give both, or neither")
-    return _using(project, cluster, from_here(cluster, asked["model"], own_key=own_key))
-
-
-@contextmanager
-def _using(
-    project: "Project", cluster: "Cluster", endpoint: "AbstractContextManager[Endpoint]"
-) -> "Iterator[Endpoint]":
-    """A rehearsal's cluster stays while it is loaded, and the load ends with it."""
-    from drydock.rehearsal.runs import in_use
-
-    with in_use(project, cluster.kubeconfig), endpoint as found:
-        yield found
+    namespace = options.namespace or load_environment(project, options.target).namespace
+    if options.in_cluster_values and not options.in_cluster:
+        raise UsageError("--in-cluster-values without --in-cluster", remedy="Give both, or neither.")
+    cluster = Cluster(options.kubeconfig, options.context, namespace)
+    return ClusterModel(project, cluster, options.in_cluster, options.in_cluster_values)
 
 
 def _url_parts(target: str) -> "tuple[str, list[tuple[str, str]]]":
@@ -388,7 +392,9 @@ def _url_parts(target: str) -> "tuple[str, list[tuple[str, str]]]":
     return urlunsplit(parts._replace(query="")), parse_qsl(parts.query, keep_blank_values=True)
 
 
-def _parameters(asked: dict[str, Any], kind: str, plain: str) -> "list[Parameter]":
+def _parameters(
+    kind: str, plain: tuple[str, ...], variables: tuple[str, ...], files: tuple[str, ...]
+) -> "list[Parameter]":
     """Those given as they are, and secret ones from variables and files."""
     from drydock.loadtest.dialects import Parameter
     from drydock.loadtest.secrets import Secret
@@ -396,78 +402,92 @@ def _parameters(asked: dict[str, Any], kind: str, plain: str) -> "list[Parameter
     def pairs(option: str, texts: tuple[str, ...]) -> list[tuple[str, str]]:
         for text in texts:
             if "=" not in text.strip("="):
-                raise UsageError(f"{option}: not NAME=VALUE", remedy=f"write it like {option} NAME=VALUE")
+                raise UsageError(f"{option}: not NAME=VALUE", remedy=f"Write it like {option} NAME=VALUE.")
         return [(text.partition("=")[0], text.partition("=")[2]) for text in texts]
 
-    found = [Parameter(*pair) for pair in pairs(f"--{kind}", asked[plain])]
-    for name, variable in pairs(f"--{kind}-env", asked[f"{kind}_variables"]):
+    found = [Parameter(*pair) for pair in pairs(f"--{kind}", plain)]
+    for name, variable in pairs(f"--{kind}-env", variables):
         found.append(Parameter(name, Secret.from_environment(variable)))
-    for name, file in pairs(f"--{kind}-file", asked[f"{kind}_files"]):
+    for name, file in pairs(f"--{kind}-file", files):
         found.append(Parameter(name, Secret.from_file(Path(file))))
     return found
 
 
-def _dialect(asked: dict[str, Any], parameters: "list[tuple[str, str]]") -> "Dialect":
+def _dialect(options: _Options, parameters: "list[tuple[str, str]]") -> "Dialect":
     from drydock.loadtest.dialects import Parameter, dialect, with_query
 
     made = dialect(
-        asked["api_name"],
-        headers=_parameters(asked, "header", "headers"),
-        query=_parameters(asked, "query", "queries"),
-        rename=asked["renamed"],
-        drop=asked["dropped"],
-        add=asked["body_fields"],
+        options.api_name,
+        headers=_parameters("header", options.headers, options.header_variables, options.header_files),
+        query=_parameters("query", options.queries, options.query_variables, options.query_files),
+        rename=options.renamed,
+        drop=options.dropped,
+        add=options.body_fields,
     )
     return with_query(made, [Parameter(name, value) for name, value in parameters]) if parameters else made
 
 
-def _plan(asked: dict[str, Any], parameters: "list[tuple[str, str]]") -> "LoadPlan":
-    """All but the endpoint's address and key."""
+def _plan(options: _Options, loads: "Repetitions | Rates | LimitSearch", key: "Secret | None") -> "LoadPlan":
+    from drydock.loadtest.load_test import URL_OF_A_CLUSTER
     from drydock.loadtest.presets import dataset, preset
     from drydock.loadtest.settings import LoadPlan, Stage, Target, Workload
 
-    if asked["workload"] and asked["dataset"]:
-        raise UsageError("--workload and --dataset both name prompts", remedy="give one of them")
+    if options.workload and options.dataset:
+        raise UsageError("--workload and --dataset both name prompts", remedy="Give one of them.")
     workload = Workload("512 and 128 tokens")
-    if asked["workload"]:
-        workload = preset(asked["workload"])
-    if asked["dataset"]:
-        workload = dataset(asked["dataset"])
+    if options.workload:
+        workload = preset(options.workload)
+    if options.dataset:
+        workload = dataset(options.dataset)
+    url, parameters = _url_parts(options.target)
     target = Target(
-        base_url=_NOT_YET,
-        model=asked["model"],
-        endpoint="completions" if asked["completions"] else "chat",
-        stream=not asked["no_stream"],
-        timeout_seconds=asked["timeout"],
-        loras=asked["loras"],
-        dialect=_dialect(asked, parameters),
-        verify_tls=not asked["insecure"],
-        ca_file=asked["ca_file"],
+        base_url=url if _is_url(options.target) else URL_OF_A_CLUSTER,
+        api_key=key,
+        model=options.model,
+        endpoint="completions" if options.completions else "chat",
+        stream=not options.no_stream,
+        timeout_seconds=options.timeout,
+        loras=options.loras,
+        dialect=_dialect(options, parameters),
+        verify_tls=not options.insecure,
+        ca_file=options.ca_file,
     )
-    stage = Stage(_arrival(asked), asked["duration"], asked["warm_up"])
-    return LoadPlan(target, workload, stage, asked["processes"], asked["seed"])
+    stage = Stage(_arrival(options, loads), options.duration, options.warm_up)
+    return LoadPlan(target, workload, stage, options.processes, options.seed)
 
 
-def _arrival(asked: dict[str, Any]) -> "Arrival":
-    from drydock.loadtest.settings import Closed, Constant, Gamma, Poisson, Ramp
+def _arrival(options: _Options, loads: "Repetitions | Rates | LimitSearch") -> "Arrival":
+    from drydock.loadtest.load_test import LimitSearch, Rates
+    from drydock.loadtest.settings import Closed
 
-    rate, concurrency, trace = asked["rate"], asked["concurrency"], asked["trace"]
-    if sum(each is not None for each in (rate, concurrency, trace)) != 1:
-        raise UsageError(
-            "a load needs one of --rate, --concurrency and --trace",
-            remedy="give --rate 5, for example, or --rates 1,2,4 for a sweep",
-        )
-    if asked["end_rate"] is not None and rate is None:
-        raise UsageError("--end-rate without --rate", remedy="a ramp goes from --rate to --end-rate")
-    if trace is not None:
-        return _trace(trace)
-    if rate is None:
-        return Closed(concurrency)
-    if asked["end_rate"] is not None:
-        return Ramp(rate, asked["end_rate"])
-    if asked["arrival"] == "gamma":
-        return Gamma(rate, asked["burstiness"])
-    return Constant(rate) if asked["arrival"] == "constant" else Poisson(rate)
+    rate, concurrency, trace = options.rate, options.concurrency, options.trace
+    if isinstance(loads, Rates):
+        rate = loads.rates[0]
+    elif isinstance(loads, LimitSearch):
+        rate = rate or 1.0
+    if sum(kind is not None for kind in (rate, concurrency, trace)) == 1:
+        if options.end_rate is not None and rate is None:
+            raise UsageError("--end-rate without --rate", remedy="A ramp goes from --rate to --end-rate.")
+        if trace is not None:
+            return _trace(trace)
+        if concurrency is not None:
+            return Closed(concurrency)
+        if rate is not None:
+            return _open_loop(rate, options)
+    raise UsageError(
+        "a load needs one of --rate, --concurrency and --trace",
+        remedy="Give --rate 5, for example, or --rates 1,2,4 for a sweep.",
+    )
+
+
+def _open_loop(rate: float, options: _Options) -> "Arrival":
+    from drydock.loadtest.settings import Constant, Gamma, Poisson, Ramp
+
+    if options.end_rate is not None:
+        return Ramp(rate, options.end_rate)
+    if options.arrival == "gamma":
+        return Gamma(rate, options.burstiness)
+    return Constant(rate) if options.arrival == "constant" else Poisson(rate)
 
 
 def _trace(file: Path) -> "Arrival":
@@ -477,7 +497,7 @@ def _trace(file: Path) -> "Arrival":
         lines = file.read_text().splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(
-            f"cannot read --trace {file}: {error}", remedy="give a text file of times in s, one a line"
+            f"cannot read --trace {file}: {error}", remedy="Give a text file of times in seconds, one per line."
         ) from error
     times = []
     for number, line in enumerate(lines, 1):
@@ -485,8 +505,8 @@ def _trace(file: Path) -> "Arrival":
             times += [float(line)] if line.strip() else []
         except ValueError as error:
             raise UsageError(
-                f"--trace {file}, line {number}: {line!r} is no number of seconds",
-                remedy="write one time a line, in s from the start, like 0.25",
+                f"--trace {file}, line {number}: {line!r} is not a number of seconds",
+                remedy="Write one time per line, in seconds from the start, like 0.25.",
             ) from error
     return Trace(tuple(times))
 
@@ -495,4 +515,4 @@ def _make(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UsageError(f"-o {folder}: {error.strerror}", remedy="name a folder that can be written to") from error
+        raise UsageError(f"-o {folder}: {error.strerror}", remedy="Name a folder that can be written to.") from error

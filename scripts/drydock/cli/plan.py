@@ -19,7 +19,7 @@ from drydock.cli.output import format_option
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from drydock.plan.planner import Plan
+    from drydock.plan.planner import Plan, PlanRequest
     from drydock.project import Project
 
 _ROWS = 15
@@ -145,7 +145,7 @@ def command(target: str | None, listed: bool, html_file: Path | None, form: str,
 
     from drydock.errors import UsageError
     from drydock.plan.page import write_html
-    from drydock.plan.planner import Request, make_plans, total_sentence
+    from drydock.plan.planner import make_plans, total_sentence
     from drydock.progress import terminal_progress
     from drydock.project import Project
 
@@ -160,7 +160,7 @@ def command(target: str | None, listed: bool, html_file: Path | None, form: str,
     project = Project.discover()
     _refuse_unused(project, target, rate=options["rate"], trace=options["trace"])
     with terminal_progress() as progress:
-        plans = make_plans(project, Request.of(target, **options), progress)
+        plans = make_plans(project, _request(target, options), progress)
     if html_file:
         write_html(html_file, plans)
     if form == "json":
@@ -172,6 +172,33 @@ def command(target: str | None, listed: bool, html_file: Path | None, form: str,
         if total := total_sentence(plans):
             console.print(f"[bold]{total}[/]", soft_wrap=True)
     return int(not all(each.holds for each in plans))
+
+
+def _request(target: str, options: dict[str, Any]) -> "PlanRequest":
+    from drydock.plan.planner import PlanRequest, plan_objectives
+    from drydock.plan.what_if import Overrides
+
+    return PlanRequest(
+        target=target,
+        files=options["files"],
+        set_values=options["set_values"],
+        engine_args=options["engine_args"],
+        gpus=options["gpu_names"],
+        instance_types=tuple(filter(None, (options["instance_types"] or "").split(","))),
+        parallel=options["tensor_parallel"],
+        rate=options["rate"],
+        workload=options["workload_name"],
+        dataset=options["dataset"],
+        acceptance=options["acceptance_rate"],
+        objectives=plan_objectives(options["objectives_file"], options["objective_texts"]),
+        region=options["region"],
+        capacity_type=options["capacity_type"],
+        from_loadtest=options["from_loadtest"],
+        trace=options["trace"],
+        overrides=Overrides(options["min_replicas"], options["max_replicas"], options["start_seconds"]),
+        spot_share=options["spot_price_share"],
+        reserved_share=options["reserved_price_share"],
+    )
 
 
 def _refuse_unused(project: "Project", target: str, *, rate: float | None, trace: str | None) -> None:

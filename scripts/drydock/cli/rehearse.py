@@ -105,8 +105,9 @@ def command(
     started = time.time()
     if serve_models:
         click.echo("--serve-models is deprecated and will be removed: use --live.", err=True)
-    from drydock.cli.findings_gate import passes
-    from drydock.errors import DrydockError
+    from drydock.checks.refusal import FindingsError, refuse_errors
+    from drydock.cli.findings_gate import report_refusal
+    from drydock.plan import stated_load
     from drydock.progress import terminal_progress
     from drydock.project import Project
     from drydock.rehearsal.machine_check import check_port
@@ -120,12 +121,19 @@ def command(
         check_writable("-o", output)
     with terminal_progress() as progress:
         equipment = set_up(project, "rehearse", progress)
-        refusal = DrydockError(
-            "validation found errors; nothing was started",
-            remedy="Correct them, or pass --ignore-findings to rehearse the environment as it is.",
-        )
-        if not passes(project, equipment, stack, progress, refusal, ignore_findings=ignore_findings, form=form):
-            return 1
+        try:
+            refuse_errors(
+                project,
+                equipment,
+                stack,
+                progress,
+                message="validation found errors; nothing was started",
+                remedy="Correct them, or pass --ignore-findings to rehearse the environment as it is.",
+                accept=ignore_findings,
+                more=(stated_load.check,),
+            )
+        except FindingsError as refusal:
+            return report_refusal(refusal, progress, form)
 
         from drydock.plan.bought_models import judged_models
         from drydock.rehearsal.rehearse import rehearse

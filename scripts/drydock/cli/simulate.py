@@ -1,7 +1,6 @@
 """drydock simulate."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -13,11 +12,7 @@ from drydock.cli.output import format_option
 if TYPE_CHECKING:
     from drydock.simulator.profile import Setup
     from drydock.simulator.run_statistics import Summary
-    from drydock.simulator.workload import Arrival, Shape
-
-_A_CLIENT = 4
-"""Requests a second that one client sends at most, for which different ones are drawn; more repeat them."""
-_MOST_SHAPES = 200_000
+    from drydock.simulator.workload import Arrival
 
 
 @click.command("simulate")
@@ -96,8 +91,13 @@ def command(
     profile_file: Path | None,
     objectives_file: Path | None,
     objective_texts: tuple[str, ...],
+    workload_name: str | None,
+    dataset: Path | None,
+    input_tokens: int | None,
+    output_tokens: float | None,
+    spread: float,
     form: str,
-    **load: Any,
+    **conversations: Any,
 ) -> int:
     r"""Simulate vLLM under a load: no GPU, no server, a thousand times faster than the clock.
 
@@ -109,112 +109,56 @@ def command(
       drydock simulate --gpu h200 --model llama-3-8b --concurrency 64 --engine-args "--max-model-len 8192"
       drydock simulate --gpu h100 --model llama-3.1-8b --rate 20 --workload agent --objective ttft_p95_ms=500
     """
-    from drydock.engines.catalogue import find_gpu, find_model
-    from drydock.engines.engine_args import parse_line
-    from drydock.errors import UsageError
-    from drydock.simulator.profile import read_profile, setup
-    from drydock.simulator.run_statistics import measures, summarize
-    from drydock.simulator.simulation import simulate
-    from drydock.simulator.workload import Workload
+    from drydock.plan.simulated_load import Conversations, SimulationRequest, simulate_load
     from drydock.suite.objectives import Objectives, merged, read_objectives
 
-    accelerator, model = find_gpu(gpu), find_model(model_name)
-    if not accelerator.nvidia:
-        raise UsageError(
-            f"the speed of {accelerator.name} is not known: every profile was measured on NVIDIA GPUs, and the "
-            "roofline does not describe Neuron's engine, which compiles fixed shapes",
-            remedy="take an NVIDIA GPU, or measure it with `drydock loadtest`",
+    given = read_objectives(objectives_file) if objectives_file else Objectives()
+    simulated = simulate_load(
+        SimulationRequest(
+            gpu=gpu,
+            model=model_name,
+            engine_args=engine_args,
+            acceptance_rate=acceptance_rate,
+            profile=profile_file,
+            rate=rate,
+            concurrency=concurrency,
+            duration=duration,
+            arrival=cast("Arrival", arrival),
+            burstiness=burstiness,
+            max_in_flight=max_in_flight,
+            seed=seed,
+            workload=workload_name,
+            dataset=dataset,
+            input_tokens=input_tokens,
+            output_tokens=output_tokens,
+            spread=spread,
+            conversations=Conversations(**conversations),
+            objectives=merged(given, objective_texts),
         )
-    args = parse_line(f"--model {model_name} {engine_args}")
-    if acceptance_rate is not None:
-        args = args.changed(simulate_acceptance_rate=acceptance_rate)
-    chosen = setup(accelerator, model, args, profile=read_profile(profile_file) if profile_file else None)
-    asked = merged(read_objectives(objectives_file) if objectives_file else Objectives(), objective_texts)
-    lengths = {
-        "input_tokens": 512 if load["input_tokens"] is None else load["input_tokens"],
-        "output_tokens": 128 if load["output_tokens"] is None else load["output_tokens"],
-        "spread": load["spread"],
-        "max_model_len": chosen.max_model_len,
-    }
-    shaped, refused = _shapes(chosen, rate, concurrency, duration, seed, load)
-    workload = Workload(
-        rate=rate,
-        concurrency=concurrency,
-        duration=duration,
-        arrival=cast("Arrival", arrival),
-        burstiness=burstiness,
-        max_in_flight=max_in_flight,
-        seed=seed,
-        **({"shapes": shaped} if shaped else lengths),
     )
-    run = simulate(chosen.profile.coefficients, chosen.limits, workload)
-    summary = summarize(run, blocks=chosen.limits.blocks, rate=rate, duration=duration)
-    verdicts = asked.judged(measures(run, asked.request, refused))
+    if simulated.too_long:
+        click.echo(
+            f"{simulated.too_long:.1%} of the requests exceed the context; they count as failed, the others are sent",
+            err=True,
+        )
+    verdicts = simulated.verdicts
     if form == "json":
-        judged = [{"name": one.name, "limit": one.limit, "value": one.value, "met": one.met} for one in verdicts]
-        found = {
-            **_head(chosen),
-            "requests_too_long": round(refused, 6),
-            **summary.as_dict(),
+        judged = [
+            {"name": verdict.name, "limit": verdict.limit, "value": verdict.value, "met": verdict.met}
+            for verdict in verdicts
+        ]
+        result = {
+            **_head(simulated.setup),
+            "requests_too_long": round(simulated.too_long, 6),
+            **simulated.summary.as_dict(),
             **({"objectives": judged} if judged else {}),
         }
-        click.echo(json.dumps(found, indent=2))
+        click.echo(json.dumps(result, indent=2))
     else:
-        _table(chosen, summary)
-        for one in verdicts:
-            click.echo(f"{'MET' if one.met else 'MISSED'} {one}")
-    return int(not all(one.met for one in verdicts))
-
-
-def _shapes(
-    chosen: "Setup", rate: float | None, clients: int | None, duration: float, seed: int, load: dict[str, Any]
-) -> "tuple[tuple[Shape, ...], float]":
-    """Requests of the load test's kind of workload, none where lengths alone were given; the share that is too long."""
-    from drydock.errors import UsageError
-    from drydock.loadtest.presets import dataset, preset
-    from drydock.loadtest.settings import Lengths, Workload
-    from drydock.plan.traffic import shapes
-
-    extra = ("shared_prefix_tokens", "prefix_groups", "turns", "think_seconds")
-    given = {name: load[name] for name in extra if load[name] is not None}
-    name, file = load["workload_name"], load["dataset"]
-    if not (name or file or given):
-        return (), 0.0
-    own = [word for word in ("input_tokens", "output_tokens") if load[word] is not None]
-    if (name and file) or ((name or file) and (own or load["spread"])) or (file and given):
-        raise UsageError(
-            "a preset, a data set and lengths of one's own exclude each other",
-            remedy="pass --workload, --dataset, or --input-tokens and --output-tokens",
-        )
-    if name or file:
-        workload = replace(preset(name), **given) if name else dataset(file)
-    else:
-        wide = load["spread"]
-        means = (load["input_tokens"] or 512, load["output_tokens"] or 128)
-        sizes = [Lengths("lognormal", mean, wide * mean) if wide else Lengths("fixed", mean) for mean in means]
-        workload = Workload("own", sizes[0], sizes[1], **given)
-    count = round(min(max((rate or _A_CLIENT * (clients or 1)) * duration, 1), _MOST_SHAPES))
-    drawn = shapes(
-        workload,
-        count,
-        rate=rate or 1.0,
-        block_size=chosen.args.block_size,
-        prefix_caching=chosen.args.enable_prefix_caching,
-        seed=seed,
-        clients=clients,
-    )
-    fitting = tuple(one for one in drawn if one.input_tokens + one.output_tokens <= chosen.max_model_len)
-    if not fitting:
-        raise UsageError(
-            f"no request of {workload.name} fits into a context of {chosen.max_model_len:,} tokens",
-            remedy="raise --max-model-len in --engine-args, or take another workload",
-        )
-    refused = 1 - len(fitting) / len(drawn)
-    if refused:
-        click.echo(
-            f"{refused:.1%} of the requests exceed the context; they count as failed, the others are sent", err=True
-        )
-    return fitting, refused
+        _table(simulated.setup, simulated.summary)
+        for verdict in verdicts:
+            click.echo(f"{'MET' if verdict.met else 'MISSED'} {verdict}")
+    return int(not simulated.met)
 
 
 def _head(chosen: "Setup") -> dict[str, object]:

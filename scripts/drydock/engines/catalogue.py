@@ -284,7 +284,7 @@ def _own_model(shape: dict[str, Any]) -> Model:
 
 
 def recognized(name: str) -> tuple[Model, str | None] | None:
-    """A model by the name that engines are given, which may be a folder's, and the quantization that the name tells.
+    """A model by the name that engines are given, which may be a folder's, and the quantization that the name states.
 
     Quantized copies are named after their original, `Meta-Llama-3.1-8B-Instruct-FP8`. None for what is not known.
 
@@ -306,7 +306,7 @@ def recognized(name: str) -> tuple[Model, str | None] | None:
 
 
 def weights_by_name(name: str, quantization: str | None = None) -> float | None:
-    """GiB of weights by the parameters that a model's name tells, as `acme/dock-70b`; None where it tells none.
+    """GiB of weights by the parameters that a model's name states, as `acme/dock-70b`; None where it states none.
 
     A guess: `8x7b` counts as 56 billion, and names of mixtures tell all parameters, or those of one expert.
     """

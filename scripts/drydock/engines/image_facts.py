@@ -25,7 +25,7 @@ class ImageReference:
 
     @property
     def is_pinned(self) -> bool:
-        """Whether it means the same image tomorrow, as far as tags tell."""
+        """Whether it means the same image tomorrow, as far as tags show."""
         return bool(self.digest) or (bool(self.tag) and not _MUTABLE.fullmatch(self.tag))
 
 

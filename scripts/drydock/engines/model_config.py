@@ -74,7 +74,7 @@ def _loaded(file: Path) -> Mapping[str, Any]:
 def shape_of(
     config: Mapping[str, Any], *, name: str, folder: Path | None = None, ids: tuple[str, ...] = ()
 ) -> dict[str, Any]:
-    """The shape that a config.json tells, by the names of `catalogue.Model`, and `index_bytes` of its weights.
+    """The shape that a config.json states, by the names of `catalogue.Model`, and `index_bytes` of its weights.
 
     Args:
         config: as the file has it.

@@ -23,7 +23,7 @@ class Driver:
 
     Attributes:
         version: such as `580.126.09`.
-        assumed: the AMI is newer than the list, which tells the driver of the newest one in it.
+        assumed: the AMI is newer than the list, which gives the driver of the newest one in it.
     """
 
     version: str

@@ -11,7 +11,8 @@ from drydock.documents import load_yaml
 from drydock.engines.engine_args import known_arguments
 from drydock.scheduling.pods import PodUse
 
-_WORKERS = "workerGroupSpecs"
+_CONFIGS = ("llm_configs", "llm_config", "prefill_config", "decode_config")
+"""Arguments of the builders of ray.serve.llm: one engine or several, data-parallel ones, and prefill beside decode."""
 
 
 @dataclass(frozen=True)
@@ -28,23 +29,28 @@ class LlmConfig:
 
 
 def llm_configs(pod: PodUse) -> Iterator[LlmConfig]:
-    """Those whose engines may run in a pod: a worker of a RayService; none for other pods."""
-    if pod.manifest.kind != "RayService" or _WORKERS not in pod.path:
+    """Those whose engines may run in a pod of a RayService; none for other pods."""
+    if pod.manifest.kind != "RayService":
         return
     text = pod.manifest.content.get("spec", {}).get("serveConfigV2")
     try:
-        told = load_yaml(text) if isinstance(text, str) else text
+        content = load_yaml(text) if isinstance(text, str) else text
     except yaml.YAMLError:
         return
-    for application in _list(told, "applications"):
-        args = application.get("args")
-        for entry in _list(args, "llm_configs"):
-            yield _config(entry)
+    for application in _entries(content, "applications"):
+        if not isinstance(application, Mapping):
+            continue
+        for name in _CONFIGS:
+            for entry in _entries(application.get("args"), name):
+                # a text is a file in the image, of which nothing is known
+                yield LlmConfig(("--model", entry), ()) if isinstance(entry, str) else _config(entry)
 
 
-def _list(found: object, name: str) -> list[Mapping[str, Any]]:
-    value = found.get(name) if isinstance(found, Mapping) else None
-    return [each for each in value if isinstance(each, Mapping)] if isinstance(value, list) else []
+def _entries(content: object, name: str) -> list[Any]:
+    """What stands under a key that holds one entry, or a list."""
+    value = content.get(name) if isinstance(content, Mapping) else None
+    entries = value if isinstance(value, list) else [value]
+    return [entry for entry in entries if isinstance(entry, Mapping | str)]
 
 
 def _config(entry: Mapping[str, Any]) -> LlmConfig:
@@ -68,5 +74,5 @@ def _argument(flag: str, value: object) -> list[str]:
     if isinstance(value, bool):
         return [f"--{flag}" if value else f"--no-{flag}"]
     if isinstance(value, list):
-        return [f"--{flag}", *map(str, value)]
+        return [f"--{flag}", *(str(item) for item in value)]
     return [f"--{flag}", json.dumps(value) if isinstance(value, Mapping) else str(value)]

@@ -1,7 +1,6 @@
 """The engines of an environment: containers that run `vllm serve`, in any pod, and what is known of their models."""
 
 import re
-import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -9,21 +8,16 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from drydock.engines.catalogue import Gpu, Model, checkpoint_of, gpus, recognized
+from drydock.engines.container_commands import engine_arguments, literal_variables
 from drydock.engines.engine_args import EngineArgs, Weights, parse_known
+from drydock.engines.nim import nim_of
 from drydock.engines.ray_serve import llm_configs
 from drydock.scheduling.instance_types.facts import InstanceFacts
 from drydock.scheduling.instance_types.resources import NVIDIA_GPU
 from drydock.scheduling.pods import PodUse, container_requests
 from drydock.suite.manifests import Manifest
 
-_PROGRAMS = (("vllm", "serve"), ("-m", "vllm.entrypoints.openai.api_server"))
-_ENDS = frozenset({";", "&&", "||", "|", "&"})
-_IMAGE = re.compile(r"(?:^|/)vllm/vllm-openai(?:[:@]|$)")
-_NIM = re.compile(r"(?:^|/)nim/")
-_VARIABLE = re.compile(r"\$\((\w+)\)")
 _CONFIG = re.compile(r"--config(=|$)")
-_UNKNOWN = re.compile(r"--[\w-]+=.*\$\(\w+\)")
-"""An argument whose value a controller sets in the pod, such as LeaderWorkerSet's index of a worker."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +31,7 @@ class ServedModel:
         model: its shape, None where the catalogue does not know it.
         assumed: whether the shape follows from the name in requests, because weights come from a folder.
         unknown: arguments of Ray Serve LLM's `engine_kwargs` that vLLM does not have.
+        guess: what of its arguments is assumed, because the engine chooses it when it starts; empty where all is known.
     """
 
     pod: PodUse
@@ -45,6 +40,7 @@ class ServedModel:
     model: Model | None
     assumed: bool
     unknown: tuple[str, ...] = ()
+    guess: str = ""
 
     @property
     def path(self) -> str:
@@ -53,12 +49,12 @@ class ServedModel:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names in requests, that of the model where none was given."""
-        return tuple(self.args.values["served_model_name"] or (self.args.model,))
+        """Names in requests, that of the model (or else the container) where none was given."""
+        return tuple(self.args.values["served_model_name"] or (self.args.model or self.container,))
 
 
 def served_models(pods: Sequence[PodUse], manifests: Iterable[Manifest] = ()) -> Iterator[ServedModel]:
-    """Every engine on NVIDIA GPUs among the pods: of `vllm serve`, and of Ray Serve LLM's `llm_configs`.
+    """Every engine on NVIDIA GPUs among the pods: of `vllm serve`, Ray Serve LLM's `llm_configs`, and NIM.
 
     Arguments that vLLM 0.26 does not have are passed over: another release may have them.
 
@@ -71,44 +67,32 @@ def served_models(pods: Sequence[PodUse], manifests: Iterable[Manifest] = ()) ->
     """
     for pod in pods:
         for container in pod.spec.get("containers") or ():
-            arguments = engine_arguments(container)
-            headless = arguments is not None and "--headless" in arguments  # a part of an engine on another node
             gpus_asked = container_requests(container).get(NVIDIA_GPU)
-            if arguments is not None and not headless and gpus_asked:
-                yield _served_model(pod, container, arguments, mounted_config(pod, container, arguments, manifests))
-            elif gpus_asked:
-                for config in llm_configs(pod):
-                    yield replace(_served_model(pod, container, config.arguments), unknown=config.unknown)
-
-
-def other_engines(pods: Iterable[PodUse]) -> Iterator[tuple[str, str]]:
-    """Engines of which nothing is computed, by their name in requests, with the reason."""
-    for pod in pods:
-        for container in pod.spec.get("containers") or ():
-            literal = {str(variable["name"]): str(variable.get("value", "")) for variable in container.get("env") or ()}
-            asked = container_requests(container)
-            image = str(container.get("image", ""))
-            if asked.get(NVIDIA_GPU) and not container.get("command") and _NIM.search(image):
-                yield literal.get("NIM_SERVED_MODEL_NAME") or image, "a NIM chooses its engine when it starts"
+            if not gpus_asked:
                 continue
-            device = next((name for name in asked if name.startswith("aws.amazon.com/neuron") and asked[name]), None)
-            arguments = engine_arguments(container) if device else None
-            if arguments is not None:
-                args = parse_known([argument for argument in arguments if not _UNKNOWN.match(argument)])
-                yield (args.values["served_model_name"] or [args.model])[0], f"{device} is not modelled"
+            arguments = engine_arguments(container)
+            if arguments is None:
+                yield from _of_other_kinds(pod, container, gpus_asked)
+            elif "--headless" not in arguments:  # else a part of an engine on another node
+                config = mounted_config(pod, container, arguments, manifests)
+                unread = config is None and any(_CONFIG.match(word) for word in arguments)
+                guess = "its --config file is not among the objects: vLLM's defaults are taken for what it sets"
+                yield replace(_served_model(pod, container, arguments, config), guess=guess if unread else "")
 
 
-def engine_arguments(container: Mapping[str, Any]) -> list[str] | None:
-    """What follows `vllm serve` in a container's command, also inside a shell's; None when it runs something else."""
-    if not container.get("command") and _IMAGE.search(str(container.get("image", ""))):
-        container = {**container, "command": ["vllm", "serve"]}  # the image's own entry point
-    literal = {each["name"]: str(each["value"]) for each in container.get("env") or () if "value" in each}
-    words = [
-        _VARIABLE.sub(lambda found: literal.get(found[1], found[0]), str(each))
-        for each in (*(container.get("command") or ()), *(container.get("args") or ()))
-    ]
-    scripts = [_split(each) for each in words if re.search(r"\bvllm\b", each) and len(each.split()) > 1]
-    return next((found for each in (words, *scripts) if (found := _after_program(each)) is not None), None)
+def _of_other_kinds(pod: PodUse, container: Mapping[str, Any], gpus_asked: int) -> Iterator[ServedModel]:
+    nim = nim_of(container, gpus_asked)
+    if nim is None:
+        for config in llm_configs(pod):
+            yield replace(_served_model(pod, container, config.arguments), unknown=config.unknown)
+        return
+    engine = _served_model(pod, container, nim.arguments)
+    args = engine.args.changed(weights=replace(engine.args.weights, known=False))
+    if nim.quantization and args.quantization is None:
+        args = args.changed(quantization=nim.quantization)
+    known = args.quantization is not None or not nim.assumed
+    guess = "" if known else f"a NIM chooses its profile when it starts, taken for {nim.assumed}"
+    yield replace(engine, args=args, guess=guess)
 
 
 def gpu_of(facts: InstanceFacts) -> Gpu | None:
@@ -126,56 +110,44 @@ def mounted_config(
         after if word == "--config" else word.partition("=")[2] for word, after in following if _CONFIG.match(word)
     )
     path = PurePosixPath(next(named, ""))
-    volumes = {volume["name"]: volume.get("configMap") for volume in pod.spec.get("volumes") or () if "name" in volume}
+    volumes = {volume["name"]: volume for volume in pod.spec.get("volumes") or () if "name" in volume}
     for mount in container.get("volumeMounts") or ():
-        source, place = volumes.get(mount.get("name")), PurePosixPath(str(mount.get("mountPath", "")))
-        if not source or (path != place and place not in path.parents):
+        place = PurePosixPath(str(mount.get("mountPath", "")))
+        if path != place and place not in path.parents:
             continue
         key = str(mount.get("subPath") or path.relative_to(place))
-        items = {str(item["path"]): str(item["key"]) for item in source.get("items") or ()}
-        wanted = ("ConfigMap", pod.manifest.namespace, str(source.get("name")))
-        for manifest in manifests:
-            if (manifest.kind, manifest.namespace, manifest.name) == wanted:
-                data = manifest.content.get("data") or {}
-                return data.get(items.get(key, key))
+        for source in _config_maps(volumes.get(mount.get("name"), {})):
+            items = {str(item["path"]): str(item["key"]) for item in source.get("items") or ()}
+            wanted = ("ConfigMap", pod.manifest.namespace, str(source.get("name")))
+            for manifest in manifests:
+                if (manifest.kind, manifest.namespace, manifest.name) == wanted:
+                    data = manifest.content.get("data") or {}
+                    if (text := data.get(items.get(key, key))) is not None:
+                        return str(text)
     return None
+
+
+def _config_maps(volume: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Of a volume: its own, or those that it projects."""
+    projected = (volume.get("projected") or {}).get("sources") or ()
+    return [source["configMap"] for source in (volume, *projected) if source.get("configMap")]
 
 
 def _served_model(
     pod: PodUse, container: Mapping[str, Any], arguments: Sequence[str], config: str | None = None
 ) -> ServedModel:
-    args = parse_known([argument for argument in arguments if not _UNKNOWN.match(argument)], config)
+    args = parse_known(arguments, config)
     exact = recognized(args.model)
     folder = args.model.startswith(("/", ".", "~")) or "/" not in args.model or "://" in args.model
     names = (args.values["served_model_name"] or ()) if folder else ()  # an id of the Hub says which model it is
-    candidates = (recognized(name) for name in names)
-    found = exact or next((each for each in candidates if each), None)
+    found = exact or next((known for name in names if (known := recognized(name))), None)
     model, quantization = found or (None, None)
-    literal = {str(each["name"]): str(each.get("value", "")) for each in container.get("env") or ()}
     weights = Weights(
         checkpoint=checkpoint_of(args.model) if exact else None,
         known=exact is not None and not args.model.startswith((".", "/")),
-        long_allowed=literal.get("VLLM_ALLOW_LONG_MAX_MODEL_LEN", "0") not in ("0", "", "false"),
+        long_allowed=literal_variables(container).get("VLLM_ALLOW_LONG_MAX_MODEL_LEN", "0") not in ("0", "", "false"),
     )
     args = args.changed(weights=weights)
     if quantization and args.quantization is None:
         args = args.changed(quantization=quantization)
     return ServedModel(pod, str(container["name"]), args, model, assumed=exact is None)
-
-
-def _split(script: str) -> list[str]:
-    reader = shlex.shlex(script.replace("\\\n", " ").replace("\n", " ; "), posix=True, punctuation_chars=";&|")
-    reader.whitespace_split = True
-    try:
-        return list(reader)
-    except ValueError:  # quotes that the shell itself would refuse
-        return []
-
-
-def _after_program(words: Sequence[str]) -> list[str] | None:
-    for position, pair in enumerate(pairwise(words)):
-        if pair in _PROGRAMS or (pair[0].endswith("/vllm") and pair[1] == "serve"):
-            following = words[position + 2 :]
-            end = next((at for at, word in enumerate(following) if word in _ENDS), len(following))
-            return list(following[:end])
-    return None

@@ -61,7 +61,7 @@ class Said:
         plain: its only output is `text`.
         spoken: choices with output; finished: choices with their finish reason.
         done: `[DONE]`.
-        error: it tells an error.
+        error: it reports an error.
         known: it is an event of this API.
     """
 
@@ -145,9 +145,9 @@ def _choice(choice: Mapping[str, Any], place: int, said: Said) -> None:
     said.reasoning += thoughts
     if index == 0:
         said.text += _shown(choice.get("text") or delta.get("content"))
-        said.plain = bool(spoken) and not thoughts and not calls and len(said.text.encode()) == spoken
+        said.plain = bool(spoken) and not thoughts and not calls and _size(said.text) == spoken
     if reason := choice.get("finish_reason"):
-        said.finished[index] = str(reason)
+        said.finished[index] = str(reason).lower().removeprefix("finish_reason_")
     if said.usage is None:
         said.usage = _usage(choice)
 

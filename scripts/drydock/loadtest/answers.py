@@ -235,7 +235,7 @@ class _Reader:
         ends: where each content event ends in the body.
         events: that were read as events of this API.
         spoken: choices that had output; finished: their finish reasons; done: `[DONE]` came.
-        failed: the server told an error.
+        failed: the server reported an error.
         unread: the first bytes of the first event that could not be read.
     """
 
@@ -263,6 +263,8 @@ class _Reader:
     def _stream(self, body: bytes) -> None:
         at = 0
         for event in body.split(b"\n\n"):
+            if self.done:
+                return  # clients read no further
             at += len(event) + 2
             if event and not self._as_before(event, at):
                 self._event(event, at)
@@ -340,7 +342,9 @@ class _Reader:
             self._reasoning += said.reasoning
             if len(self.ends) == 1:
                 self._answer.first_bytes = said.content
-        self.finished |= said.finished
+        for index, reason in said.finished.items():
+            if self.finished.get(index, reason) in ENDS or reason not in ENDS:  # an abort is not undone by a stop
+                self.finished[index] = reason
         if self._keep_text:
             self._answer.text += said.text
         if self._reasoning:
@@ -361,7 +365,7 @@ class _Reader:
 
     def _learn(self, event: bytes, text: str) -> None:
         """Remember what stands around a content event's text, where that is all that it says."""
-        before, found, after = event.partition(b'"' + text.encode() + b'"')
-        plain = b'"' not in text.encode() and b"\\" not in text.encode()
+        before, found, after = event.partition(b'"' + text.encode(errors="replace") + b'"')
+        plain = '"' not in text and "\\" not in text
         if text and plain and found and before.rstrip().endswith((b'"content":', b'"text":')):
             self._before, self._after = before + b'"', b'"' + after

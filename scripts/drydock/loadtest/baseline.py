@@ -30,11 +30,11 @@ def read_baseline(path: Path, plan: LoadPlan) -> Baseline:
     told = read_result(path)
     if told.get("sweep") is not None:
         raise UsageError(
-            f"--baseline {path} is the result of a sweep", remedy="give that of one load, with --repetitions"
+            f"--baseline {path} is the result of a sweep", remedy="Give that of one load, with --repetitions."
         )
     runs = told.get("runs")
     if not isinstance(runs, list) or not runs or not all(map(_is_run, runs)):
-        raise UsageError(f"--baseline {path} holds no measures of a load test", remedy="give the DIR of -o")
+        raise UsageError(f"--baseline {path} holds no measures of a load test", remedy="Give the DIR of -o.")
     return Baseline(tuple(each["values"] for each in runs), _differences(told, plan))
 
 

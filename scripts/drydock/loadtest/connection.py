@@ -12,7 +12,7 @@ _NOT_YET = (errno.ENOTCONN, errno.EAGAIN)
 """What writing to a connection that is still being made brings on macOS and on Linux."""
 
 SocketAddress = tuple[int, tuple[object, ...]]
-"""Family and address, as `socket.getaddrinfo` tells them."""
+"""Family and address, as `socket.getaddrinfo` returns them."""
 
 
 class Connection:
@@ -71,7 +71,7 @@ class Connection:
             self._pending = self._pending[written:]
 
     def read(self) -> bytes | None:
-        """What came; empty at the end, None where there is nothing to tell yet.
+        """What came; empty at the end, None where nothing has come yet.
 
         Raises:
             OSError: the connection broke.

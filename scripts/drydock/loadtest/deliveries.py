@@ -48,7 +48,7 @@ class Delivery(IntEnum):
 MEANINGS: Mapping[Delivery, str] = {
     Delivery.STREAMED: "token by token",
     Delivery.SEVERAL_TOKENS: "several tokens an event: times between events are not those between tokens",
-    Delivery.ONE_PIECE: "all tokens at once: the time to the first token is that to the last, none can be told apart",
+    Delivery.ONE_PIECE: "all tokens at once: the time to the first token equals that to the last",
     Delivery.BURSTS: "several events at once, again and again: something on the way holds them back",
     Delivery.HIDDEN_TOKENS: "more tokens were counted than sent: reasoning that the server keeps to itself",
     Delivery.UNCOUNTED: "streamed, without a count of tokens",
@@ -79,7 +79,7 @@ class Deliveries:
 
 
 def deliveries(records: Records) -> Deliveries:
-    """Tell how the answers came that succeeded."""
+    """Describe how the answers came that succeeded."""
     chunks = np.diff(records.chunk_offsets)
     tokens: Floats = np.where(records.output_tokens >= 0, records.output_tokens, np.nan).astype(np.float64)
     sent: Floats = tokens - records.hidden_tokens

@@ -31,11 +31,11 @@ class Parameter:
         if not _NAME.fullmatch(self.name) or self.name.lower() in _OWN:
             raise UsageError(
                 f"{self.name!r} is not the name of a field that can be set",
-                remedy="write it like --header X-Tenant=dock",
+                remedy="Write it like --header X-Tenant=dock.",
             )
         if not self.text.isprintable() or not self.text.isascii():
             raise UsageError(
-                f"the value of {self.name} cannot be sent", remedy="one line of ASCII characters is needed"
+                f"the value of {self.name} cannot be sent", remedy="One line of ASCII characters is needed."
             )
 
     @property
@@ -107,7 +107,7 @@ class Dialect:
 
 
 def dialect_from(facts: Mapping[str, Any], secrets: Sequence[str]) -> Dialect:
-    """What `facts` told, with the secret values put back in their order; empty ones for who sends nothing."""
+    """What `facts` returned, with the secret values put back in their order; empty ones for what sends nothing."""
     left = iter(secrets)
 
     def parameters(pairs: Sequence[Sequence[Any]]) -> tuple[Parameter, ...]:
@@ -148,7 +148,7 @@ def dialect(
         UsageError: there is none of that name, or something is not of its form.
     """
     if name not in dialects():
-        raise UsageError(f"there is no API {name!r}", remedy=f"known are: {', '.join(dialects())}")
+        raise UsageError(f"there is no API {name!r}", remedy=f"Known are: {', '.join(dialects())}.")
     facts = dialects()[name]
     chosen = {each.name for each in query}
     own = [Parameter(key, str(value)) for key, value in facts.get("query", {}).items() if key not in chosen]
@@ -172,12 +172,12 @@ def with_query(chosen: Dialect, parameters: Sequence[Parameter]) -> Dialect:
 def _pair(option: str, text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not name or not equals:
-        raise UsageError(f"{option} {text}: not NAME=VALUE", remedy=f"write it like {option} name=value")
+        raise UsageError(f"{option} {text}: not NAME=VALUE", remedy=f"Write it like {option} name=value.")
     return name, value
 
 
 def _json(text: str) -> Any:
-    """A value of JSON; what is none is a text."""
+    """A value of JSON; anything else is a text."""
     try:
         return json.loads(text)
     except ValueError:

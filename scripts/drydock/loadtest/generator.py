@@ -25,9 +25,10 @@ def generate(plan: LoadPlan, on_progress: Callable[[Snapshot], None] = lambda _s
     Raises:
         UsageError: the workload's file is wrong.
         DrydockError: the workers could not start, or none could make its load.
+        KeyboardInterrupt: it was interrupted before there was anything to keep.
     """
     Prompts(plan)
-    told: dict[str, str] = {}
+    failure: dict[str, str] = {}
 
     def on_line(line: str) -> None:
         try:
@@ -37,7 +38,7 @@ def generate(plan: LoadPlan, on_progress: Callable[[Snapshot], None] = lambda _s
         if "snapshot" in said:
             on_progress(snapshot_from(said["snapshot"]))
         elif "error" in said:
-            told.update(said)
+            failure.update(said)
 
     with tempfile.TemporaryDirectory(prefix="drydock-loadtest-") as folder:
         file, output = Path(folder) / "plan.json", Path(folder) / "run"
@@ -52,12 +53,14 @@ def generate(plan: LoadPlan, on_progress: Callable[[Snapshot], None] = lambda _s
             env=env or None,
             forward_interrupt=True,
         )
-        if told:
-            raise DrydockError(told["error"], remedy=told["remedy"])
+        if done.interrupted and (failure or done.returncode != 0):
+            raise KeyboardInterrupt
+        if failure:
+            raise DrydockError(failure["error"], remedy=failure["remedy"])
         if done.returncode != 0:
             lines = [line for line in done.stdout.splitlines() if not line.startswith('{"snapshot"')]
             raise DrydockError(
                 f"the load generator ended with status {done.returncode}:\n" + "\n".join(lines[-20:]),
-                remedy="look at the machine's memory; give fewer --processes or a lower load, or report this",
+                remedy="Look at the machine's memory; give fewer --processes or a lower load, or report this.",
             )
         return load_run(output)

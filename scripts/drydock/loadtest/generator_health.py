@@ -14,9 +14,9 @@ WAKE_LAG_P99_SECONDS = 0.010
 READ_DELAY_P99_SECONDS = 0.010
 CPU_SHARE = 0.9
 ACHIEVED_SHARE = 0.98
-"""Beyond these a run does not count: what they add would be told as the server's."""
+"""Beyond these a run does not count: what they add would be reported as the server's."""
 LATENESS_SHARE = 0.05
-"""Of the median latency that was measured: lateness below it does not change what is told."""
+"""Of the median latency that was measured: lateness below it does not change what is reported."""
 _REMEDY = "close other programs, give more --processes (a core each), or load from another machine"
 
 _BUCKET_SECONDS = 0.0001

@@ -16,7 +16,7 @@ def passed(told: Mapping[str, Any]) -> bool:
 def verdict(told: Mapping[str, Any]) -> str:
     """The result in one line."""
     if not told["complete"]:
-        return "Incomplete: it was interrupted, or a worker was lost"
+        return "Incomplete: it was interrupted" if told.get("interrupted") else "Incomplete: a worker was lost"
     if told["sweep"] is not None:
         return _of_a_search(told)
     if not told["valid"]:

@@ -68,6 +68,7 @@ class Measured:
             "load": {"name": self.name, "rate": self.rate, "concurrency": self.concurrency},
             "started_at": self.run.started_at,
             "complete": self.run.complete,
+            "interrupted": self.run.interrupted,
             "valid": self.run.health.valid,
             **self.measures.as_dict(),
             "server": server,

@@ -63,7 +63,7 @@ class Master:
         plan: what is to be done.
         host: interface to listen on.
         port: to listen on, 0 for any that is free.
-        lost: tells which workers have ended, if that can be known.
+        lost: returns the workers that have ended, if that can be known.
         tell: called with each snapshot.
         connect_seconds: that the workers have to come.
     """
@@ -127,7 +127,7 @@ class Master:
                 here = len(self._runner.clients.ready)
                 raise DrydockError(
                     f"only {here} of {self._plan.processes} load generating workers started",
-                    remedy="give fewer --processes, or look at the machine's memory and load",
+                    remedy="Give fewer --processes, or look at the machine's memory and load.",
                 )
             gevent.sleep(0.02)
 
@@ -182,7 +182,8 @@ class Master:
         plan, heard = self._plan, self._heard
         found = [Records.load(io.BytesIO(b"".join(heard.parts[worker]))) for worker in sorted(heard.health)]
         records = Records.concatenate(found)
-        complete = not notes and not heard.interrupted
+        interrupted = heard.interrupted or self._stopping
+        complete = not notes and not interrupted
         due, seconds = self._due(records, complete)
         workers = [heard.health[worker] for worker in sorted(heard.health)]
         return Run(
@@ -191,8 +192,9 @@ class Master:
             stage=plan.stage,
             started_at=at,
             complete=complete,
-            notes=(*notes, *(["the run was interrupted"] if heard.interrupted else [])),
+            notes=(*notes, *(["the run was interrupted"] if interrupted else [])),
             said=heard.said,
+            interrupted=interrupted,
         )
 
     def _due(self, records: Records, complete: bool) -> tuple[int | None, float]:

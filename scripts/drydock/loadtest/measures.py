@@ -139,7 +139,7 @@ def measure(run: Run, limits: Mapping[str, float] | None = None) -> Measures:
     values |= _rates(run)
     if untold := int((good.output_tokens == UNKNOWN).sum()):
         values |= dict.fromkeys(TOKEN_RATES)
-        reasons["tokens a second"] = f"the server told no usage for {untold} answers"
+        reasons["tokens a second"] = f"the server reported no usage for {untold} answers"
     values["goodput"] = values["goodput_rps"] = None
     if limits and judged:
         kept = np.ones(len(good), dtype=bool)
@@ -176,14 +176,14 @@ def _gaps(good: Records, came: Deliveries) -> Floats:
     gaps = 1e3 * good.gaps()
     together = np.isin(came.kinds, (Delivery.ONE_PIECE, Delivery.BURSTS))
     gaps[together[gap_rows(good)]] = np.inf
-    # an answer that came as one event has no gap that could tell it
+    # an answer that came as one event has no gap to measure
     alone = int((together & (good.chunks == 1)).sum())
     return np.concatenate([gaps, np.full(alone, np.inf)])
 
 
 def _reasons(came: Deliveries, ratio: float | None) -> dict[str, str]:
     if ratio is None:
-        return {"itl": "no streamed answer told its number of tokens"}
+        return {"itl": "no streamed answer reported its number of tokens"}
     if ratio < FEWEST_CHUNKS_PER_TOKEN:
         words = f"a chunk is not a token: {ratio:.3f} chunks/token, fewer than {FEWEST_CHUNKS_PER_TOKEN}"
         return {"itl": words}
@@ -198,7 +198,7 @@ def _unknown(came: Deliveries) -> str:
         Delivery.ONE_PIECE: "came in one piece",
         Delivery.BURSTS: "came in bursts",
         Delivery.HIDDEN_TOKENS: "counted tokens that were not sent",
-        Delivery.UNCOUNTED: "told no usage",
+        Delivery.UNCOUNTED: "reported no usage",
     }
     told = [f"{number} {words[kind]}" for kind, number in counts.items() if number]
     return f"of {came.kinds.size} answers {', '.join(told)}" if told else ""

@@ -27,6 +27,6 @@ def snapshot_facts(snapshot: Snapshot) -> dict[str, float | None]:
 
 
 def snapshot_from(facts: Mapping[str, Any]) -> Snapshot:
-    """What `snapshot_facts` told."""
+    """What `snapshot_facts` returned."""
     known: dict[str, Any] = {name: math.nan if value is None else value for name, value in facts.items()}
     return Snapshot(**known)

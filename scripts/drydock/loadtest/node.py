@@ -36,7 +36,7 @@ from drydock.loadtest.worker import run_worker
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Play a part; exit status 0, or 1 with a line of JSON that tells the error."""
+    """Play a part; exit status 0, or 1 with a line of JSON that holds the error."""
     parser = argparse.ArgumentParser(prog="python -m drydock.loadtest.node")
     parts = parser.add_subparsers(dest="part", required=True)
     for name in ("all", "master", "worker"):
@@ -97,7 +97,7 @@ def _await_name(host: str, seconds: float) -> None:
             if time.monotonic() > deadline:
                 raise DrydockError(
                     f"the master {host} is not there after {seconds:g} s: {error}",
-                    remedy="look at the master's pod: kubectl describe pod, kubectl logs",
+                    remedy="Look at the master's pod: kubectl describe pod, kubectl logs.",
                 ) from error
             time.sleep(1)
         else:

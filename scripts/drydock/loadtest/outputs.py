@@ -44,7 +44,8 @@ def result(
         "model": plan.target.model,
         "workload": plan.workload.name,
         "stage": stage_facts(plan.stage),
-        "complete": all(each.run.complete for each in loads),
+        "complete": all(load.run.complete for load in loads),
+        "interrupted": any(load.run.interrupted for load in loads),
         "valid": all(each.run.health.valid for each in loads),
         "notes": [*warnings, *_notes(loads)],
         "missed": _judged(loads, met=False),
@@ -105,11 +106,11 @@ def read_result(path: Path) -> dict[str, Any]:
         told: dict[str, Any] = json.loads(file.read_text())
         version = told["version"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"{file} is no result of a load test: {error}", remedy="give the DIR of -o") from error
+        raise UsageError(f"{file} is no result of a load test: {error}", remedy="Give the DIR of -o.") from error
     if version != VERSION:
         raise UsageError(
             f"{file} is of version {version}; this Drydock reads version {VERSION}",
-            remedy="make the load test again, or compare with the Drydock that wrote it",
+            remedy="Make the load test again, or compare with the Drydock that wrote it.",
         )
     return told
 

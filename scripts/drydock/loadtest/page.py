@@ -76,22 +76,25 @@ def ticks(highest: float) -> list[float]:
     return [round(number * step, 12) for number in range(ceil(highest / step + 1e-9)) if number * step <= highest]
 
 
-def render_page(told: Mapping[str, Any], runs: Sequence[Run]) -> str:
+def render_page(document: Mapping[str, Any], runs: Sequence[Run]) -> str:
     """The page of a load test's result.
 
     Args:
-        told: as `loadtest.json` has it.
+        document: as `loadtest.json` has it.
         runs: of its loads and repetitions, in the same order.
     """
-    pictures = [*_against_rate(told), *_distributions(told, runs), *_timeline(told, runs)]
+    pictures = [*_against_rate(document), *_distributions(document, runs), *_timeline(document, runs)]
     template = page_environment(_TEMPLATES).get_template("loadtest.html.j2")
     return template.render(
-        told=told, charts=[each for each in pictures if not each.empty], verdict=verdict(told), passed=passed(told)
+        document=document,
+        charts=[each for each in pictures if not each.empty],
+        verdict=verdict(document),
+        passed=passed(document),
     )
 
 
-def _against_rate(told: Mapping[str, Any]) -> list[Chart]:
-    loads = [each for each in told["runs"] if each["load"]["rate"] is not None]
+def _against_rate(document: Mapping[str, Any]) -> list[Chart]:
+    loads = [each for each in document["runs"] if each["load"]["rate"] is not None]
     if len({each["load"]["rate"] for each in loads}) < 2:  # noqa: PLR2004 (one point is no line)
         return []
     loads = sorted(loads, key=lambda each: float(each["load"]["rate"]))
@@ -111,11 +114,11 @@ def _against_rate(told: Mapping[str, Any]) -> list[Chart]:
     ]
 
 
-def _distributions(told: Mapping[str, Any], runs: Sequence[Run]) -> list[Chart]:
+def _distributions(document: Mapping[str, Any], runs: Sequence[Run]) -> list[Chart]:
     charts = []
     for name, title in (("ttft", "Time to first token"), ("tpot", "Time per output token"), ("e2e", "End to end")):
         series = []
-        for run, facts in zip(runs, told["runs"], strict=True):
+        for run, facts in zip(runs, document["runs"], strict=True):
             rows = counted(run)
             series.append(_cdf(facts["load"]["name"], times(rows.select(rows.ok))[name]))
         charts.append(Chart(f"{title}: share of requests", "ms", "share", series))
@@ -128,9 +131,9 @@ def _cdf(name: str, values: Floats) -> Series:
     return Series(name, ordered.tolist(), shares.tolist())
 
 
-def _timeline(told: Mapping[str, Any], runs: Sequence[Run]) -> list[Chart]:
-    """The last run: what the client saw, and below it what the server told at the same time."""
-    run, facts = runs[-1], told["runs"][-1]
+def _timeline(document: Mapping[str, Any], runs: Sequence[Run]) -> list[Chart]:
+    """The last run: what the client saw, and below it the server's metrics at the same time."""
+    run, facts = runs[-1], document["runs"][-1]
     title = f"Over time, {facts['load']['name']}"
     rows = run.records.select(run.records.ok)
     order = np.argsort(rows.intended)

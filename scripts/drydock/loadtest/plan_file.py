@@ -52,7 +52,7 @@ def plan_facts(plan: LoadPlan) -> dict[str, Any]:
 
 
 def plan_from(facts: Mapping[str, Any], api_key: Secret | None, secrets: Sequence[str] = ()) -> LoadPlan:
-    """What `plan_facts` told, with the key and the other secret values put back."""
+    """What `plan_facts` returned, with the key and the other secret values put back."""
     target, workload = dict(facts["target"]), dict(facts["workload"])
     target["loras"] = tuple(target["loras"])
     target["dialect"] = dialect_from(target["dialect"], secrets)
@@ -75,7 +75,7 @@ def stage_facts(stage: Stage) -> dict[str, Any]:
 
 
 def stage_from(facts: Mapping[str, Any]) -> Stage:
-    """What `stage_facts` told."""
+    """What `stage_facts` returned."""
     arrival = dict(facts["arrival"])
     kind = _ARRIVALS[arrival.pop("kind")]
     if "times" in arrival:

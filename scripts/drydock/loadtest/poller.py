@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from gevent.monkey import get_original
 
 READ, WRITE = 1, 4
-"""Bits of an event (those of epoll); an error or a hang-up is told as READ, for reading then says which."""
+"""Bits of an event (those of epoll); an error or a hang-up is reported as READ, for reading then says which."""
 _MOST_EVENTS = 1024
 
 
@@ -15,13 +15,13 @@ class Poller(Protocol):
     """Sockets by their file descriptor."""
 
     def add(self, fd: int) -> None:
-        """Tell when it can be read."""
+        """Report when it can be read."""
 
     def also_write(self, fd: int, wanted: bool) -> None:
-        """Tell, or no longer tell, when it can be written too."""
+        """Report, or no longer report, when it can be written too."""
 
     def remove(self, fd: int) -> None:
-        """Tell nothing more about it."""
+        """Report nothing more about it."""
 
     def ready(self) -> Sequence[tuple[int, int]]:
         """What has something now: (descriptor, bits)."""

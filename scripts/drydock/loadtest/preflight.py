@@ -73,13 +73,13 @@ def _check_access(target: Target, answer: _Answer) -> None:
         given = "refused the API key" if target.api_key else "wants an API key"
         raise UsageError(
             f"{target.base_url} {given}: http {answer.status}{_quoted(target, answer)}",
-            remedy="name the right one by --api-key-env VARIABLE or --api-key-file FILE; where it does not go into "
-            "Authorization: Bearer, say where by --api azure or --header-env NAME=VARIABLE",
+            remedy="Name the right one by --api-key-env VARIABLE or --api-key-file FILE; where it does not go into "
+            "Authorization: Bearer, say where by --api azure or --header-env NAME=VARIABLE.",
         )
     if answer.location:
         raise UsageError(
             f"{target.base_url} redirects to {safe(answer.location, target.secrets)} (http {answer.status})",
-            remedy="give the URL that it redirects to: a load does not follow",
+            remedy="Give the URL that it redirects to: a load does not follow.",
         )
 
 
@@ -94,7 +94,7 @@ def _check_models(target: Target, names: list[str]) -> None:
         if answer.status in _NO_SUCH_MODEL:
             raise UsageError(
                 f"{target.base_url} has no model {name}: http {answer.status}{_quoted(target, answer)}",
-                remedy=f"its models: {', '.join(names) or 'none'}",
+                remedy=f"Its models: {', '.join(names) or 'none'}.",
             )
 
 
@@ -113,7 +113,7 @@ def _check_path(target: Target) -> None:
         raise UsageError(
             f"{_shown(target, path)} does not exist, or has no model {name}: http {answer.status}"
             + _quoted(target, answer),
-            remedy="give the URL where the API begins, like http://host:8000/v1, and the model's name there",
+            remedy="Give the URL where the API begins, like http://host:8000/v1, and the model's name there.",
         )
 
 
@@ -148,7 +148,7 @@ def _ask(target: Target, method: str, rest: str, body: dict[str, Any] | None = N
         except LocationParseError as error:
             raise UsageError(
                 f"{target.base_url!r} is not the URL of an endpoint: {error}",
-                remedy="give one like http://host:8000/v1",
+                remedy="Give one like http://host:8000/v1.",
             ) from error
         except (NewConnectionError, ConnectTimeoutError, SSLError) as error:
             raise _unreachable(target, error) from error

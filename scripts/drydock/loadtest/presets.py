@@ -30,7 +30,7 @@ def preset(name: str) -> Workload:
         UsageError: there is none of that name.
     """
     if name not in presets():
-        raise UsageError(f"there is no workload {name!r}", remedy=f"known are: {', '.join(presets())}")
+        raise UsageError(f"there is no workload {name!r}", remedy=f"Known are: {', '.join(presets())}.")
     facts = {key: value for key, value in presets()[name].items() if key not in ("description", "source")}
     return Workload(name=name, input=Lengths(**facts.pop("input")), output=Lengths(**facts.pop("output")), **facts)
 
@@ -72,18 +72,18 @@ def read_dataset(path: Path) -> list[Row]:
     and, if wanted, "output_tokens" (or "max_tokens").
 
     Raises:
-        UsageError: it cannot be read, has no prompts, or a line is not such an object (told by its number).
+        UsageError: it cannot be read, has no prompts, or a line is not such an object (named by its number).
     """
     try:
         lines = path.read_text().splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(
-            f"cannot read the data set {path}: {error}", remedy='give a file of lines like {"prompt": "Hello"}'
+            f"cannot read the data set {path}: {error}", remedy='Give a file of lines like {"prompt": "Hello"}.'
         ) from error
     rows = [_row(path, number, line) for number, line in enumerate(lines, 1) if line.strip()]
     if not rows:
         raise UsageError(
-            f"the data set {path} holds no prompts", remedy='write a line like {"prompt": "Hello"} into it'
+            f"the data set {path} holds no prompts", remedy='Write a line like {"prompt": "Hello"} into it.'
         )
     return rows
 
@@ -141,4 +141,4 @@ def _messages(value: object) -> Row | None:
 
 
 def _wrong(path: Path, number: int, what: str) -> UsageError:
-    return UsageError(f"{path}, line {number}: {what}", remedy="see docs/load-test.md for the form of a line")
+    return UsageError(f"{path}, line {number}: {what}", remedy="See docs/load-test.md for the form of a line.")

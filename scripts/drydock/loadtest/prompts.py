@@ -1,7 +1,7 @@
 """Turns a workload into the bodies of requests, the same for the same seed and number of the conversation.
 
 A text of so many tokens is so many common words of three letters, each with its blank: one token each in the
-tokenizers of well-known models, and in the simulator. How many there really were is told by the server's usage.
+tokenizers of well-known models, and in the simulator. How many there really were is in the server's usage.
 Each conversation's own part begins with words that count the conversations, so that no two share more than they should.
 """
 
@@ -70,7 +70,7 @@ class Prompts:
         if self._rows and target.endpoint == "chat" and any(row.token_ids for row in self._rows):
             raise UsageError(
                 f"{workload.dataset} has prompts of token ids, which can only be sent to /v1/completions",
-                remedy="choose that endpoint, or text",
+                remedy="Choose that endpoint, or text.",
             )
         if (
             self._rows
@@ -79,7 +79,7 @@ class Prompts:
         ):
             raise UsageError(
                 f"{workload.dataset} has messages of several parts, which can only be sent to /v1/chat/completions",
-                remedy="leave out --completions, or give texts",
+                remedy="Leave out --completions, or give texts.",
             )
         longest = max(int(_highest(workload.input)), workload.shared_prefix_tokens) + _COUNTING_TOKENS
         self._corpus = Corpus([plan.seed, _TEXT], longest, ids=workload.token_ids)

@@ -41,9 +41,9 @@ class Reactor:
     Args:
         connect: makes a connection to the server.
         timeout: seconds from a request's sending to the end of its answer.
-        spare_work: called while there is nothing else to do; does a little (0.2 ms at most) and tells whether there
+        spare_work: called while there is nothing else to do; does a little (0.2 ms at most) and returns whether there
             is more.
-        watch: told how the reactor keeps up.
+        watch: notified of how the reactor keeps up.
     """
 
     def __init__(

@@ -57,7 +57,7 @@ class Recorder:
         self._append(exchange, answer, model, session, turn)
 
     def spare_work(self) -> bool:
-        """Read one answer that waits, and tell whether there was one."""
+        """Read one answer that waits, and return whether there was one."""
         while self._backlog:
             item = self._backlog.popleft()
             if len(item[0].pieces) > _SPARE_READS:
@@ -68,7 +68,7 @@ class Recorder:
         return False
 
     def records(self, start: float) -> Records:
-        """All rows, after reading what waits; times are told from `start`, of the monotonic clock."""
+        """All rows, after reading what waits; times count from `start`, of the monotonic clock."""
         for item in (*self._backlog, *self._long):
             self._read(*item)
         self._backlog.clear()

@@ -89,7 +89,7 @@ class Records:
     """Requests in columns of equal length, in the order in which they ended.
 
     Attributes:
-        prompt_tokens, output_tokens, cached_tokens: from the server's usage only; -1 where it told none.
+        prompt_tokens, output_tokens, cached_tokens: from the server's usage only; -1 where it reported none.
         hidden_tokens: of the output tokens, reasoning that was counted and not sent.
         first_tokens: of the first content event, where the server counts tokens in every event; else -1.
         text_bytes, first_bytes: of output, in all content events and in the first one; -1 where not known.
@@ -204,7 +204,7 @@ class Records:
                 models = tuple(str(name) for name in file["models"])
         except (OSError, ValueError, KeyError) as error:
             raise UsageError(
-                f"{path} holds no records of a load test: {error}", remedy="make the load test again, with -o"
+                f"{path} holds no records of a load test: {error}", remedy="Make the load test again, with -o."
             ) from error
         return cls(**arrays, models=models)
 
@@ -323,6 +323,7 @@ class Run:
         stage: what was asked for; rows with `intended` below its `warm_up_seconds` are warm-up.
         started_at: wall-clock time of the stage's start, s since the epoch.
         complete: false when it was interrupted or a worker was lost; what had been recorded is there.
+        interrupted: a user or a signal ended it early.
         notes: what went otherwise than asked for, in whole sentences.
         said: what the server said of failures, by their kind: one short sample each; of what cannot be read, its
             first bytes.
@@ -335,6 +336,7 @@ class Run:
     complete: bool
     notes: tuple[str, ...] = ()
     said: Mapping[str, str] = field(default_factory=dict)
+    interrupted: bool = False
 
 
 def _dtype(name: str) -> type[np.generic]:

@@ -1,4 +1,4 @@
-"""What a master in a cluster tells whoever started it: progress, the run, and until when it is kept.
+"""What a master in a cluster reports to the command that started it: progress, the run, and until when it is kept.
 
 GET  /progress      {"snapshot": {...} or null, "done": bool, "error": text, "remedy": text}
 GET  /run.json, /records.npz    of `drydock.loadtest.run_files`, once done

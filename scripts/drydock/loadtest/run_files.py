@@ -20,6 +20,7 @@ def save_run(run: Run, folder: Path) -> None:
         "stage": stage_facts(run.stage),
         "started_at": run.started_at,
         "complete": run.complete,
+        "interrupted": run.interrupted,
         "notes": list(run.notes),
         "said": dict(run.said),
         "health": _without_nan(run.health.as_dict()),
@@ -50,10 +51,11 @@ def load_run(folder: Path) -> Run:
             complete=facts["complete"],
             notes=tuple(facts["notes"]),
             said=dict(facts.get("said", {})),
+            interrupted=bool(facts.get("interrupted")),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(
-            f"{folder} holds no run of a load test: {error}", remedy="give a folder that `drydock loadtest -o` wrote"
+            f"{folder} holds no run of a load test: {error}", remedy="Give a folder that `drydock loadtest -o` wrote."
         ) from error
 
 

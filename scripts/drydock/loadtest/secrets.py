@@ -10,7 +10,7 @@ from drydock.errors import UsageError
 def _sendable(key: str, where: str) -> str:
     if not key.isascii() or not key.isprintable() or " " in key:
         raise UsageError(
-            f"what {where} holds cannot be sent as an API key", remedy="one line of ASCII characters without spaces"
+            f"what {where} holds cannot be sent as an API key", remedy="One line of ASCII characters without spaces."
         )
     return key
 
@@ -37,7 +37,7 @@ class Secret:
         """
         value = content.decode("latin-1").strip()
         if not value:
-            raise UsageError(f"{where} holds an empty API key", remedy="put the key into it")
+            raise UsageError(f"{where} holds an empty API key", remedy="Put the key into it.")
         return cls(_sendable(value, where))
 
     @classmethod
@@ -64,8 +64,8 @@ class Secret:
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(
                 f"cannot read the API key from {path}: {error}",
-                remedy="name a file that holds the key, and nothing else",
+                remedy="Name a file that holds the key, and nothing else.",
             ) from error
         if not value:
-            raise UsageError(f"{path} holds no API key", remedy="write the key into it, on a line of its own")
+            raise UsageError(f"{path} holds no API key", remedy="Write the key into it, on a line of its own.")
         return cls(_sendable(value, str(path)))

@@ -24,7 +24,7 @@ _MOST_CLIENTS = 65_536
 
 def _above_zero(name: str, value: float) -> None:
     if not value > 0 or value == float("inf"):
-        raise UsageError(f"{name} must be above 0, not {value:g}", remedy="give a finite number above 0")
+        raise UsageError(f"{name} must be above 0, not {value:g}", remedy="Give a finite number above 0.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +63,13 @@ class Target:
             usable = False
         if not usable or parts.query or parts.fragment or parts.username:
             raise UsageError(
-                f"{self.base_url!r} is not the URL of an endpoint", remedy="give one like http://host:8000/v1"
+                f"{self.base_url!r} is not the URL of an endpoint", remedy="Give one like http://host:8000/v1."
             )
         _above_zero("timeout", self.timeout_seconds)
         if self.ca_file is not None and not self.ca_file.is_file():
-            raise UsageError(f"there is no file {self.ca_file} of certificates", remedy="name a file in PEM form")
+            raise UsageError(f"there is no file {self.ca_file} of certificates", remedy="Name a file in PEM form.")
         if not self.model:
-            raise UsageError("no model was named", remedy="name the one that the server serves (GET /v1/models)")
+            raise UsageError("no model was named", remedy="Name the one that the server serves (GET /v1/models).")
 
     @property
     def secrets(self) -> tuple[Secret, ...]:
@@ -130,7 +130,7 @@ class Ramp:
         if not (self.start_rate >= 0 and self.end_rate >= 0):
             raise UsageError(
                 f"the rates of a ramp must not be below 0, as {min(self.start_rate, self.end_rate):g} is",
-                remedy="give --rate and --end-rate from 0 on",
+                remedy="Give --rate and --end-rate from 0 on.",
             )
         _above_zero("the higher rate of a ramp", max(self.start_rate, self.end_rate))
 
@@ -143,12 +143,12 @@ class Trace:
 
     def __post_init__(self) -> None:
         if not self.times:
-            raise UsageError("the trace is empty", remedy="give at least one time")
+            raise UsageError("the trace is empty", remedy="Give at least one time.")
         if not self.times[0] >= 0 or any(
             not later >= earlier for earlier, later in zip(self.times, self.times[1:], strict=False)
         ):
             raise UsageError(
-                "the times of a trace must be in order, and none below 0", remedy="sort its lines: sort -g FILE"
+                "the times of a trace must be in order, and none below 0", remedy="Sort its lines: sort -g FILE."
             )
 
 
@@ -172,7 +172,7 @@ class Stage:
     Attributes:
         arrival: when conversations begin.
         duration_seconds: how long they are begun, after the warm-up. What is under way then is waited for.
-        warm_up_seconds: under the same load before that; whoever measures leaves out what was due in it.
+        warm_up_seconds: under the same load before that; measures leave out what was due in it.
         max_conversations: stop after so many, warm-up included.
     """
 
@@ -185,7 +185,7 @@ class Stage:
         _above_zero("duration", self.duration_seconds)
         if not 0 <= self.warm_up_seconds < float("inf"):
             raise UsageError(
-                f"the warm-up must not be below 0 s, as {self.warm_up_seconds:g} is", remedy="give --warm-up 10, or 0"
+                f"the warm-up must not be below 0 s, as {self.warm_up_seconds:g} is", remedy="Give --warm-up 10, or 0."
             )
         if self.max_conversations is not None:
             _above_zero("the number of conversations", self.max_conversations)
@@ -193,7 +193,7 @@ class Stage:
         if rate * seconds > _MOST_CONVERSATIONS:
             raise UsageError(
                 f"{rate:g} conversations a second over {seconds:g} s are more than {_MOST_CONVERSATIONS:,}",
-                remedy="give a lower rate, or a shorter duration",
+                remedy="Give a lower rate, or a shorter duration.",
             )
 
     @property
@@ -222,7 +222,7 @@ class Lengths:
         if not 1 <= self.minimum <= self.maximum:
             raise UsageError(
                 f"lengths need 1 <= minimum <= maximum, not {self.minimum} and {self.maximum}",
-                remedy="change one of them",
+                remedy="Change one of them.",
             )
         if self.kind != "uniform":
             _above_zero("the mean length", self.mean)
@@ -262,11 +262,11 @@ class Workload:
         _above_zero("the number of turns", self.turns)
         _above_zero("the number of prefix groups", self.prefix_groups)
         if min(self.shared_prefix_tokens, self.think_seconds) < 0:
-            raise UsageError("neither shared prefix nor thinking time may be below 0", remedy="give numbers from 0 on")
+            raise UsageError("neither shared prefix nor thinking time may be below 0", remedy="Give numbers from 0 on.")
         if self.token_ids and self.turns > 1:
             raise UsageError(
                 "a conversation of several turns cannot be sent as token ids: answers come back as text",
-                remedy="send text, or one turn",
+                remedy="Send text, or one turn.",
             )
 
 
@@ -289,13 +289,13 @@ class LoadPlan:
         _above_zero("the number of processes", self.processes)
         if self.processes > _MOST_PROCESSES:
             raise UsageError(
-                f"{self.processes} processes are more than {_MOST_PROCESSES:,}", remedy="give --processes a core each"
+                f"{self.processes} processes are more than {_MOST_PROCESSES:,}", remedy="Give --processes a core each."
             )
         clients = self.stage.arrival.concurrency if isinstance(self.stage.arrival, Closed) else 0
         if clients > _MOST_CLIENTS * self.processes:
             raise UsageError(
                 f"{clients:,} clients are more than the {_MOST_CLIENTS:,} that a process can have",
-                remedy="give a lower --concurrency, or more --processes",
+                remedy="Give a lower --concurrency, or more --processes.",
             )
         if self.workload.token_ids and self.target.endpoint != "completions":
-            raise UsageError("token ids can only be sent to /v1/completions", remedy="choose that endpoint, or text")
+            raise UsageError("token ids can only be sent to /v1/completions", remedy="Choose that endpoint, or text.")

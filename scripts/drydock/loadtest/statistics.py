@@ -6,7 +6,7 @@ from dataclasses import dataclass
 CONFIDENCE = 0.95
 SIGNIFICANCE = 0.05
 LEAST_CHANGE = 0.07
-"""Share below which a change is not told as one: restarting a server moved its throughput by 1 to 7 % (measured)."""
+"""Share below which a change is not reported: restarting a server moved its throughput by 1 to 7 % (measured)."""
 
 _FEWEST_RUNS = 2
 _HIGHER_IS_BETTER = ("_rps", "_tokens_per_second", "goodput", "chunks_per_token")
@@ -29,7 +29,7 @@ class Difference:
         before, after: means over the repetitions.
         change: relative, 0.1 for 10 % more; None where it was 0 before and is no longer.
         p_value: of Welch's t-test over the repetitions; None where either side has one run only.
-        verdict: `better`, `worse`, `same` or `unknown` (one run a side cannot tell chance from change).
+        verdict: `better`, `worse`, `same` or `unknown` (one run a side cannot distinguish chance from change).
     """
 
     name: str

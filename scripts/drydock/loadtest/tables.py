@@ -25,31 +25,31 @@ _OF_A_SWEEP = {
 """Columns that fit into 80 characters."""
 
 
-def print_result(told: dict[str, Any], loads: "Sequence[Measured]") -> None:
+def print_result(document: dict[str, Any], loads: "Sequence[Measured]") -> None:
     """Tables, notes and missed objectives."""
-    if told["sweep"] is None:
+    if document["sweep"] is None:
         for each in loads:
             _table(each.measures)
     else:
-        _sweep_table(told, loads)
+        _sweep_table(document, loads)
     for each in loads:
         queue = each.server.summary().get("queue_mean_ms")
-        if queue is not None and told["sweep"] is None:
+        if queue is not None and document["sweep"] is None:
             click.echo(f"server: queued {queue:.1f} ms on average, {each.server.summary()['waiting_max']:.0f} at most")
-    for name, spread in told["confidence"].items():
+    for name, spread in document["confidence"].items():
         if name in ("ttft_p95_ms", "tpot_p50_ms", "output_tokens_per_second"):
             click.echo(f"{name}: {spread['mean']:.4g}, 95 % between {spread['low']:.4g} and {spread['high']:.4g}")
-    _compared(told["comparison"])
-    for note in told["notes"]:
+    _compared(document["comparison"])
+    for note in document["notes"]:
         click.echo(f"NOTE {note}")
-    # of a sweep the table tells which rates meet, and below what the others missed
-    for word, judged in (("MET", told["met"] if told["sweep"] is None else ()), ("MISSED", told["missed"])):
+    # of a sweep the table shows which rates meet, and below what the others missed
+    for word, judged in (("MET", document["met"] if document["sweep"] is None else ()), ("MISSED", document["missed"])):
         for each in judged:
             click.echo(f"{word:<6} {each['text']}" + (f" ({each['load']})" if len(loads) > 1 else ""))
-    click.echo(verdict(told))
+    click.echo(verdict(document))
 
 
-def _sweep_table(told: dict[str, Any], loads: "Sequence[Measured]") -> None:
+def _sweep_table(document: dict[str, Any], loads: "Sequence[Measured]") -> None:
     from rich.table import Table
 
     from drydock.loadtest.sweep import is_saturated, meets
@@ -65,7 +65,7 @@ def _sweep_table(told: dict[str, Any], loads: "Sequence[Measured]") -> None:
     print_table(table)
     for each in loads:
         _failures(each.measures, f"{each.name}: ")
-    click.echo(f"at most {told['sweep']['saturation']:.4g}/s were completed")
+    click.echo(f"at most {document['sweep']['saturation']:.4g}/s were completed")
 
 
 def _compared(differences: "Sequence[dict[str, Any]] | None") -> None:

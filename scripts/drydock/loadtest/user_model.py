@@ -40,7 +40,7 @@ _MOST_SOCKETS = 65_536
 
 
 class RequestError(Exception):
-    """What Locust is told of a request that did not end well."""
+    """What Locust records of a request that failed."""
 
 
 class Load:
@@ -93,7 +93,7 @@ class Load:
             gevent.sleep(0.01)
             if self._reading.ready():
                 raise DrydockError(
-                    f"the load generator broke: {self._reading.exception!r}", remedy="please report this"
+                    f"the load generator broke: {self._reading.exception!r}", remedy="Please report this."
                 )
         self.watch.stop()
         self.reactor.stop()
@@ -278,7 +278,7 @@ def reachable(address: Address) -> list[SocketAddress]:
     try:
         found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
-        raise DrydockError(f"cannot find {address.host}: {error}", remedy="check the URL's host name") from error
+        raise DrydockError(f"cannot find {address.host}: {error}", remedy="Check the URL's host name.") from error
     every: list[SocketAddress] = [(family, name) for family, _, _, _, name in found]
     answering = [where for where in every if _answers(where)]
     return answering or every
@@ -307,7 +307,7 @@ def make_room_for_sockets() -> None:
     Linux doubles a process's table of descriptors when it is full, which in a process with threads takes 10 ms.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    # macOS tells "no limit" and then refuses more than its own
+    # macOS reports "no limit" and then refuses more than its own
     wanted = 10_240 if hard == resource.RLIM_INFINITY else hard
     if soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -46,7 +46,8 @@ def tls_context(target: Target) -> ssl.SSLContext:
             context.load_verify_locations(cafile=target.ca_file)
         except (OSError, ssl.SSLError) as error:
             raise UsageError(
-                f"{target.ca_file} holds no certificates: {error}", remedy="name a file in PEM form (BEGIN CERTIFICATE)"
+                f"{target.ca_file} holds no certificates: {error}",
+                remedy="Name a file in PEM form (BEGIN CERTIFICATE).",
             ) from error
     if not target.verify_tls:
         context.check_hostname = False
@@ -90,7 +91,7 @@ class Head:
 
     Attributes:
         end: bytes before the body.
-        length: of the body; None where chunks or the connection's end tell.
+        length: of the body; None where chunks or the connection's end decide.
         encoding: of the body, in lower case; empty where it has none.
     """
 

@@ -1,1 +1,1 @@
-"""What became of an installation, whoever installed it: the same for rehearsals and deployments."""
+"""What became of an installation: the same for rehearsals and deployments."""

@@ -19,8 +19,8 @@ def read_exclusions(
 ) -> dict[str, str]:
     """The reason for each pool, by its name.
 
-    Karpenter tells a reason for each pool that it considered, in the order of weight and then of names backwards, but
-    names the pool in some of them only, and tells every taint by itself. So the reasons are gone through in that order.
+    Karpenter reports a reason for each pool that it considered, in the order of weight and then of names backwards, but
+    names the pool in some of them only, and lists every taint by itself. So the reasons are gone through in that order.
 
     Args:
         causes: Karpenter's reasons.

@@ -87,7 +87,7 @@ def _price(name: str, allowed: Sequence[tuple[str, str]], offers: Offers) -> flo
         return 0.0
     if name not in offers.on_demand:
         raise ClusterError(
-            f"no price of {name} is known, which Karpenter would buy: what is the cheapest cannot be told",
+            f"no price of {name} is known, which Karpenter would buy: the cheapest cannot be named",
             remedy="This is a fault of Drydock's. Please report it with the environment.",
         )
     return offers.on_demand[name]

@@ -1,4 +1,4 @@
-"""What happens on a rehearsal cluster, told by watches and kept with the time of its arrival."""
+"""What happens on a rehearsal cluster, as watches report it, kept with the time of its arrival."""
 
 import queue
 import time

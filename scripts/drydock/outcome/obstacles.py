@@ -1,4 +1,4 @@
-"""Why a rehearsal can never be ready: pods that no node takes, pods that nobody makes, programs that crash."""
+"""Why a rehearsal can never be ready: pods that no node takes, pods that are never made, programs that crash."""
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -52,7 +52,7 @@ def obstacles(
     Args:
         scene: every object.
         installed: when the install was over, as Unix time.
-        decisions: what Karpenter could not place, in the order it told.
+        decisions: what Karpenter could not place, in the order of its log.
         skipped: pools that Karpenter left out of rounds of decisions.
     """
     yield from _unplaced(scene, installed, decisions, skipped)

@@ -1,4 +1,4 @@
-"""Shared GPUs: what the device plugin of a node was told, and whether shares are on their way."""
+"""Shared GPUs: what the device plugin of a node was configured with, and whether shares are on their way."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -18,7 +18,7 @@ _MARGIN_SECONDS = 1.0  # moments of conditions are whole seconds
 
 
 def read_sharing(api: Api, plugin: Mapping[str, Any], labels: Mapping[str, str]) -> Sharing:
-    """What a pod of the plugin was told about its node, which has these labels."""
+    """What a pod of the plugin reads about its node, which has these labels."""
     entry = config_entry(plugin["spec"], labels)
     if entry is None:
         return WHOLE
@@ -30,7 +30,7 @@ def shares_to_come(scene: Scene, pod: Mapping[str, Any], moment: float, placed: 
     """Whether a pod may yet get a share that Karpenter did not know of at a moment.
 
     A node whose plugin shares its GPUs was on its way then, or is to be bought for a pod that was placed then:
-    Karpenter tells what it could not place before it makes the claims of the same round.
+    Karpenter reports what it could not place before it makes the claims of the same round.
 
     Args:
         scene: every object.

@@ -18,7 +18,7 @@ _OVERCOME = (
     "ProvisioningFailed",
     "TerminationGracePeriodExpiring",
 )
-"""Reasons that controllers give while something is on its way; told only if it never came."""
+"""Reasons that controllers give while something is on its way; reported only if it never came."""
 _WITHOUT_METRICS = (
     "FailedGetResourceMetric",
     "FailedGetContainerResourceMetric",

@@ -29,7 +29,7 @@ def explain(scene: Scene, said: Mapping[str, str], subject: str) -> str:
     last = said.get(subject) or (said.get(_PROVISIONER) if kind == "Pod" and not reasons else None)
     if last:
         reasons.append(f"Karpenter's last words: {last}")
-    return "; ".join(reasons) or "nothing tells why"
+    return "; ".join(reasons) or "no reason is reported"
 
 
 def _claim(_scene: Scene, _said: Mapping[str, str], claim: Mapping[str, Any]) -> Iterator[str]:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from drydock.clusters.objects import full_name, is_true, labels_of
 from drydock.engines.catalogue import Gpu, gpus
 from drydock.engines.gpu_memory import DoesNotFitError
-from drydock.engines.served_models import ServedModel, other_engines, served_models
+from drydock.engines.other_engines import other_engines
+from drydock.engines.served_models import ServedModel, served_models
 from drydock.errors import UsageError
 from drydock.outcome.fleet import INSTANCE_TYPE
 from drydock.outcome.observe import Scene
@@ -53,9 +54,9 @@ def judged_models(scene: Scene, environment: "Environment") -> tuple[ModelReport
         for engine in _engines(use):
             report = ModelReport(place[1], place[0], engine.names[0], instance_type, "", replicas[place])
             found[(*place, instance_type)] = _judged(report, engine, objectives, environment)
-        for name, reason in other_engines((use,)):
-            report = ModelReport(place[1], place[0], name, instance_type, "", replicas[place], reason=reason)
-            found[(*place, instance_type)] = report
+        for other in other_engines((use,)):
+            report = ModelReport(place[1], place[0], other.name, instance_type, "", replicas[place])
+            found[(*place, instance_type)] = replace(report, reason=other.reason)
     return tuple(found[key] for key in sorted(found))
 
 
@@ -88,6 +89,8 @@ def _judged(
         return replace(report, reason="its arguments stand in a file (--config), which is not read from the cluster")
     if engine.model is None:
         return replace(report, reason=f"the shape of {engine.args.model} is not known")
+    if engine.guess:
+        return replace(report, reason=engine.guess)
     load = next((environment.load[name] for name in engine.names if name in environment.load), None)
     rate = load.rate if load else None
     each = _ALONE if rate is None else rate / report.replicas

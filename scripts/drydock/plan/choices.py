@@ -94,7 +94,7 @@ def choices(
         demand: what all replicas together have to do.
         prices: of the region.
         parallel: tensor parallelisms that may be chosen, where the model starts with them.
-        capacity_type: by whose price the cheapest is told.
+        capacity_type: by whose price the cheapest is chosen.
         cache: where what was searched is kept.
         measured: sizings by (GPU, tensor parallelism) that take the place of simulated ones.
     """

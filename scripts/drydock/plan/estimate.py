@@ -43,7 +43,7 @@ class Estimate:
     origin: str = "simulated"
 
     def measure(self, name: str) -> float:
-        """A measure, not-a-number where a load test did not tell it."""
+        """A measure, not-a-number where a load test did not report it."""
         return self.measures.get(name, math.nan)
 
     def missed(self, objectives: Mapping[str, float]) -> tuple[str, ...]:
@@ -85,7 +85,7 @@ def observed(
     if not fitting:
         raise UsageError(
             f"no request of {workload.name} fits into a context of {chosen.max_model_len} tokens",
-            remedy="raise --max-model-len in --engine-args, or take another workload",
+            remedy="Raise --max-model-len in --engine-args, or take another workload.",
         )
     refused = 1 - len(fitting) / len(drawn)
     served = rate * (1 - refused)

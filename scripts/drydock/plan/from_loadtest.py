@@ -37,7 +37,7 @@ def read_measurements(path: Path, objectives: Mapping[str, float]) -> list[Estim
         if missing:
             raise UsageError(
                 f"{path} has no {', '.join(missing)}",
-                remedy=f"it has {', '.join(sorted(estimate.measures)) or 'no measures'}: set objectives of these",
+                remedy=f"It has {', '.join(sorted(estimate.measures)) or 'no measures'}: set objectives of these.",
             )
     return found
 
@@ -80,11 +80,11 @@ def _of_run(run: "Run", folder: Path) -> Estimate:
 
     if not run.complete or not run.health.valid:
         reasons = "; ".join((*run.notes, *run.health.reasons))
-        raise UsageError(f"the run in {folder} does not count: {reasons}", remedy="repeat it")
+        raise UsageError(f"the run in {folder} does not count: {reasons}", remedy="Repeat it.")
     warm_up, duration = run.stage.warm_up_seconds, run.stage.duration_seconds
     records = run.records.select(run.records.intended >= warm_up)
     if not len(records):
-        raise UsageError(f"the run in {folder} has no request after its warm-up", remedy="let it run for longer")
+        raise UsageError(f"the run in {folder} has no request after its warm-up", remedy="Let it run for longer.")
     good = records.select(records.ok)
     found = measure(run)
     # what is not known is no measure, and requests that failed are slower than all others
@@ -117,7 +117,9 @@ def _table(file: Path) -> list[Estimate]:
         }
         rate, completed = _first(numbers, _RATES), _first(numbers, _COMPLETED)
         if rate is None:
-            raise UsageError(f"{file}, line {number}: no rate", remedy=f"one of the columns {', '.join(_RATES)} has it")
+            raise UsageError(
+                f"{file}, line {number}: no rate", remedy=f"One of the columns {', '.join(_RATES)} has it."
+            )
         done = rate if completed is None else completed
         output = _first(numbers, _OUTPUT_RATES) or done * (_first(numbers, _OUTPUTS) or 0.0)
         total = output + done * (_first(numbers, _INPUTS) or 0.0)

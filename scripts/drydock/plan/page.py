@@ -71,7 +71,7 @@ class Picture:
                 gpus.index(each.gpu) % _COLOURS,
                 id(each) in best,
                 f"{each.sizing.replicas} replicas on {each.nodes} x {each.instance_type} ({each.gpu}): "
-                f"{each.cost(kind):,.2f} $ an hour, TTFT p95 {_ttft(each):,.0f} ms",
+                f"${each.cost(kind):,.2f} an hour, TTFT p95 {_ttft(each):,.0f} ms",
             )
             for each in shown
         ]

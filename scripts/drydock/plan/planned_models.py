@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from drydock.engines.catalogue import Gpu, Model, checkpoint_of, find_model, recognized
 from drydock.engines.engine_args import EngineArgs, Weights, parse_line
 from drydock.engines.fit import PARALLEL_SIZES
-from drydock.engines.served_models import gpu_of, other_engines, served_models
+from drydock.engines.other_engines import other_engines
+from drydock.engines.served_models import gpu_of, served_models
 from drydock.engines.start_rules import divides
 from drydock.errors import UsageError
 from drydock.plan.scalers import Scaler, find_scaler
@@ -108,7 +109,8 @@ def environment_targets(
     served = list(served_models(subject.pods, subject.manifests))
     left_out = (
         *(f"{engine.names[0]} (its model is not known)" for engine in served if engine.model is None),
-        *(f"{name} ({reason})" for name, reason in other_engines(subject.pods)),
+        *(f"{engine.names[0]} ({engine.guess})" for engine in served if engine.model is not None and engine.guess),
+        *(f"{engine.name} ({engine.reason})" for engine in other_engines(subject.pods)),
     )
     found = [
         Target(
@@ -128,12 +130,12 @@ def environment_targets(
             allowed.get(id(each.pod), ((), ()))[1],
         )
         for each in served
-        if each.model is not None
+        if each.model is not None and not each.guess
     ]
     if not found:
         raise UsageError(
             f"environment {environment.name} has no engine on NVIDIA GPUs whose model is in the catalogue",
-            remedy="name a model: `drydock plan MODEL`",
+            remedy="Name a model: `drydock plan MODEL`.",
         )
     return found
 
@@ -177,7 +179,7 @@ def narrowed(target: Target, names: Sequence[str], types: Mapping[str, InstanceF
         if not _with_gpu(types[each] for each in own):
             raise UsageError(
                 f"{name} is no instance type or family of the region with a GPU that the catalogue knows",
-                remedy="name one like g6.xlarge or p5",
+                remedy="Name one like g6.xlarge or p5.",
             )
         chosen |= own
     return replace(target, types=_with_gpu(types[each] for each in chosen))

@@ -26,12 +26,29 @@ MOST_MISSED = 0.5
 """Share of a day's requests from which on a day that misses their objectives is no plan."""
 DEFAULT_WORKLOAD = "chat"
 DEFAULT_OBJECTIVES: Mapping[str, float] = {"ttft_p95_ms": 1000.0, "itl_p99_ms": 150.0}
-"""Where nobody gave any: below a second to the first word, and faster than people read."""
+"""Where none are given: below a second to the first word, and faster than people read."""
 
 
-@dataclass(frozen=True)
-class Request:
-    """What was asked on the command line."""
+@dataclass(frozen=True, kw_only=True)
+class PlanRequest:
+    """What to plan for.
+
+    Attributes:
+        target: a model of the catalogue, or an environment.
+        files, set_values: on top of the stack of an environment.
+        engine_args: of `vllm serve`, for a model, as one string.
+        gpus, instance_types, parallel: those to consider; all that are allowed when empty.
+        rate: requests per second of each model; None takes the environment's load, or plans memory only.
+        workload, dataset: preset or JSONL file of the requests; None takes the environment's, else `chat`.
+        acceptance: share of a speculative decoder's guesses that are accepted.
+        objectives: limits by name, of `suite.objectives.MOST`; empty takes the environment's, else the default ones.
+        region: of prices, for a model; an environment has its own.
+        capacity_type: by whose price choices are compared.
+        from_loadtest: folder or CSV of a load test of one replica, in place of simulation.
+        trace: name or CSV of the rates of a day over which autoscaling is simulated.
+        overrides: of the autoscaler over that day.
+        spot_share, reserved_share: prices, as shares of the on-demand price.
+    """
 
     target: str
     files: tuple[Path, ...] = ()
@@ -53,41 +70,9 @@ class Request:
     spot_share: float = 0.5
     reserved_share: float = 1.0
 
-    @classmethod
-    def of(cls, target: str, **options: Any) -> "Request":
-        """From the options of the verb.
-
-        Raises:
-            UsageError: objectives, or the rate, are not what they must be.
-        """
-        least, most = options["min_replicas"], options["max_replicas"]
-        if least is not None and most is not None and least > most:
-            raise UsageError(f"--min-replicas {least} is more than --max-replicas {most}", remedy="change one of them")
-        overrides = Overrides(least, most, options["start_seconds"])
-        rate = options["rate"]
-        if rate is not None and not 0 < rate < inf:
-            raise UsageError(f"--rate must be above 0, not {rate:g}", remedy="give a finite number above 0")
-        return cls(
-            target=target,
-            files=options["files"],
-            set_values=options["set_values"],
-            engine_args=options["engine_args"],
-            gpus=options["gpu_names"],
-            instance_types=tuple(filter(None, (options["instance_types"] or "").split(","))),
-            parallel=options["tensor_parallel"],
-            rate=rate,
-            workload=options["workload_name"],
-            dataset=options["dataset"],
-            acceptance=options["acceptance_rate"],
-            objectives=_objectives(options["objectives_file"], options["objective_texts"]),
-            region=options["region"],
-            capacity_type=options["capacity_type"],
-            from_loadtest=options["from_loadtest"],
-            trace=options["trace"],
-            overrides=overrides,
-            spot_share=options["spot_price_share"],
-            reserved_share=options["reserved_price_share"],
-        )
+    def __post_init__(self) -> None:
+        if self.rate is not None and not 0 < self.rate < inf:
+            raise UsageError(f"--rate must be above 0, not {self.rate:g}", remedy="Give a finite number above 0.")
 
 
 @dataclass(frozen=True)
@@ -135,7 +120,7 @@ class Plan:
             best = self.cheapest
             found.append(
                 f"Cheapest {self.capacity_type}: {best.nodes} x {best.instance_type} for {best.sizing.replicas} "
-                f"replica{'s' * (best.sizing.replicas != 1)}, {best.cost(self.capacity_type):,.2f} $ an hour."
+                f"replica{'s' * (best.sizing.replicas != 1)}, ${best.cost(self.capacity_type):,.2f} an hour."
             )
             found.append(f"{self._spare(best)}{self._beside_values(best)}")
             if doubt := self._doubt(best):
@@ -232,10 +217,10 @@ def total_sentence(plans: Sequence[Plan]) -> str:
     missing = f"; nothing meets the objectives of {', '.join(unmet)}" if unmet else ""
     rates = {each.demand.rate for each in planned if each.demand}
     load = f"at {min(rates):g} requests/s each" if len(rates) == 1 else "at their loads"
-    return f"All of {len(costs)} model{'s' * (len(costs) != 1)} {load}: {total:,.2f} $ an hour{missing}{without}."
+    return f"All of {len(costs)} model{'s' * (len(costs) != 1)} {load}: ${total:,.2f} an hour{missing}{without}."
 
 
-def make_plans(project: "Project", request: Request, progress: "Progress") -> list[Plan]:
+def make_plans(project: "Project", request: PlanRequest, progress: "Progress") -> list[Plan]:
     """A plan for the model, or for each model of the environment.
 
     Raises:
@@ -250,7 +235,7 @@ def make_plans(project: "Project", request: Request, progress: "Progress") -> li
     return [_plan(project, request, target, progress) for target in targets]
 
 
-def _targets(project: "Project", request: Request, progress: "Progress") -> list[Target]:
+def _targets(project: "Project", request: PlanRequest, progress: "Progress") -> list[Target]:
     from drydock.suite.environments import environment_names, load_environment
 
     if request.target in environment_names(project):
@@ -302,7 +287,7 @@ def _only(target: Target, names: Sequence[str]) -> Target:
     return replace(target, types=types)
 
 
-def _plan(project: "Project", request: Request, target: Target, progress: "Progress") -> Plan:
+def _plan(project: "Project", request: PlanRequest, target: Target, progress: "Progress") -> Plan:
     from drydock.loadtest.presets import dataset, preset
 
     memory = list(fits(target.model, target.args, target.gpus, target.parallel))
@@ -330,8 +315,8 @@ def _plan(project: "Project", request: Request, target: Target, progress: "Progr
             measured=_measured(request, target, demand),
         )
     kept = frontier(found, "ttft_p95_ms", request.capacity_type)
-    told = _cautions(request, demand)
-    made = Plan(target, memory, demand, found, kept, prices, request.capacity_type, cautions=told)
+    said = _cautions(request, demand)
+    made = Plan(target, memory, demand, found, kept, prices, request.capacity_type, cautions=said)
     if trace is None or made.cheapest is None:
         return made
     with progress.step(f"A day of {target.name}"):
@@ -339,7 +324,7 @@ def _plan(project: "Project", request: Request, target: Target, progress: "Progr
     return replace(made, day=day)
 
 
-def _measured(request: Request, target: Target, demand: Demand) -> Mapping[tuple[str, int], Sizing]:
+def _measured(request: PlanRequest, target: Target, demand: Demand) -> Mapping[tuple[str, int], Sizing]:
     """The load test's sizing for the one GPU and tensor parallelism that it was run on."""
     if request.from_loadtest is None:
         return {}
@@ -353,29 +338,33 @@ def _measured(request: Request, target: Target, demand: Demand) -> Mapping[tuple
     return {(gpus[0].name, parallel[0]): measured(read_measurements(request.from_loadtest, demand.objectives), demand)}
 
 
-def _cautions(request: Request, demand: Demand) -> Sequence[str]:
+def _cautions(request: PlanRequest, demand: Demand) -> Sequence[str]:
     if request.from_loadtest is None:
         return ()
     found = read_measurements(request.from_loadtest, demand.objectives)
     return cautions(request.from_loadtest, found, demand.objectives, demand.workload.name)
 
 
-def _objectives(file: Path | None, texts: Sequence[str]) -> dict[str, float]:
-    """Those that must not be exceeded: what a load test must reach is here what the replicas are counted for."""
-    told = merged(read_objectives(file) if file else Objectives(), texts)
+def plan_objectives(file: Path | None, texts: Sequence[str]) -> dict[str, float]:
+    """Limits from a file and single texts such as `ttft_p95_ms=500`, without those that a load test must reach.
+
+    Raises:
+        UsageError: the file or a text is wrong, or a text names a measure that a plan does not have.
+    """
+    limits = merged(read_objectives(file) if file else Objectives(), texts).limits
     for text in texts:
         name = text.partition("=")[0]
         if name not in MOST:
             raise UsageError(
                 f"--objective {text}: a plan finds the replicas that serve the rate, and has no {name} to reach",
-                remedy=f"known to it are: {', '.join(sorted(MOST))}",
+                remedy=f"Choose from {', '.join(sorted(MOST))}.",
             )
-    return {name: limit for name, limit in told.limits.items() if name in MOST}
+    return {name: limit for name, limit in limits.items() if name in MOST}
 
 
 def _own_objectives(project: "Project", target: str) -> Mapping[str, float]:
     """An environment's own, else those of a plan that was given none."""
     from drydock.suite.environments import environment_names, load_environment
 
-    told = load_environment(project, target).objectives if target in environment_names(project) else {}
-    return {name: float(limit) for name, limit in told.items() if name in MOST} or DEFAULT_OBJECTIVES
+    own = load_environment(project, target).objectives if target in environment_names(project) else {}
+    return {name: float(limit) for name, limit in own.items() if name in MOST} or DEFAULT_OBJECTIVES

@@ -32,7 +32,8 @@ def check(subject: "Subject") -> Iterator[Finding]:
     environment = subject.rendered.environment
     if not environment.load:
         return
-    from drydock.engines.served_models import other_engines, served_models
+    from drydock.engines.other_engines import other_engines
+    from drydock.engines.served_models import served_models
     from drydock.errors import UsageError
     from drydock.plan.planned_models import usable_types
     from drydock.suite.cluster_description import describe
@@ -47,12 +48,12 @@ def check(subject: "Subject") -> Iterator[Finding]:
     except UsageError:  # the check of engines' memory reports it
         return
     known = {name for engine, _ in engines for name in engine.names}
-    known |= {name for name, _ in other_engines(subject.pods)}
+    known |= {engine.name for engine in other_engines(subject.pods)}
     for name, load in sorted(environment.load.items()):
         own = [(engine, types) for engine, types in engines if name in engine.names]
         if name not in known:
             yield _unknown(subject, name, sorted(known))
-        elif len(own) == 1 and own[0][0].model is not None:  # how several engines share a load is not known
+        elif len(own) == 1:  # how several engines share a load is not known
             engine, types = own[0]
             yield from _judged(subject, engine, engine.model, types, name, load)
 
@@ -66,7 +67,7 @@ def _judged(
     scaler = find_scaler(subject.manifests, manifest.name)
     spec = manifest.content.get("spec") or {}
     replicas = scaler.most if scaler else int(spec.get("replicas", 1))
-    if model is None or not replicas or engine.args.pipeline_parallel_size > 1:
+    if model is None or engine.guess or not replicas or engine.args.pipeline_parallel_size > 1:
         return
     misses = list(_misses(subject, engine, model, types, load, replicas))
     if not misses:

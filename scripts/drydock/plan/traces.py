@@ -59,7 +59,7 @@ def load_trace(name: str, peak: float | None) -> DayTrace:
     if name in trace_presets():
         if peak is None:
             raise UsageError(
-                f"the trace {name!r} has no rates of its own", remedy="give its peak, in requests/s, with --rate"
+                f"the trace {name!r} has no rates of its own", remedy="Give its peak, in requests/s, with --rate."
             )
         hourly = trace_presets()[name]["hourly"]
         moments = tuple((hour + 0.5) * _HOUR for hour in range(len(hourly)))
@@ -74,7 +74,7 @@ def _read(file: Path) -> DayTrace:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         known = ", ".join(trace_presets())
         raise UsageError(
-            f"cannot read the trace {file}: {error}", remedy=f"name a CSV file, or one of {known}"
+            f"cannot read the trace {file}: {error}", remedy=f"Name a CSV file, or one of {known}."
         ) from error
     if not rows or "rate" not in rows[0] or not {"seconds", "hour"} & rows[0].keys():
         raise UsageError(f"the trace {file} has no columns `seconds` and `rate`", remedy=_FORM)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from drydock.engines.catalogue import find_gpu
+from drydock.errors import UsageError
 from drydock.plan.autoscaling import Day, autoscaled, static
 from drydock.plan.choices import Choice
 from drydock.plan.planned_models import Target
@@ -26,13 +27,19 @@ class Overrides:
     most: int | None = None
     start_seconds: float | None = None
 
+    def __post_init__(self) -> None:
+        if self.least is not None and self.most is not None and self.least > self.most:
+            raise UsageError(
+                f"--min-replicas {self.least} is more than --max-replicas {self.most}", remedy="Change one of them."
+            )
+
 
 @dataclass(frozen=True)
 class WhatIf:
     """A day on one instance type.
 
     Attributes:
-        seconds: from the wish for a pod to its readiness.
+        seconds: from the request for a pod to its readiness.
         told: where those come from.
         replicas: of the static day: as many as the peak needs.
         dollars: of a node and hour.
@@ -86,7 +93,7 @@ class WhatIf:
             (f"{self.replicas} replica{'s' * (self.replicas != 1)} all day", self.static),
         )
         return [
-            f"{self.trace.name} with {name} on {self.instance_type}: {day.node_hours * self.dollars:,.2f} $ for the "
+            f"{self.trace.name} with {name} on {self.instance_type}: ${day.node_hours * self.dollars:,.2f} for the "
             f"day, {day.most_pods} pods at most, objectives missed for {day.missed_share:.2%} of the requests "
             f"({day.missed_minutes:.0f} minutes)."
             for name, day in days

@@ -22,9 +22,9 @@ _TOLD_LINES = 4
 _LINE_WIDTH = 600
 _TELLING = re.compile(r'^panic: |^fatal error: |"level":"(?:panic|fatal)"|^[EF]\d{4} ')
 _CLOCK_SECONDS = 1.0
-"""A correction of the system clock moves the creation times that Linux tells, by less than this."""
+"""A correction of the system clock moves the creation times that Linux reports, by less than this."""
 _REMEDIES = {
-    "no space left on device": "The disk is full. `drydock doctor` tells how large Drydock's caches are.",
+    "no space left on device": "The disk is full. `drydock doctor` lists how large Drydock's caches are.",
     "too many open files": "Raise the limit of open files (`ulimit -n 4096`) and try again.",
     "cannot allocate memory": "The machine is out of memory; a rehearsal needs about 2 GB.",
     "address already in use": "Another program took the port meanwhile; try again.",
@@ -33,7 +33,7 @@ _REMEDIES = {
 
 @dataclass(frozen=True)
 class ProcessRecord:
-    """One process, told apart from a later one with the same pid by its creation time."""
+    """One process, distinguished from a later one with the same pid by its creation time."""
 
     name: str
     pid: int
@@ -108,7 +108,7 @@ class Children:
     Args:
         folder: working directory of them all.
         logs: folder for their logs.
-        record: file that tells `drydock down` what to end should the supervisor itself be killed.
+        record: file that lists for `drydock down` what to end should the supervisor itself be killed.
         on_exit: called, from another thread, when one ends by itself.
     """
 
@@ -249,7 +249,7 @@ def last_lines(log: Path, count: int = _LAST_LINES) -> str:
 
 
 def describe_end(child: Child) -> tuple[str, str]:
-    """What to tell about a program that ended by itself: (message, remedy)."""
+    """What to report about a program that ended by itself: (message, remedy)."""
     status = child.process.returncode
     how = f"was ended by signal {-status}" if status < 0 else f"ended with status {status}"
     text = last_lines(child.log, _SEARCHED_LINES)
@@ -264,13 +264,13 @@ def _last_words(text: str) -> str:
 
 
 def remedy(text: str) -> str:
-    """The way out of a failure that a program told in its own words; empty when unknown."""
+    """The remedy for a failure that a program reported in its own words; empty when unknown."""
     lowered = text.lower()
     return next((way for sign, way in _REMEDIES.items() if sign in lowered), "")
 
 
 def end_recorded(records: Sequence[ProcessRecord], *, seconds: float = 10) -> Iterator[ProcessRecord]:
-    """Kill the recorded processes that still run, and tell each that did."""
+    """Kill the recorded processes that still run, and yield each that did."""
     running = [(record, process) for record in records if (process := record.find())]
     for _, process in running:
         _kill(process.pid)

@@ -20,7 +20,7 @@ def check_disk(folder: Path) -> None:
     if free < _NEEDED_BYTES:
         raise ClusterError(
             f"{free / (1 << 20):.0f} MiB are free on the disk of {folder}, a rehearsal needs 1 GiB",
-            remedy="Free some space; `drydock doctor` tells how large Drydock's caches are.",
+            remedy="Free some space; `drydock doctor` lists how large Drydock's caches are.",
         )
 
 

@@ -1,4 +1,4 @@
-"""A pod that no node can host, by which Karpenter's log tells what Karpenter knows (see `gate`)."""
+"""A pod that no node can host, by which Karpenter's log shows what Karpenter knows (see `gate`)."""
 
 from drydock.clusters.api import Api, collection
 from drydock.outcome.decisions import MARKER_POD

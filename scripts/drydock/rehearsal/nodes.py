@@ -1,4 +1,4 @@
-"""Stands in for what a real node tells of itself, on top of KWOK: its capacity, and its accelerators once it has them.
+"""Stands in for what a real node reports, on top of KWOK: its capacity, and its accelerators once it has them.
 
 Karpenter's KWOK build makes nodes with the capacity of a plain AL2023 node, whatever the node class says of disks and
 kubelet; the claim that it was made for knows better. And where a real node has no GPUs before a device plugin has

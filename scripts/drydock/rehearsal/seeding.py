@@ -1,4 +1,4 @@
-"""What a cluster is made for, told to its supervisor before each environment."""
+"""What a cluster is made for, sent to its supervisor before each environment."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

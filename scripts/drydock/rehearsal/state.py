@@ -1,7 +1,7 @@
 """Whose a run is, what it is doing, and which commands use it: what `down` goes by.
 
 `run.json` in the run's folder is written by the command that started it, and outlives the cluster. `cluster/users/`
-has a file for each command that uses the cluster at the moment; one that was killed is told apart by its pid and
+has a file for each command that uses the cluster at the moment; one that was killed is recognised by its pid and
 creation time.
 """
 

@@ -31,7 +31,7 @@ Patch = Sequence[Mapping[str, Any]]
 
 
 class TooEarlyError(Exception):
-    """Something made before it can be made right; whoever made it tries again."""
+    """Something made before it can be made right; its maker tries again."""
 
 
 def serve_admission(
@@ -48,7 +48,7 @@ def serve_admission(
         credentials: the API server's certificate serves here too.
         new_claim: gives the JSON patch for a NodeClaim that is being created; TooEarlyError refuses it.
         new_node: gives the JSON patch for a Node that is being created.
-        on_failure: called with any other error that these raise: whoever made the object would try for ever.
+        on_failure: called with any other error that these raise: the maker of the object would retry indefinitely.
 
     Raises:
         ClusterError: the API server does not ask.
@@ -157,7 +157,7 @@ def answer_review(
             patch = keep_reserved(asked["oldObject"], asked["object"])
     except TooEarlyError as error:
         return {"allowed": False, "status": {"code": _TOO_EARLY, "message": str(error)}}
-    except Exception as error:  # noqa: BLE001  # whatever it is, it must not be tried for ever in silence
+    except Exception as error:  # noqa: BLE001  # whatever it is, it must not be retried indefinitely in silence
         on_failure(error)
         return {"allowed": False, "status": {"code": _FAILED, "message": str(error)}}
     if not patch:
@@ -170,7 +170,7 @@ def keep_reserved(old: Content, new: Content) -> Patch:
     """The patch that keeps reserved capacity reserved.
 
     Karpenter asks EC2 every minute whether an instance still runs in its reservation. Its KWOK build answers without
-    reservations, so that Karpenter would take each for over, and buy the reserved node anew.
+    reservations, so that Karpenter would take each for over, and buy the reserved node again.
     """
     before, after = old["metadata"].get("labels", {}), new["metadata"].get("labels", {})
     if after.get(CAPACITY_TYPE) == before.get(CAPACITY_TYPE):

@@ -7,6 +7,7 @@ from typing import Any
 
 from drydock.documents import load_yaml_leniently
 from drydock.scheduling.instance_types.quantity import Resources, add, amounts
+from drydock.scheduling.serving_operators import TEMPLATES, operator_pods
 from drydock.suite.manifests import Manifest
 
 Fields = Mapping[str, Any]
@@ -86,11 +87,16 @@ class PodUse:
 def find_pods(manifests: Sequence[Manifest]) -> tuple[PodUse, ...]:
     """Every pod of the objects, in their order."""
     found: list[PodUse] = []
+    contents = [manifest.content for manifest in manifests]
     for manifest in manifests:
         if manifest.kind in ARGO_KINDS:
             found.extend(_argo_pods(manifest))
         elif manifest.kind == "ConfigMap":
             found.extend(_promised_pods(manifest))
+        elif manifest.kind in TEMPLATES:
+            continue
+        elif made := list(operator_pods(manifest.content, contents)):
+            found.extend(_pod(manifest, (pod.path,), pod.spec, {}, pod.replicas) for pod in made)
         else:
             found.extend(_pods_below(manifest, manifest.content, (), 1))
     return tuple(found)

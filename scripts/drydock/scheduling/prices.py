@@ -1,7 +1,7 @@
 """Prices of instance types: the list of on-demand prices that the pinned Karpenter carries, and nothing invented.
 
 `plan`, `rehearse` and `deploy` all take them from here. The list has one or two regions for each partition of AWS,
-which stand in for the others. Nobody here knows prices of spot capacity or of contracts: they are shares of the
+which stand in for the others. Prices of spot capacity and of contracts are not known here: they are shares of the
 on-demand price, which the user sets and every output names.
 """
 
@@ -147,7 +147,7 @@ def _converted(folder: Path) -> dict[str, Any]:
         for region, prices in read_tables(text).items():
             found[region] = {"generated": generated[1] if generated else "an unknown day", "prices": prices}
     if _COMMERCIAL not in found:
-        raise DrydockError(f"{folder} has no prices of {_COMMERCIAL}", remedy="correct data in ci/toolchain")
+        raise DrydockError(f"{folder} has no prices of {_COMMERCIAL}", remedy="Correct data in ci/toolchain.")
     return found
 
 

@@ -38,7 +38,7 @@ class Gate:
             except (KeyError, ValueError) as error:
                 raise UsageError(
                     f"--middleware {name} refuses to start: {type(error).__name__}: {error}",
-                    remedy="set the environment variables that it reads",
+                    remedy="Set the environment variables that it reads.",
                 ) from error
 
     async def answer(self, request: web.Request) -> web.Response | None:
@@ -76,11 +76,11 @@ def _imported(name: str) -> Callable[[Application], Application]:
         found = getattr(import_module(module), attribute)
     except (ImportError, AttributeError, ValueError) as error:
         raise UsageError(
-            f"--middleware {name}: {error}", remedy="give MODULE.CLASS, its folder in PYTHONPATH"
+            f"--middleware {name}: {error}", remedy="Give MODULE.CLASS, its folder in PYTHONPATH."
         ) from error
     made: Callable[[Application], Application] = found
     if not inspect.isclass(found):
-        raise UsageError(f"--middleware {name} is not simulated: it is no class", remedy="write it as an ASGI class")
+        raise UsageError(f"--middleware {name} is not simulated: it is no class", remedy="Write it as an ASGI class.")
     return made
 
 

@@ -1,4 +1,4 @@
-"""Paged KV-cache blocks: a limited pool, and the cached prefixes that it keeps in blocks nobody uses."""
+"""Paged KV-cache blocks: a limited pool, and the cached prefixes that it keeps in unused blocks."""
 
 from collections import OrderedDict
 from collections.abc import Sequence

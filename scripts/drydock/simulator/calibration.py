@@ -181,7 +181,9 @@ def starting_slopes(
 def _names(start: Coefficients, free: Mapping[str, float]) -> list[str]:
     unknown = set(free) - set(NUMERIC)
     if unknown:
-        raise UsageError(f"no such coefficient: {', '.join(sorted(unknown))}", remedy=f"there are {', '.join(NUMERIC)}")
+        raise UsageError(
+            f"no such coefficient: {', '.join(sorted(unknown))}", remedy=f"There are {', '.join(NUMERIC)}."
+        )
     return [name for name in free if getattr(start, name) > 0]
 
 

@@ -113,7 +113,7 @@ class LiveEngine:
             self.abort(ticket)
 
     async def run(self) -> None:
-        """Step for ever; cancel to stop."""
+        """Step until cancelled."""
         report = asyncio.create_task(self._report()) if self._log_stats else None
         try:
             while True:

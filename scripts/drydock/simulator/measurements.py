@@ -98,9 +98,9 @@ def read_points(
         with path.open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read {path}: {error}", remedy="give a CSV file of load-test results") from error
+        raise UsageError(f"cannot read {path}: {error}", remedy="Give a CSV file of load-test results.") from error
     if not rows:
-        raise UsageError(f"{path} has no lines of results", remedy="give a CSV file of load-test results")
+        raise UsageError(f"{path} has no lines of results", remedy="Give a CSV file of load-test results.")
     return [_point(path, number, row, limits, arrival, max_in_flight) for number, row in enumerate(rows, 2)]
 
 
@@ -113,7 +113,7 @@ def check_valid(where: str, row: Mapping[str, str]) -> None:
     if row.get("valid") == "0":
         raise UsageError(
             f"{where}: this load does not count: it was interrupted, or its generator could not keep up",
-            remedy="repeat it, or leave that line out",
+            remedy="Repeat it, or leave that line out.",
         )
 
 
@@ -132,7 +132,7 @@ def _point(
         if found is not None and not 0 <= found < inf:
             raise UsageError(
                 f"{path}:{line}: {value!r} is no number from 0 on (one of the columns {', '.join(_COLUMNS[name])})",
-                remedy="write a number there, or leave the cell empty where nothing was measured",
+                remedy="Write a number there, or leave the cell empty where nothing was measured.",
             )
         return found
 
@@ -141,7 +141,7 @@ def _point(
         if value is None:
             raise UsageError(
                 f"{path}:{line}: none of the columns {', '.join(_COLUMNS[name])} has a value",
-                remedy="add one of these columns, with a value on each line",
+                remedy="Add one of these columns, with a value on each line.",
             )
         return value
 
@@ -162,7 +162,7 @@ def _point(
             max_in_flight=most,
         )
     except UsageError as error:
-        raise UsageError(f"{path}:{line}: {error.message}", remedy="mend that line, or leave it out") from error
+        raise UsageError(f"{path}:{line}: {error.message}", remedy="Mend that line, or leave it out.") from error
     measured = {name: number(name) for name in ("tpot", "ttft", "ttft_mean", "ttft_p99", "itl", "e2e", "completed")}
     return Point(
         f"{row.get('config', '')} {text('label')}".strip() or f"line {line}",

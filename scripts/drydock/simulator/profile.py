@@ -88,9 +88,11 @@ def read_profile(path: Path) -> Profile:
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UsageError(f"cannot read profile {path}: {error}", remedy="write one with `drydock calibrate`") from error
+        raise UsageError(
+            f"cannot read profile {path}: {error}", remedy="Write one with `drydock calibrate`."
+        ) from error
     if not isinstance(data, dict) or len(data) != 1 or not isinstance(next(iter(data.values())), dict):
-        raise UsageError(f"{path} does not hold one profile", remedy="write one with `drydock calibrate`")
+        raise UsageError(f"{path} does not hold one profile", remedy="Write one with `drydock calibrate`.")
     ((name, facts),) = data.items()
     return profile_from(str(name), facts)
 
@@ -109,7 +111,7 @@ def profile_from(name: str, facts: Mapping[str, Any]) -> Profile:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise UsageError(
-            f"profile {name}: {type(error).__name__} at {error}", remedy="write it with `drydock calibrate --output`"
+            f"profile {name}: {type(error).__name__} at {error}", remedy="Write it with `drydock calibrate --output`."
         ) from error
 
 
@@ -122,7 +124,7 @@ def find_profile(gpu: Gpu, model: Model, *, name: str | None = None) -> Profile:
     known = profiles()
     if name is not None:
         if name not in known:
-            raise UsageError(f"profile {name!r} is not known", remedy=f"known are {', '.join(known)}")
+            raise UsageError(f"profile {name!r} is not known", remedy=f"Known are {', '.join(known)}.")
         return known[name]
     same = [profile for profile in known.values() if profile.gpu.name == gpu.name]
     return (same or sorted(known.values(), key=lambda profile: profile.engine))[-1]
@@ -139,7 +141,7 @@ def starting_profile(
 
 
 def roofline_guess() -> Profile:
-    """An 8-billion-parameter model on H200 as the data sheets have it, and round figures for what they do not tell.
+    """An 8-billion-parameter model on H200 as the data sheets have it, and round figures for what they do not state.
 
     Those for power and launches were chosen knowing a fit to measurements.
 
@@ -228,12 +230,12 @@ def speculating(profile: Profile, model: Model, args: EngineArgs, acceptance: fl
     if draft is None:
         raise UsageError(
             "an acceptance rate was given, and the engine does not speculate",
-            remedy='give its arguments, such as --speculative-config {"method": "ngram", "num_speculative_tokens": 3}',
+            remedy='Give its arguments, such as --speculative-config {"method": "ngram", "num_speculative_tokens": 3}.',
         )
     if not 0 <= acceptance <= 1:
         raise UsageError(
             f"the acceptance rate must be from 0 to 1, not {acceptance:g}",
-            remedy="vllm:spec_decode_num_accepted_tokens / vllm:spec_decode_num_draft_tokens is a server's own",
+            remedy="vllm:spec_decode_num_accepted_tokens / vllm:spec_decode_num_draft_tokens is a server's own.",
         )
     own = profile.coefficients
     launch = own.base * (draft.model.layers if draft.model else 1) / model.layers if draft.step else 0.0
@@ -259,7 +261,7 @@ def setup(gpu: Gpu, model: Model, args: EngineArgs, *, profile: Profile | None =
     if fit.error:
         raise DoesNotFitError(
             f"{model.name} does not start on {args.tensor_parallel_size} x {gpu.name}: {fit.error}",
-            remedy="take a larger GPU, more of them (--tensor-parallel-size), a shorter --max-model-len or fp8 weights",
+            remedy="Choose a larger GPU, more of them (--tensor-parallel-size), a shorter --max-model-len or fp8.",
         )
     seqs, tokens = args.batch_limits(gpu, fit.max_model_len)
     limits = Limits(

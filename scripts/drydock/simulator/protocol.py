@@ -206,7 +206,7 @@ def compact(value: object) -> str:
 
 
 def usage(prompt: int, output: int, cached: int | None = None) -> dict[str, Any]:
-    """The usage object; `cached` only where the server tells it."""
+    """The usage object; `cached` only where the server reports it."""
     details = None if cached is None else {"cached_tokens": cached}
     return {
         "prompt_tokens": prompt,

@@ -46,7 +46,7 @@ class Scheduler:
             raise CapacityError(
                 f"a request of {sequence.prompt} + {sequence.output} tokens needs {need} KV-cache blocks,"
                 f" the engine has {self.pool.total}",
-                remedy="ask for fewer tokens, or give the engine more memory",
+                remedy="Ask for fewer tokens, or give the engine more memory.",
             )
         self._arriving.append(sequence)
 

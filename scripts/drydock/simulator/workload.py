@@ -65,7 +65,7 @@ class Workload:
     def __post_init__(self) -> None:
         if (self.rate is None) == (self.concurrency is None):
             raise UsageError(
-                "a workload has either a rate or a concurrency", remedy="give one of --rate and --concurrency"
+                "a workload has either a rate or a concurrency", remedy="Give one of --rate and --concurrency."
             )
         for name in (
             "rate",
@@ -81,23 +81,23 @@ class Workload:
             if value is not None and not 0 < value < inf:
                 raise UsageError(
                     f"{name.replace('_', ' ')} must be above 0, not {value:g}",
-                    remedy=f"give --{name.replace('_', '-')} a finite number above 0",
+                    remedy=f"Give --{name.replace('_', '-')} a finite number above 0.",
                 )
         if self.spread != 0 and not _SPREADS[0] <= self.spread <= _SPREADS[1]:
             raise UsageError(
                 f"spread must be 0, or from {_SPREADS[0]:g} to {_SPREADS[1]:g}, not {self.spread:g}",
-                remedy="give --spread the deviation of the lengths by their mean, 0.5 for example",
+                remedy="Give --spread the deviation of the lengths by their mean, 0.5 for example.",
             )
         if self.rate is not None and self._wanted(self.rate) > _MOST_REQUESTS:
             raise UsageError(
                 f"a rate of {self.rate:g} over {self.duration:g} s is more than {_MOST_REQUESTS:,} requests",
-                remedy="give a lower --rate, or a shorter --duration",
+                remedy="Give a lower --rate, or a shorter --duration.",
             )
         if self.max_model_len is not None and self.input_tokens + self.output_tokens > self.max_model_len:
             raise UsageError(
                 f"requests of {self.input_tokens} + {self.output_tokens:g} tokens exceed the engine's maximum length of"
                 f" {self.max_model_len}",
-                remedy="ask for fewer tokens or raise --max-model-len in --engine-args",
+                remedy="Ask for fewer tokens or raise --max-model-len in --engine-args.",
             )
 
     def arrivals(self) -> Iterator[float]:

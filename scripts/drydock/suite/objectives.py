@@ -137,7 +137,7 @@ def read_objectives(file: Path) -> Objectives:
         stated = load_yaml(file.read_text())
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UsageError(
-            f"cannot read the objectives {file}: {error}", remedy="give a YAML file with lines like `ttft_p95_ms: 500`"
+            f"cannot read the objectives {file}: {error}", remedy="Give a YAML file with lines like `ttft_p95_ms: 500`."
         ) from error
     if isinstance(stated, Mapping) and "objectives" in stated:
         return objectives(stated["objectives"], f"{file}: objectives")
@@ -151,23 +151,23 @@ def objectives(stated: object, where: str) -> Objectives:
         UsageError: a key is unknown, or a value no number; `where` is named.
     """
     if not isinstance(stated, Mapping) or not stated:
-        raise UsageError(f"{where}: holds no objectives", remedy="write a line like `ttft_p95_ms: 500` into it")
+        raise UsageError(f"{where}: holds no objectives", remedy="Write a line like `ttft_p95_ms: 500` into it.")
     request = stated.get("request", {})
     if not isinstance(request, Mapping):
         raise UsageError(
-            f"{where}: request: must be a map of {', '.join(REQUEST)}", remedy="write it like request: {ttft_ms: 2000}"
+            f"{where}: request: must be a map of {', '.join(REQUEST)}", remedy="Write it like request: {ttft_ms: 2000}."
         )
     limits = _numbers({key: value for key, value in stated.items() if key != "request"}, MOST | LEAST, where)
     for name in ("error_rate", "goodput"):
         if limits.get(name, 0) > 1:
             raise UsageError(
-                f"{where}: {name} is a share from 0 to 1, not {limits[name]:g}", remedy="0.01 is one in a hundred"
+                f"{where}: {name} is a share from 0 to 1, not {limits[name]:g}", remedy="0.01 is one in a hundred."
             )
     each = _numbers(request, frozenset(REQUEST), f"{where}: request")
     if not each and limits.keys() & {"goodput", "goodput_rps"}:
         raise UsageError(
             f"{where}: goodput needs to know what a good request is",
-            remedy=f"set at least one of {', '.join(REQUEST)} under `request`",
+            remedy=f"Set at least one of {', '.join(REQUEST)} under `request`.",
         )
     return Objectives(limits, {name.removesuffix("_ms"): value for name, value in each.items()})
 
@@ -187,7 +187,7 @@ def merged(base: Objectives, texts: Sequence[str]) -> Objectives:
         except ValueError:
             number = float("nan")
         if not equals or number != number:  # noqa: PLR0124 (not a number)
-            raise UsageError(f"--objective {text}: not NAME=NUMBER", remedy="give one like ttft_p95_ms=500")
+            raise UsageError(f"--objective {text}: not NAME=NUMBER", remedy="Give one like ttft_p95_ms=500.")
         (request if name in REQUEST else stated)[name] = number
     return objectives({**stated, "request": request}, "--objective") if stated or request else base
 
@@ -195,10 +195,10 @@ def merged(base: Objectives, texts: Sequence[str]) -> Objectives:
 def _numbers(stated: Mapping[Any, Any], known: frozenset[str], where: str) -> dict[str, float]:
     for name, value in stated.items():
         if name not in known:
-            raise UsageError(f"{where}: {name}: unknown objective", remedy=f"known are: {', '.join(sorted(known))}")
+            raise UsageError(f"{where}: {name}: unknown objective", remedy=f"Known are: {', '.join(sorted(known))}.")
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
             raise UsageError(
                 f"{where}: {name}: must be a number from 0 on, not {value!r}",
-                remedy="write the number alone, without a unit",
+                remedy="Write the number alone, without a unit.",
             )
     return {str(name): float(value) for name, value in stated.items()}

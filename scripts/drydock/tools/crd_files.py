@@ -47,7 +47,7 @@ def ensure_older_crds(project: Project, owner: str, progress: Progress) -> Path:
     toolchain = Toolchain.load(project)
     if owner not in toolchain.older_crds:
         raise ToolchainError(
-            f"no older CRDs are pinned for {owner!r}", remedy=f"There are: {', '.join(toolchain.older_crds)}"
+            f"no older CRDs are pinned for {owner!r}", remedy=f"There are: {', '.join(toolchain.older_crds)}."
         )
     return _ensure(project, toolchain, owner, toolchain.older_crds[owner], progress)
 

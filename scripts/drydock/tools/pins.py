@@ -113,7 +113,7 @@ class Source:
 
     Attributes:
         only: of CRDs those of these names; all of them when empty.
-        list_keys: of CRDs, by name: lists by their dotted path, with the key that tells their items apart.
+        list_keys: of CRDs, by name: lists by their dotted path, with the key that identifies their items.
     """
 
     module: GoModule
@@ -186,7 +186,7 @@ class Toolchain:
         """
         if name not in self.tools:
             raise ToolchainError(
-                f"unknown tool {name!r}", remedy=f"{self.folder / FILE} names: {', '.join(sorted(self.tools))}"
+                f"unknown tool {name!r}", remedy=f"{self.folder / FILE} names: {', '.join(sorted(self.tools))}."
             )
         return self.tools[name]
 

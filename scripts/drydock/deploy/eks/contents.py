@@ -99,7 +99,7 @@ def load_balancer_controller(cluster: str, region: str, vpc: str, tags: Mapping[
         f"region={region}",
         f"vpcId={vpc}",
         "serviceAccount.name=aws-load-balancer-controller",
-        # A Service without a class stays with EKS: the webhook would take over those of everybody.
+        # A Service without a class stays with EKS: the webhook would take over those of every namespace.
         "enableServiceMutatorWebhook=false",
         # What no chart of the suite asks for, its role may not.
         *(f"{feature}=false" for feature in ("enableShield", "enableWaf", "enableWafv2")),

@@ -54,7 +54,7 @@ class Measure:
         name: what was measured.
         value, unit: the median.
         floor: the peer's median in the same unit, None when the bound is absolute.
-        bound: most that `value` (or `value / floor` when there is a floor) may be, None when it is only told.
+        bound: most that `value` (or `value / floor` when there is a floor) may be, None when it is only reported.
     """
 
     name: str
@@ -289,7 +289,7 @@ def _drydock(*arguments: str) -> None:
 def _peak_memory(command: list[str]) -> int:
     """Most bytes that a command and all its descendants held at once, sampled twice a second.
 
-    Linux tells each process's proportional share of shared pages; elsewhere the resident size counts those in full.
+    Linux reports each process's proportional share of shared pages; elsewhere the resident size counts those in full.
     """
     from psutil import Process
 

@@ -6,11 +6,11 @@ when, over all requests and against the server's log,
 
     send lag    |request's arrival at the server - its place on an even grid|          99th percentile <= 1 ms
     TTFT error  |tool's TTFT - (first token's sending - request's arrival)|            99th percentile <= 2 ms
-    ITL error   |tool's gap - server's gap|, of the mean gap where only it is told     99th percentile <= 1 ms
+    ITL error   |tool's gap - server's gap|, of the mean gap where only it is known     99th percentile <= 1 ms
     tokens      none lost, in no request
 
 in one of `attempts` attempts (the grid goes through the median arrival): a neighbour can only make a level look worse.
-Beside that, what holds with limits ten times as wide is told. Levels are tried upwards until two in succession do not
+Beside that, what holds with limits ten times as wide is shown. Levels are tried upwards until two in succession do not
 even hold loosely.
 """
 
@@ -54,10 +54,10 @@ class Level:
         tool: with its version.
         events: a second that were asked for.
         lag, ttft, itl: 99th percentiles, s.
-        lost: tokens that the server sent or should have sent and the tool does not tell of.
+        lost: tokens that the server sent or should have sent and the tool does not report.
         ttft_median, itl_median: errors, s.
         cpu: seconds of the tool's processes together, start and end included.
-        failure: why there is nothing to tell.
+        failure: why there is nothing to report.
     """
 
     tool: str
@@ -176,12 +176,12 @@ def attempt(tool: Tool, programs: Path, events: int) -> Level:
 def judged(
     name: str, events: int, seen: Seen, received: Floats, sent: Floats, *, requests: int, cpu: float = 0.0
 ) -> Level:
-    """Set what a tool tells beside the server's log; times in seconds, `sent` a row a request."""
+    """Set what a tool reports beside the server's log; times in seconds, `sent` a row a request."""
     lost = requests * TOKENS - min(seen.tokens, int(np.isfinite(sent).sum()))
     # some tools ask once before they begin
     received, sent = received[-requests:], sent[-requests:]
     if lost > 0 or not seen.ttft.size == received.size == requests:
-        said = f"it tells of {seen.ttft.size} requests, the server of {received.size}, of {requests}"
+        said = f"it reports {seen.ttft.size} requests, the server of {received.size}, of {requests}"
         return Level(name, events, lost=max(lost, 0), cpu=cpu, failure="" if lost > 0 else said)
     offsets = received - np.arange(received.size) * TOKENS / events
     ttft = np.abs(seen.ttft - (sent[:, 0] - received))

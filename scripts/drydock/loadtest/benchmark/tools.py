@@ -1,4 +1,4 @@
-"""Load generators to compare: how each is installed and started, and what it tells of every request.
+"""Load generators to compare: how each is installed and started, and what it reports of every request.
 
 All are given the same: so many requests at a constant rate, 64 tokens in, 128 out, streamed, and one worker process
 where the tool lets that be chosen. A tokenizer of a thousand words is made on the spot; nothing is downloaded.
@@ -26,11 +26,11 @@ INPUT_TOKENS = 64
 
 @dataclass(frozen=True)
 class Seen:
-    """What a tool tells of its requests, in the order in which it began them.
+    """What a tool reports of its requests, in the order in which it began them.
 
     Attributes:
         ttft: seconds to first token.
-        gaps: a row a request of seconds between tokens; or one column, their mean, where it tells only that.
+        gaps: a row a request of seconds between tokens; or one column, their mean, where it reports only that.
         tokens: of all answers together.
     """
 
@@ -149,7 +149,7 @@ class GuideLlm:
         ]
 
     def read(self, folder: Path) -> Seen:
-        """From its report, which tells the mean gap of each request."""
+        """From its report, which has the mean gap of each request."""
         told = json.loads((folder / "guidellm.json").read_text())["benchmarks"][0]["requests"]["successful"]
         told.sort(key=lambda each: float(each["request_start_time"]))
         return Seen(

@@ -24,8 +24,8 @@ class Collector:
 
     Args:
         url: of the master.
-        on_progress: told each snapshot.
-        states: tells how the pods are, for an error.
+        on_progress: called with each snapshot.
+        states: describes the pods, for an error.
     """
 
     url: str
@@ -85,6 +85,6 @@ class Collector:
             if time.monotonic() > deadline:
                 raise ClusterError(
                     f"the load test's master does not answer: {problem} ({self.states()})",
-                    remedy="look at its pod: kubectl describe pod, kubectl logs",
+                    remedy="Look at its pod: kubectl describe pod, kubectl logs.",
                 )
             time.sleep(_BETWEEN_LOOKS)

@@ -79,7 +79,7 @@ def from_inside(
 ) -> Iterator[Endpoint]:
     """The model of that name, loaded by Jobs of the cluster; the server's metrics are read from here.
 
-    `values` are files for the chart loadtest, `say` tells people what is waited for.
+    `values` are files for the chart loadtest, `say` receives lines for people while Jobs start.
 
     Raises:
         ClusterError: there is no such model, or it is not ready.
@@ -111,7 +111,7 @@ def _renderer(
 
     for file in files:
         if not file.is_file():
-            raise DrydockError(f"--in-cluster-values {file}: no such file", remedy="name a file of Helm values")
+            raise DrydockError(f"--in-cluster-values {file}: no such file", remedy="Name a file of Helm values.")
     with terminal_progress() as progress:
         helm = set_up(project, "render", progress).tools["helm4"]
     chart = assemble_charts(project).chart(CHART)

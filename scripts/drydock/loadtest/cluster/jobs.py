@@ -39,7 +39,7 @@ class JobSet:
         api: the kubernetes library's client.
         model: that is loaded; the Jobs are made in its namespace.
         render: renders the chart with values, under a release's name.
-        say: tells people what is waited for.
+        say: receives lines for people about what is awaited.
     """
 
     api: Any
@@ -79,7 +79,7 @@ class JobSet:
         if len(text.encode()) + len(prompts.encode()) > _MOST_BYTES:
             raise UsageError(
                 "the prompts, or the recorded times, are larger than the megabyte that a ConfigMap holds",
-                remedy="take a part of them, or a preset",
+                remedy="Take a part of them, or a preset.",
             )
         key = self.model.key
         return {
@@ -141,7 +141,7 @@ class JobSet:
                     self.say(f"{pod.metadata.name}: {state}")
         raise ClusterError(
             f"the load test's Job {release}-master came to no pod",
-            remedy=f"kubectl -n {namespace} describe job {release}-master tells why: a quota, or an admission policy",
+            remedy=f"kubectl -n {namespace} describe job {release}-master shows why: a quota, or an admission policy.",
         )
 
     def _states(self, release: str) -> str:

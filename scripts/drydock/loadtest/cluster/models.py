@@ -1,4 +1,4 @@
-"""Models of a running cluster: found by what the chart vllm tells of them, and whether they can answer.
+"""Models of a running cluster: found by the labels of the chart vllm, and whether they can answer.
 
 `api` is a client of the kubernetes library throughout.
 """
@@ -90,7 +90,7 @@ def ready_pods(api: Any, model: RunningModel) -> list[Pod]:
     """Pods that answer for a model.
 
     Raises:
-        ClusterError: none does; the message tells the state of those that there are.
+        ClusterError: none does; the message describes those that there are.
     """
     from kubernetes import client
 
@@ -141,18 +141,18 @@ def read_key(api: Any, model: RunningModel) -> Secret | None:
                 raise
             raise ClusterError(
                 f"{where}, with the API key of {model.name}, does not exist",
-                remedy="make it, or give the key by --api-key-env or --api-key-file",
+                remedy="Make it, or give the key by --api-key-env or --api-key-file.",
             ) from error
     if model.key.key not in content:
         raise ClusterError(
             f"{where} has no key {model.key.key}, which the API key of {model.name} is to be in",
-            remedy="add it, or give the API key by --api-key-env or --api-key-file",
+            remedy="Add it, or give the API key by --api-key-env or --api-key-file.",
         )
     return Secret.from_bytes(base64.b64decode(content[model.key.key]), f"{where}, key {model.key.key},")
 
 
 def pod_state(pod: Any) -> str:
-    """Why a pod is not ready, as far as its status tells."""
+    """Why a pod is not ready, as far as its status shows."""
     status = pod.status
     for each in status.container_statuses or ():
         waiting = each.state.waiting

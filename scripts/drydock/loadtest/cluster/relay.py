@@ -113,7 +113,7 @@ def _serve(here: socket.socket, dial: Dial) -> None:
 
 
 def _copy(source: socket.socket, target: socket.socket) -> None:
-    """Until the source ends; then the target is told so."""
+    """Until the source ends; then the target's side is shut down."""
     with suppress(OSError):
         while data := source.recv(_CHUNK):
             target.sendall(data)

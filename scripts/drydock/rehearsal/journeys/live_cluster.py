@@ -57,7 +57,7 @@ class LiveCluster:
         if port not in ports:
             raise ClusterError(
                 f"Service {service} does not answer: none of its pods is ready, or their program does not run here",
-                remedy=f"Rehearse with --live; its logs: {self.folder.logs}",
+                remedy=f"Rehearse with --live; its logs: {self.folder.logs}.",
             )
         return ports[port]
 
@@ -86,7 +86,7 @@ def find_kept(project: Project, name: str | None) -> LiveCluster:
     if name and name not in kept:
         raise UsageError(f"no kept cluster is named '{name}'", remedy=f"Kept: {', '.join(kept) or 'none'}.")
     if not kept:
-        raise UsageError("no cluster is kept", remedy="Start one: drydock rehearse ENV --live --keep")
+        raise UsageError("no cluster is kept", remedy="Start one: drydock rehearse ENV --live --keep.")
     folder = kept[name or max(kept)].folder
     (cluster,) = load_yaml_file(folder.kubeconfig)["clusters"]
     return LiveCluster(folder, Api(Credentials(folder.credentials).access(cluster["cluster"]["server"])))

@@ -1,6 +1,6 @@
 """Stands in for the executor of Argo Workflows, which is in every pod of a Workflow: pods end well and report results.
 
-The controller counts a stage as done when its pod has succeeded and a WorkflowTaskResult tells of its outputs.
+The controller counts a stage as done when its pod has succeeded and a WorkflowTaskResult lists its outputs.
 """
 
 import json
@@ -25,7 +25,7 @@ _REFUSED = 64
 def finish_workflow_pods(api: Api) -> None:
     """End every pod of a Workflow once it runs, until the cluster ends.
 
-    One that makes another object (a template of kind `resource`, such as a RayJob) goes on for ever: nothing makes it.
+    One that makes another object (a template of kind `resource`, such as a RayJob) never ends: nothing makes it.
     """
     for kind, pod in follow(api, _PODS):
         if kind != "DELETED" and _is_running(pod):
@@ -96,7 +96,7 @@ def _parameters(declared: Any) -> Iterator[dict[str, Any]]:
 
 
 def _ended(pod: Mapping[str, Any], refusal: str) -> dict[str, Any]:
-    """The status of the pod with all its containers ended; in vain those that report when they were refused."""
+    """The status of the pod with all its containers ended; those that report have failed when they were refused."""
 
     def terminated(container: Mapping[str, Any]) -> dict[str, Any]:
         failed = refusal and container["name"] == "wait"

@@ -151,7 +151,7 @@ def read_log(log: Path, options: dict[str, str]) -> Iterator[bytes]:
 
 def _instead(verb: str, pod: str, running: RunningContainer) -> str:
     if verb == "portForward":
-        where = running.ports or "its arguments tell where"
+        where = running.ports or "its arguments say where"
         return f"pod {pod} listens on this machine already: {where}. No port-forward is needed"
     return (
         f"pod {pod} has no container to enter: it is process {running.pid} of this machine, its files are in "

@@ -140,7 +140,7 @@ def entering(process: int) -> list[str]:
 
 
 def user_of(pod: Mapping[str, Any], container: Mapping[str, Any]) -> tuple[int, int]:
-    """User and group of a container; one that only asks not to be root is taken for nobody, as its image may say.
+    """User and group of a container; one that only asks not to be root gets the user `nobody`, as its image may say.
 
     Raises:
         RefusedUserError: it asks not to be root, and for the user root.

@@ -19,7 +19,7 @@ class Address:
     """Of one pod.
 
     Attributes:
-        pod: its IP as the cluster tells it.
+        pod: its IP in the cluster.
         host: the loopback address of this machine where it listens.
         whole: it has all ports of `host`; otherwise each of its ports is another one there.
     """
@@ -80,7 +80,7 @@ class Addresses:
             self._taken.pop(address.pod, None)
 
     def behind(self, host: str, port: int) -> tuple[str, int] | None:
-        """Where this machine answers for an address of the cluster; None where nobody does."""
+        """Where this machine answers for an address of the cluster; None where nothing does."""
         with self._lock:
             address = self._taken.get(host)
         if address:

@@ -80,7 +80,7 @@ def _asked(line: str) -> tuple[str, int]:
 
 
 def _copy(source: socket.socket, target: socket.socket) -> None:
-    """Until the source ends; then the target is told so."""
+    """Until the source ends; then the target's side is shut down."""
     try:
         while data := source.recv(_CHUNK):
             target.sendall(data)
