@@ -376,14 +376,16 @@ def test_packages_of_a_start_are_whole_and_agree_with_those_of_the_image(render_
 
 
 def test_packages_of_a_start_may_be_others_or_none(render_chart: RenderChart) -> None:
-    other = "diffusers==1.0.0 --hash=sha256:" + "0" * 64
-    for packages in ([other], []):
+    def runtime(packages: list[str]) -> Any:
         service = {"cluster": {"workers": WORKERS}, "stableDiffusion": {"enabled": True, "packages": packages}}
         (application,) = serve_config(render_chart, {"rayServices": {"drawing": service}})
-        assert application.get("runtime_env", {}).get("pip", []) == packages
-    service["stableDiffusion"]["packages"] = ["diffusers==1.0.0"]
+        return application.get("runtime_env")
+
+    other = "diffusers==1.0.0 --hash=sha256:" + "0" * 64
+    assert runtime([other]) == {"pip": [other]}
+    assert runtime([]) is None
     with pytest.raises(RenderError, match="packages"):
-        serve_config(render_chart, {"rayServices": {"drawing": service}})
+        runtime(["diffusers==1.0.0"])
 
 
 def test_ray_runs_in_a_namespace_of_its_own(render_chart: RenderChart) -> None:
