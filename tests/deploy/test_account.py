@@ -254,6 +254,18 @@ def test_a_pool_has_the_zones_of_its_node_class_and_not_those_of_others(snapshot
     assert pool.zones == {"us-west-2a"}
 
 
+def test_types_are_bought_in_zones_that_offer_them_and_in_no_others(snapshot: AccountSnapshot) -> None:
+    assert snapshot.offered_types().keys() == {"us-west-2a", "us-west-2b"}
+    assert all("g6.xlarge" in types for types in snapshot.offered_types().values())
+    fewer = {"us-west-2a": {"g6": ("2xlarge",)}, "us-west-2b": {"g6": ("xlarge",), "p5": ("48xlarge",)}}
+    account = account_of(with_snapshot(STATED, replace(snapshot, offerings=fewer)), MANIFESTS)
+    (pool,) = find_pools(MANIFESTS, account, catalogue())
+    assert pool.types == {"g6.xlarge", "g6.2xlarge"}
+    assert pool.offering_zones("g6.xlarge") == {"us-west-2b"}
+    none = account_of(with_snapshot(STATED, replace(snapshot, offerings={zone: {} for zone in fewer})), MANIFESTS)
+    assert not find_pools(MANIFESTS, none, catalogue())[0].types
+
+
 def test_what_a_cluster_has_takes_the_place_of_its_target(snapshot: AccountSnapshot) -> None:
     there = ClusterContents(
         kubernetes="1.35",

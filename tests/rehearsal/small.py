@@ -29,10 +29,12 @@ def small_release(
     target: str = "eks",
     quotas: Mapping[str, int] | None = None,
     addresses: Mapping[str, int] | None = None,
+    offerings: Mapping[str, Mapping[str, tuple[str, ...]]] | None = None,
 ) -> Release:
     """A release of the objects, seeded; its chart lies in the folder; `contents` is `cluster` of its environment.
 
-    `addresses` are those that are free in each zone of the account, as far as it was read.
+    `addresses` are those that are free in each zone of the account, as far as it was read, and `offerings` the sizes by
+    family that each offers.
     """
     write_chart(folder, objects)
     release = Release(cluster, helm, AssembledCharts(folder, "small"))
@@ -47,17 +49,20 @@ def small_release(
         quotas=quotas or {},
         target=target,
         cluster=contents or {},
-        snapshot=snapshot_of(addresses) if addresses else None,
+        snapshot=snapshot_of(addresses, offerings or {}) if addresses else None,
     )
     release.seed(environment)
     return release
 
 
-def snapshot_of(addresses: Mapping[str, int]) -> AccountSnapshot:
+def snapshot_of(
+    addresses: Mapping[str, int], offerings: Mapping[str, Mapping[str, tuple[str, ...]]]
+) -> AccountSnapshot:
     """An account with a subnet in each zone that has so many free addresses."""
     subnets = {f"subnet-{zone}": Subnet(zone, free) for zone, free in addresses.items()}
     classes = {"read": NodeClassState(subnets=subnets)}
-    return AccountSnapshot("2999-01-01T00:00:00+00:00", "123456789012", "us-west-2", classes)
+    read = "2999-01-01T00:00:00+00:00"
+    return AccountSnapshot(read, "123456789012", "us-west-2", classes, offerings=offerings)
 
 
 def write_chart(folder: Path, objects: Sequence[Content]) -> None:

@@ -14,6 +14,7 @@ from drydock.clusters.api import Api, ApiError, collection
 from drydock.clusters.crds import crd_files
 from drydock.project import Project
 from drydock.rehearsal.cluster import RehearsalCluster
+from drydock.rehearsal.crd_objects import set_defaults
 from drydock.rehearsal.rehearse import suite_cluster, suite_crds
 from drydock.rehearsal.runs import new_run_folder
 from drydock.suite.charts import assemble_charts
@@ -449,6 +450,7 @@ SELECTORS = {
 }
 IN_AUTO_MODE = {
     "as the charts have it": node_pool(),
+    "no lifetime": node_pool(expireAfter=None),
     "21 days": node_pool(expireAfter="336h", terminationGracePeriod="168h"),
     "a minute more": node_pool(expireAfter="336h", terminationGracePeriod="168h1m"),
     "a long life": node_pool(expireAfter="481h"),
@@ -474,7 +476,10 @@ IN_AUTO_MODE = {
 def auto_mode(suite: Suite) -> Callable[[Mapping[str, Any]], str]:
     """Why an API server with the rules of Auto Mode refuses an object; empty when it takes it."""
     plurals = {"NodePool": "nodepools", "NodeClass": "nodeclasses", **APPLIED}
-    for policy in admission_policies(described("eks-auto-mode")):
+    target = described("eks-auto-mode")
+    for crd, defaults in target.crd_defaults.items():
+        set_defaults(suite.api, crd, defaults)
+    for policy in admission_policies(target):
         suite.api.create(collection(policy["apiVersion"], plurals[policy["kind"]]), policy)
 
     def refusal(content: Mapping[str, Any]) -> str:
@@ -491,6 +496,8 @@ def auto_mode(suite: Suite) -> Callable[[Mapping[str, Any]], str]:
         for name in ("no end", "a label of Windows", "its own class"):
             if POLICY not in refusal(IN_AUTO_MODE[name]):
                 raise NotYetError(name)
+        if refused := refusal(_without_null(IN_AUTO_MODE["no lifetime"])):
+            raise NotYetError(refused)
 
     in_force()
     return refusal
@@ -500,9 +507,7 @@ def auto_mode(suite: Suite) -> Callable[[Mapping[str, Any]], str]:
 def test_validate_and_the_rules_of_auto_mode_say_the_same(
     auto_mode: Callable[[Mapping[str, Any]], str], case: str
 ) -> None:
-    """Apart are pools of Karpenter's provider, which a rehearsal installs in place of Auto Mode's own, and those
-    without a lifetime, to which Karpenter's CRD gives 720h.
-    """
+    """Apart are pools of Karpenter's provider, which a rehearsal installs in place of Auto Mode's own."""
     content = _without_null(IN_AUTO_MODE[case])
     refused, found = auto_mode(content), findings(yaml.safe_dump(content), "auto-mode", environment=AUTO_MODE)
     assert refused == "" or any(reason in refused for reason in (POLICY, "unknown field", "Auto Mode keeps")), refused

@@ -148,6 +148,32 @@ def test_a_zone_without_free_addresses_refuses_as_ec2_does_and_karpenter_goes_on
     assert sorted(mine) == ["us-west-2a", "us-west-2a", "us-west-2b"]
 
 
+def test_a_zone_without_an_instance_type_gets_no_node_of_it(make_release: MakeRelease) -> None:
+    """The cheapest type that a pool allows is in neither zone, the next in one of them."""
+    zones = ["us-west-2a", "us-west-2b"]
+    pool = {"node.kubernetes.io/instance-type": ["c6i.large", "m6i.large"], "topology.kubernetes.io/zone": zones}
+    release = make_release(
+        "offerings",
+        node_class("offerings"),
+        node_pool("offerings", "offerings", {**pool, "karpenter.sh/capacity-type": ["on-demand"]}),
+        workload("Deployment", "anywhere", Pods({"cpu": "1200m"}, pool="offerings")),
+        workload(
+            "Deployment",
+            "pinned",
+            Pods({"cpu": "1200m"}, pool="offerings", selector={"topology.kubernetes.io/zone": zones[0]}),
+        ),
+        addresses=dict.fromkeys(zones, 256),
+        offerings={zones[0]: {"c7i": ("large",)}, zones[1]: {"m6i": ("large",)}},
+    )
+    release.install()
+    outcome = release.wait(NEVER)
+    assert "no instance type" in of_workload(outcome, "pinned").exclusions["offerings"]
+    bought = [each["metadata"]["labels"] for each in release.scene.of("NodeClaim")]
+    mine = [each for each in bought if each["karpenter.sh/nodepool"] == "offerings"]
+    kept = "node.kubernetes.io/instance-type", "topology.kubernetes.io/zone"
+    assert [tuple(each[key] for key in kept) for each in mine] == [("m6i.large", zones[1])]
+
+
 def test_what_the_target_lacks_is_lacking(make_release: MakeRelease) -> None:
     """No default class, no driver, no controller of load balancers, none of Karpenter's alpha gates."""
     driverless = {"metadata": {"name": "driverless"}, "provisioner": "efs.csi.example.com"}

@@ -24,6 +24,25 @@ def read_crds(files: Iterable[Path]) -> list[Mapping[str, Any]]:
     ]
 
 
+def set_defaults(api: Api, crd: str, defaults: Mapping[str, str]) -> None:
+    """Give fields of a CRD that is there another default, in every version of it.
+
+    Args:
+        api: of the cluster.
+        crd: its name.
+        defaults: by the path of the field, such as `spec.template.spec.expireAfter`.
+    """
+    path = f"{_CRDS}/{crd}"
+    versions = api.get(path)["spec"]["versions"]
+    for version in versions:
+        for field, default in defaults.items():
+            schema = version["schema"]["openAPIV3Schema"]
+            for name in field.split("."):
+                schema = schema["properties"][name]
+            schema["default"] = default
+    api.merge(path, {"spec": {"versions": versions}})
+
+
 def create_crds(api: Api, crds: Sequence[Mapping[str, Any]]) -> None:
     """Create CRDs side by side and wait, watching, until each is served.
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from secrets import token_hex
 
 from drydock.clusters.api import Api, collection
+from drydock.rehearsal.crd_objects import set_defaults
 from drydock.rehearsal.volume_drivers import CSI_DRIVERS, STORAGE_CLASSES, csi_driver
 from drydock.suite.cluster_description import ClusterDescription, admission_policies
 from drydock.suite.environments import Environment
@@ -97,6 +98,8 @@ def create_prerequisites(api: Api, wanted: Prerequisites) -> None:
     """Make them, with the storage classes and the drivers of the target."""
     for name in wanted.namespaces:
         api.create(_NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    for crd, defaults in wanted.target.crd_defaults.items():
+        set_defaults(api, crd, defaults)
     for policy in admission_policies(wanted.target):
         api.create(collection(policy["apiVersion"], _POLICIES[policy["kind"]]), policy)
     for driver in wanted.target.drivers:

@@ -1,6 +1,6 @@
 """What the AWS account of an environment holds, as far as scheduling depends on it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -24,6 +24,7 @@ class Account:
         reservations: capacity reservations and capacity blocks that it holds.
         quotas: vCPUs by code of the quota of EC2, as far as they are known.
         class_zones: those of `zones` that a node class has subnets in, by its name, as far as they were read.
+        offerings: instance types by the zone that offers them, as far as they were read.
     """
 
     region: str
@@ -31,6 +32,15 @@ class Account:
     reservations: tuple[CapacityReservation, ...] = ()
     quotas: Mapping[str, int] = field(default_factory=dict)
     class_zones: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    offerings: Mapping[str, frozenset[str]] = field(default_factory=dict)
+
+    def offering_zones(self, instance_type: str, usual: Collection[str]) -> frozenset[str]:
+        """Zones of the account that offer an instance type: as they were read, else those that usually do."""
+        return frozenset(
+            zone
+            for zone in self.zones
+            if (instance_type in self.offerings[zone] if zone in self.offerings else zone in usual)
+        )
 
     def of_class(self, name: str) -> "Account":
         """The account as nodes of one node class see it."""
@@ -59,7 +69,7 @@ def account_of(environment: Environment, manifests: Sequence[Manifest]) -> Accou
     if snapshot and snapshot.region == region and snapshot.zones():
         by_class = {name: each.zones() for name, each in snapshot.node_classes.items()}
         held, quotas = environment.capacity_reservations, environment.quotas
-        return Account(snapshot.region, snapshot.zones(), held, quotas, by_class)
+        return Account(snapshot.region, snapshot.zones(), held, quotas, by_class, snapshot.offered_types())
     named = tuple(sorted(zones)) or tuple(f"{region}{letter}" for letter in "abc")
     return Account(region, named, environment.capacity_reservations, environment.quotas)
 

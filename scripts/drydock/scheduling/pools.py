@@ -166,10 +166,14 @@ class Pool:
         found = {
             name
             for name in types
-            if not zones.isdisjoint(self.catalogue.types[name].zones)
+            if not zones.isdisjoint(self.offering_zones(name))
             and not market.isdisjoint(self.catalogue.types[name].usage_classes)
         }
         return frozenset(found | (types & self._reserved_types(requirements, zones)))
+
+    def offering_zones(self, name: str) -> frozenset[str]:
+        """Zones of the account that offer a type."""
+        return self.account.offering_zones(name, self.catalogue.types[name].zones)
 
     def capacity(self, name: str) -> Resources:
         """What a node of a type has."""
@@ -192,7 +196,7 @@ class Pool:
         """Values that a node of a type may have for a label, as `minValues` counts them."""
         facts = self.catalogue.types[name]
         if key == ZONE:
-            return frozenset(facts.zones).intersection(self.account.zones)
+            return self.offering_zones(name)
         if key == CAPACITY_TYPE:
             return frozenset(facts.usage_classes) & {"on-demand", "spot"}
         return self.catalogue.values(name, key, self.prefix)
@@ -230,7 +234,7 @@ class Pool:
             if reservation.instance_count > 0
             and reservation.zone in zones
             and reservation.instance_type in self.catalogue.types
-            and reservation.zone in self.catalogue.types[reservation.instance_type].zones
+            and reservation.zone in self.offering_zones(reservation.instance_type)
             and _allows(requirements.get(self.prefix + RESERVATION_ID), reservation.id)
             and _allows(requirements.get(self.prefix + RESERVATION_TYPE), reservation.kind)
             and _allows(requirements.get(self.prefix + RESERVATION_INTERRUPTIBLE), "false")

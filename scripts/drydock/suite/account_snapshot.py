@@ -174,6 +174,7 @@ class AccountSnapshot:
         node_classes: what each selects, by its name.
         reservations: by identifier.
         quotas: by code.
+        offerings: instance types by the zone that offers them: the sizes of each family.
         control_plane: None when there is no EKS cluster of the name.
         cluster: None without a kubeconfig.
     """
@@ -184,6 +185,7 @@ class AccountSnapshot:
     node_classes: Mapping[str, NodeClassState] = field(default_factory=dict)
     reservations: Mapping[str, Reservation] = field(default_factory=dict)
     quotas: Mapping[str, QuotaUse] = field(default_factory=dict)
+    offerings: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
     control_plane: ControlPlane | None = None
     cluster: ClusterContents | None = None
 
@@ -222,6 +224,13 @@ class AccountSnapshot:
             free[subnet.zone] = free.get(subnet.zone, 0) + subnet.free_addresses
         return free
 
+    def offered_types(self) -> dict[str, frozenset[str]]:
+        """Instance types by the zone that offers them."""
+        return {
+            zone: frozenset(f"{family}.{size}" for family, sizes in families.items() for size in sizes)
+            for zone, families in self.offerings.items()
+        }
+
     def zones(self) -> tuple[str, ...]:
         """Zones in which node classes have a subnet with addresses for a node."""
         return tuple(sorted({zone for state in self.node_classes.values() for zone in state.zones()}))
@@ -237,7 +246,7 @@ def write_snapshot(file: Path, snapshot: AccountSnapshot) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     head = "# Written by `drydock account`; do not edit, run it again. It holds no secrets.\n"
     partial = file.with_name(f"{file.name}.partial")
-    partial.write_text(head + yaml.safe_dump(to_plain(snapshot), sort_keys=False, width=120))
+    partial.write_text(head + yaml.safe_dump(to_plain(snapshot), default_flow_style=None, sort_keys=False, width=120))
     partial.replace(file)
 
 

@@ -69,6 +69,7 @@ class ClusterDescription:
         karpenter: version; empty where EKS runs it.
         feature_gates: of Karpenter, by their names in its chart.
         admission: files of the package's data folder with policies of the platform.
+        crd_defaults: defaults of fields by path, by CRD, that differ from those of the CRDs that Karpenter brings.
         options: keys of `options` that are on.
     """
 
@@ -82,6 +83,7 @@ class ClusterDescription:
     karpenter: str = ""
     feature_gates: Mapping[str, bool] = field(default_factory=dict)
     admission: tuple[str, ...] = ()
+    crd_defaults: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     options: tuple[str, ...] = ()
 
     @property
@@ -196,6 +198,7 @@ def described(target: str, differs: Mapping[str, Any] | None = None, file: str =
         karpenter=str(karpenter.get("version", "")),
         feature_gates={**karpenter.get("featureGates", {}), **(own.get("featureGates") or {})},
         admission=tuple(content.get("admission", ())),
+        crd_defaults=content.get("crdDefaults", {}),
         options=tuple(chosen),
     )
 

@@ -102,6 +102,21 @@ def _selected(region: str, terms: Terms, verb: str, listed: str, identifier: str
         yield from (item for page in _pages(ec2, verb, Filters=filters) for item in page[listed])
 
 
+def offerings(region: str, zones: Sequence[str]) -> dict[str, dict[str, tuple[str, ...]]]:
+    """Sizes by family of the instance types that each zone offers."""
+    ec2 = client("ec2", region)
+    filters = [{"Name": "location", "Values": list(zones)}]
+    pages = _pages(ec2, "describe_instance_type_offerings", LocationType="availability-zone", Filters=filters)
+    found: dict[str, dict[str, list[str]]] = {zone: {} for zone in sorted(zones)}
+    for offering in (offering for page in pages for offering in page["InstanceTypeOfferings"]):
+        family, _, size = str(offering["InstanceType"]).partition(".")
+        found[offering["Location"]].setdefault(family, []).append(size)
+    return {
+        zone: {family: tuple(sorted(sizes)) for family, sizes in sorted(families.items())}
+        for zone, families in found.items()
+    }
+
+
 def reservations(region: str) -> dict[str, Reservation]:
     """Capacity reservations and Capacity Blocks that the account owns or is given, gone ones apart."""
     ec2 = client("ec2", region)

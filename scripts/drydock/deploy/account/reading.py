@@ -51,6 +51,8 @@ def read_account(
     classes = {manifest.name: manifest.content.get("spec") or {} for manifest in manifests if manifest.kind in _CLASSES}
     with progress.step("EC2, IAM and Service Quotas"):
         states = {name: _node_class(region, spec, kubernetes) for name, spec in sorted(classes.items())}
+        zones = sorted({subnet.zone for state in states.values() for subnet in state.subnets.values()})
+        offerings = ec2_state.offerings(region, zones) if zones else {}
         held = ec2_state.reservations(region)
         own = [reservation for reservation in held.values() if reservation.owner == owner]
         quotas = quota_state.quotas(region, cluster, ec2_state.running(region), own, _vcpus(catalogue))
@@ -65,6 +67,7 @@ def read_account(
         node_classes=states,
         reservations=_relevant(held, environment, classes),
         quotas=quotas,
+        offerings=offerings,
         control_plane=plane,
         cluster=contents,
     )

@@ -73,7 +73,9 @@ def add_actions(market: Market) -> None:
         "describe_placement_groups": _placement_groups(market),
         "describe_spot_price_history": _spot_prices(market),
         "describe_instance_types": _kept(market, EC2Response.describe_instance_types),
-        "describe_instance_type_offerings": _kept(market, EC2Response.describe_instance_type_offerings),
+        "describe_instance_type_offerings": _kept(
+            market, _offerings(market), lambda: market.account and market.account.offerings
+        ),
     }.items():
         setattr(EC2Response, name, method)
     from moto.servicequotas.responses import ServiceQuotasResponse
@@ -161,6 +163,29 @@ def _create_fleet(market: Market) -> Action:
         return ActionResult({"FleetId": fleet, "Errors": errors, "Instances": instances})
 
     return create_fleet
+
+
+def _offerings(market: Market) -> Action:
+    """What each zone offers: as it was read of the account, else as Moto has it."""
+
+    def describe_instance_type_offerings(response: Any) -> Any:
+        from moto.core.responses import ActionResult
+
+        place = response._get_param("LocationType") or "region"
+        filters = response._filters_from_querystring()
+        backend = response.ec2_backend
+        offered = backend.describe_instance_type_offerings(place, filters)
+        read = market.account.offerings if market.account and place == "availability-zone" else {}
+        own = [
+            {"InstanceType": instance_type, "LocationType": place, "Location": zone}
+            for zone, types in read.items()
+            for instance_type in types
+        ]
+        kept = [offering for offering in offered if offering["Location"] not in read]
+        kept += [offering for offering in own if backend.matches_filters(offering, filters, place)]
+        return ActionResult({"InstanceTypeOfferings": kept})
+
+    return describe_instance_type_offerings
 
 
 def _service_quotas(market: Market) -> Action:

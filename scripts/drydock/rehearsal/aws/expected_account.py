@@ -23,6 +23,7 @@ class Account:
         capacity_reservations: On-Demand Capacity Reservations and Capacity Blocks.
         quotas: vCPUs by code of the quota of EC2; a quota without an entry is not enforced.
         addresses: free addresses of subnets by zone; a zone without an entry has enough.
+        offerings: instance types by the zone that offers them; a zone without an entry has those of Moto's catalogue.
     """
 
     cluster_name: str
@@ -32,6 +33,7 @@ class Account:
     capacity_reservations: tuple[CapacityReservation, ...] = ()
     quotas: Mapping[str, int] = field(default_factory=dict)
     addresses: Mapping[str, int] = field(default_factory=dict)
+    offerings: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """For the supervisor's pipe."""
@@ -41,12 +43,12 @@ class Account:
     def from_json(cls, text: str) -> "Account":
         """The account that `to_json` wrote."""
         content = json.loads(text)
-        reservations = tuple(CapacityReservation(**reservation) for reservation in content.pop("capacity_reservations"))
+        reservations = tuple(CapacityReservation(**each) for each in content.pop("capacity_reservations"))
         zones, node_classes = tuple(content.pop("zones")), tuple(content.pop("node_classes"))
         return cls(**content, zones=zones, node_classes=node_classes, capacity_reservations=reservations)
 
     def with_also(self, other: "Account") -> "Account":
-        """An account that holds what both hold; name and region stay, quotas and addresses are those of `other`."""
+        """An account that holds what both hold; what else was read is as `other` has it."""
         return Account(
             cluster_name=self.cluster_name,
             region=self.region,
@@ -55,6 +57,7 @@ class Account:
             capacity_reservations=_once([*self.capacity_reservations, *other.capacity_reservations]),
             quotas=other.quotas,
             addresses=other.addresses,
+            offerings=other.offerings,
         )
 
 
@@ -67,7 +70,8 @@ def expected_account(environment: Environment, manifests: Sequence[Manifest]) ->
     """
     place = account_of(environment, manifests)
     snapshot = environment.snapshot
-    node_classes = tuple(manifest.content["spec"] for manifest in manifests if manifest.kind == "EC2NodeClass")
+    node_classes = tuple(each.content["spec"] for each in manifests if each.kind == "EC2NodeClass")
+    read_here = snapshot if snapshot and snapshot.region == place.region else None
     return Account(
         cluster_name=_discovered_name(node_classes) or "drydock",
         region=place.region,
@@ -75,7 +79,8 @@ def expected_account(environment: Environment, manifests: Sequence[Manifest]) ->
         node_classes=_once(node_classes),
         capacity_reservations=place.reservations,
         quotas=dict(place.quotas),
-        addresses=snapshot.free_addresses() if snapshot and snapshot.region == place.region else {},
+        addresses=read_here.free_addresses() if read_here else {},
+        offerings={zone: sorted(types) for zone, types in place.offerings.items()},
     )
 
 

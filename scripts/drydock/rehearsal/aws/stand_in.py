@@ -96,7 +96,7 @@ class AwsStandIn:
         """What EC2 has in the account's region."""
         account = self.market.account
         return Offers(
-            zones=_zones_by_type(account.region) if account else {},
+            zones=_offering_zones(account) if account else {},
             on_demand=self._on_demand(),
             reservations=account.capacity_reservations if account else (),
             refuses=self.market.refuses,
@@ -119,6 +119,18 @@ class AwsStandIn:
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
             "AWS_EC2_METADATA_DISABLED": "true",
         }
+
+
+def _offering_zones(account: Account) -> Mapping[str, frozenset[str]]:
+    """Zones that offer an instance type, by type: as they were read of the account, else as Moto has them."""
+    usual, read = _zones_by_type(account.region), account.offerings
+    if not read:
+        return usual
+    zones = {name: set(places.difference(read)) for name, places in usual.items()}
+    for zone, types in read.items():
+        for name in types:
+            zones.setdefault(name, set()).add(zone)
+    return {name: frozenset(places) for name, places in zones.items()}
 
 
 @cache
