@@ -100,6 +100,14 @@ def test_a_deployment_of_another_chart(container: dict[str, Any], expected: tupl
     assert shape(deployment(**container)) == expected
 
 
+def test_arguments_are_judged_where_the_image_says_the_release() -> None:
+    args = ["Qwen/Qwen3-8B", "--swap-space=4"]
+    (known,) = found(deployment(image="vllm/vllm-openai:v0.26.0", args=args))
+    (other,) = found(deployment(image="vllm/vllm-openai:v0.16.0", args=args))
+    assert (known.unknown, other.unknown) == (("--swap-space",), ())
+    assert (known.args.other_release, other.args.other_release) == (False, True)
+
+
 def test_a_nim_takes_all_its_gpus_and_its_precision_is_assumed_unless_its_profile_says_it() -> None:
     image = "nvcr.io/nim/meta/llama-3.1-8b-instruct:1"
     (chosen,) = found(deployment(2, image=image))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from drydock.documents import load_yaml
-from drydock.engines import start_rules
+from drydock.engines import argument_rules, start_rules
 from drydock.project import Project
 from drydock.simulator.server import VERSION
 from tests.engines.vllm_source import changes, digest, held, main
@@ -30,7 +30,8 @@ def test_the_release_that_the_rules_were_read_in_is_the_pinned_one(drydock_proje
 
 
 def test_every_place_that_a_rule_names_is_held() -> None:
-    named = set(re.findall(r'"([\w/]+\.py)(?: (\w+))?"', Path(str(start_rules.__file__)).read_text()))
+    text = "".join(Path(str(module.__file__)).read_text() for module in (argument_rules, start_rules))
+    named = set(re.findall(r'"([\w/]+\.py)(?: (\w+))?"', text))
     assert named
     assert {(file, place) for file, place in named if place not in held()["places"].get(file, {})} == set()
 

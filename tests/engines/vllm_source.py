@@ -18,8 +18,8 @@ import yaml
 
 DATA = Path(str(files("drydock") / "data/vllm/source.yaml"))
 _HEAD = """\
-# Definitions of vLLM's source, below vllm/, from which rules (engines/start_rules.py) and accounts of memory
-# (engines/gpu_memory.py) were derived, with the start of the SHA-256 of each.
+# Definitions of vLLM's source, below vllm/, from which rules (engines/start_rules.py, argument_rules.py) and accounts
+# of memory (engines/gpu_memory.py) were derived, with the start of the SHA-256 of each.
 # tests/engines/vllm_source.py compares and writes.
 """
 

@@ -170,7 +170,10 @@ def test_the_total_of_an_environment_names_what_is_left_out() -> None:
     assert re.match(
         r"All of 1 model at 2 requests/s each: \$[\d.]+ an hour; left out: own \(its model is not known\)", last
     )
-    assert "meta/llama-3.1-8b-instruct (a NIM chooses its engine when it starts)" in last
+    assert (
+        "meta/llama-3.1-8b-instruct (a NIM chooses its profile when it starts, taken for 16-bit weights on 1 GPU)"
+        in last
+    )
     assert "qwen3-1.7b (aws.amazon.com/neuron" in last
     assert "The values have 1, this plan" in done.stdout
     assert "None of them is spare" in done.stdout

@@ -273,6 +273,49 @@ def test_sigterm_drains_and_leaves_with_status_zero(start_server: StartServer) -
         assert line in log
 
 
+def test_requests_on_open_connections_fail_during_the_drain(start_server: StartServer) -> None:
+    """As vLLM 0.26 did on H200: what is under way goes on, and what is new gets 500."""
+    server = start_server("--shutdown-timeout", "60", "--simulate-speed", "2")
+    under_way, kept = server.connection(), server.connection()
+    body = {"prompt": "x", "max_tokens": 4000, "ignore_eos": True, "stream": True}
+    kept.request("GET", "/health")
+    kept.getresponse().read()
+    under_way.request("POST", "/v1/completions", json.dumps(body))
+    stream = under_way.getresponse()
+    stream.read(50)
+    server.process.send_signal(signal.SIGTERM)
+    server.wait_for("Draining 1 in-flight requests")
+    kept.request("POST", "/v1/completions", json.dumps({"prompt": "x", "max_tokens": 1}))
+    answer = kept.getresponse()
+    assert (answer.status, json.loads(answer.read())["error"]["message"]) == (
+        500,
+        "cannot schedule new futures after shutdown",
+    )
+    assert stream.read().endswith(b"data: [DONE]\n\n")
+    kept.close()
+    under_way.close()
+    assert server.process.wait(timeout=60) == 0
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_without_a_drain_answers_are_aborted(start_server: StartServer, stream: bool) -> None:
+    server = start_server()
+    connection = server.connection()
+    body = {"prompt": "x", "max_tokens": 4000, "ignore_eos": True, "stream": stream}
+    connection.request("POST", "/v1/completions", json.dumps(body))
+    while server.metric(f'vllm:num_requests_running{{engine="0",model_name="{MODEL}"}}') < 1:
+        pass
+    server.process.send_signal(signal.SIGTERM)
+    text = connection.getresponse().read()
+    if stream:
+        *_, last, done = [event for event in text.split(b"\n\n") if event]
+        assert done == b"data: [DONE]"
+        text = last.removeprefix(b"data: ")
+    assert json.loads(text)["choices"][0]["finish_reason"] == "abort"
+    connection.close()
+    assert server.process.wait(timeout=60) == 0
+
+
 def _bytes_so_far(connection: socket.socket) -> tuple[bytes, bool]:
     """What has arrived, and whether the server ended the connection."""
     connection.setblocking(False)

@@ -58,7 +58,7 @@ def _judged(subject: Subject, engine: "ServedModel", types: set[str]) -> Iterato
         yield subject.finding(
             REFUSED,
             engine.pod.manifest,
-            f"{engine.names[0]} does not start: vLLM 0.26 has no argument {', '.join(engine.unknown)} (engine_kwargs).",
+            f"{engine.names[0]} does not start: vLLM 0.26 has no argument {', '.join(engine.unknown)}.",
             "Correct the name, or leave it out.",
             path=engine.path,
             pain=PAIN,

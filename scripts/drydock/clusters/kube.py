@@ -72,8 +72,8 @@ def asking(remedy: str = "") -> Iterator[None]:
         ) from error
 
 
-def any_path(kubeconfig: Path) -> Any:
-    """A client for `get_json`.
+def any_path(kubeconfig: Path | None, context: str | None = None) -> Any:
+    """A client for `get_json`; without a file or context those that `api_client` takes.
 
     Raises:
         UsageError: as `api_client`.
@@ -81,7 +81,7 @@ def any_path(kubeconfig: Path) -> Any:
     """
     from kubernetes import dynamic
 
-    return dynamic.DynamicClient(api_client(kubeconfig))
+    return dynamic.DynamicClient(api_client(kubeconfig, context))
 
 
 def get_json(cluster: Any, path: str, *, accept: str = "application/json", **parameters: str) -> Any:

@@ -88,6 +88,7 @@ class Model:
     mixerless_layers: int = 0
     mlp_layers: int | None = None
     mlp_matrices: int = 3
+    family: str = ""
 
     @property
     def attending_layers(self) -> int:

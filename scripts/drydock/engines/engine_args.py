@@ -42,6 +42,8 @@ class EngineArgs:
         max_model_len: -1 for as long as fits.
         values: every argument by vLLM's name with underscores, defaults included.
         weights: what is known of those that it loads, which no argument says.
+        gpus: that its container asks for; 0 where that is not known.
+        other_release: it may be another release of vLLM than the known one, with other names of values.
     """
 
     model: str
@@ -64,10 +66,14 @@ class EngineArgs:
     max_loras: int
     values: dict[str, Any]
     weights: Weights = Weights()
+    gpus: int = 0
+    other_release: bool = False
 
     def changed(self, **values: Any) -> "EngineArgs":
         """The same arguments but for some, by vLLM's name with underscores."""
         own = {name: value for name, value in values.items() if name in self.__dataclass_fields__}
+        if {"tensor_parallel_size", "pipeline_parallel_size"} & own.keys():
+            own.setdefault("gpus", 0)  # another size is one with other containers
         return replace(self, **own, values={**self.values, **values})
 
     def batch_limits(self, gpu: Gpu, max_model_len: int) -> tuple[int, int]:
@@ -192,6 +198,13 @@ def parse_known(arguments: Sequence[str], config: str | None = None) -> EngineAr
     return _engine_args(vars(values))
 
 
+def unknown_arguments(arguments: Sequence[str]) -> tuple[str, ...]:
+    """Names among arguments that vLLM 0.26 does not have; `--NAME.KEY` stands for a part of NAME's JSON."""
+    _, rest = parser().parse_known_args([_dashes(argument) for argument in arguments])
+    names = [word.partition("=")[0] for word in rest if word.startswith("--")]
+    return tuple(name for name in names if name.removeprefix("--").partition(".")[0] not in known_arguments())
+
+
 _MOST_PORT = 65_535
 
 
@@ -211,6 +224,10 @@ def parse(arguments: Sequence[str], program: str = "vllm serve") -> EngineArgs:
 
 
 def _engine_args(values: dict[str, Any]) -> EngineArgs:
+    if values["speculative_config"] is None and (values["spec_model"] or values["spec_method"]):
+        short = {"method": "spec_method", "model": "spec_model", "num_speculative_tokens": "spec_tokens"}
+        given = {name: values[flag] for name, flag in short.items() if values[flag] is not None}
+        values["speculative_config"] = given
     values["model"] = values["model"] or values.pop("model_tag", None) or ""
     values.pop("model_tag", None)
     for name in _FROM_ONE:
@@ -228,7 +245,7 @@ def _engine_args(values: dict[str, Any]) -> EngineArgs:
         )
     if not 0 <= values["port"] <= _MOST_PORT:
         raise UsageError(f"port must be from 0 to {_MOST_PORT}, not {values['port']}", remedy="change --port")
-    names = EngineArgs.__dataclass_fields__.keys() - {"values", "weights"}
+    names = EngineArgs.__dataclass_fields__.keys() - {"values", "weights", "gpus", "other_release"}
     return EngineArgs(**{name: values[name] for name in names}, values=values)
 
 

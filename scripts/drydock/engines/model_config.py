@@ -145,6 +145,7 @@ def shape_of(
         "mlp_layers": _mlp_layers(pattern, blocks),
         "mlp_matrices": 2 if text.get("mlp_hidden_act") == "relu2" else 3,
         "guessed": _guessed(text, kinds) or _uneven(text, blocks),
+        "family": str(text.get("model_type") or config.get("model_type") or ""),
         "index_bytes": _index_bytes(folder),
     }
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from drydock.engines.catalogue import Gpu, Model, checkpoint_of, gpus, recognized
 from drydock.engines.container_commands import engine_arguments, literal_variables
-from drydock.engines.engine_args import EngineArgs, Weights, parse_known
+from drydock.engines.engine_args import EngineArgs, Weights, parse_known, unknown_arguments
 from drydock.engines.nim import nim_of
 from drydock.engines.ray_serve import llm_configs
 from drydock.scheduling.instance_types.facts import InstanceFacts
@@ -18,6 +18,8 @@ from drydock.scheduling.pods import PodUse, container_requests
 from drydock.suite.manifests import Manifest
 
 _CONFIG = re.compile(r"--config(=|$)")
+_RELEASE = re.compile(r"(?:^|/)vllm-openai:v?0\.26\.")
+"""An image of the release whose arguments are known."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class ServedModel:
         args: what it is started with.
         model: its shape, None where the catalogue does not know it.
         assumed: whether the shape follows from the name in requests, because weights come from a folder.
-        unknown: arguments of Ray Serve LLM's `engine_kwargs` that vLLM does not have.
+        unknown: arguments, or keys of Ray Serve LLM's `engine_kwargs`, that vLLM 0.26 does not have.
         guess: what of its arguments is assumed, because the engine chooses it when it starts; empty where all is known.
     """
 
@@ -84,7 +86,9 @@ def _of_other_kinds(pod: PodUse, container: Mapping[str, Any], gpus_asked: int) 
     nim = nim_of(container, gpus_asked)
     if nim is None:
         for config in llm_configs(pod):
-            yield replace(_served_model(pod, container, config.arguments), unknown=config.unknown)
+            engine = _served_model(pod, container, config.arguments)
+            # Ray divides an engine among the GPUs of several pods
+            yield replace(engine, args=replace(engine.args, gpus=0), unknown=config.unknown)
         return
     engine = _served_model(pod, container, nim.arguments)
     args = engine.args.changed(weights=replace(engine.args.weights, known=False))
@@ -147,7 +151,10 @@ def _served_model(
         known=exact is not None and not args.model.startswith((".", "/")),
         long_allowed=literal_variables(container).get("VLLM_ALLOW_LONG_MAX_MODEL_LEN", "0") not in ("0", "", "false"),
     )
-    args = args.changed(weights=weights)
+    pinned = _RELEASE.search(str(container.get("image", ""))) is not None
+    gpus_asked = container_requests(container).get(NVIDIA_GPU, 0)
+    args = replace(args, weights=weights, gpus=gpus_asked, other_release=not pinned)
     if quantization and args.quantization is None:
         args = args.changed(quantization=quantization)
-    return ServedModel(pod, str(container["name"]), args, model, assumed=exact is None)
+    unknown = unknown_arguments(arguments) if pinned else ()
+    return ServedModel(pod, str(container["name"]), args, model, assumed=exact is None, unknown=unknown)

@@ -5,12 +5,15 @@ Each rule stands in the source of vLLM 0.26, at the place that it names below `v
 `python -m tests.engines.vllm_source WHEEL` names the places to read again.
 """
 
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
-from drydock.engines.catalogue import Gpu, Model, quantization_methods
-from drydock.engines.engine_args import EngineArgs
+from drydock.engines.argument_rules import argument_refusals
+from drydock.engines.catalogue import Gpu, Model, quantization_methods, recognized
+from drydock.engines.engine_args import EngineArgs, known_arguments
+from drydock.engines.refusal import Refusal
 
 LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 _KV_DTYPES = frozenset({"auto", "float16", "bfloat16", "fp8", "fp8_e4m3", "fp8_e5m2", "fp8_inc", "fp8_ds_mla", "nvfp4"})
@@ -21,23 +24,10 @@ _CHECKPOINTS = {"fp8": "fp8", "mxfp4": "mxfp4"}
 _SIXTEEN_BITS = {"half": "float16", "float": "float32"}
 _BF16_CAPABILITY = 8.0
 _BLOCK = 16
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """Why an engine does not start.
-
-    Attributes:
-        words: as vLLM says it.
-        reason: the same for people, without a full stop.
-        remedy: what would start.
-        place: of the rule in vLLM's source.
-    """
-
-    words: str
-    reason: str
-    remedy: str
-    place: str
+_NO_FLOAT16 = ("gemma2", "gemma3", "plamo2", "glm4")
+_GEMMA = re.compile(r"^gemma-(\d)")
+_PLUGINS = {"tool-call-parser": "tool_parser_plugin", "reasoning-parser": "reasoning_parser_plugin"}
+"""Arguments whose choices a plugin adds to."""
 
 
 def refusals(
@@ -66,8 +56,12 @@ def refusals(
         yield from _context(model, args, long_allowed)
     yield from _quantization(args, checkpoint, known_weights)
     yield from _names(args)
+    yield from _choices(args)
     yield from _adapters(args)
-    yield from _speculation(args)
+    yield from argument_refusals(args)
+    yield from _draft(model, args)
+    yield from _context_parallelism(model, args)
+    yield from _half_precision(model, args)
     if gpu is not None:
         yield from _capability(model, args, gpu, checkpoint)
 
@@ -218,20 +212,68 @@ def _adapters(args: EngineArgs) -> Iterator[Refusal]:
         )
 
 
-def _speculation(args: EngineArgs) -> Iterator[Refusal]:
+def _draft(model: Model, args: EngineArgs) -> Iterator[Refusal]:
+    """A draft model with a vocabulary of its own."""
     given: Any = args.values.get("speculative_config")
-    if not isinstance(given, dict):
+    if not isinstance(given, dict) or given.get("use_heterogeneous_vocab"):
         return
-    ngram = given.get("method") in ("ngram", "[ngram]")
-    if given.get("model") and not ngram and given.get("num_speculative_tokens") is None:
-        words = "A speculative model was provided, but `num_speculative_tokens` was not provided"
-        yield Refusal(
-            words, words, "Add num_speculative_tokens to --speculative-config.", "config/speculative.py __post_init__"
+    name, method = str(given.get("model") or ""), given.get("method")
+    if method not in (None, "draft_model") or not name or "eagle" in name.lower():
+        return
+    known = recognized(name)
+    if known is not None and known[0].vocab != model.vocab:
+        words = (
+            "Target and draft model should have the same vocabulary size. Target model "
+            f"vocab_size={model.vocab}. Draft model vocab_size={known[0].vocab}."
         )
-    low, high = given.get("prompt_lookup_min"), given.get("prompt_lookup_max")
-    if ngram and low is not None and high is not None and low > high:
-        words = f"prompt_lookup_min={low} must be <= prompt_lookup_max={high}"
-        yield Refusal(words, words, "Exchange them.", "config/speculative.py __post_init__")
+        reason = f"its draft model has a vocabulary of {known[0].vocab:,} tokens, and it has {model.vocab:,}"
+        remedy = "Take a draft model of the same family."
+        yield Refusal(words, reason, remedy, "config/speculative.py verify_equal_vocab_size_if_draft_model")
+
+
+def _context_parallelism(model: Model, args: EngineArgs) -> Iterator[Refusal]:
+    parts, size = args.values["decode_context_parallel_size"] or 1, args.tensor_parallel_size
+    if parts == 1:
+        return
+    if size % parts:
+        words = f"tp_size={size} must be divisible by dcp_size={parts}."
+        remedy = "Set --decode-context-parallel-size to a divisor of tensorParallelSize."
+        yield Refusal(words, words.rstrip("."), remedy, "config/parallel.py _validate_parallel_config")
+    elif not model.latent and size // model.kv_heads < parts:
+        words = (
+            f"decode context parallel size must less than or equal to (tensor parallel size {size} // total num kv "
+            f"heads {model.kv_heads}) = {size // model.kv_heads}, but got {parts}"
+        )
+        reason = (
+            f"its {model.kv_heads} KV heads leave {size // model.kv_heads} GPUs for the context of each, not {parts}"
+        )
+        remedy = "Leave out --decode-context-parallel-size, or raise tensorParallelSize."
+        yield Refusal(words, reason, remedy, "config/model.py verify_with_parallel_config")
+
+
+def _half_precision(model: Model, args: EngineArgs) -> Iterator[Refusal]:
+    family = model.family or _GEMMA.sub(r"gemma\1", model.name)
+    kind = next((kind for kind in _NO_FLOAT16 if family in (kind, f"{kind}_text") or family.startswith(f"{kind}-")), "")
+    if kind and args.dtype in ("half", "float16"):
+        words = (
+            f"The model type {kind!r} does not support float16. Reason: Numerical instability. Please use bfloat16 or "
+            "float32 instead."
+        )
+        reason = f"models of the type {kind} do not work in float16"
+        yield Refusal(words, reason, "Set dtype to bfloat16.", "config/model.py _FLOAT16_NOT_SUPPORTED_MODELS")
+
+
+def _choices(args: EngineArgs) -> Iterator[Refusal]:
+    for name, facts in ({} if args.other_release else known_arguments()).items():
+        value = args.values.get(name.replace("-", "_"))
+        plugin = args.values.get(_PLUGINS.get(name, ""))
+        if not facts.get("choices") or value in (None, "") or value in facts["choices"] or plugin:
+            continue
+        names = ", ".join(map(str, facts["choices"]))
+        words = f"argument --{name}: invalid choice: {value!r} (choose from {names})"
+        close = get_close_matches(str(value), [str(choice) for choice in facts["choices"]], n=1)
+        remedy = f"Set it to {close[0]}." if close else f"Set it to one of {names}."
+        yield Refusal(words, f"{value} is not a value of --{name}", remedy, "engine/arg_utils.py EngineArgs")
 
 
 def _capability(model: Model, args: EngineArgs, gpu: Gpu, checkpoint: str | None) -> Iterator[Refusal]:
@@ -248,6 +290,18 @@ def _capability(model: Model, args: EngineArgs, gpu: Gpu, checkpoint: str | None
             "Bfloat16 is only supported on GPUs with compute capability of at least 8.0",
             "Set dtype to float16, or take GPUs that have bfloat16 (compute capability 8.0 and higher).",
             "platforms/cuda.py check_if_supports_dtype",
+        )
+    if args.kv_cache_dtype.startswith("fp8") and gpu.capability < _BF16_CAPABILITY:
+        words = (
+            f"FP8 KV cache is not supported by the Triton attention backend on {gpu.name.upper()} (compute capability "
+            f"{gpu.capability}); native FP8 (fp8e4nv) requires SM89+. Re-run with --kv-cache-dtype float16."
+        )
+        reason = f"{gpu.name} (compute capability {gpu.capability}) has no attention kernel for an fp8 KV cache"
+        yield Refusal(
+            words,
+            reason,
+            "Set kvCacheDtype to auto, or take GPUs of compute capability 8.0 or higher.",
+            "v1/attention/backends/triton_attn.py TritonAttentionImpl",
         )
     if facts is None or method is None:
         return

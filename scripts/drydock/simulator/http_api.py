@@ -9,6 +9,7 @@ from array import array
 from collections.abc import Awaitable, Callable
 from random import Random
 from secrets import compare_digest
+from typing import Any
 
 from aiohttp import web
 
@@ -102,7 +103,12 @@ def _cache_config(args: EngineArgs, chosen: Setup) -> dict[str, str]:
 
 
 class Api:
-    """Endpoints over one live engine."""
+    """Endpoints over one live engine.
+
+    Attributes:
+        closing: set when the server shuts down; requests on connections that are still open then fail as those of vLLM,
+            whose renderer ends first (vllm/v1/engine/async_llm.py, shutdown).
+    """
 
     def __init__(self, engine: LiveEngine, args: EngineArgs, version: str) -> None:
         self._engine, self._args, self._version = engine, args, version
@@ -112,6 +118,7 @@ class Api:
         self._keys = args.values["api_key"] or ([environment] if environment else [])
         self._gate = Gate(args.values["middleware"] or ())
         self._created = int(time.time())
+        self.closing = False
         self._access = logging.getLogger("uvicorn") if not args.values["disable_uvicorn_access_log"] else None
 
     def application(self) -> web.Application:
@@ -199,14 +206,20 @@ class Api:
         return _json({"object": "list", "data": cards})
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
-        body = parse_body(await request.read(), "chat")
+        body = await self._body(request, "chat")
         body["model"] = self._checked_model(body.get("model"))
         return await self._generate(request, chat_call(body, self._engine.setup.max_model_len))
 
     async def _completions(self, request: web.Request) -> web.StreamResponse:
-        body = parse_body(await request.read(), "completions")
+        body = await self._body(request, "completions")
         body["model"] = self._checked_model(body.get("model"))
         return await self._generate(request, completion_call(body, self._engine.setup.max_model_len))
+
+    async def _body(self, request: web.Request, kind: str) -> dict[str, Any]:
+        body = parse_body(await request.read(), kind)
+        if self.closing:
+            raise ApiError("cannot schedule new futures after shutdown", status=500, kind="InternalServerError")
+        return body
 
     def _checked_model(self, name: str | None) -> str:
         if name and name not in self._names and name not in self._loras:
@@ -230,16 +243,14 @@ class Api:
                 return stream.response
             generation.start(None)
             await generation.finish()
-            if generation.aborted:
-                raise ApiError("The server is shutting down.", status=503, kind="ServiceUnavailableError")
             return _json(generation.body())
         finally:
             generation.stop()
 
     async def _embeddings(self, request: web.Request) -> web.Response:
-        body = parse_body(await request.read(), "embeddings")
+        body = await self._body(request, "embeddings")
         self._checked_model(body.get("model"))
-        pooling = {self._args.values[name] for name in ("runner", "task", "convert")} & {
+        pooling = {self._args.values[name] for name in ("runner", "convert")} & {
             "pooling",
             "embed",
             "embedding",
@@ -265,7 +276,7 @@ class Api:
         return _json({"object": "list", "data": data, "model": self._names[0], "usage": used})
 
     async def _tokenize(self, request: web.Request) -> web.Response:
-        body = parse_body(await request.read(), "tokenize")
+        body = await self._body(request, "tokenize")
         if "messages" in body:
             tokens = chat_call({**body, "max_tokens": 1}, self._engine.setup.max_model_len).choices[0].tokens
         else:

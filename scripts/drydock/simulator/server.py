@@ -136,6 +136,7 @@ async def serve(args: EngineArgs, chosen: Setup) -> None:
     ended = asyncio.create_task(stop.wait())
     await asyncio.wait({running, ended}, return_when=asyncio.FIRST_COMPLETED)
     _uvicorn("Shutting down")
+    api.closing = True
     for site in tuple(runner.sites):
         await site.stop()
     if not await _drained(engine, values["shutdown_timeout"]):

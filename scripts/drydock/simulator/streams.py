@@ -10,6 +10,9 @@ from drydock.simulator.live_engine import LiveEngine, Ticket
 from drydock.simulator.protocol import DONE, Call, Choice, Chunks, answer_body, choice_body, usage
 from drydock.simulator.text import answer, block_hashes, text_tokens
 
+_ABORT = "abort"
+"""Finish reason of what a server without a drain cuts off (vllm/v1/engine/core.py, _handle_shutdown)."""
+
 _MOST_UNSENT = 4 * 2**20
 """Bytes that wait for a slow reader before its connection is dropped."""
 
@@ -92,6 +95,7 @@ class Generation:
         self._tell_cached = tell_cached
         self._wordings = [wording(call, choice) for choice in call.choices]
         self._tickets: list[Ticket] = []
+        self._writers: list[_Writer] = []
         self._lora = lora
 
     def start(self, stream: Stream | None) -> None:
@@ -100,6 +104,8 @@ class Generation:
         size = self._engine.setup.limits.block_size
         for index, (choice, words) in enumerate(zip(self._call.choices, self._wordings, strict=True)):
             salt = f"{self._lora} {self._call.salt}"
+            if stream is not None:
+                self._writers.append(_Writer(stream, self, index))
             said = [token for word in words.words for token in text_tokens(word)]
             hashes = block_hashes([*choice.tokens, *said], size, salt) if caching else []
             self._tickets.append(
@@ -111,7 +117,7 @@ class Generation:
                     hashes=hashes[: len(choice.tokens) // size],
                     all_hashes=hashes,
                     lora=self._lora,
-                    on_token=_Writer(stream, self, index).token if stream else None,
+                    on_token=self._writers[index].token if stream is not None else None,
                 )
             )
 
@@ -125,11 +131,6 @@ class Generation:
         for ticket in self._tickets:
             self._engine.abort(ticket)
 
-    @property
-    def aborted(self) -> bool:
-        """Whether the server ended it before its time."""
-        return any(ticket.aborted for ticket in self._tickets)
-
     def usage(self) -> dict[str, object]:
         """Tokens so far."""
         per_prompt = len(self._call.choices) // self._call.prompts
@@ -140,21 +141,33 @@ class Generation:
     def body(self) -> dict[str, object]:
         """The answer in one piece."""
         choices = []
-        for index, words in enumerate(self._wordings):
-            text = "".join(words.words)
+        for index, (words, ticket) in enumerate(zip(self._wordings, self._tickets, strict=True)):
+            text = "".join(words.words[: ticket.tokens])
             if self._call.echo:
                 text = b"".join(self._call.choices[index].tokens).decode(errors="replace") + text
-            choices.append(choice_body(self._call, index, text, words.finish_reason, words.stop_reason, self._role))
+            reason, stop = (_ABORT, None) if ticket.aborted else (words.finish_reason, words.stop_reason)
+            choices.append(choice_body(self._call, index, text, reason, stop, self._role))
         return answer_body(self._call, choices, self.usage())
 
     async def stream(self, stream: Stream, *, force_usage: bool) -> None:
         """Write events until all choices are finished."""
-        await stream.begin()
-        await self.finish()
+        ending = asyncio.create_task(self._end())
+        try:
+            await stream.begin()
+            await ending
+        finally:
+            ending.cancel()
         if self._call.include_usage or force_usage:
             stream.send(Chunks(self._call, 0).usage(self.usage()))
         stream.send(DONE)
         await stream.response.write_eof()
+
+    async def _end(self) -> None:
+        """Wait for all choices; those that the server aborts end with that reason."""
+        await self.finish()
+        for writer, ticket in zip(self._writers, self._tickets, strict=True):
+            if ticket.aborted:
+                writer.abort()
 
     @property
     def call(self) -> Call:
@@ -180,6 +193,9 @@ class _Writer:
         self._stream, self._generation = stream, generation
         self._chunks = Chunks(generation.call, index)
         self._words = generation.words(index)
+
+    def abort(self) -> None:
+        self._stream.send(self._chunks.last("", _ABORT, None))
 
     def token(self, number: int) -> None:
         words, call = self._words, self._generation.call
