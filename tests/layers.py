@@ -20,6 +20,7 @@ LAYERS = (
     ("inventory", "report"),
     ("clusters",),
     ("outcome",),
+    ("monitor",),
     ("rehearsal",),
     ("deploy",),
     ("loadtest",),

@@ -13,6 +13,7 @@ OF_AN_ENVIRONMENT = {
     "diff": ("--against", "HEAD"),
     "account": (),
     "images": (),
+    "models": (),
     "diagram": (),
     "bootstrap-argocd": ("--repository", "https://git.example.com/platform.git"),
     "plan": ("--rate", "1"),

@@ -215,6 +215,55 @@ def test_only_what_is_needed_reaches_and_is_reached(render_chart: RenderChart) -
     assert [_ports(rule) for rule in _policy(manifests, ACTIVATOR)["egress"]] == [{53}, {8000}, {9000}]
 
 
+HOSTED: dict[str, Any] = {
+    "global": {"region": "eu-central-1"},
+    "providers": {
+        "aws": {"kind": "bedrock"},
+        "anthropic": {"kind": "anthropic", "apiKeySecret": {"name": "providers", "key": "anthropic"}},
+        "own": {"kind": "openaiCompatible", "url": "http://models.example:8443", "regions": ["fsn"]},
+        "gone": None,
+    },
+    "models": {
+        "nova": {"provider": "aws", "id": "eu.amazon.nova-lite-v1:0"},
+        "here": {"provider": "aws", "id": "amazon.nova-lite-v1:0"},
+        "all": {"provider": "aws", "id": "global.amazon.nova-2-lite-v1:0"},
+        "unheard-of": {"provider": "aws", "id": "ca.amazon.nova-lite-v1:0", "prices": {"inputPerMillionTokens": 1}},
+        "claude-haiku-4-5": {"provider": "anthropic"},
+        "open": {"provider": "own", "id": "org/open", "contextTokens": 8192},
+    },
+}
+
+
+def test_what_is_known_of_hosted_models_stands_in_the_settings(render_chart: RenderChart) -> None:
+    models = _settings(render_chart(CHART, HOSTED))["models"]
+    assert models["nova"]["hosted"] == {
+        "kind": "bedrock",
+        "id": "eu.amazon.nova-lite-v1:0",
+        "region": "eu-central-1",
+        "prices": {"inputPerMillionTokens": 0.078, "outputPerMillionTokens": 0.312},
+    }
+    assert models["nova"]["contextTokens"] == 300000
+    assert {"eu-central-1", "eu-west-2"} < set(models["nova"]["regions"])
+    assert {region.partition("-")[0] for region in models["nova"]["regions"]} == {"eu"}
+    assert models["here"]["regions"] == ["eu-central-1"]
+    assert models["all"]["regions"] == ["*", "eu-central-1"]
+    assert "regions" not in models["unheard-of"], "a geography that is not on the list"
+    assert models["claude-haiku-4-5"]["hosted"]["id"] == "claude-haiku-4-5"
+    assert models["claude-haiku-4-5"]["apiKeySecret"] == {"name": "providers", "key": "anthropic"}
+    assert "regions" not in models["claude-haiku-4-5"]
+    assert (models["open"]["regions"], models["open"]["contextTokens"]) == (["fsn"], 8192)
+
+
+def test_providers_are_reached_with_their_keys_and_as_the_role(render_chart: RenderChart) -> None:
+    manifests = render_chart(CHART, {**HOSTED, "modelKeySecrets": {"providers": ["other"]}})
+    items = _volumes(manifests)["model-key-providers"]["secret"]["items"]
+    assert [item["key"] for item in items] == ["other", "anthropic"]
+    *wider, pod_identity = _policy(manifests, GATEWAY)["egress"][3:]
+    assert [_ports(rule) for rule in wider] == [{443}, {8443}]
+    assert pod_identity == POD_IDENTITY
+    assert [_ports(rule) for rule in _policy(manifests, ACTIVATOR)["egress"]] == [{53}, {8000}]
+
+
 def test_pods_are_restricted_and_survive_drains(render_chart: RenderChart) -> None:
     manifests = render_chart(CHART)
     for name in GATEWAY, ACTIVATOR:
@@ -255,6 +304,9 @@ def test_both_helms_give_the_same_objects(render_chart: RenderChart) -> None:
     assert render_chart(CHART, values, helm="helm3") == render_chart(CHART, values, helm="helm4")
 
 
+AWS = {"kind": "bedrock", "region": "eu-central-1"}
+
+
 @pytest.mark.parametrize(
     ("values", "reason"),
     [
@@ -273,6 +325,43 @@ def test_both_helms_give_the_same_objects(render_chart: RenderChart) -> None:
             r"models\.a\.scaleToZero: nothing would hold its requests",
         ),
         ({"keys": {"a": {"requestPerMinute": 1}}}, "/keys/a.*additional properties 'requestPerMinute' not allowed"),
+        (
+            {"models": {"a": {"provider": "b"}}, "providers": {"c": AWS}},
+            r"a\.provider: there is no provider b: .*\[c\]",
+        ),
+        ({"models": {"a": {"id": "b"}}}, r"models\.a\.id: only a hosted model"),
+        (
+            {"models": {"a": {"provider": "c", "url": "http://a:1"}}, "providers": {"c": AWS}},
+            r"models\.a: a hosted model has the url and the key of its provider",
+        ),
+        (
+            {"models": {"a": {"provider": "c"}}, "providers": {"c": AWS}},
+            r"models\.a\.prices: what a costs is not known",
+        ),
+        (
+            {"models": {"a": {"provider": "c", "id": "arn:aws:bedrock:x"}}, "providers": {"c": AWS}},
+            r"models\.a\.id: .* not by an ARN",
+        ),
+        (
+            {"models": {"a": {"provider": "c"}}, "providers": {"c": {"kind": "bedrock"}}},
+            r"providers\.c\.region: no region to call",
+        ),
+        (
+            {
+                "models": {"a": {"provider": "c"}},
+                "providers": {"c": {**AWS, "apiKeySecret": {"name": "s", "key": "k"}}},
+            },
+            r"providers\.c\.apiKeySecret: Amazon Bedrock takes the role",
+        ),
+        (
+            {"models": {"a": {"provider": "c"}}, "providers": {"c": {"kind": "openai"}}},
+            r"providers\.c\.apiKeySecret: set name and key",
+        ),
+        (
+            {"models": {"a": {"provider": "c"}}, "providers": {"c": {"kind": "openaiCompatible"}}},
+            r"providers\.c\.url: set the URL",
+        ),
+        ({"providers": {"c": {"kind": "azure"}}}, "/providers/c/kind"),
         ({"image": {"tag": "latest"}}, "latest can change under a running release"),
     ],
 )

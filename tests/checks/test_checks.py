@@ -375,6 +375,12 @@ CASES: dict[str, tuple[str, str]] = {
         config_map("model_list: [{model_name: a}]\nrouter_settings: {fallbacks: [{a: [b]}]}"),
         config_map("model_list: [{model_name: a}, {model_name: b}]\nrouter_settings: {fallbacks: [{a: [b]}]}"),
     ),
+    "model-outside-regions": (
+        config_map("dataRegions: [eu-*]\nmodels: {a: {hosted: {kind: openai}}, b: {url: 'http://b.own:80'}}"),
+        config_map(
+            "dataRegions: [eu-*]\nmodels: {a: {hosted: {kind: openai}, regions: [eu-west-1]}, b: {url: 'http://b.own.svc'}}"
+        ),
+    ),
     "account-escalation": (account("create"), account("get")),
     "policy-any-namespace": (
         policy({"from": [{"namespaceSelector": {}, "podSelector": {"matchLabels": {"a": "b"}}}]}),

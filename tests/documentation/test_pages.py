@@ -27,7 +27,7 @@ from tests.documentation.pages import BLOCKS, CHART_PAGES, PAGES, Block, command
 from tests.engines.test_model_config import LLAMA
 
 LANGUAGES = {"console", "yaml", "python", "text", "json", "mermaid", "gotemplate", "Dockerfile"}
-RUN = ("environments", "render", "validate", "images", "plan", "simulate", "diagram", "bootstrap-argocd")
+RUN = ("environments", "render", "validate", "images", "models", "plan", "simulate", "diagram", "bootstrap-argocd")
 """Verbs that start no control plane, change nothing and take seconds."""
 SAMPLES = ROOT / "tests" / "charts" / "value_samples"
 FILES = {

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from drydock.outcome.idle import consolidate_after, going_nodes, idle_nodes, overdue_claims
-from drydock.outcome.made import unmade
+from drydock.outcome.made import unbound, unmade
 from drydock.outcome.observe import Scene
 from drydock.outcome.results import Circumstances, build_report
 from drydock.outcome.unfinished import explain
@@ -130,6 +130,30 @@ def idle_scene(after: str, **disruption: Any) -> Scene:
     claims.append(claim("two", condition("Initialized", "True"), node="second"))
     pods = [daemon, pod("model", ("ReplicaSet", "model"), "second")]
     return scene_of(Node=[node("first"), node("second")], NodePool=[pool], NodeClaim=claims, Pod=pods)
+
+
+def volume_claim(name: str, phase: str = "Pending", **spec: str) -> Content:
+    return {"metadata": {"name": name, "namespace": "here"}, "spec": spec, "status": {"phase": phase}}
+
+
+def test_purchases_wait_for_volumes_that_come_without_a_node() -> None:
+    driver = "ebs.csi.aws.com"
+    classes = [
+        {"metadata": {"name": "at-once"}, "provisioner": driver},
+        {"metadata": {"name": "consumer"}, "provisioner": driver, "volumeBindingMode": "WaitForFirstConsumer"},
+        {"metadata": {"name": "driverless"}, "provisioner": "efs.csi.aws.com"},
+    ]
+    claims = [
+        volume_claim("waiting", storageClassName="at-once"),
+        volume_claim("bound", "Bound", storageClassName="at-once"),
+        volume_claim("chosen", storageClassName="at-once", volumeName="a-volume"),
+        volume_claim("for-its-pod", storageClassName="consumer"),
+        volume_claim("for-ever", storageClassName="driverless"),
+        volume_claim("unknown", storageClassName="none"),
+        volume_claim("unnamed"),
+    ]
+    scene = scene_of(StorageClass=classes, CSIDriver=[{"metadata": {"name": driver}}], PersistentVolumeClaim=claims)
+    assert list(unbound(scene)) == ["PersistentVolumeClaim/here/waiting"]
 
 
 def test_a_node_that_holds_nothing_but_daemons_is_waited_for_while_its_pool_takes_it_away() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from drydock.errors import ClusterError
-from drydock.outcome.decisions import Decided
+from drydock.outcome.decisions import Decided, RoundBegan
 from drydock.outcome.exclusions import read_exclusions, shorten
 from drydock.outcome.fleet import CAPACITY_TYPE, INSTANCE_TYPE, RESERVATION, ZONE, Offers, narrow, reserved_launch
 from drydock.outcome.observe import Scene
@@ -131,8 +131,22 @@ def test_a_decision_is_as_old_as_the_round_in_which_it_was_made() -> None:
         "error": "x; y",
         "errorCauses": [{"error": "x"}, {"error": "y"}],
     }
-    assert reader.read(json.dumps(began)) is None
+    assert reader.read(json.dumps(began)) == RoundBegan(1767225600.0, frozenset())
     assert reader.read(json.dumps(told)) == Decided("a/b", "x; y", ("x", "y"), 1767225600.0)
+
+
+def test_a_round_names_the_pods_that_it_ignored_itself() -> None:
+    reader = LogReader()
+
+    def read(message: str, pod: str = "") -> object:
+        line = {"time": "2026-01-01T00:00:00Z", "message": message, "error": "x"}
+        return reader.read(json.dumps(line | ({"Pod": {"namespace": "a", "name": pod}} if pod else {})))
+
+    read("ignoring pod", "volumes")
+    for ignored in ({"a/volumes"}, set()):
+        assert read("computing scheduling decision for provisionable pod(s)") == RoundBegan(
+            1767225600.0, frozenset(ignored)
+        )
 
 
 def test_what_a_controller_made_already_is_no_warning() -> None:

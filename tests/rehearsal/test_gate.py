@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from drydock.outcome.decisions import AWAITING, NOT_READY, Decided, PoolSkipped
+from drydock.outcome.decisions import AWAITING, NOT_READY, Decided, PoolSkipped, RoundBegan
 from drydock.rehearsal.gate import Gate
 
 MARKER = "kube-system/marker"
@@ -72,6 +72,16 @@ def test_pools_that_can_never_be_used_are_not_waited_for(gate: Gate) -> None:
     gate.heard(PoolSkipped("broken", NOT_READY, 101), MARKER)
     gate.heard(PoolSkipped("gpu", "no instance type is left", 101), MARKER)
     assert told(gate, 101)
+
+
+def test_a_round_that_ignores_a_pod_whose_volumes_are_bound_does_not_buy_and_the_next_does(clock: Clock) -> None:
+    gate = Gate(clock)
+    gate.hold()
+    assert gate.mark(gate.turn, ["gpu"], ["genai/hub"])
+    gate.heard(RoundBegan(101, frozenset({"genai/hub", "genai/driverless"})), MARKER)
+    assert not told(gate, 101)
+    gate.heard(RoundBegan(111, frozenset({"genai/driverless"})), MARKER)
+    assert told(gate, 111)
 
 
 def test_claims_that_come_before_the_log_is_read_wait_for_it(gate: Gate) -> None:

@@ -1,6 +1,7 @@
 """A release of everything that the rehearsal stands in for, on one cluster; each test looks at one part of it."""
 
 import re
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,10 @@ from typing import Any
 import pytest
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
+from drydock.clusters.kube import any_path
 from drydock.clusters.objects import full_name
+from drydock.monitor.cluster_watch import ClusterWatch
+from drydock.monitor.fleet_view import read_fleet
 from drydock.outcome.results import Circumstances, build_report
 from drydock.rehearsal.cluster import RehearsalCluster
 from drydock.rehearsal.release import Outcome, Release
@@ -226,6 +230,28 @@ def test_reserved_nodes_stay_reserved_when_karpenter_asks_ec2_again(rehearsed: R
 
 def test_a_static_pool_has_its_node_before_any_pod_asks(rehearsed: Rehearsed) -> None:
     assert [each.pods for each in rehearsed.report.nodes if each.pool == "always"] == [()]
+
+
+def test_the_view_of_nodes_agrees_with_the_report_and_follows_the_cluster(rehearsed: Rehearsed) -> None:
+    watch = ClusterWatch(any_path(rehearsed.cluster.kubeconfig))
+    prices = rehearsed.cluster.prices(rehearsed.release.account.region)
+    fleet = read_fleet(watch.scene, prices, time.time())
+    shown = {node.name: (node.instance_type, node.accelerators, node.dollars_per_hour) for node in fleet.nodes}
+    for node in rehearsed.report.nodes:
+        assert shown[node.name] == (node.instance_type, node.accelerators, node.dollars_per_hour)
+    watch.start()
+    name = rehearsed.node_of("Deployment/model").name
+    rehearsed.cluster.await_api().merge(f"/api/v1/nodes/{name}", {"spec": {"unschedulable": True}})
+    await_state(watch, name, "cordoned")
+    rehearsed.cluster.await_api().merge(f"/api/v1/nodes/{name}", {"spec": {"unschedulable": None}})
+    await_state(watch, name, "ready")
+
+
+@retry(retry=retry_if_exception_type(AssertionError), stop=stop_after_delay(60), wait=wait_fixed(0.2), reraise=True)
+def await_state(watch: ClusterWatch, name: str, state: str) -> None:
+    watch.refresh()
+    (shown,) = (node.state for node in read_fleet(watch.scene, None, time.time()).nodes if node.name == name)
+    assert shown == state
 
 
 @retry(retry=retry_if_exception_type(KeyError), stop=stop_after_delay(120), wait=wait_fixed(1), reraise=True)

@@ -5,15 +5,18 @@ ConfigMap (absent without that chart), and this chart's own settings, which add 
 catalogue.
 """
 
+import hashlib
 import hmac
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 HERE = Path(os.environ.get("GATEWAY_FOLDER", "/etc/gateway"))
 CATALOGUE = HERE / "catalogue" / "models.json"
@@ -23,6 +26,14 @@ ACTIVATOR_HEADER = "X-Drydock-Activator"
 """Header by which the activator knows requests that the gateway let in."""
 ACTIVATOR_TOKEN = "ACTIVATOR_TOKEN"  # noqa: S105
 """Environment variable with its value."""
+PROVIDERS = {
+    "anthropic": "anthropic",
+    "bedrock": "bedrock",
+    "google": "gemini",
+    "openai": "openai",
+    "openaiCompatible": "hosted_vllm",
+}
+"""LiteLLM's names of the kinds of providers. Its `hosted_vllm` takes every route of an API that is like OpenAI's."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +46,8 @@ class Model:
         url: of the endpoint, without `/v1`.
         key: file that holds its API key, None when it asks for none.
         scale_to_zero: whether it may have no pods, so that requests have to be held.
-        settings: `requestsPerMinute`, `tokensPerMinute`, `prices`, `budget` and `fallbacks` of the model.
+        settings: `requestsPerMinute`, `tokensPerMinute`, `prices`, `budget` and `fallbacks` of the model; `hosted` of
+            one at a provider, with `kind`, `id`, `region` and `url`.
     """
 
     name: str
@@ -77,25 +89,58 @@ def _of_catalogue(catalogue: Mapping[str, Any], settings: Mapping[str, Any]) -> 
     for endpoint, entry in catalogue.items():
         for name in entry["names"]:
             own = settings.get(name, {})
-            if own.get("enabled", True) and not own.get("url"):
+            if own.get("enabled", True) and not _is_own(own):
                 yield _model(name, endpoint, {**entry, **own, "url": entry["url"]})
 
 
 def _own(settings: Mapping[str, Any]) -> Iterator[Model]:
     for name, entry in settings.items():
-        if entry.get("url") and entry.get("enabled", True):
+        if _is_own(entry) and entry.get("enabled", True):
             yield _model(name, name.replace("/", "--"), entry)
+
+
+def _is_own(entry: Mapping[str, Any]) -> bool:
+    """Whether the settings say where a model is, so that it is not the catalogue's."""
+    return bool(entry.get("url") or entry.get("hosted"))
 
 
 def _model(name: str, endpoint: str, entry: Mapping[str, Any]) -> Model:
     secret = entry.get("apiKeySecret") or {}
     key = MODEL_KEYS / secret["name"] / secret["key"] if secret.get("name") else None
-    return Model(name, endpoint, entry["url"].rstrip("/"), key, bool(entry.get("scaleToZero")), entry)
+    url = entry.get("url") or (entry.get("hosted") or {}).get("url") or ""
+    return Model(name, endpoint, url.rstrip("/"), key, bool(entry.get("scaleToZero")), entry)
 
 
 def model_list(models: tuple[Model, ...], settings: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """`model_list` of LiteLLM, without models whose key is not mounted, which is told."""
-    return [_deployment(each, settings) for each in models if _has_key(each)]
+    """`model_list` of LiteLLM, without models that may not be served or whose key is not mounted, which it logs."""
+    allowed = settings.get("dataRegions") or []
+    return [_deployment(model, settings) for model in models if _may_be_served(model, allowed) and _has_key(model)]
+
+
+def _may_be_served(model: Model, allowed: Sequence[str]) -> bool:
+    outside = regions_outside(model.settings, allowed)
+    if outside:
+        print(
+            f"gateway: model {model.name} is left out: its requests may be processed in {', '.join(outside)}, and "
+            f"dataRegions of the chart model-gateway allows {', '.join(allowed)} alone.",
+            file=sys.stderr,
+            flush=True,
+        )
+    return not outside
+
+
+def regions_outside(entry: Mapping[str, Any], allowed: Sequence[str]) -> list[str]:
+    """Regions of a model that are not allowed, or `an unknown region`. Models of the cluster have none."""
+    if not allowed or not (entry.get("hosted") or is_outside_of_cluster(entry.get("url") or "")):
+        return []
+    regions = entry.get("regions") or ["an unknown region"]
+    return [region for region in regions if not any(fnmatchcase(region, pattern) for pattern in allowed)]
+
+
+def is_outside_of_cluster(url: str) -> bool:
+    """Whether a URL leads to a host that is not a Service by its short name or by one that ends in `svc`."""
+    host = urlsplit(url).hostname or ""
+    return "." in host and not host.endswith((".svc", ".svc.cluster.local"))
 
 
 def _has_key(model: Model) -> bool:
@@ -115,11 +160,9 @@ def _deployment(model: Model, settings: Mapping[str, Any]) -> dict[str, Any]:
     timeout = float(settings["timeoutSeconds"]) + held
     base = f"{settings['activator']['url']}/models/{model.endpoint}" if model.scale_to_zero else model.url
     share = settings["share"]
-    prices = model.settings.get("prices") or {}
+    hosted = model.settings.get("hosted")
     parameters = {
-        "model": f"hosted_vllm/{model.name}",
-        "api_base": f"{base}/v1",
-        "api_key": _key_reference(model),
+        **(_of_provider(model, hosted) if hosted else _of_engine(model, base)),
         # LiteLLM looks up no environment below the first level.
         "extra_headers": {ACTIVATOR_HEADER: os.environ[ACTIVATOR_TOKEN]} if model.scale_to_zero else None,
         "timeout": timeout,
@@ -130,13 +173,41 @@ def _deployment(model: Model, settings: Mapping[str, Any]) -> dict[str, Any]:
         "rpm": _share(model.settings.get("requestsPerMinute"), share),
         # LiteLLM reads the count of a model's tokens from each replica's own memory, with Redis too.
         "tpm": _share(model.settings.get("tokensPerMinute"), settings["replicas"]),
-        "input_cost_per_token": prices.get("inputPerMillionTokens", 0) / 1e6,
-        "output_cost_per_token": prices.get("outputPerMillionTokens", 0) / 1e6,
+        **_costs(model, hosted),
     }
     return {
         "model_name": model.name,
         "litellm_params": {name: value for name, value in parameters.items() if value is not None},
         "model_info": {"id": f"{model.endpoint}/{model.name}"},
+    }
+
+
+def _of_engine(model: Model, base: str) -> dict[str, Any]:
+    return {"model": f"hosted_vllm/{model.name}", "api_base": f"{base}/v1", "api_key": _key_reference(model)}
+
+
+def _of_provider(model: Model, hosted: Mapping[str, Any]) -> dict[str, Any]:
+    """Where LiteLLM finds a hosted model. A key for Amazon Bedrock would take the place of the pod's role."""
+    kind = hosted["kind"]
+    # LiteLLM adds the version for the others.
+    version = {"openai": "/v1", "openaiCompatible": "/v1", "google": "/v1beta"}.get(kind, "")
+    found = {
+        "model": f"{PROVIDERS[kind]}/{hosted['id']}",
+        "api_base": f"{model.url}{version}" if model.url else None,
+    }
+    if kind == "bedrock":
+        return {**found, "aws_region_name": hosted["region"]}
+    return {**found, "api_key": _key_reference(model)}
+
+
+def _costs(model: Model, hosted: Mapping[str, Any] | None) -> dict[str, float]:
+    """Costs of a token, none where LiteLLM's own list has them, with those of cached tokens and long prompts."""
+    prices = model.settings.get("prices") or {}
+    if hosted and not prices and hosted["kind"] != "openaiCompatible":
+        return {}
+    return {
+        "input_cost_per_token": prices.get("inputPerMillionTokens", 0) / 1e6,
+        "output_cost_per_token": prices.get("outputPerMillionTokens", 0) / 1e6,
     }
 
 
@@ -149,7 +220,8 @@ def _key_reference(model: Model) -> str:
     """Where LiteLLM finds the key: the environment, so that no file and no log shows it."""
     if model.key is None:
         return "none"
-    variable = f"MODEL_KEY_{''.join(each if each.isalnum() else '_' for each in model.endpoint).upper()}"
+    # Of the file's whole path: no two keys share a variable, so that none is sent to another's endpoint.
+    variable = f"MODEL_KEY_{hashlib.sha256(str(model.key).encode()).hexdigest()[:32].upper()}"
     os.environ[variable] = model.key.read_text().strip()
     return f"os.environ/{variable}"
 

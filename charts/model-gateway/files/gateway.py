@@ -94,6 +94,19 @@ class Gateway(CustomLogger):
                 detail = f"The budget of {kind[:-1]} {name} is spent: {budget['amount']} in {budget['days']} days"
                 raise HTTPException(429, {"error": detail}, headers={"retry-after": str(left)})
 
+    async def async_filter_deployments(
+        self,
+        model: str,
+        healthy_deployments: list[dict[str, Any]],
+        messages: Any,
+        request_kwargs: dict[str, Any] | None = None,
+        parent_otel_span: Any = None,
+    ) -> list[dict[str, Any]]:
+        """No endpoint of a model that has spent its budget, which a request may come to as to a fallback."""
+        budget = SETTINGS["models"].get(model, {}).get("budget")
+        spent = budget and await _spent(_counter("models", model, budget)) >= budget["amount"]
+        return [] if spent else healthy_deployments
+
     async def async_log_success_event(
         self, kwargs: dict[str, Any], response_obj: Any, start_time: datetime, end_time: datetime
     ) -> None:
@@ -130,7 +143,8 @@ def _without_switches(data: dict[str, Any]) -> None:
 
 
 def _identity() -> str:
-    files = (configuration.CATALOGUE, configuration.SETTINGS)
+    keys_of_models = sorted(each for each in configuration.MODEL_KEYS.glob("*/*") if each.is_file())
+    files = (configuration.CATALOGUE, configuration.SETTINGS, *keys_of_models)
     return hashlib.sha256(b"".join(each.read_bytes() if each.exists() else b"-" for each in files)).hexdigest()
 
 

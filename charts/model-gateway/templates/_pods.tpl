@@ -4,7 +4,7 @@ What the pods of the gateway and of the activator have in common. Declared helpe
   model-gateway.podMetadata  (dict "root" . "component" NAME "port" PORT) labels and annotations
   model-gateway.volumes      volumes of settings, catalogue, code and scratch space; takes the root
   model-gateway.mounts       where they are mounted
-  model-gateway.modelKeys    names of the Secrets of modelKeySecrets that are not null, as JSON; takes the root
+  model-gateway.modelKeys    keys by the name of the Secret, those of modelKeySecrets and of providers, as JSON; takes the root
 */ -}}
 
 {{- define "model-gateway.podSpec" -}}
@@ -91,5 +91,10 @@ annotations:
 {{- end -}}
 
 {{- define "model-gateway.modelKeys" -}}
-{{- include "common.entries" .Values.modelKeySecrets | fromJson | keys | sortAlpha | toJson -}}
+{{- $secrets := include "common.entries" .Values.modelKeySecrets | fromJson -}}
+{{- range $name, $provider := include "model-gateway.providers" . | fromJson -}}
+{{- $secret := $provider.apiKeySecret | default dict -}}
+{{- with $secret.name }}{{ $_ := set $secrets . (append (get $secrets . | default list) $secret.key | uniq) }}{{ end -}}
+{{- end -}}
+{{- toJson $secrets -}}
 {{- end -}}

@@ -13,7 +13,8 @@ What the Python files read. Declared helpers, each for the root:
 {{- $_ := set $activator "url" (printf "http://%s.%s:8080" (include "model-gateway.activatorName" .) .Release.Namespace) -}}
 {{- $settings := dict "activator" $activator "retries" $values.retries "timeoutSeconds" $values.timeoutSeconds -}}
 {{- $_ := set $settings "audit" (dict "stdout" $values.audit.stdout "content" $values.audit.content "s3" $s3) -}}
-{{- $_ := set $settings "models" (include "common.entries" $values.models | fromJson) -}}
+{{- $_ := set $settings "models" (include "model-gateway.models" . | fromJson) -}}
+{{- with $values.dataRegions }}{{ $_ := set $settings "dataRegions" . }}{{ end -}}
 {{- $_ := set $settings "keys" (include "common.entries" $values.keys | fromJson) -}}
 {{- $_ := set $settings "redis" (pick $values.redis "host" "port" "tls") -}}
 {{- $_ := set $settings "database" (not (empty $values.database.urlSecret.name)) -}}

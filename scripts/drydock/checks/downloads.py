@@ -57,7 +57,7 @@ def _outlasts(pod: PodUse, container: Mapping[str, Any]) -> bool:
 
 
 def _environment(container: Mapping[str, Any]) -> dict[str, str]:
-    return {each["name"]: str(each["value"]) for each in container.get("env") or () if "value" in each}
+    return {variable["name"]: str(variable["value"]) for variable in container.get("env") or () if "value" in variable}
 
 
 def _finding(subject: Subject, pod: PodUse, container: str, model: str, most: int) -> Finding:

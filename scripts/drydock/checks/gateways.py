@@ -1,4 +1,4 @@
-"""Models that a gateway hands requests on to are models that the release serves, or that it names with a URL."""
+"""Models that a gateway falls back to are served by the release, or named with a URL or a provider."""
 
 import difflib
 from collections.abc import Iterator, Mapping
@@ -18,7 +18,7 @@ def check(subject: Subject) -> Iterator[Finding]:
         (manifest, key, document)
         for manifest in subject.manifests
         if manifest.kind == "ConfigMap"
-        for key, document in _documents(manifest)
+        for key, document in configurations(manifest)
     ]
     known = {name for _, _, document in documents for name in _models(document)}
     for manifest, key, document in documents:
@@ -28,7 +28,8 @@ def check(subject: Subject) -> Iterator[Finding]:
                     yield _finding(subject, manifest, key, name, str(other), known)
 
 
-def _documents(manifest: Manifest) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def configurations(manifest: Manifest) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Files of a ConfigMap that may configure a gateway, by their names."""
     for key, text in (manifest.content.get("data") or {}).items():
         if key.endswith((".json", ".yaml", ".yml")) and any(
             word in text for word in ("fallbacks", "model_list", "url")
@@ -42,7 +43,7 @@ def _models(document: Mapping[str, Any]) -> Iterator[str]:
     models = document.get("models")
     whole = document if all(isinstance(each, dict) and "url" in each for each in document.values()) else {}
     for name, entry in {**whole, **(models if isinstance(models, dict) else {})}.items():
-        if isinstance(entry, dict) and entry.get("url"):
+        if isinstance(entry, dict) and (entry.get("url") or entry.get("hosted")):
             served = entry.get("names")
             yield from (str(each) for each in (served if isinstance(served, list) else [name]))
     listed = document.get("model_list")

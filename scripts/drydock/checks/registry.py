@@ -8,6 +8,7 @@ from drydock.checks import (
     accepted,
     account_state,
     cluster_contents,
+    data_regions,
     devices,
     downloads,
     engine_memory,
@@ -68,6 +69,7 @@ CHECKS: tuple[Check, ...] = (
     metric_names.check,
     workflows.check,
     gateways.check,
+    data_regions.check,
     quantities.documents,
     field_owners.check,
     cluster_contents.check,
@@ -166,6 +168,7 @@ RULES: tuple[Rule, ...] = (
     Rule(cluster_contents.SUPPORT, "EKS supports the target's Kubernetes without a surcharge"),
     Rule(workflows.ARTIFACTS, "Artifacts of workflows have a repository with bucket, region and credentials", 25),
     Rule(gateways.CHECK, "Models that a gateway falls back to are there"),
+    Rule(data_regions.CHECK, "Models of a gateway are processed in the regions that data may not leave"),
     Rule(workflows.ACCOUNT, "Pods of workflows have a ServiceAccount that exists and may report results", 25),
 )
 

@@ -10,6 +10,7 @@ from drydock.errors import ClusterError, UsageError
 
 FIELD_MANAGER = "drydock"
 _CALL_SECONDS = 60
+_REFUSED = (401, 403)
 _OF_KUBECTL = "Give a file that kubectl takes to --kubeconfig, or set KUBECONFIG as for kubectl."
 
 
@@ -71,8 +72,8 @@ def asking(remedy: str = "") -> Iterator[None]:
         ) from error
 
 
-def any_path(kubeconfig: Path) -> Any:
-    """A client for `get_json`.
+def any_path(kubeconfig: Path | None, context: str | None = None) -> Any:
+    """A client for `get_json`; without a file or context those that `api_client` takes.
 
     Raises:
         UsageError: as `api_client`.
@@ -80,7 +81,7 @@ def any_path(kubeconfig: Path) -> Any:
     """
     from kubernetes import dynamic
 
-    return dynamic.DynamicClient(api_client(kubeconfig))
+    return dynamic.DynamicClient(api_client(kubeconfig, context))
 
 
 def get_json(cluster: Any, path: str, *, accept: str = "application/json", **parameters: str) -> Any:
@@ -99,6 +100,32 @@ def get_json(cluster: Any, path: str, *, accept: str = "application/json", **par
         "get", path, serialize=False, header_params={"Accept": accept}, _request_timeout=_CALL_SECONDS, **parameters
     )
     return json.loads(response.data)
+
+
+def await_access(kubeconfig: Path, *, seconds: float = 120, pause: float = 3) -> None:
+    """Wait until the API server lets the credentials in: EKS takes a while to know an access entry that was just made.
+
+    Args:
+        kubeconfig: of the cluster.
+        seconds: after which it is given up.
+        pause: seconds between two requests.
+
+    Raises:
+        ClusterError: it still refuses, or does not answer.
+    """
+    from kubernetes import client
+    from kubernetes.client.exceptions import ApiException
+    from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_fixed
+
+    def refused(error: BaseException) -> bool:
+        return isinstance(error, ApiException) and error.status in _REFUSED
+
+    namespaces = client.CoreV1Api(api_client(kubeconfig))
+    retrying = Retrying(
+        retry=retry_if_exception(refused), stop=stop_after_delay(seconds), wait=wait_fixed(pause), reraise=True
+    )
+    with asking():
+        retrying(namespaces.list_namespace, limit=1, _request_timeout=_CALL_SECONDS)
 
 
 def apply_objects(kubeconfig: Path, objects: Iterable[Mapping[str, Any]]) -> None:

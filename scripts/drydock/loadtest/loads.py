@@ -53,7 +53,7 @@ class Measured:
     @property
     def missed(self) -> bool:
         """Whether it did not meet one of the objectives."""
-        return not all(each.met for each in self.judged)
+        return not all(verdict.met for verdict in self.judged)
 
     @property
     def counts(self) -> bool:

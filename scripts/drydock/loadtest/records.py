@@ -240,7 +240,9 @@ class Records:
         return cls(**chosen, chunk_times=flat[places], chunk_offsets=offsets, models=models)
 
 
-COLUMNS = tuple(each.name for each in fields(Records) if each.name not in ("chunk_times", "chunk_offsets", "models"))
+COLUMNS = tuple(
+    attribute.name for attribute in fields(Records) if attribute.name not in ("chunk_times", "chunk_offsets", "models")
+)
 """Names of the columns with one value a request."""
 
 _LATER = {
@@ -295,7 +297,7 @@ class GeneratorHealth:
     @property
     def dropped(self) -> int:
         """Requests that could not be sent."""
-        return sum(each.dropped for each in self.workers)
+        return sum(worker.dropped for worker in self.workers)
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""

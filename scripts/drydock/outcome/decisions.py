@@ -28,6 +28,14 @@ class Decided:
 
 
 @dataclass(frozen=True)
+class RoundBegan:
+    """Karpenter began a round at `began`, as Unix time, without the pods (`namespace/name`) in `ignored`."""
+
+    began: float
+    ignored: frozenset[str]
+
+
+@dataclass(frozen=True)
 class PoolSkipped:
     """Karpenter left a pool out of the round of decisions that it began at `began`.
 

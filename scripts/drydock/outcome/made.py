@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from drydock.clusters.objects import condition, full_name, is_true
+from drydock.clusters.objects import condition, driver_of, full_name, is_true
 from drydock.outcome.observe import WORKLOADS, Scene
 from drydock.outcome.owners import workload_of
 
@@ -32,6 +32,26 @@ def unmade(scene: Scene, generations: Mapping[str, int]) -> Iterator[str]:
         if own["uid"] not in failed and not _is_made(kind, workload, pods[f"{own['namespace']}/{kind}/{own['name']}"]):
             yield name
     yield from (f"Pod/{full_name(each)}" for each in scene.of("Pod") if _is_new(each))
+
+
+def unbound(scene: Scene) -> Iterator[str]:
+    """Claims whose volume comes without a pod on a node: Karpenter leaves their pods out of its rounds until then.
+
+    Args:
+        scene: every object.
+    """
+    classes, drivers = scene.named("StorageClass"), scene.named("CSIDriver")
+    for claim in scene.of("PersistentVolumeClaim"):
+        storage_class = classes.get(claim["spec"].get("storageClassName") or "")
+        if (
+            storage_class
+            and storage_class.get("volumeBindingMode", "Immediate") == "Immediate"
+            and driver_of(storage_class["provisioner"]) in drivers
+            and (claim.get("status") or {}).get("phase") == "Pending"
+            and not claim["spec"].get("volumeName")
+            and "deletionTimestamp" not in claim["metadata"]
+        ):
+            yield f"PersistentVolumeClaim/{full_name(claim)}"
 
 
 def _is_made(kind: str, workload: Mapping[str, Any], pods: int) -> bool:

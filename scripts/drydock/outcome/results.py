@@ -1,6 +1,7 @@
 """The report of a rehearsal, filled from what was seen."""
 
 import datetime
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -121,10 +122,10 @@ def _idle(scene: Scene, nodes: Iterable[NodeReport]) -> Iterator[WarningReport]:
 
 def _pods(scene: Scene, verdict: Verdict, start: float, said: Mapping[str, str]) -> tuple[PodReport, ...]:
     obstacles = {each.pod: each for each in verdict.obstacles if each.pod}
-    nodes = {node["metadata"]["name"] for node in scene.of("Node")}
+    nodes = scene.named("Node")
     alive = (pod for pod in scene.of("Pod") if pod["metadata"]["name"] != NUDGE)
     reports = [
-        _pod(scene, pod, obstacles.get(full_name(pod)), start, said)
+        _pod(scene, pod, nodes, obstacles.get(full_name(pod)), start, said)
         for pod in alive
         if "deletionTimestamp" not in pod["metadata"] and not _went_with_its_node(pod, nodes)
     ]
@@ -138,11 +139,16 @@ def _went_with_its_node(pod: Mapping[str, Any], nodes: Collection[str]) -> bool:
 
 
 def _pod(
-    scene: Scene, pod: Mapping[str, Any], obstacle: Obstacle | None, start: float, said: Mapping[str, str]
+    scene: Scene,
+    pod: Mapping[str, Any],
+    nodes: Mapping[str, Mapping[str, Any]],
+    obstacle: Obstacle | None,
+    start: float,
+    said: Mapping[str, str],
 ) -> PodReport:
     times = scene.times.get(pod["metadata"]["uid"], PodTimes(start))
     node = pod["spec"].get("nodeName", "")
-    found = next((each for each in scene.of("Node") if each["metadata"]["name"] == node), None)
+    found = nodes.get(node)
     phase = _phase(pod, obstacle)
     return PodReport(
         name=pod["metadata"]["name"],
@@ -150,7 +156,7 @@ def _pod(
         workload=workload_of(scene, pod),
         node=node,
         instance_type=labels_of(found).get(INSTANCE_TYPE, "") if found else "",
-        accelerators=_accelerators(pod_requests(pod["spec"])),
+        accelerators=accelerators_of(pod_requests(pod["spec"])),
         created_seconds=_since(times.created, start) or 0.0,
         scheduled_seconds=_since(times.scheduled, start),
         ready_seconds=_since(times.ready, start) if phase == "Ready" else None,
@@ -168,7 +174,7 @@ def _cold_starts(scene: Scene) -> tuple[ColdStartReport, ...]:
         for container in pod["spec"]["containers"]:
             start = cold_start(container)
             slowest = place not in found or start.seconds > found[place].seconds
-            if slowest and _accelerators(container_requests(container)):
+            if slowest and accelerators_of(container_requests(container)):
                 found[place] = ColdStartReport(
                     workload=place[1],
                     namespace=place[0],
@@ -197,29 +203,39 @@ def _reason(
     return "" if phase == "Ready" else explain(scene, said, f"Pod/{full_name(pod)}")
 
 
-def _accelerators(resources: Mapping[str, int]) -> dict[str, int]:
+def accelerators_of(resources: Mapping[str, int]) -> dict[str, int]:
+    """Those of the resources that are accelerators, or EFA devices beside them, where there are any."""
     return {name: value for name, value in sorted(resources.items()) if name.startswith(_ACCELERATORS) and value}
 
 
 def _nodes(scene: Scene, prices: Prices) -> tuple[NodeReport, ...]:
-    nodes = scene.named("Node")
+    nodes, held = scene.named("Node"), pods_by_node(scene)
     reports = []
     for claim in scene.of("NodeClaim"):
-        node = nodes.get((claim.get("status") or {}).get("nodeName", ""))
-        if node:
-            reports.append(_node(scene, claim, node, prices))
+        name = (claim.get("status") or {}).get("nodeName", "")
+        if name in nodes:
+            reports.append(_node(claim, nodes[name], held.get(name, ()), prices))
     return tuple(sorted(reports, key=lambda each: (each.pool, each.instance_type, each.zone, each.name)))
 
 
-def _node(scene: Scene, claim: Mapping[str, Any], node: Mapping[str, Any], prices: Prices) -> NodeReport:
+def pods_by_node(scene: Scene) -> Mapping[str, Sequence[Mapping[str, Any]]]:
+    """The pods that hold resources of each node, by its name."""
+    held: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    for pod in scene.of("Pod"):
+        if pod["spec"].get("nodeName") and pod["status"].get("phase") not in ("Succeeded", "Failed"):
+            held[pod["spec"]["nodeName"]].append(pod)
+    return held
+
+
+def _node(
+    claim: Mapping[str, Any], node: Mapping[str, Any], held: Sequence[Mapping[str, Any]], prices: Prices
+) -> NodeReport:
     labels = {**labels_of(node), **labels_of(claim)}
-    name = node["metadata"]["name"]
-    held = [pod for pod in scene.of("Pod") if pod["spec"].get("nodeName") == name and _occupies(pod)]
     used = add(*(pod_requests(pod["spec"]) for pod in held))
     available = amounts(node["status"].get("allocatable"))
-    devices = _accelerators(available)
+    devices = accelerators_of(available)
     return NodeReport(
-        name=name,
+        name=node["metadata"]["name"],
         pool=labels.get(_POOL, ""),
         instance_type=labels.get(INSTANCE_TYPE, ""),
         zone=labels.get(ZONE, ""),
@@ -231,10 +247,6 @@ def _node(scene: Scene, claim: Mapping[str, Any], node: Mapping[str, Any], price
         dollars_per_hour=price(prices, labels),
         pods=tuple(sorted(pod["metadata"]["name"] for pod in held)),
     )
-
-
-def _occupies(pod: Mapping[str, Any]) -> bool:
-    return pod["status"].get("phase") not in ("Succeeded", "Failed")
 
 
 def price(prices: Prices, labels: Mapping[str, str]) -> float:

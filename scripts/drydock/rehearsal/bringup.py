@@ -17,7 +17,7 @@ from drydock.clusters.api import Api, ApiError
 from drydock.clusters.watching import in_background
 from drydock.errors import ClusterError
 from drydock.outcome import fleet
-from drydock.outcome.decisions import NOT_READY, PoolSkipped
+from drydock.outcome.decisions import NOT_READY, PoolSkipped, RoundBegan
 from drydock.rehearsal import control_plane, karpenter, marker
 from drydock.rehearsal.children import Child, Children, describe_end, last_lines
 from drydock.rehearsal.crd_objects import create_crds, read_crds
@@ -36,7 +36,7 @@ from drydock.rehearsal.load_balancers import serve_ingresses, serve_services
 from drydock.rehearsal.nodes import NodeStandIn, await_settled
 from drydock.rehearsal.runs import Order, RunFolder
 from drydock.rehearsal.seeding import Seed
-from drydock.rehearsal.volume_drivers import provision_volumes, remove_volumes
+from drydock.rehearsal.volume_drivers import bound_pods, provision_volumes, remove_volumes
 from drydock.rehearsal.webhook import Patch, TooEarlyError, serve_admission
 from drydock.scheduling.prices import Prices, read_prices
 from drydock.tools import process
@@ -94,7 +94,7 @@ class BringUp:
     def _release(self, turn: int) -> None:
         if self._api:
             marker.remove(self._api)
-            if self._gate.mark(turn, await_settled(self._api)):
+            if self._gate.mark(turn, await_settled(self._api), bound_pods(self._api)):
                 marker.create(self._api)
 
     def _remove_marker(self) -> None:
@@ -293,8 +293,9 @@ class BringUp:
                 return
             if not isinstance(event, Said) and self._gate.heard(event, marker.NAME):
                 in_background(self._remove_marker)
-            if not isinstance(event, PoolSkipped) or event.reason != NOT_READY:
-                self.outlet.tell(event)
+            if isinstance(event, RoundBegan) or (isinstance(event, PoolSkipped) and event.reason == NOT_READY):
+                return
+            self.outlet.tell(event)
 
         return tell
 

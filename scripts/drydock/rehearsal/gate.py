@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from drydock.outcome.decisions import AWAITING, NOT_READY, Decided, PoolSkipped
+from drydock.outcome.decisions import AWAITING, NOT_READY, Decided, PoolSkipped, RoundBegan
 
 _HEARD_SECONDS = 2.0
 """How far the reading of Karpenter's log may be behind what it does; after that it has to begin another round."""
@@ -30,6 +30,7 @@ class Gate:
     _turn: int = 0
     _marked: float | None = None
     _usable: frozenset[str] = frozenset()
+    _bound: frozenset[str] = frozenset()
     _incomplete: set[float] = field(default_factory=set)
 
     @property
@@ -43,21 +44,22 @@ class Gate:
         with self._opened:
             self._held, self._marked, self._turn = True, None, self._turn + 1
 
-    def mark(self, turn: int, usable: Iterable[str]) -> bool:
+    def mark(self, turn: int, usable: Iterable[str], bound: Iterable[str] = ()) -> bool:
         """The marker is about to be made: the first round after this that speaks of it counts.
 
         Args:
             turn: that is over; nothing happens, and the answer is False, when purchases were held again since.
             usable: names of the pools that such a round must not leave out because Karpenter does not know them yet.
+            bound: pods, as `namespace/name`, that it must not ignore because it takes their volumes for unbound.
         """
         with self._opened:
             if not self._held or turn != self._turn:
                 return False
-            self._marked, self._usable = self.clock(), frozenset(usable)
+            self._marked, self._usable, self._bound = self.clock(), frozenset(usable), frozenset(bound)
             self._incomplete.clear()
             return True
 
-    def heard(self, event: Decided | PoolSkipped, marker: str) -> bool:
+    def heard(self, event: Decided | PoolSkipped | RoundBegan, marker: str) -> bool:
         """Take note of what Karpenter's log tells; whether that opened the gate.
 
         Args:
@@ -65,6 +67,10 @@ class Gate:
             marker: `namespace/name` of the marker.
         """
         with self._opened:
+            if isinstance(event, RoundBegan):
+                if event.ignored & self._bound:
+                    self._incomplete.add(event.began)
+                return False
             if isinstance(event, PoolSkipped):
                 if event.pool in self._usable and event.reason in (AWAITING, NOT_READY):
                     self._incomplete.add(event.began)

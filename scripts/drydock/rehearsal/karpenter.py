@@ -5,14 +5,14 @@ import json
 import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
 
 from drydock.clusters.api import Api, collection
-from drydock.outcome.decisions import AWAITING, NOT_READY, Decided, PoolSkipped
+from drydock.outcome.decisions import AWAITING, NOT_READY, Decided, PoolSkipped, RoundBegan
 from drydock.rehearsal.aws.expected_account import Account
 from drydock.rehearsal.children import Child, Children
 from drydock.rehearsal.credentials import Credentials
@@ -137,9 +137,10 @@ class LogReader:
     """Reads Karpenter's log, line by line."""
 
     _began: float = 0.0
+    _ignored: set[str] = field(default_factory=set)
 
-    def read(self, line: str) -> Decided | PoolSkipped | Said | None:
-        """What a line tells about a pod or pool that Karpenter cannot use, a claim, or a fault; None for any other."""
+    def read(self, line: str) -> Decided | PoolSkipped | RoundBegan | Said | None:
+        """What a line says of a round, of a pod or pool that Karpenter cannot use, of a claim or a fault; else None."""
         if not any(sign in line for sign in _TELLING):
             return None
         try:
@@ -148,10 +149,12 @@ class LogReader:
         except (ValueError, KeyError, TypeError):
             return None
 
-    def _event(self, entry: Mapping[str, Any], when: float) -> Decided | PoolSkipped | Said | None:
+    def _event(self, entry: Mapping[str, Any], when: float) -> Decided | PoolSkipped | RoundBegan | Said | None:
         message = entry["message"]
         if message.startswith(_ROUND):
-            self._began = when
+            self._began, ignored = when, frozenset(self._ignored)
+            self._ignored.clear()
+            return RoundBegan(when, ignored)
         if message.startswith((_SKIPPED, AWAITING, NOT_READY)):
             reason = str(entry.get("minValuesIncompatibleErr", message))
             return PoolSkipped(entry["NodePool"]["name"], reason, self._began)
@@ -159,6 +162,7 @@ class LogReader:
             return _said(entry)
         pod = f"{entry['Pod']['namespace']}/{entry['Pod']['name']}"
         if message == _IGNORED:  # before the round begins
+            self._ignored.add(pod)
             return Decided(pod, str(entry["error"]), (), when)
         causes = tuple(str(each["error"]) for each in entry.get("errorCauses", [])) or (str(entry["error"]),)
         return Decided(pod, str(entry["error"]), causes, self._began)

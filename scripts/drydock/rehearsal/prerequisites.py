@@ -10,6 +10,7 @@ from drydock.rehearsal.volume_drivers import CSI_DRIVERS, STORAGE_CLASSES, csi_d
 from drydock.suite.cluster_description import ClusterDescription, admission_policies
 from drydock.suite.environments import Environment
 from drydock.suite.manifests import Manifest
+from drydock.suite.render import RESTRICTED
 
 _NAMESPACES = collection("v1", "namespaces")
 _POLICIES = {
@@ -35,6 +36,7 @@ class Prerequisites:
         secrets: keys by name of the Secrets that the environment says lie in its namespace.
         namespace: of the release.
         operators: that no chart of the suite brings and its objects are for, as sentences.
+        restricted: whether that namespace enforces the pod security standard `restricted`, as `deploy` has it do.
     """
 
     namespaces: tuple[str, ...]
@@ -42,6 +44,7 @@ class Prerequisites:
     secrets: Mapping[str, tuple[str, ...]]
     namespace: str
     operators: tuple[str, ...] = ()
+    restricted: bool = False
 
     def told(self) -> tuple[str, ...]:
         """For the report: what the rehearsal took for granted."""
@@ -78,6 +81,7 @@ def find_prerequisites(
             *(told for kind, told in _OPERATORS.items() if any(each.kind == kind for each in manifests)),
             *_idle_resources(manifests, running),
         ),
+        restricted=environment.suite,
     )
 
 
@@ -97,7 +101,8 @@ def _idle_resources(manifests: Sequence[Manifest], running: Collection[str]) -> 
 def create_prerequisites(api: Api, wanted: Prerequisites) -> None:
     """Make them, with the storage classes and the drivers of the target."""
     for name in wanted.namespaces:
-        api.create(_NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+        labels = dict(RESTRICTED) if wanted.restricted and name == wanted.namespace else {}
+        api.create(_NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
     for crd, defaults in wanted.target.crd_defaults.items():
         set_defaults(api, crd, defaults)
     for policy in admission_policies(wanted.target):

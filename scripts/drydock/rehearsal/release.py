@@ -11,7 +11,7 @@ from drydock.clusters.applying import Applier
 from drydock.clusters.objects import full_name
 from drydock.errors import ClusterError
 from drydock.outcome.idle import overdue_claims
-from drydock.outcome.made import unmade
+from drydock.outcome.made import unbound, unmade
 from drydock.outcome.observe import COLLECTIONS, RAY, WORKLOADS, Observer, Scene
 from drydock.outcome.ray import OPERATOR as RAY_OPERATOR
 from drydock.outcome.unfinished import explain
@@ -330,9 +330,12 @@ class Release:
     def _await_pods(self, expected: Expected) -> None:
         """Until what Karpenter is to buy for is there, or the controllers that make it took long."""
         end = time.monotonic() + _MADE_SECONDS
-        while any(unmade(self.scene, expected.generations)) and time.monotonic() < end:
+        while self._has_to_come(expected) and time.monotonic() < end:
             self._watching().look(_LOOK_SECONDS)
             self._cluster.check()
+
+    def _has_to_come(self, expected: Expected) -> bool:
+        return any(unmade(self.scene, expected.generations)) or any(unbound(self.scene))
 
 
 def _acting(runnable: Sequence[Program]) -> tuple[str, ...]:

@@ -14,13 +14,13 @@ _NEVER = [{"name": "drydock.dev-bypassed", "expression": "false"}]
 
 def find_webhooks(manifests: Sequence[Manifest]) -> tuple[Manifest, ...]:
     """Configurations of webhooks that are not the suite's."""
-    return tuple(each for each in manifests if each.source and each.kind in _PLURALS)
+    return tuple(manifest for manifest in manifests if manifest.source and manifest.kind in _PLURALS)
 
 
 def bypass_webhooks(api: Api, configurations: Sequence[Manifest]) -> None:
     """Have the API server call none of them, by a match condition that is never met; absent ones are passed over."""
-    for each in configurations:
-        path = f"{collection(each.api_version, _PLURALS[each.kind])}/{each.name}"
+    for configuration in configurations:
+        path = f"{collection(configuration.api_version, _PLURALS[configuration.kind])}/{configuration.name}"
         found = api.find(path)
         if found:
             webhooks = [{**webhook, "matchConditions": _NEVER} for webhook in found.get("webhooks") or ()]
@@ -30,7 +30,7 @@ def bypass_webhooks(api: Api, configurations: Sequence[Manifest]) -> None:
 def bypassed(configurations: Sequence[Manifest]) -> tuple[str, ...]:
     """For the report: what was not asked."""
     return tuple(
-        f"{each.kind} {each.name} of {each.source} was bypassed: its server does not run here, so "
-        "what it refuses or changes is not shown"
-        for each in configurations
+        f"{configuration.kind} {configuration.name} of {configuration.source} was bypassed: its server does not run "
+        "here, so what it refuses or changes is not shown"
+        for configuration in configurations
     )

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from drydock.clusters.api import Api, collection
-from drydock.clusters.objects import driver_of, labels_of
+from drydock.clusters.objects import driver_of, full_name, labels_of
 from drydock.clusters.watching import follow
 
 STORAGE_CLASSES = collection("storage.k8s.io/v1", "storageclasses")
@@ -13,6 +13,7 @@ EFS = "efs.csi.aws.com"
 _CLAIMS = collection("v1", "persistentvolumeclaims")
 _VOLUMES = collection("v1", "persistentvolumes")
 _NODES = collection("v1", "nodes")
+_PODS = collection("v1", "pods")
 _SELECTED_NODE = "volume.kubernetes.io/selected-node"
 _ZONE = "topology.kubernetes.io/zone"
 
@@ -56,6 +57,20 @@ def _provision(api: Api, claim: Mapping[str, Any]) -> bool:
 def has_driver(api: Api, provisioner: str) -> bool:
     """Whether the driver of a StorageClass is in the cluster."""
     return api.find(f"{CSI_DRIVERS}/{driver_of(provisioner)}") is not None
+
+
+def bound_pods(api: Api) -> list[str]:
+    """Pods, as `namespace/name`, that have claims, all of them bound to their volumes."""
+    claims = {full_name(claim): claim["status"].get("phase") for claim in api.get(_CLAIMS)["items"]}
+    pods = {full_name(pod): _claims_of(pod) for pod in api.get(_PODS)["items"]}
+    return [pod for pod, names in pods.items() if names and all(claims.get(name) == "Bound" for name in names)]
+
+
+def _claims_of(pod: Mapping[str, Any]) -> list[str]:
+    metadata, volumes = pod["metadata"], pod["spec"].get("volumes", [])
+    named = [volume["persistentVolumeClaim"]["claimName"] for volume in volumes if "persistentVolumeClaim" in volume]
+    ephemeral = [f"{metadata['name']}-{volume['name']}" for volume in volumes if "ephemeral" in volume]
+    return [f"{metadata['namespace']}/{claim}" for claim in (*named, *ephemeral)]
 
 
 def _zone(api: Api, node: str) -> str | None:

@@ -12,7 +12,7 @@ from drydock.project import Project
 from drydock.suite.charts import assemble_charts
 from drydock.suite.render import render_chart
 from drydock.tools.python_programs import ensure_python
-from tests.charts.gateway.processes import Mounts, Running, start_activator, start_model
+from tests.charts.gateway.processes import Mounts, Running, free_port, has_printed, start, start_activator, start_model
 from tests.charts.objects import by_name
 
 Mount = Callable[..., Mounts]
@@ -22,6 +22,21 @@ Mount = Callable[..., Mounts]
 def litellm(drydock_project: Project) -> Path:
     """The folder of LiteLLM's programs, at the release of the chart's image."""
     return ensure_python(drydock_project, "litellm", PlainProgress()) / "bin"
+
+
+@pytest.fixture(scope="module")
+def redis(litellm: Path) -> Iterator[int]:
+    """A server that speaks Redis's protocol; its port."""
+    port = free_port()
+    script = (
+        "from fakeredis import TcpFakeServer\n"
+        f"server = TcpFakeServer(('127.0.0.1', {port}), server_type='redis')\n"
+        "print('up', flush=True)\nserver.serve_forever()\n"
+    )
+    running = start([str(litellm / "python"), "-c", script], port, port, {})
+    has_printed(running, "up")
+    yield port
+    running.end()
 
 
 @pytest.fixture(scope="module")

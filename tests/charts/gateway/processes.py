@@ -206,4 +206,27 @@ def start_model(port: int, name: str, *arguments: str, **environment: str) -> Ru
     return start(command, port, port, {"DRYDOCK_VLLM_SPEED": "20", **environment})
 
 
+@until
+def has_printed(running: Running, text: str) -> None:
+    if text not in running.log:
+        raise NotYetError(running.log)
+
+
+def start_gateway(litellm: Path, mounts: Mounts, **environment: str) -> Running:
+    """LiteLLM with the chart's files; the folder is that of its programs."""
+    port, metrics = free_port(), free_port()
+    (mounts.folder / f"tmp{port}").mkdir()
+    own = {
+        "GATEWAY_FOLDER": str(mounts.folder),
+        "GATEWAY_LOOK_SECONDS": "0.5",
+        "GATEWAY_METRICS_PORT": str(metrics),
+        "LITELLM_MASTER_KEY": MASTER,
+        "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+        "TMPDIR": str(mounts.folder / f"tmp{port}"),
+        "PATH": f"{litellm}:/usr/bin:/bin",
+    }
+    command = [str(litellm / "python"), str(mounts.folder / "code/start.py")]
+    return start([*command, "--host", "127.0.0.1", "--port", str(port)], port, metrics, {**own, **environment})
+
+
 StartModel = Callable[..., Running]

@@ -27,9 +27,10 @@ from tests.charts.gateway.processes import (
     call,
     entry,
     free_port,
+    has_printed,
     send,
-    start,
     start_activator,
+    start_gateway,
     start_model,
     until,
 )
@@ -58,29 +59,13 @@ VALUES: dict[str, Any] = {
 }
 
 
-def _start(litellm: Path, mounts: Mounts, **environment: str) -> Running:
-    port, metrics = free_port(), free_port()
-    (mounts.folder / f"tmp{port}").mkdir()
-    own = {
-        "GATEWAY_FOLDER": str(mounts.folder),
-        "GATEWAY_LOOK_SECONDS": "0.5",
-        "GATEWAY_METRICS_PORT": str(metrics),
-        "LITELLM_MASTER_KEY": MASTER,
-        "LITELLM_LOCAL_MODEL_COST_MAP": "True",
-        "TMPDIR": str(mounts.folder / f"tmp{port}"),
-        "PATH": f"{litellm}:/usr/bin:/bin",
-    }
-    command = [str(litellm / "python"), str(mounts.folder / "code/start.py")]
-    return start([*command, "--host", "127.0.0.1", "--port", str(port)], port, metrics, {**own, **environment})
-
-
 @pytest.fixture
 def gateways(litellm: Path) -> Iterator[StartGateway]:
     """Starts more replicas; they end with the test."""
     started: list[Running] = []
 
     def begin(mounts: Mounts, **environment: str) -> Running:
-        started.append(_start(litellm, mounts, **environment))
+        started.append(start_gateway(litellm, mounts, **environment))
         return started[-1]
 
     yield begin
@@ -109,27 +94,6 @@ def _catalogue(ports: dict[str, int]) -> dict[str, Any]:
     }
 
 
-@pytest.fixture(scope="module")
-def redis(litellm: Path) -> Iterator[int]:
-    """A server that speaks Redis's protocol; its port."""
-    port = free_port()
-    script = (
-        "from fakeredis import TcpFakeServer\n"
-        f"server = TcpFakeServer(('127.0.0.1', {port}), server_type='redis')\n"
-        "print('up', flush=True)\nserver.serve_forever()\n"
-    )
-    running = start([str(litellm / "python"), "-c", script], port, port, {})
-    _printed(running, "up")
-    yield port
-    running.end()
-
-
-@until
-def _printed(running: Running, text: str) -> None:
-    if text not in running.log:
-        raise NotYetError(running.log)
-
-
 @pytest.fixture
 def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """URL of an S3."""
@@ -151,7 +115,7 @@ def gateway(litellm: Path, mounts: Mounts, ports: dict[str, int]) -> Iterator[Ru
         start_model(ports["llama"], "llama", VLLM_API_KEY="engine-key"),
         start_model(ports["qwen"], "qwen"),
     ]
-    running = _start(litellm, mounts)
+    running = start_gateway(litellm, mounts)
     try:
         for each in engines:
             each.up("/health")
@@ -425,7 +389,7 @@ def test_a_model_whose_key_is_not_mounted_is_left_out_and_told(
     running.up("/health/readiness")
     _lists(running, "qwen", there=True)
     _lists(running, "llama", there=False)
-    _printed(running, "model llama is left out: it asks for the API key in Secret engine, key api_key")
+    has_printed(running, "model llama is left out: it asks for the API key in Secret engine, key api_key")
 
 
 class Engine:
@@ -482,7 +446,7 @@ def attacked(litellm: Path, mount: Mount) -> Iterator[Attacked]:
         {"keys": {"attacker": {"models": ["llama"]}, "other": {}}}, {"attacker": ATTACKER, "other": "sk-other"}
     )
     mounts.catalogue({"llama": entry(own.port, "llama"), "secret-big": entry(secret.port, "secret-big")})
-    running = _start(litellm, mounts)
+    running = start_gateway(litellm, mounts)
     try:
         running.up("/health/readiness")
         yield Attacked(running, own, secret)
@@ -547,7 +511,7 @@ def test_a_cache_of_another_engine_is_not_the_clients_to_name(attacked: Attacked
 def test_a_master_key_that_is_none_opens_nothing(gateways: StartGateway, mounts: Mounts, master: str) -> None:
     running = gateways(mounts, LITELLM_MASTER_KEY=master)
     assert running.process.wait(60) == 1
-    _printed(running, "the master key")
+    has_printed(running, "the master key")
 
 
 def test_what_litellm_serves_is_what_was_looked_at(litellm: Path) -> None:

@@ -2,7 +2,8 @@
 // KWOK build (github.com/aws/karpenter-provider-aws/kwok), unmodified, behind a main package of ours. That build's own
 // opens its ports for metrics and health on every address of the machine. Here METRICS_PORT=0 takes a free port of
 // 127.0.0.1, which answers to the bearer token METRICS_TOKEN alone, and HEALTH_PROBE_PORT=0 opens none. Before it launches a
-// fleet it asks AWS_ENDPOINT_URL how much of it the account's quotas allow, which that build takes for all.
+// fleet it asks AWS_ENDPOINT_URL how much of it the account's quotas allow, which that build takes for all. An instance that
+// no claim names yet stays young while a claim without one is there, so that a slow machine does not have it collected.
 package main
 
 import (
@@ -10,14 +11,18 @@ import (
 	"crypto/subtle"
 	"net/http"
 	"os"
+	"strings"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/go-logr/logr"
 	"github.com/patrickmn/go-cache"
 	"k8s.io/client-go/rest"
 	controllerruntime "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
+	karpenter "sigs.k8s.io/karpenter/pkg/apis/v1"
 	"sigs.k8s.io/karpenter/pkg/cloudprovider/metrics"
 	"sigs.k8s.io/karpenter/pkg/cloudprovider/overlay"
 	core "sigs.k8s.io/karpenter/pkg/controllers"
@@ -47,18 +52,18 @@ func main() {
 		return manager.New(config, wanted)
 	}
 	ctx, op := operator.NewOperator(coreoperator.NewOperator())
-	client := op.GetClient()
+	kube := op.GetClient()
 	op.InstanceProvider = instance.NewDefaultProvider(
-		ctx, op.Config.Region, op.EventRecorder, quotas{op.EC2API}, op.UnavailableOfferingsCache, op.SubnetProvider,
+		ctx, op.Config.Region, op.EventRecorder, fleets{op.EC2API, kube}, op.UnavailableOfferingsCache, op.SubnetProvider,
 		op.LaunchTemplateProvider, op.CapacityReservationProvider, op.PlacementGroupProvider, op.ZonalShiftProvider,
 		cache.New(cache.NoExpiration, cache.NoExpiration),
 	)
 	bare := metrics.Decorate(cloudprovider.New(
-		op.InstanceTypesProvider, op.InstanceProvider, op.EventRecorder, client, op.AMIProvider,
+		op.InstanceTypesProvider, op.InstanceProvider, op.EventRecorder, kube, op.AMIProvider,
 		op.SecurityGroupProvider, op.CapacityReservationProvider, op.PlacementGroupProvider, op.InstanceTypeStore,
 	))
-	provider := overlay.Decorate(bare, client, op.InstanceTypeStore)
-	cluster := state.NewCluster(op.Clock, client, provider)
+	provider := overlay.Decorate(bare, kube, op.InstanceTypeStore)
+	cluster := state.NewCluster(op.Clock, kube, provider)
 	if options.FromContext(ctx).FeatureGates.ReservedCapacity {
 		v1.CapacityReservationsEnabled = true
 	}
@@ -76,9 +81,9 @@ func main() {
 	}()
 	queue := ""
 	op.WithControllers(ctx, core.NewControllers(
-		ctx, op.Manager, op.Clock, client, op.EventRecorder, provider, bare, cluster, op.InstanceTypeStore,
+		ctx, op.Manager, op.Clock, kube, op.EventRecorder, provider, bare, cluster, op.InstanceTypeStore,
 	)...).WithControllers(ctx, controllers.NewControllers(
-		ctx, op.Manager, op.Config, op.Clock, op.EC2API, client, op.EventRecorder, op.UnavailableOfferingsCache,
+		ctx, op.Manager, op.Config, op.Clock, op.EC2API, kube, op.EventRecorder, op.UnavailableOfferingsCache,
 		op.SSMCache, op.ValidationCache, op.RecreationCache, provider, op.SubnetProvider, op.SecurityGroupProvider,
 		op.InstanceProfileProvider, op.InstanceProvider, op.PricingProvider, op.AMIProvider, op.LaunchTemplateProvider,
 		op.VersionProvider, op.InstanceTypesProvider, op.CapacityReservationProvider, op.PlacementGroupProvider,
@@ -86,24 +91,58 @@ func main() {
 	)...).Start(ctx)
 }
 
-// quotas launches of a fleet as many instances as AWS_ENDPOINT_URL grants.
-type quotas struct{ *kwokec2.Client }
+// fleets launches as many instances of a fleet as AWS_ENDPOINT_URL grants.
+type fleets struct {
+	*kwokec2.Client
+	cluster client.Client
+}
 
-func (q quotas) CreateFleet(
+func (f fleets) CreateFleet(
 	ctx context.Context, input *ec2.CreateFleetInput, options ...func(*ec2.Options),
 ) (*ec2.CreateFleetOutput, error) {
-	granted, err := q.Client.Client.CreateFleet(ctx, input, options...)
+	granted, err := f.Client.Client.CreateFleet(ctx, input, options...)
 	if err != nil || len(granted.Instances) == 0 {
 		return granted, err
 	}
 	count := int32(len(granted.Instances[0].InstanceIds))
 	target, allowed := *input.TargetCapacitySpecification, *input
 	target.TotalTargetCapacity, allowed.TargetCapacitySpecification = &count, &target
-	launched, err := q.Client.CreateFleet(ctx, &allowed, options...)
+	launched, err := f.Client.CreateFleet(ctx, &allowed, options...)
 	if launched != nil {
 		launched.Errors = append(launched.Errors, granted.Errors...)
 	}
 	return launched, err
+}
+
+// DescribeInstances keeps instances young that may be those of claims that have none yet. Karpenter ends an instance that no
+// claim names 30 s after its launch. On EKS the name is there long before; here API server, Karpenter and all nodes share
+// the cores of one machine, where hundreds of launches at once can take longer.
+func (f fleets) DescribeInstances(
+	ctx context.Context, input *ec2.DescribeInstancesInput, options ...func(*ec2.Options),
+) (*ec2.DescribeInstancesOutput, error) {
+	described, err := f.Client.DescribeInstances(ctx, input, options...)
+	claims := karpenter.NodeClaimList{}
+	if err != nil || f.cluster.List(ctx, &claims) != nil {
+		return described, err
+	}
+	named, awaiting := map[string]bool{}, false
+	for _, claim := range claims.Items {
+		_, instance, _ := strings.Cut(claim.Status.ProviderID, "/i-")
+		named["i-"+instance] = true
+		awaiting = awaiting || (claim.Status.ProviderID == "" && claim.DeletionTimestamp.IsZero())
+	}
+	if !awaiting {
+		return described, nil
+	}
+	now := time.Now()
+	for _, reservation := range described.Reservations {
+		for i := range reservation.Instances {
+			if !named[*reservation.Instances[i].InstanceId] {
+				reservation.Instances[i].LaunchTime = &now
+			}
+		}
+	}
+	return described, nil
 }
 
 // onlyWith returns what lets a request pass that has this Authorization header.
