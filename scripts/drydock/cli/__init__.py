@@ -35,6 +35,7 @@ VERBS = (
     "crds",
     "plan",
     "loadtest",
+    "evaluate",
     "simulate",
     "calibrate",
     "test",
