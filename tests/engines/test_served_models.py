@@ -109,6 +109,14 @@ def test_arguments_are_judged_where_the_image_says_the_release() -> None:
     assert (known.args.other_release, other.args.other_release) == (False, True)
 
 
+@pytest.mark.parametrize(("tag", "gpus"), [("v0.26.0", 1), ("v0.9.0", 0)])
+def test_a_group_of_pods_may_hold_an_engine_of_an_earlier_release(tag: str, gpus: int) -> None:
+    container = {"name": "leader", "image": f"vllm/vllm-openai:{tag}", "args": ["m", "-pp=2"], "resources": limits(1)}
+    template = {"leaderTemplate": {"spec": {"containers": [container]}}, "size": 2}
+    (engine,) = found(resource("leaderworkerset.x-k8s.io/v1", "LeaderWorkerSet", leaderWorkerTemplate=template))
+    assert engine.args.gpus == gpus
+
+
 def test_a_nim_takes_all_its_gpus_and_its_precision_is_assumed_unless_its_profile_says_it() -> None:
     image = "nvcr.io/nim/meta/llama-3.1-8b-instruct:1"
     (chosen,) = found(deployment(2, image=image))
