@@ -284,7 +284,7 @@ def test_time_per_token_is_of_the_tokens_that_came_after_the_first_event(bad: st
 
 
 def test_a_load_test_is_called_from_python(bad: str, tmp_path: Path) -> None:
-    plan = LoadPlan(Target(bad, model="ok"), Workload("short"), Stage(Closed(2), duration_seconds=0.5))
+    plan = LoadPlan(Target(bad, model="ok"), Workload("short"), Stage(Closed(2), 600, max_conversations=4))
     request = LoadTestRequest(plan=plan, loads=Repetitions(2), objectives=Objectives({"e2e_p95_ms": 1e-4}))
     tested = run_load_test(request)
     validate(tested.document, SCHEMA)

@@ -39,7 +39,7 @@ def _downloaded(container: Mapping[str, Any]) -> str:
     arguments = engine_arguments(container)
     try:
         model = parse_known(arguments).model if arguments is not None else ""
-    except UsageError:  # the check of engines' memory tells of it
+    except UsageError:  # the check of engines' memory reports it
         return ""
     return model if _HUB_ID.fullmatch(model) else ""
 

@@ -35,7 +35,7 @@ def check(subject: Subject) -> Iterator[Finding]:
     for verdict in subject.verdicts:
         try:
             engines = list(served_models((verdict.pod,), subject.manifests))
-        except UsageError:  # the check of engines' memory tells of it
+        except UsageError:  # the check of engines' memory reports it
             continue
         types = {name for pool in verdict.pools for name in pool.types}
         for engine in engines:

@@ -18,7 +18,7 @@ def api_client(kubeconfig: Path | None, context: str | None = None) -> Any:
     """A client that gives up at once when nothing answers; without a file, that of $KUBECONFIG or the default one.
 
     Raises:
-        UsageError: there is no kubeconfig, or the file is none.
+        UsageError: there is no kubeconfig, or the file is not one.
     """
     import yaml
     from kubernetes import client, config
@@ -49,7 +49,7 @@ def _why(error: Exception) -> str:
 
 @contextmanager
 def asking(remedy: str = "") -> Iterator[None]:
-    """Tell failures of calls in the block.
+    """Report failures of calls in the block.
 
     Args:
         remedy: what to do when the API server refuses.

@@ -1,4 +1,4 @@
-"""What an answer says, read from the kept bytes when nobody waits for it.
+"""What an answer says, read from the kept bytes when no request waits for it.
 
 An event counts as content when it holds output in any field (`answer_events.py`). Nearly all events of a stream differ
 only in that text, so one that begins and ends as an earlier content event did, with text without quotation marks
@@ -109,7 +109,7 @@ def read_answer(exchange: Exchange, *, stream: bool, keep_text: bool = False) ->
 
 
 def _raw_words(exchange: Exchange) -> bytes:
-    """The body of an answer that tells an error; the first bytes of what is not HTTP."""
+    """The body of an answer that reports an error; the first bytes of what is not HTTP."""
     if exchange.head is None:
         return b"".join(exchange.pieces[:2])[:_QUOTED_BYTES]
     try:
@@ -157,7 +157,7 @@ class _Body:
         whole: it is one object of JSON, not a stream of events.
 
     Raises:
-        MalformedError: the framing is broken, or the compression is none that is read.
+        MalformedError: the framing is broken, or the compression is not supported.
     """
 
     def __init__(self, exchange: Exchange) -> None:

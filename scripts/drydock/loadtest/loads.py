@@ -1,4 +1,4 @@
-"""One load after the other: generated, measured, and set beside what the server told meanwhile."""
+"""One load after the other: generated, measured, and set beside the server's own metrics."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -21,7 +21,7 @@ class Site:
     """Where load is made.
 
     Attributes:
-        generate: makes a plan's load, and tells how it goes.
+        generate: makes a plan's load, and reports progress.
         metrics_url: where the server's metrics are read; None for the plan's own endpoint.
     """
 

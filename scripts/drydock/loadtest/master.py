@@ -1,4 +1,4 @@
-"""The master: starts the stage on all workers at one time, tells how it goes, and puts their rows together."""
+"""The master: starts the stage on all workers at one time, reports progress, and puts their rows together."""
 
 import io
 import logging

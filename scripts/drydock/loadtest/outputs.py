@@ -99,7 +99,7 @@ def read_result(path: Path) -> dict[str, Any]:
     """An earlier load test's `loadtest.json`, or the one in a folder.
 
     Raises:
-        UsageError: it is none, or of another version.
+        UsageError: it is not a result, or of another version.
     """
     file = path / RESULT_FILE if path.is_dir() else path
     try:

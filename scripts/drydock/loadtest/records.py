@@ -28,7 +28,7 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 UNKNOWN = -1
-"""A count that the server did not tell."""
+"""A count that the server did not report."""
 
 
 class Outcome(IntEnum):
@@ -36,7 +36,7 @@ class Outcome(IntEnum):
 
     OK = 0
     HTTP_ERROR = 1
-    """An answer with a status other than 200; `Records.status` tells which."""
+    """An answer with a status other than 200; `Records.status` says which."""
     TIMEOUT = 2
     CONNECTION_REFUSED = 3
     CONNECTION_RESET = 4
@@ -275,7 +275,7 @@ class WorkerHealth:
 
 @dataclass(frozen=True, slots=True)
 class GeneratorHealth:
-    """Whether the generator itself kept up; when not, its figures tell of it and not of the server.
+    """Whether the generator itself kept up; when not, its figures describe it and not the server.
 
     Attributes:
         send_lag_p50_seconds, send_lag_p99_seconds, send_lag_max_seconds: sent minus intended. NaN without requests.

@@ -1,4 +1,4 @@
-"""A run in a folder: `run.json` tells of it, `records.npz` holds its rows."""
+"""A run in a folder: `run.json` describes it, `records.npz` holds its rows."""
 
 import json
 from pathlib import Path

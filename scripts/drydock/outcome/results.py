@@ -29,7 +29,7 @@ _ACCELERATORS = ("nvidia.com/", "aws.amazon.com/neuron", "amd.com/gpu", "habana.
 
 @dataclass(frozen=True)
 class Circumstances:
-    """What a report tells beside what was seen on the cluster.
+    """What a report says beside what was seen on the cluster.
 
     Attributes:
         environment: its name.

@@ -74,7 +74,7 @@ class Launch:
             "METRICS_TOKEN": self.credentials.metrics_token.read_text(),
             "HEALTH_PROBE_PORT": "0",
             "FEATURE_GATES": environment_variable(self.gates),
-            "LOG_LEVEL": "debug",  # info does not tell why it ignores a pod
+            "LOG_LEVEL": "debug",  # info does not say why it ignores a pod
         }
 
 
@@ -118,7 +118,7 @@ def metrics(pid: int, token: str) -> str:
 
 
 def read_version(metrics_page: str) -> str:
-    """Karpenter's version out of its metrics page; empty when it does not tell."""
+    """Karpenter's version out of its metrics page; empty when it does not say."""
     found = re.search(r'^karpenter_build_info\{[^}]*\bversion="([^"]+)"', metrics_page, re.MULTILINE)
     return found.group(1) if found else ""
 

@@ -173,7 +173,7 @@ def _with_pricing(moto: Any, on_demand: Callable[[], Mapping[str, float]]) -> Ap
 
 
 def _products(request: Mapping[str, Any], on_demand: Mapping[str, float]) -> dict[str, Any]:
-    """The whole list in one page: Karpenter's own for the region may be another's, and ours is the one that is told."""
+    """The whole list in one page: Karpenter's own for the region may be another's, and ours is returned."""
     metal = any(criterion["Value"] == _METAL for criterion in request.get("Filters", []))
     products = [_product(name, price) for name, price in on_demand.items() if (".metal" in name) == metal]
     return {"FormatVersion": "aws_v1", "PriceList": [json.dumps(product) for product in products]}
