@@ -32,7 +32,7 @@ What jupyterhub_config.py reads. Declared helpers:
 {{- $_ := set $hub "active_server_limit" (int .Values.hub.activeServerLimit) -}}
 {{- $_ := set $hub "db_url" (dict "sqlite-pvc" "sqlite:///jupyterhub.sqlite" "sqlite-memory" "sqlite://" | dig .Values.hub.db.type .Values.hub.db.url) -}}
 {{- if .Values.hub.authenticator.allowPasswordless -}}
-{{- $_ := set $hub "template_vars" (dict "announcement_login" "This hub asks for no password.") -}}
+{{- $_ := set $hub "template_vars" (dict "announcement_login" "This hub asks nobody for a password.") -}}
 {{- end -}}
 {{- $proxy := dict "api_url" (printf "http://%s:8001" (include "jupyterhub.proxyApiName" .)) "should_start" false -}}
 {{- $labels := include "common.selectorLabels" (dict "root" . "component" "singleuser-server") | fromYaml -}}
