@@ -24,7 +24,7 @@ LAYERS = (
     ("rehearsal",),
     ("deploy",),
     ("loadtest",),
-    ("plan",),
+    ("evaluation", "plan"),
     ("changes",),
     ("testing",),
     ("cli",),

@@ -87,6 +87,23 @@ resource "aws_s3_bucket_versioning" "audit" {
   }
 }
 
+# Where data outlives the cluster, no entry goes before its time: lifting the lock takes s3:BypassGovernanceRetention, which no role here
+# has. A test cluster's log goes with it.
+resource "aws_s3_bucket_object_lock_configuration" "audit" {
+  count = var.keep_buckets ? 1 : 0
+
+  bucket = aws_s3_bucket.this["audit"].id
+
+  rule {
+    default_retention {
+      mode = "GOVERNANCE"
+      days = var.audit_days
+    }
+  }
+
+  depends_on = [aws_s3_bucket_versioning.audit]
+}
+
 resource "aws_s3_bucket_lifecycle_configuration" "audit" {
   bucket = aws_s3_bucket.this["audit"].id
 

@@ -213,7 +213,7 @@ variable "audit_days" {
 }
 
 variable "keep_buckets" {
-  description = "Refuse to remove buckets that still hold objects."
+  description = "Refuse to remove buckets that still hold objects, and lock the audit log for audit_days."
   type        = bool
   default     = false
 }

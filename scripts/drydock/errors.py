@@ -13,7 +13,7 @@ EXIT_INTERRUPTED = 130
 
 
 class DrydockError(Exception):
-    """A failure told in one message and, where there is one, the way out.
+    """A failure, as one message and, where there is one, the remedy.
 
     Args:
         message: what was given or seen, naming the file, key or object.

@@ -1,5 +1,6 @@
 """The KubeRay operator, Ray clusters and Ray services."""
 
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -332,26 +333,59 @@ def test_what_may_have_no_replica_is_woken_by_the_heads_proxy(
     assert found["spec"]["excludeHeadPodFromServeSvc"] is not head_serves
 
 
-# Requires-Dist on PyPI, 2026-11-30: of what is installed at the start, and of transformers 5.15.0, the newest release
-# on the day of the image. pip sees the image's packages but takes the newest release of what it resolves.
+# Requires-Dist of the wheels on PyPI, 2026-11-30, for Python 3.12 on Linux. Of transformers 5.15.0, the newest release
+# on the day of the image, only what concerns them.
 REQUIRED = {
-    "diffusers 0.42.1": ["huggingface-hub<3.0,>=1.32.0"],
-    "transformers 5.15.0": ["huggingface-hub<2.0"],
-    "accelerate 1.15.0": ["huggingface-hub>=0.21.0"],
+    "diffusers 0.42.1": (
+        "importlib-metadata filelock huggingface-hub<3.0,>=1.32.0 numpy regex requests safetensors>=0.8.0 Pillow"
+    ),
+    "huggingface-hub 1.33.0": (
+        "click<9.0.0,>=8.4.2 filelock>=3.10.0 fsspec>=2023.5.0 hf-xet<2.0.0,>=1.6.0 httpx<1,>=0.23.0 packaging>=20.9 "
+        "pyyaml>=5.1 tqdm>=4.42.1 typing-extensions>=4.1.0"
+    ),
+    "accelerate 1.15.0": (
+        "numpy packaging>=20.0 psutil pyyaml torch>=2.0.0 huggingface-hub>=0.21.0 safetensors>=0.4.3"
+    ),
+    "importlib-metadata 10.2.0": "zipp>=3.20 lazy-importer>=0.1",
+    "lazy-importer 0.1.0": "",
+    "zipp 4.1.2": "",
+    "click 8.4.2": "",
+    "hf-xet 1.6.0": "",
+    "safetensors 0.8.0": "",
+    "transformers 5.15.0": "huggingface-hub<2.0",
 }
+OF_THE_IMAGE = """
+    filelock fsspec httpx numpy packaging pillow psutil pyyaml regex requests torch tqdm typing-extensions
+"""
+"""In the closure of ray[llm] 2.58.0, as it resolved on the day of the image: far above the least that is asked."""
 
 
-def test_packages_of_a_start_agree_with_those_of_the_image(render_chart: RenderChart) -> None:
+def test_packages_of_a_start_are_whole_and_agree_with_those_of_the_image(render_chart: RenderChart) -> None:
+    """With hashes pip installs nothing else: a package that neither has would end each start of a worker."""
     service = {"cluster": {"workers": {"gpu": {"minReplicas": 1}}}, "stableDiffusion": {"enabled": True}}
     (application,) = serve_config(render_chart, {"rayServices": {"drawing": service}})
-    pinned = {(asked := Requirement(text)).name: asked.specifier for text in application["runtime_env"]["pip"]}
-    installed = {f"{name} {next(iter(pins)).version}" for name, pins in pinned.items()}
-    assert {"diffusers 0.42.1", "accelerate 1.15.0"} <= installed, "read the requirements of the new release"
+    lines = application["runtime_env"]["pip"]
+    assert all(re.search(r" --hash=sha256:[0-9a-f]{64}$", line) for line in lines)
+    pins = dict(line.split(" ")[0].split("==") for line in lines)
+    assert {f"{name} {version}" for name, version in pins.items()} == REQUIRED.keys() - {"transformers 5.15.0"}
     for owner, requirements in REQUIRED.items():
-        for requirement in map(Requirement, requirements):
-            (pin,) = pinned[requirement.name]
-            assert pin.operator == "==", "the newest release of some day would be taken"
-            assert requirement.specifier.contains(pin.version), (owner, requirement, pin)
+        for requirement in map(Requirement, requirements.split()):
+            name = requirement.name.lower()
+            assert name in pins or name in OF_THE_IMAGE.split(), (owner, name)
+            assert name not in pins or requirement.specifier.contains(pins[name]), (owner, requirement, pins[name])
+
+
+def test_packages_of_a_start_may_be_others_or_none(render_chart: RenderChart) -> None:
+    def runtime(packages: list[str]) -> Any:
+        service = {"cluster": {"workers": WORKERS}, "stableDiffusion": {"enabled": True, "packages": packages}}
+        (application,) = serve_config(render_chart, {"rayServices": {"drawing": service}})
+        return application.get("runtime_env")
+
+    other = "diffusers==1.0.0 --hash=sha256:" + "0" * 64
+    assert runtime([other]) == {"pip": [other]}
+    assert runtime([]) is None
+    with pytest.raises(RenderError, match="packages"):
+        runtime(["diffusers==1.0.0"])
 
 
 def test_ray_runs_in_a_namespace_of_its_own(render_chart: RenderChart) -> None:

@@ -112,7 +112,7 @@ def test_headroom_is_of_the_size_of_a_model_and_makes_way(render_chart: RenderCh
     pod = deployment["template"]["spec"]
     (container,) = pod["containers"]
     assert deployment["replicas"] == 2
-    assert container["image"] == "registry.k8s.io/pause:3.10"
+    assert container["image"] == "registry.k8s.io/pause:3.10.2"
     assert container["resources"]["requests"] == {"cpu": "3", "memory": "11Gi", "nvidia.com/gpu": "2"}
     assert pod["nodeSelector"] == {"karpenter.sh/nodepool": "gpu"}
     assert {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"} in pod["tolerations"]

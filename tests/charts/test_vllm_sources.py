@@ -139,3 +139,24 @@ def test_a_model_may_have_a_service_account_of_its_own(render_chart: RenderChart
     assert accounts[own]["metadata"]["annotations"] == role
     assert accounts[own]["automountServiceAccountToken"] is False
     assert "annotations" not in accounts[shared]["metadata"]
+
+
+def test_attributes_of_a_volume_make_another_volume(render_chart: RenderChart) -> None:
+    """PersistentVolumes are immutable; without attributes the name is the one that it was before they existed."""
+    bounds = {"mountpointContainerResourcesRequestsMemory": "1Gi", "mountpointContainerResourcesLimitsMemory": "4Gi"}
+
+    def volume_name(attributes: dict[str, str]) -> str:
+        source = {**S3, "s3": {**S3["s3"], "volumeAttributes": attributes}}
+        found = _volume(render_chart, source)
+        assert {name: found[name] for name in attributes} == attributes
+        claimed = volumes(pod(render_chart, {"source": source}, **REGION))["/model"]["persistentVolumeClaim"]
+        return str(claimed["claimName"])
+
+    names = [volume_name({}), volume_name(bounds)]
+    assert (
+        names[0] == volumes(pod(render_chart, {"source": S3}, **REGION))["/model"]["persistentVolumeClaim"]["claimName"]
+    )
+    assert names[0] != names[1]
+    for taken in ("bucketName", "stsRegion"):
+        with pytest.raises(RenderError, match="propertyName"):
+            volume_name({taken: "x"})

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from drydock.suite.cluster_description import described
-from tests.deploy.hcl import blocks, of_kind
+from tests.deploy.hcl import EKS, blocks, of_kind
 
 UPSTREAM = json.loads(Path(__file__).with_name("load-balancer-policy.json").read_text())
 """Actions of the AWS Load Balancer Controller's own policy, docs/install/iam_policy.json of v3.5.0."""
@@ -17,6 +17,26 @@ def default_of(variable: str) -> str:
     found = re.search(r"^  default\s+= (.+)$", blocks()[f"variable.{variable}"], re.MULTILINE)
     assert found, variable
     return found[1]
+
+
+def test_no_role_of_ours_lifts_the_lock_of_the_audit_log() -> None:
+    """Nor writes or deletes anything there but new objects."""
+    rights = {name: text for name, text in blocks().items() if name.startswith("data.aws_iam_policy_document.")}
+    assert not [name for name, text in rights.items() if "BypassGovernance" in text or "Retention" in text]
+    audited = {name for name, text in rights.items() if '["audit"]' in text}
+    assert audited == {"data.aws_iam_policy_document.audit_log"}
+    assert re.findall(r'"(s3:\w+)"', rights.pop("data.aws_iam_policy_document.audit_log")) == ["s3:PutObject"]
+
+
+def test_the_lock_file_has_the_checksums_of_every_platform() -> None:
+    """`zh` are those of the release's archives, one for each platform: the registry's are verified against them."""
+    lock = (EKS / ".terraform.lock.hcl").read_text()
+    (version,) = re.findall(r'^  version     = "(.+)"$', lock, re.MULTILINE)
+    (constraint,) = re.findall(r'^  constraints = "(.+)"$', lock, re.MULTILINE)
+    assert f'version = "{constraint}"' in (EKS / "versions.tf").read_text()
+    assert version.startswith(constraint.removeprefix("~> "))
+    archives = re.findall(r'"zh:[0-9a-f]{64}"', lock)
+    assert len(archives) == len(set(archives)) == 15, "Linux, macOS, Windows, FreeBSD, OpenBSD, and their processors"
 
 
 def test_no_rule_repeats_what_eks_gives_the_clusters_group() -> None:

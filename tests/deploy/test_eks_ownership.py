@@ -11,7 +11,7 @@ import pytest
 from drydock.deploy.deployments import Deployment, keep, remembered
 from drydock.deploy.eks import ownership
 from drydock.deploy.eks.data import data_of
-from drydock.deploy.eks.leftovers import find_caused, find_leftovers
+from drydock.deploy.eks.leftovers import find_caused, find_leftovers, remove_leftovers
 from drydock.deploy.expired import find_expired
 from drydock.errors import ClusterError, UsageError
 from drydock.project import Project
@@ -169,3 +169,36 @@ def test_destroy_asks_and_says_what_holds_data(drydock: Drydock, tmp_path: Any) 
     assert done.returncode == 2
     assert f"there is no terminal to confirm the removal of {NAME} on" in done.stderr
     assert (tmp_path / "deployments" / NAME).exists()
+
+
+def test_free_things_of_controllers_that_were_never_uninstalled_are_removed(aws: str) -> None:
+    """Launch templates, target groups and instance profiles; those of a self-managed cluster of the same name stay."""
+    ec2, iam, elb = (boto3.client(name, region_name=REGION) for name in ("ec2", "iam", "elbv2"))
+    theirs = [
+        {"Key": "karpenter.k8s.aws/cluster", "Value": NAME},
+        {"Key": f"kubernetes.io/cluster/{NAME}", "Value": "owned"},
+    ]
+    ours = [*theirs, {"Key": "drydock.dev/cluster", "Value": NAME}]
+    vpc = ec2.create_vpc(CidrBlock="10.8.0.0/16")["Vpc"]["VpcId"]
+    iam.create_role(RoleName="of-the-profile", AssumeRolePolicyDocument="{}")
+    for name, tags in (("ours", ours), ("theirs", theirs)):
+        ec2.create_launch_template(
+            LaunchTemplateName=name,
+            LaunchTemplateData={"InstanceType": "g6.xlarge"},
+            TagSpecifications=[{"ResourceType": "launch-template", "Tags": tags}],
+        )
+        elb.create_target_group(Name=name, Protocol="TCP", Port=80, VpcId=vpc, Tags=tags)
+        iam.create_instance_profile(InstanceProfileName=name, Path=f"/karpenter/{REGION}/{NAME}/{name}/", Tags=tags)
+    iam.add_role_to_instance_profile(InstanceProfileName="ours", RoleName="of-the-profile")
+    found = find_leftovers(NAME, REGION, own=True)
+    assert [each.kind for each in found] == ["target group", "launch template", "instance profile"]
+    assert remove_leftovers(found, REGION) == ()
+    assert find_leftovers(NAME, REGION, own=True) == ()
+    assert [each["LaunchTemplateName"] for each in ec2.describe_launch_templates()["LaunchTemplates"]] == ["theirs"]
+    assert [each["TargetGroupName"] for each in elb.describe_target_groups()["TargetGroups"]] == ["theirs"]
+    assert [each["InstanceProfileName"] for each in iam.list_instance_profiles()["InstanceProfiles"]] == ["theirs"]
+    iam.delete_instance_profile(InstanceProfileName="theirs")
+    elb.delete_target_group(TargetGroupArn=elb.describe_target_groups()["TargetGroups"][0]["TargetGroupArn"])
+    ec2.delete_launch_template(LaunchTemplateName="theirs")
+    iam.delete_role(RoleName="of-the-profile")
+    ec2.delete_vpc(VpcId=vpc)

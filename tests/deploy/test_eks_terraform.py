@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -223,6 +224,17 @@ def test_a_failure_in_the_middle_is_told_and_the_next_run_goes_on_and_destroy_le
     assert [each["RoleName"] for each in roles if CLUSTER in each["RoleName"]] == []
 
 
+def test_a_provider_with_other_checksums_is_not_run(tmp_path: Path, terraform: Terraform) -> None:
+    """The working folder has the lock file of the configuration, to which Terraform had nothing to add."""
+    lock = ".terraform.lock.hcl"
+    assert (terraform.folder / lock).read_bytes() == (CONFIGURATION / lock).read_bytes()
+    other = shutil.copytree(CONFIGURATION, tmp_path / "other")
+    content = (other / lock).read_text()
+    (other / lock).write_text(re.sub('"(h1|zh):.{8}', r'"\1:00000000', content))
+    with pytest.raises(TerraformError, match="Do not use this package"):
+        replace(terraform, folder=tmp_path / "elsewhere").init(other, Backend(), SilentProgress())
+
+
 def test_auto_mode_brings_no_nodes_and_no_karpenter_of_ours(tmp_path: Path, progress: SilentProgress) -> None:
     auto = Terraform(find_terraform(), tmp_path / "work", {**VARIABLES, "auto_mode": True})
     auto.init(CONFIGURATION, Backend(), progress)
@@ -238,7 +250,8 @@ def test_auto_mode_brings_no_nodes_and_no_karpenter_of_ours(tmp_path: Path, prog
     conditions = [each["Condition"]["StringEquals"] for each in json.loads(tags["values"]["policy"])["Statement"]]
     own = {"aws:RequestTag/eks:eks-cluster-name": "${aws:PrincipalTag/eks:eks-cluster-name}"}
     assert conditions == [own] * 4, "Auto Mode may not give our tags otherwise"
-    assert not {"aws_eks_node_group", "aws_sqs_queue", "aws_launch_template"} & set(planned)
+    absent = {"aws_eks_node_group", "aws_sqs_queue", "aws_launch_template", "aws_s3_bucket_object_lock_configuration"}
+    assert not absent & set(planned)
     addons = {each["values"]["addon_name"] for each in plan.resources if each["type"] == "aws_eks_addon"}
     assert addons == {"aws-mountpoint-s3-csi-driver"}
 
@@ -253,6 +266,8 @@ def test_an_existing_vpc_is_used_and_a_budget_a_reservation_and_public_access_ar
         "budget": {"dollars": 500, "emails": ["team@example.com"]},
         "capacity_reservation": {"instance_type": "p5.48xlarge", "zone": "us-west-2a", "count": 1},
         "public_access_cidrs": ["198.51.100.0/24"],
+        "keep_buckets": True,
+        "audit_days": 400,
     }
     existing = Terraform(find_terraform(), tmp_path / "work", {**VARIABLES, **more})
     existing.init(CONFIGURATION, Backend(), progress)
@@ -268,6 +283,9 @@ def test_an_existing_vpc_is_used_and_a_budget_a_reservation_and_public_access_ar
     assert planned["aws_budgets_budget"]["limit_amount"] == "500"
     (spent_on,) = planned["aws_budgets_budget"]["cost_filter"]
     assert spent_on == {"name": "TagKeyValue", "values": [f"user:{TAG}${CLUSTER}"]}
+    (lock,) = planned["aws_s3_bucket_object_lock_configuration"]["rule"]
+    assert lock["default_retention"][0]["mode"] == "GOVERNANCE", "a cluster that keeps its buckets keeps its audit log"
+    assert lock["default_retention"][0]["days"] == 400
 
 
 def test_subnets_of_another_cluster_or_vpc_are_refused_and_left_as_they_are(

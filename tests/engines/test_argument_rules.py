@@ -101,7 +101,7 @@ def test_what_starts_is_not_refused(model: str, line: str, gpu: str | None) -> N
 
 
 def test_names_of_another_release_are_not_judged() -> None:
-    args = replace(parse_line("--tool-call-parser newer"), other_release=True)
+    args = replace(parse_line("--tool-call-parser newer --quantization fbgemm_fp8"), other_release=True)
     assert list(refusals(find_model(SMALL), args)) == []
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from drydock.engines.other_engines import other_engines
 from drydock.engines.served_models import ServedModel, served_models
+from drydock.errors import UsageError
 from drydock.scheduling.pods import find_pods
 from drydock.suite.manifests import Manifest
 
@@ -106,6 +107,14 @@ def test_arguments_are_judged_where_the_image_says_the_release() -> None:
     (other,) = found(deployment(image="vllm/vllm-openai:v0.16.0", args=args))
     assert (known.unknown, other.unknown) == (("--swap-space",), ())
     assert (known.args.other_release, other.args.other_release) == (False, True)
+
+
+@pytest.mark.parametrize(("tag", "gpus"), [("v0.26.0", 1), ("v0.9.0", 0)])
+def test_a_group_of_pods_may_hold_an_engine_of_an_earlier_release(tag: str, gpus: int) -> None:
+    container = {"name": "leader", "image": f"vllm/vllm-openai:{tag}", "args": ["m", "-pp=2"], "resources": limits(1)}
+    template = {"leaderTemplate": {"spec": {"containers": [container]}}, "size": 2}
+    (engine,) = found(resource("leaderworkerset.x-k8s.io/v1", "LeaderWorkerSet", leaderWorkerTemplate=template))
+    assert engine.args.gpus == gpus
 
 
 def test_a_nim_takes_all_its_gpus_and_its_precision_is_assumed_unless_its_profile_says_it() -> None:
@@ -267,3 +276,17 @@ def test_other_programs_are_named(container: dict[str, Any], name: str, reason: 
 def test_other_programs_on_gpus_that_are_not_engines_are_left_alone() -> None:
     pods = find_pods([Manifest("t", deployment(image="own/train:1", command=["python", "train.py"]), "")])
     assert not [*served_models(pods), *other_engines(pods)]
+
+
+@pytest.mark.parametrize("field", ["command", "args", "env"])
+@pytest.mark.parametrize("value", ["vllm serve", 7, {"a": 1}, [None], [{}]])
+def test_a_container_of_the_wrong_form_breaks_nothing(field: str, value: Any) -> None:
+    fields: dict[str, Any] = {"image": "vllm/vllm-openai:v0.26.0", field: value}
+    pods = find_pods([Manifest("t", deployment(**fields), "")])
+    assert list(other_engines(pods)) == []
+    assert all(engine.model is None for engine in served_models(pods))
+
+
+def test_an_argument_without_its_value_is_refused_in_the_words_of_vllm() -> None:
+    with pytest.raises(UsageError, match="expected one argument"):
+        found(deployment(image="vllm/vllm-openai:v0.26.0", args=["--model"]))

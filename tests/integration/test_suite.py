@@ -70,7 +70,7 @@ def gpu_pod(drydock_deployed: Deployed, api: Any) -> Iterator[Callable[[], Any]]
     core, namespace, name = client.CoreV1Api(api), drydock_deployed.environment.namespace, "integration-gpu"
     container = {
         "name": "gpu",
-        "image": "registry.k8s.io/pause:3.10",
+        "image": "registry.k8s.io/pause:3.10.2",
         "resources": {"limits": {"nvidia.com/gpu": "1", "cpu": "100m", "memory": "64Mi"}},
         "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
     }

@@ -7,12 +7,15 @@ from pathlib import Path
 import pytest
 import yaml
 
+from drydock.documents import load_yaml_file
+from drydock.inventory.image_support import supported_until
 from drydock.inventory.images import UsedImage, skopeo_copies, skopeo_sync, used_images, with_registry
 from drydock.project import Project
 from drydock.suite.charts import AssembledCharts
 from drydock.suite.environments import load_environment
-from tests.conftest import Drydock
+from tests.conftest import ROOT, Drydock
 
+SUPPORT = ROOT / "scripts" / "drydock" / "data" / "image-support.yaml"
 REGISTRY = "111122223333.dkr.ecr.us-west-2.amazonaws.com"
 
 
@@ -36,6 +39,31 @@ def test_each_image_is_listed_with_its_charts_and_the_architectures_of_its_nodes
     assert engine.objects == ("Deployment/genai/genai-vllm-llama-3-8b",)
     assert engine.architectures == ("amd64",)
     assert images["nvcr.io/nvidia/k8s-device-plugin"].architectures == ("amd64",)
+
+
+@pytest.mark.parametrize(
+    ("image", "until"),
+    [
+        ("quay.io/argoproj/workflow-controller:v3.7.18", "2026-08-11"),
+        ("registry.example.com/mirror/argoproj/argocli:v3.7.1", "2026-08-11"),
+        ("public.ecr.aws/aws-observability/aws-for-fluent-bit:2.34.3.20260423", "2026-06-30"),
+        ("public.ecr.aws/aws-observability/aws-for-fluent-bit:3.4.8", "2028-12-31"),
+        ("public.ecr.aws/aws-observability/aws-for-fluent-bit:33.0", ""),
+        ("quay.io/argoproj/argocli:latest", ""),
+        ("example.com/other:v3.7.18", ""),
+        ("UPPER CASE", ""),
+    ],
+)
+def test_the_end_of_a_releases_support_is_known_by_repository_and_version(image: str, until: str) -> None:
+    assert str(supported_until(image) or "") == until
+
+
+def test_what_runs_past_its_support_has_a_reason(images_of: Callable[..., tuple[UsedImage, ...]]) -> None:
+    """Argo Workflows: the reason stands in the README of the chart."""
+    read = load_yaml_file(SUPPORT)["read"].isoformat()
+    ended = [each for each in images_of("prod") if each.supported_until and each.supported_until < read]
+    assert {chart for each in ended for chart in each.charts} == {"argo"}
+    assert "no longer kept up" in " ".join((ROOT / "charts" / "argo" / "README.md").read_text().split())
 
 
 def test_a_redirected_image_is_copied_to_where_the_pods_look_for_it(
@@ -69,7 +97,7 @@ def test_the_verb_writes_each_form(drydock: Drydock, form: str) -> None:
     assert done.returncode == 0, done.stderr
     if form == "json":
         rows = json.loads(done.stdout)
-        assert {"image", "upstream", "charts", "objects", "architectures"} == set(rows[0])
+        assert {"image", "upstream", "charts", "objects", "architectures", "supported_until"} == set(rows[0])
     elif form == "skopeo-sync":
         assert "vllm/vllm-openai" in yaml.safe_load(done.stdout)["docker.io"]["images"]
     else:

@@ -276,10 +276,15 @@ def test_time_per_token_is_of_the_tokens_that_came_after_the_first_event(bad: st
     if way == "hidden tokens":
         assert run["values"]["itl_p50_ms"] >= 9.9
         assert run["values"]["chunks_per_token"] == 1
+    tokens = 100 if way == "hidden tokens" else 50
+    assert any(
+        "5 of 5 answers were shorter than asked for" in note and f" {tokens} tokens in place of 128" in note
+        for note in found["notes"]
+    )
 
 
 def test_a_load_test_is_called_from_python(bad: str, tmp_path: Path) -> None:
-    plan = LoadPlan(Target(bad, model="ok"), Workload("short"), Stage(Closed(2), duration_seconds=0.5))
+    plan = LoadPlan(Target(bad, model="ok"), Workload("short"), Stage(Closed(2), 600, max_conversations=4))
     request = LoadTestRequest(plan=plan, loads=Repetitions(2), objectives=Objectives({"e2e_p95_ms": 1e-4}))
     tested = run_load_test(request)
     validate(tested.document, SCHEMA)

@@ -117,6 +117,15 @@ def node_pool(
     }
 
 
+RESTRICTED = {
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+    "runAsNonRoot": True,
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+"""Security context of a container that the namespace of a release admits."""
+
+
 @dataclass
 class Pods:
     """The pod template of a workload."""
@@ -128,7 +137,7 @@ class Pods:
     selector: Mapping[str, str] = field(default_factory=dict)
     volumes: Sequence[Content] = ()
     mounts: Mapping[str, str] = field(default_factory=dict)
-    security: Mapping[str, Any] = field(default_factory=dict)
+    security: Mapping[str, Any] = field(default_factory=lambda: RESTRICTED)
     restart: str = "Always"
 
     def spec(self) -> Content:
@@ -193,4 +202,6 @@ def device_plugin(name: str, pool: str) -> Content:
         volumes=[volume],
         mounts={"plugins": PLUGIN_FOLDER},
     )
-    return workload("DaemonSet", name, pods)
+    plugin = workload("DaemonSet", name, pods)
+    plugin["metadata"]["namespace"] = "kube-system"  # where the standard `restricted` does not hold
+    return plugin

@@ -22,6 +22,7 @@ from drydock.suite.cluster_description import admission_policies, described
 from drydock.suite.render import render_chart
 from tests.checks.helpers import findings
 from tests.checks.test_cluster_contents import AUTO_MODE, node_class, node_pool
+from tests.rehearsal.small import RESTRICTED
 
 NAMESPACE = "admission"
 APPLIED = {
@@ -74,12 +75,6 @@ CLUSTERS = collection("ray.io/v1", "rayclusters", NAMESPACE)
 JOBS = collection("ray.io/v1", "rayjobs", NAMESPACE)
 ROLES = collection("rbac.authorization.k8s.io/v1", "roles", NAMESPACE)
 BINDINGS = collection("rbac.authorization.k8s.io/v1", "rolebindings", NAMESPACE)
-RESTRICTED = {
-    "allowPrivilegeEscalation": False,
-    "capabilities": {"drop": ["ALL"]},
-    "runAsNonRoot": True,
-    "seccompProfile": {"type": "RuntimeDefault"},
-}
 
 
 class NotYetError(AssertionError):

@@ -20,7 +20,7 @@ from tests.rehearsal.hub import Hub, Ports, install_proxy, running_hub, write_ku
 GPU = "nvidia.com/gpu"
 NAME = "genai-jupyterhub-hub"
 USERS = {"cpu": "alice", "gpu": "bob", "gpu-share": "bob"}
-NODES, NAMESPACES = collection("v1", "nodes"), collection("v1", "namespaces")
+NODES = collection("v1", "nodes")
 PODS, CLAIMS = (collection("v1", plural, "genai") for plural in ("pods", "persistentvolumeclaims"))
 ADMINISTRATOR = """
 import os
@@ -83,8 +83,6 @@ def trial(
     release = Release(shared_cluster, rehearsal_tools["helm4"], assemble_charts(drydock_project))
     release.seed(replace(environment, secrets={**environment.secrets, "hub-secret": keys}))
     api = shared_cluster.await_api()
-    restricted = {"pod-security.kubernetes.io/enforce": "restricted"}
-    assert api.create(NAMESPACES, {"metadata": {"name": "genai", "labels": restricted}})
     release.install()
     outcome = release.wait()
     assert outcome.ready, outcome.verdict

@@ -29,7 +29,7 @@ from drydock.rehearsal.kubelet.programs import Program
 from drydock.rehearsal.kubelet.service_names import REACHABLE
 from drydock.rehearsal.seeding import Seed
 from tests.rehearsal.hub import write_kubeconfig
-from tests.rehearsal.small import Content, node_class, small_release
+from tests.rehearsal.small import RESTRICTED, Content, node_class, small_release
 
 NAMESPACE = "programs"
 IMAGE = "example.com/tools/reporter:1"
@@ -63,7 +63,7 @@ def pod(name: str, *command: str, image: str = IMAGE, **variables: str) -> Conte
             *({"name": name, "value": value} for name, value in variables.items()),
         ],
         "resources": {"limits": {"memory": "256Mi"}},
-        "securityContext": {"readOnlyRootFilesystem": True, "runAsUser": 4711},
+        "securityContext": {**RESTRICTED, "readOnlyRootFilesystem": True, "runAsUser": 4711},
         "volumeMounts": [{"name": "settings", "mountPath": "/etc/reporter"}, {"name": "state", "mountPath": "/state"}],
     }
     volumes = [{"name": "settings", "configMap": {"name": "reporter"}}, {"name": "state", "emptyDir": {}}]
@@ -112,15 +112,15 @@ def _await_account(api: Api) -> None:
         raise NotYetError("no ServiceAccount")
 
 
-def state(api: Api, name: str) -> Mapping[str, Any]:
+def state(api: Api, name: str, pods: str = PODS) -> Mapping[str, Any]:
     """Status of a pod's one container."""
-    statuses = api.get(f"{PODS}/{name}")["status"].get("containerStatuses") or [{}]
+    statuses = api.get(f"{pods}/{name}")["status"].get("containerStatuses") or [{}]
     return dict(statuses[0])
 
 
 @until
-def _await_state(api: Api, name: str, holds: Callable[[Mapping[str, Any]], Any]) -> Mapping[str, Any]:
-    found = state(api, name)
+def _await_state(api: Api, name: str, holds: Callable[[Mapping[str, Any]], Any], pods: str = PODS) -> Mapping[str, Any]:
+    found = state(api, name, pods)
     if not holds(found):
         raise NotYetError(str(found))
     return found
@@ -200,12 +200,13 @@ def test_one_that_takes_more_memory_than_its_limit_is_killed(reporter: Api) -> N
 
 
 def test_one_that_must_not_be_root_and_is_does_not_start(reporter: Api) -> None:
-    asking = pod("rooted")
-    asking["spec"]["containers"][0]["securityContext"] = {"runAsNonRoot": True, "runAsUser": 0}
-    reporter.create(PODS, asking)
-    told = _await_state(reporter, "rooted", lambda each: "non-root" in str(each.get("state")))
-    assert told["state"]["waiting"]["reason"] == "CreateContainerConfigError"
-    reporter.delete(f"{PODS}/rooted")
+    """In a namespace that does not enforce `restricted`, where admission would refuse the pod."""
+    pods = collection("v1", "pods", "default")
+    container = {"name": "a", "image": IMAGE, "securityContext": {"runAsNonRoot": True, "runAsUser": 0}}
+    reporter.create(pods, {"metadata": {"name": "rooted"}, "spec": {"nodeName": "here", "containers": [container]}})
+    rooted = _await_state(reporter, "rooted", lambda each: "non-root" in str(each.get("state")), pods)
+    assert rooted["state"]["waiting"]["reason"] == "CreateContainerConfigError"
+    reporter.delete(f"{pods}/rooted")
 
 
 def test_it_is_its_service_account(reporter: Api, shared_cluster: RehearsalCluster, tmp_path: Path) -> None:

@@ -68,11 +68,7 @@ def test_each_pool_is_named_with_the_requirement_that_excludes_the_pod(make_rele
 
 
 def test_pods_that_admission_refuses_are_told_by_their_workload(make_release: MakeRelease) -> None:
-    restricted = {
-        "apiVersion": "v1",
-        "kind": "Namespace",
-        "metadata": {"name": "restricted", "labels": {"pod-security.kubernetes.io/enforce": "restricted"}},
-    }
+    """The namespace of a release enforces `restricted`, as `deploy` has it."""
     quota = {
         "apiVersion": "v1",
         "kind": "ResourceQuota",
@@ -81,15 +77,14 @@ def test_pods_that_admission_refuses_are_told_by_their_workload(make_release: Ma
     }
     release = make_release(
         "refused",
-        restricted,
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "full"}},
         quota,
-        _in_namespace("restricted", workload("Deployment", "root", Pods(security={"privileged": True}))),
+        workload("Deployment", "root", Pods(security={"privileged": True})),
         _in_namespace("full", workload("StatefulSet", "many", Pods(), serviceName="many")),
     )
     release.install()
     found = obstacles(release.wait(NEVER))
-    assert "violates PodSecurity" in _reason(found, "ReplicaSet/restricted/root")
+    assert "violates PodSecurity" in _reason(found, "ReplicaSet/refused/root")
     assert "exceeded quota" in _reason(found, "StatefulSet/full/many")
 
 

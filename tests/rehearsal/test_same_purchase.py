@@ -157,7 +157,7 @@ def test_processes_that_stop_for_a_while_change_nothing(make: Make, cluster: Reh
 def create(api: Api, content: Content) -> None:
     kind = content["kind"].lower()
     plural = f"{kind}es" if kind.endswith("s") else f"{kind}s"
-    namespace = "default" if content["apiVersion"] == "apps/v1" else ""
+    namespace = content["metadata"].get("namespace", "default") if content["apiVersion"] == "apps/v1" else ""
     assert api.create(collection(content["apiVersion"], plural, namespace), content)
 
 

@@ -11,6 +11,7 @@ from drydock.project import Project
 from drydock.rehearsal.cluster import RehearsalCluster
 from drydock.rehearsal.release import Release
 from drydock.suite.environments import load_environment
+from tests.rehearsal.small import RESTRICTED
 
 MODEL = "genai-vllm-llama-3-8b"
 HEADROOM = "genai-tenancy-headroom-spare"
@@ -23,7 +24,6 @@ VALUES = (
     "tenancy.headroom.spare.accelerator.gpuNames={a10g}",
     "vllm.modelDefaults.any.scheduling.priorityClassName=genai-serving",
 )
-RESTRICTED = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}, "runAsNonRoot": True}
 
 
 class NotYetError(AssertionError):
@@ -38,7 +38,7 @@ def _refusal(spec: dict[str, Any] | None = None, **container: Any) -> str:
     one = {
         "name": "main",
         "image": "example.com/job:1",
-        "securityContext": {**RESTRICTED, "seccompProfile": {"type": "RuntimeDefault"}},
+        "securityContext": RESTRICTED,
         **container,
     }
     body = {"metadata": {"generateName": "job-"}, "spec": {"containers": [one], **(spec or {})}}

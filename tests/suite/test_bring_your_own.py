@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from drydock.checks.refusal import refuse_errors
+from drydock.checks.findings_error import refuse_errors
 from drydock.errors import DrydockError, UsageError
 from drydock.progress import SilentProgress
 from drydock.project import Project

@@ -2,7 +2,7 @@
 What Ray Serve runs. Declared helpers, each for a service's context:
   kuberay.serveConfig  Ray Serve's configuration, as YAML
   kuberay.llm          the application of all its language models
-  kuberay.stableDiffusion  the application that draws
+  kuberay.stableDiffusion  the application that draws, which installs the packages of files/stable_diffusion.txt
   kuberay.mayHaveNoReplicas  "true" if a deployment of the service may have no replica
 */ -}}
 
@@ -81,7 +81,16 @@ args:
 name: stable-diffusion
 import_path: stable_diffusion:build
 route_prefix: /
-{{- with .packages }}
+{{- $packages := .packages }}
+{{- if kindIs "invalid" $packages }}
+{{- $packages = list }}
+{{- range $line := $.root.Files.Lines "files/stable_diffusion.txt" }}
+{{- if and $line (not (hasPrefix "#" $line)) }}
+{{- $packages = append $packages $line }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- with $packages }}
 runtime_env:
   pip:
     {{- toYaml . | nindent 4 }}

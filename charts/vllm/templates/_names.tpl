@@ -38,6 +38,7 @@ Names of the objects of a model. Each takes a model's context: (dict "root" . "n
 {{- $s3 := $context.model.source.s3 -}}
 {{- $global := include "common.global" (tuple $context.root "region") -}}
 {{- $content := list (index . 2) (index . 3) ($s3.region | default $global) $s3.authenticationSource ($s3.stsRegion | default $global) (int64 $context.model.uid) -}}
+{{- with $s3.volumeAttributes }}{{ $content = append $content . }}{{ end -}}
 {{- printf "%s-%s" (index . 1) ($content | toJson | sha256sum | trunc 8) -}}
 {{- end -}}
 

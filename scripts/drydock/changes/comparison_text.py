@@ -80,7 +80,9 @@ def print_text(comparison: Comparison) -> None:
 
 def summary(comparison: Comparison) -> str:
     """One line: how many objects, and what it costs."""
-    counts = [(sum(each.change is change for each in comparison.changes), change) for change in Change]
+    counts = [
+        (sum(object_change.change is change for object_change in comparison.changes), change) for change in Change
+    ]
     said = ", ".join(f"{count} {change}" for count, change in counts if count) or "no object differs"
     before, after = comparison.before.fleet, comparison.after.fleet
     if before and after and before.dollars_per_hour != after.dollars_per_hour:
@@ -102,7 +104,7 @@ def _shared(comparison: Comparison) -> Iterator[str]:
 def _rows(comparison: Comparison) -> Iterator[tuple[str, str, str]]:
     before, after = comparison.before, comparison.after
     yield "objects", str(before.objects), str(after.objects)
-    fleets = [each for each in (before.fleet, after.fleet) if each]
+    fleets = [fleet_of_side for fleet_of_side in (before.fleet, after.fleet) if fleet_of_side]
     if fleets:
 
         def row(title: str, text_of: Callable[[Fleet], str]) -> tuple[str, str, str]:
@@ -112,7 +114,7 @@ def _rows(comparison: Comparison) -> Iterator[tuple[str, str, str]]:
             )
 
         yield row("ready", lambda fleet: "yes" if fleet.ready else "no")
-        for kind in sorted({kind for each in fleets for kind in each.nodes}):
+        for kind in sorted({kind for fleet_of_side in fleets for kind in fleet_of_side.nodes}):
             yield row(f"nodes: {kind}", partial(_count, kind))
         yield row("$/hour", lambda fleet: f"{fleet.dollars_per_hour:.3f}")
 

@@ -25,8 +25,8 @@ def reasons(environment: Environment, manifests: Sequence[Manifest]) -> Mapping[
     A comment is `# drydock:accept CHECK REASON`; an annotation has the key `accept.drydock.dev/CHECK`, and outlives
     Kustomize.
     """
-    found = {(each.check, each.object): each.reason for each in environment.accepted}
-    for manifest in (each for each in manifests if each.source):
+    found = {(item.check, item.object): item.reason for item in environment.accepted}
+    for manifest in (item for item in manifests if item.source):
         for check, reason in _COMMENT.findall(manifest.text):
             found[check, manifest.identity] = reason.strip()
         for key, reason in ((manifest.content.get("metadata") or {}).get("annotations") or {}).items():
@@ -37,7 +37,7 @@ def reasons(environment: Environment, manifests: Sequence[Manifest]) -> Mapping[
 
 def sentences(environment: Environment, manifests: Sequence[Manifest]) -> tuple[str, ...]:
     """For a report: what is accepted, and why."""
-    own = {(each.check, each.object) for each in OF_STAND_IN_NODES}
+    own = {(item.check, item.object) for item in OF_STAND_IN_NODES}
     return tuple(
         f"{check} on {subject} is accepted: {reason}"
         for (check, subject), reason in sorted(reasons(environment, manifests).items())
@@ -47,13 +47,13 @@ def sentences(environment: Environment, manifests: Sequence[Manifest]) -> tuple[
 
 def marked(findings: Iterable[Finding], why: Mapping[Key, str]) -> Iterator[Finding]:
     """The findings, each that is accepted with that severity and its reason; those on stand-in nodes are left out."""
-    own = {(each.check, each.object) for each in OF_STAND_IN_NODES}
-    for each in findings:
-        key = (each.check, each.object)
+    own = {(item.check, item.object) for item in OF_STAND_IN_NODES}
+    for item in findings:
+        key = (item.check, item.object)
         if key not in why:
-            yield each
+            yield item
         elif key not in own:
-            yield replace(each, severity=Severity.ACCEPTED, accepted=why[key])
+            yield replace(item, severity=Severity.ACCEPTED, accepted=why[key])
 
 
 def unused(subject: Subject, found: Collection[Finding]) -> Iterator[Finding]:

@@ -30,8 +30,16 @@ _RESERVED_TAGS = ("kubernetes.io/cluster/", "karpenter.sh/", "eks.amazonaws.com/
 def check(subject: Subject) -> Iterator[Finding]:
     """Every object against what the environment's target has."""
     target = describe(subject.rendered.environment)
-    made = {each.name: each.content for each in subject.manifests if each.kind == "StorageClass"}
-    volumes = {each.content["spec"].get("storageClassName", "") for each in subject.manifests if _is_volume(each)}
+    made = {
+        rendered_object.name: rendered_object.content
+        for rendered_object in subject.manifests
+        if rendered_object.kind == "StorageClass"
+    }
+    volumes = {
+        rendered_object.content["spec"].get("storageClassName", "")
+        for rendered_object in subject.manifests
+        if _is_volume(rendered_object)
+    }
     for manifest in subject.manifests:
         for path, claim in _claims(manifest.content, ""):
             yield from _storage(subject, target, manifest, path, claim, made, volumes)
@@ -115,7 +123,7 @@ def _balancer(subject: Subject, target: ClusterDescription, manifest: Manifest) 
         return
     if named not in served:
         asked = f"{key} {named}" if named else f"no {key}"
-        known = ", ".join(each or "(none)" for each in served) or "none"
+        known = ", ".join(kind or "(none)" for kind in served) or "none"
         reason = f"The {manifest.kind} has {asked}, which nothing on {_named(target)} serves: it gets no address."
         more = "loadBalancerClasses" if manifest.kind == "Service" else "ingressClasses"
         remedy = f"Served there: {known}. Install a controller for it, and name the class under cluster.{more}."

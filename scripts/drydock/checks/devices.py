@@ -78,7 +78,7 @@ def kind_of_plugin(pod: PodUse) -> DeviceKind | None:
 
 def _is_plugin(pod: PodUse, kind: DeviceKind) -> bool:
     for container in pod.spec.get("containers") or ():
-        command = [str(each) for each in container.get("command") or ()]
+        command = [str(word) for word in container.get("command") or ()]
         runs_it = not command or command[0].rpartition("/")[2] in kind.commands
         name = str(container.get("image", "")).partition("@")[0].rpartition("/")[2].partition(":")[0]
         if runs_it and name in kind.images:
@@ -87,7 +87,7 @@ def _is_plugin(pod: PodUse, kind: DeviceKind) -> bool:
 
 
 def _asked_for(subject: Subject, pool: Pool, kind: DeviceKind) -> bool:
-    asked = {name for each in subject.verdicts_on(pool) for name in each.pod.requests}
+    asked = {name for verdict in subject.verdicts_on(pool) for name in verdict.pod.requests}
     return any(name in kind.resources or name.startswith(kind.shares) for name in asked)
 
 

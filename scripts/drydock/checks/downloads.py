@@ -39,7 +39,7 @@ def _downloaded(container: Mapping[str, Any]) -> str:
     arguments = engine_arguments(container)
     try:
         model = parse_known(arguments).model if arguments is not None else ""
-    except UsageError:  # the check of engines' memory tells of it
+    except UsageError:  # the check of engines' memory reports it
         return ""
     return model if _HUB_ID.fullmatch(model) else ""
 
@@ -57,7 +57,7 @@ def _outlasts(pod: PodUse, container: Mapping[str, Any]) -> bool:
 
 
 def _environment(container: Mapping[str, Any]) -> dict[str, str]:
-    return {each["name"]: str(each["value"]) for each in container.get("env") or () if "value" in each}
+    return {variable["name"]: str(variable["value"]) for variable in container.get("env") or () if "value" in variable}
 
 
 def _finding(subject: Subject, pod: PodUse, container: str, model: str, most: int) -> Finding:

@@ -41,15 +41,15 @@ def configurations(manifest: Manifest) -> Iterator[tuple[str, Mapping[str, Any]]
 
 def _models(document: Mapping[str, Any]) -> Iterator[str]:
     models = document.get("models")
-    whole = document if all(isinstance(each, dict) and "url" in each for each in document.values()) else {}
+    whole = document if all(isinstance(section, dict) and "url" in section for section in document.values()) else {}
     for name, entry in {**whole, **(models if isinstance(models, dict) else {})}.items():
         if isinstance(entry, dict) and (entry.get("url") or entry.get("hosted")):
             served = entry.get("names")
-            yield from (str(each) for each in (served if isinstance(served, list) else [name]))
+            yield from (str(model) for model in (served if isinstance(served, list) else [name]))
     listed = document.get("model_list")
-    for each in listed if isinstance(listed, list) else ():
-        if isinstance(each, dict):
-            yield str(each.get("model_name"))
+    for item in listed if isinstance(listed, list) else ():
+        if isinstance(item, dict):
+            yield str(item.get("model_name"))
 
 
 def _fallbacks(document: Mapping[str, Any]) -> Iterator[tuple[str, list[Any]]]:
@@ -59,9 +59,9 @@ def _fallbacks(document: Mapping[str, Any]) -> Iterator[tuple[str, list[Any]]]:
             yield str(name), entry["fallbacks"]
     for part in ("router_settings", "litellm_settings"):
         settings = document.get(part)
-        for each in (settings.get("fallbacks") or ()) if isinstance(settings, dict) else ():
-            if isinstance(each, dict):
-                yield from ((str(name), others) for name, others in each.items() if isinstance(others, list))
+        for fallback in (settings.get("fallbacks") or ()) if isinstance(settings, dict) else ():
+            if isinstance(fallback, dict):
+                yield from ((str(name), others) for name, others in fallback.items() if isinstance(others, list))
 
 
 def _finding(subject: Subject, manifest: Manifest, key: str, name: str, other: str, known: set[str]) -> Finding:

@@ -83,7 +83,7 @@ def sources() -> tuple[Source, ...]:
         if "file" in entry:
             typed = {each: row["type"] for each, row in load_yaml((data / entry["file"]).read_text()).items()}
         else:
-            typed = {each: kind for kind, names in entry["names"].items() for each in names}
+            typed = {known_name: kind for kind, names in entry["names"].items() for known_name in names}
         names = frozenset(f"{each}{suffix}" for each, kind in typed.items() for suffix in _SUFFIXES[kind])
         found.append(Source(name, tuple(entry["prefixes"]), bool(entry.get("ofPods")), names))
     return tuple(found)
@@ -92,7 +92,7 @@ def sources() -> tuple[Source, ...]:
 def source_of(metric: str) -> Source | None:
     """Who exposes a metric; adapters for HorizontalPodAutoscalers write `_` for `:`."""
     for source in sources():
-        if metric in source.names or metric in {each.replace(":", "_") for each in source.names}:
+        if metric in source.names or metric in {name.replace(":", "_") for name in source.names}:
             return source
     return None
 
@@ -218,8 +218,8 @@ def _outlives(subject: Subject, manifest: Manifest, trigger: Mapping[str, Any]) 
         return False
     if host := _host(trigger):
         return not _is_missing(subject, host) and not _selects_target(subject, manifest, host)
-    named = [source_of(each) for each in _named_by(trigger)]
-    return not named or any(each is None or not each.of_pods for each in named)
+    named = [source_of(metric) for metric in _named_by(trigger)]
+    return not named or any(metric is None or not metric.of_pods for metric in named)
 
 
 def _host(trigger: Mapping[str, Any]) -> str:
@@ -232,9 +232,9 @@ def _host(trigger: Mapping[str, Any]) -> str:
 def _service(subject: Subject, host: str) -> Manifest | None:
     name, _, rest = host.partition(".")
     namespace = rest.partition(".")[0]
-    for each in subject.manifests:
-        if each.kind == "Service" and each.name == name and namespace in ("", each.namespace):
-            return each
+    for manifest in subject.manifests:
+        if manifest.kind == "Service" and manifest.name == name and namespace in ("", manifest.namespace):
+            return manifest
     return None
 
 
@@ -250,8 +250,8 @@ def _selects_target(subject: Subject, manifest: Manifest, host: str) -> bool:
         return False
     selector = (service.content["spec"].get("selector") or {}).items()
     target = manifest.content["spec"]["scaleTargetRef"]
-    for each in subject.manifests:
-        if (each.kind, each.name) == (target.get("kind", "Deployment"), target["name"]):
-            labels = each.content["spec"]["template"]["metadata"]["labels"].items()
+    for rendered_object in subject.manifests:
+        if (rendered_object.kind, rendered_object.name) == (target.get("kind", "Deployment"), target["name"]):
+            labels = rendered_object.content["spec"]["template"]["metadata"]["labels"].items()
             return bool(selector <= labels)
     return False

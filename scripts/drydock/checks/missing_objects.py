@@ -19,8 +19,12 @@ _PLACEHOLDER = re.compile(r"(?i)\b(?:dummy|changeme|change-me|replace[-_ ]?(?:me
 
 def check(subject: Subject) -> Iterator[Finding]:
     """Secrets that are never made or hold a placeholder, and RuntimeClasses that the cluster does not have."""
-    secrets = {each.name: each for each in subject.manifests if each.kind == "Secret"}
-    runtimes = {each.name for each in subject.manifests if each.kind == "RuntimeClass"}
+    secrets = {
+        rendered_object.name: rendered_object
+        for rendered_object in subject.manifests
+        if rendered_object.kind == "Secret"
+    }
+    runtimes = {rendered_object.name for rendered_object in subject.manifests if rendered_object.kind == "RuntimeClass"}
     for pod in subject.pods:
         yield from _secrets(subject, pod, secrets)
         yield from _runtime(subject, pod, runtimes)
@@ -53,7 +57,7 @@ def _mounted(volume: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
         if secret and not secret.get("optional"):
             yield (
                 str(secret.get("secretName") or secret.get("name")),
-                [str(each["key"]) for each in secret.get("items") or ()],
+                [str(item["key"]) for item in secret.get("items") or ()],
             )
 
 

@@ -67,7 +67,7 @@ def _two_architectures(subject: Subject, pool: Pool) -> Iterator[Finding]:
     offered = {value for value, names in index.items() if value and names & pool.types}
     facts = load_image_facts()
     for verdict in subject.verdicts_on(pool):
-        types = next(each.types for each in verdict.pools if each.pool is pool)
+        types = next(pool_verdict.types for pool_verdict in verdict.pools if pool_verdict.pool is pool)
         possible = {value for value in offered if index[value] & types}
         for container in verdict.pod.containers:
             known = facts.of(str(container.get("image", "")))

@@ -159,7 +159,11 @@ def _telling(node: yaml.Node, keys: Sequence[str], value: object) -> int:
     """Line of the value, or else of the first of the keys, below an entry; 0 without either."""
     below = list(_all_below(node))
     if value is not None:
-        same = [each for each in below if isinstance(each[1], yaml.ScalarNode) and each[1].value == str(value)]
+        same = [
+            position
+            for position in below
+            if isinstance(position[1], yaml.ScalarNode) and position[1].value == str(value)
+        ]
         same.sort(key=lambda each: each[0] not in keys)
         if same:
             return same[0][2]
@@ -171,9 +175,9 @@ def _all_below(node: yaml.Node) -> Iterator[tuple[str, yaml.Node, int]]:
         yield name, value, line
         yield from _all_below(value)
     if isinstance(node, yaml.SequenceNode):
-        for each in node.value:
-            yield "", each, each.start_mark.line + 1
-            yield from _all_below(each)
+        for entry in node.value:
+            yield "", entry, entry.start_mark.line + 1
+            yield from _all_below(entry)
 
 
 def _pairs(node: yaml.Node | None) -> Iterator[tuple[str, yaml.Node, int]]:

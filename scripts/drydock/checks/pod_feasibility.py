@@ -51,9 +51,9 @@ def _infeasible(subject: Subject, verdict: PodVerdict, excluded: str) -> Finding
     if named and not named & known:
         return _without_pool(subject, pod, sorted(named), sorted(known))
     relevant = [
-        (each.pool, each.exclusion)
-        for each in verdict.pools
-        if each.exclusion and (not named or each.pool.name in named)
+        (pool_verdict.pool, pool_verdict.exclusion)
+        for pool_verdict in verdict.pools
+        if pool_verdict.exclusion and (not named or pool_verdict.pool.name in named)
     ]
     devices = [name for name in pod.requests if is_extended(name)]
     fitting = [(pool, each) for pool, each in relevant if _has(pool, devices)] or relevant

@@ -20,5 +20,5 @@ def metric_names(expression: str) -> tuple[str, ...]:
     """
     named = _NAMED.findall(expression)
     bare = _LABELS.sub(" ", _VARIABLE.sub("1", _TEXT.sub('""', expression)))
-    found = [each for each in _NAME.findall(bare) if not _WORD.fullmatch(each)]
+    found = [word for word in _NAME.findall(bare) if not _WORD.fullmatch(word)]
     return tuple(dict.fromkeys([*named, *found]))

@@ -35,7 +35,7 @@ def check(subject: Subject) -> Iterator[Finding]:
     for verdict in subject.verdicts:
         try:
             engines = list(served_models((verdict.pod,), subject.manifests))
-        except UsageError:  # the check of engines' memory tells of it
+        except UsageError:  # the check of engines' memory reports it
             continue
         types = {name for pool in verdict.pools for name in pool.types}
         for engine in engines:
@@ -83,7 +83,7 @@ def _judged(
             continue
         slowest = max(missing, key=lambda gpu: missing[gpu])
         good = sorted(gpu.name for gpu in times if gpu not in missing)
-        names = [each for gpu in missing for each in by_gpu[gpu]]
+        names = [instance_type for gpu in missing for instance_type in by_gpu[gpu]]
         shown = f"{', '.join(names[:3])}{', ...' if names[3:] else ''}"
         remedy = (
             f"Let it have only {' and '.join(good)} of the GPUs that its pools may buy, or raise {name}."

@@ -45,8 +45,8 @@ def check(subject: Subject) -> Iterator[Finding]:
         sharing = sharing_of(subject.manifests, pool.labels)
         for resource, devices, bound in _bounds(pool):
             most = devices * sharing.pods_on(resource)
-            pinned = [each for each in subject.verdicts_on(pool) if _only_on(each, pool)]
-            demands = [_demand(each, resource, autoscalers) for each in pinned]
+            pinned = [verdict for verdict in subject.verdicts_on(pool) if _only_on(verdict, pool)]
+            demands = [_demand(verdict, resource, autoscalers) for verdict in pinned]
             demands = [demand for demand in demands if demand.steady]
             steady = sum(demand.steady for demand in demands)
             if steady > most:
@@ -86,7 +86,7 @@ def _beyond_nodes(
     """
     limits = {name: limit for name, limit in pool.limits.items() if not is_extended(name)}
     for verdict in subject.verdicts_on(pool) if limits else ():
-        types = next(each.types for each in verdict.pools if each.pool is pool)
+        types = next(pool_verdict.types for pool_verdict in verdict.pools if pool_verdict.pool is pool)
         least, _ = autoscalers.get((verdict.pod.manifest.kind, verdict.pod.manifest.name), (0, 0))
         replicas = max(verdict.pod.replicas, least)
         if not types or not _only_on(verdict, pool):
@@ -128,7 +128,7 @@ def _too_many_nodes(
 
 
 def _only_on(verdict: PodVerdict, pool: Pool) -> bool:
-    return [each.pool for each in verdict.pools if each.hosts] == [pool]
+    return [pool_verdict.pool for pool_verdict in verdict.pools if pool_verdict.hosts] == [pool]
 
 
 def _demand(verdict: PodVerdict, resource: str, autoscalers: Mapping[tuple[str, str], tuple[int, int]]) -> _Demand:

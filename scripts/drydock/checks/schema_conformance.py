@@ -50,7 +50,10 @@ def nonconforming(
             "-strict",
             "-output=json",
             f"-n={os.cpu_count() or 2}",
-            *(f"-schema-location={each}/{{{{.ResourceKind}}}}{{{{.KindSuffix}}}}.json" for each in (own, schemas)),
+            *(
+                f"-schema-location={directory}/{{{{.ResourceKind}}}}{{{{.KindSuffix}}}}.json"
+                for directory in (own, schemas)
+            ),
             str(objects),
         ]
         completed = process.run(command, check=False)

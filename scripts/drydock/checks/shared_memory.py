@@ -25,7 +25,7 @@ def check(subject: Subject) -> Iterator[Finding]:
 
 
 def _is_parallel(container: Mapping[str, Any]) -> bool:
-    words = [str(each) for each in (*(container.get("command") or ()), *(container.get("args") or ()))]
+    words = [str(argument) for argument in (*(container.get("command") or ()), *(container.get("args") or ()))]
     sizes = [int(size) for size in _PARALLEL.findall(" ".join(words))]
     return container_requests(container).get(NVIDIA_GPU, 0) > 1 or any(size > 1 for size in sizes)
 
@@ -33,7 +33,9 @@ def _is_parallel(container: Mapping[str, Any]) -> bool:
 def _shared_memory(subject: Subject, pod: PodUse, container: Mapping[str, Any]) -> Iterator[Finding]:
     mounts = {mount.get("mountPath"): mount.get("name") for mount in container.get("volumeMounts") or ()}
     mounted = mounts.get(_DEV_SHM)
-    volume: Mapping[str, Any] = next((each for each in pod.spec.get("volumes") or () if each["name"] == mounted), {})
+    volume: Mapping[str, Any] = next(
+        (pod_volume for pod_volume in pod.spec.get("volumes") or () if pod_volume["name"] == mounted), {}
+    )
     directory = volume.get("emptyDir")
     where = f"{pod.path}.containers.{container['name']}"
     if directory is None or directory.get("medium") != "Memory":

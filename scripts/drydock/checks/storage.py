@@ -23,9 +23,9 @@ EBS_PROVISIONERS = ("ebs.csi.aws.com", "ebs.csi.eks.amazonaws.com", "kubernetes.
 def check(subject: Subject) -> Iterator[Finding]:
     """Nodes too small for what their pods write, devices of the wrong name, and volumes that tie a pod to a zone."""
     for verdict in subject.verdicts:
-        for each in verdict.pools:
-            if each.hosts:
-                yield from _space(subject, verdict.pod, each.pool, each.types)
+        for pool_verdict in verdict.pools:
+            if pool_verdict.hosts:
+                yield from _space(subject, verdict.pod, pool_verdict.pool, pool_verdict.types)
     for node_class in {id(pool.node_class): pool.node_class for pool in subject.pools}.values():
         if node_class is not None and node_class.manifest is not None and not node_class.is_auto_mode:
             yield from _device_name(subject, node_class)

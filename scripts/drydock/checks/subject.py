@@ -47,7 +47,7 @@ class Subject:
     @cached_property
     def _release_origins(self) -> Mapping[str, Origins]:
         releases = self.rendered.environment.brought.releases
-        return {each.name: Origins.of_values(each.values_files, each.set_values) for each in releases}
+        return {release.name: Origins.of_values(release.values_files, release.set_values) for release in releases}
 
     def origins_of(self, manifest: Manifest) -> Origins:
         """Where values set what an object says: those of the suite, or of the release that it is from."""

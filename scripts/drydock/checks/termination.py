@@ -21,7 +21,7 @@ _SLEEP = re.compile(r"\bsleep\s+([0-9]+)")
 def check(subject: Subject) -> Iterator[Finding]:
     """Pools that cut a pod's grace short or move models about, and pods whose drain outlasts their grace."""
     for pool in subject.pools:
-        pods = [each.pod for each in subject.verdicts_on(pool)]
+        pods = [verdict.pod for verdict in subject.verdicts_on(pool)]
         yield from _cut_short(subject, pool, pods)
         yield from _moved_about(subject, pool, pods)
     for pod in subject.pods:
@@ -78,7 +78,7 @@ def _drain(subject: Subject, pod: PodUse) -> Iterator[Finding]:
     grace = int(pod.spec.get("terminationGracePeriodSeconds") or 30)
     for container in pod.spec.get("containers") or ():
         hook = (container.get("lifecycle") or {}).get("preStop") or {}
-        words = " ".join(str(each) for each in (hook.get("exec") or {}).get("command") or ())
+        words = " ".join(str(word) for word in (hook.get("exec") or {}).get("command") or ())
         found = _SLEEP.search(words)
         seconds = int((hook.get("sleep") or {}).get("seconds") or (found[1] if found else 0))
         if seconds >= grace:

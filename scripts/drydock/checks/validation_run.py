@@ -109,7 +109,7 @@ class Run:
             nonconforming = self._pool.submit(self._nonconforming, renderings)
             rendered = [rendering for rendering in renderings if rendering.manifests]
             for region in {account_of(each.environment, each.manifests).region for each in rendered}:
-                with suppress(DrydockError):  # told with the environment's findings
+                with suppress(DrydockError):  # reported with the environment's findings
                     self._catalogue(region)
             wrong = nonconforming.result()
             found = {rendering.environment.name: self._found(rendering, wrong) for rendering in renderings}
@@ -269,7 +269,7 @@ def _of_release(
 
 
 def _of_charts(lint_output: str, found: Mapping[str, Sequence[Finding]]) -> tuple[Finding, ...]:
-    """What `helm lint` finds, without refused values that an environment's findings already tell with their line."""
+    """What `helm lint` finds, without refused values that an environment's findings already report with their line."""
     told = {finding.chart for findings in found.values() for finding in findings if finding.check == VALUES}
     linted = (finding for finding in lint_findings(lint_output) if SCHEMA_REFUSAL not in finding.reason)
     return tuple(each for each in linted if each.chart not in told or not each.reason.startswith("- at "))

@@ -58,10 +58,10 @@ class ValuesFile:
 def locate(files: Iterable[ValuesFile], path: Sequence[str]) -> Place | None:
     """The first of the files (last of the stack first) that sets a path, or else the one that comes closest."""
     best: tuple[int, int, Path] | None = None
-    for each in files:
-        depth, line = each.find(path)
+    for file in files:
+        depth, line = file.find(path)
         if depth and (best is None or depth > best[0]):
-            best = (depth, line, each.file)
+            best = (depth, line, file.file)
         if depth == len(path):
             break
     return Place(str(best[2]), best[1]) if best else None

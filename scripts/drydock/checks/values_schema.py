@@ -155,9 +155,9 @@ def _explained(error: "ValidationError") -> Iterator[tuple[tuple[str, ...], str,
         names = [allowed] if isinstance(allowed, str) else list(allowed)
         yield path, f"{_shown(given)} is {_TYPES.get(type(given), 'wrong')}", f"Give it {_either(names)}."
     elif error.validator == "enum":
-        yield path, f"{_shown(given)} is not allowed", _nearest(str(given), [str(each) for each in allowed])
+        yield path, f"{_shown(given)} is not allowed", _nearest(str(given), [str(value) for value in allowed])
     elif error.validator == "required":
-        for key in (each for each in allowed if each not in given):
+        for key in (value for value in allowed if value not in given):
             yield (*path, key), "this key is needed and nothing sets it", _described(schema, key)
     elif "propertyNames" in error.absolute_schema_path:
         yield (*path, str(given)), f"the name {given} does not match {allowed}", "Choose another name."

@@ -172,7 +172,7 @@ def _verbs(place: _Place, account: str) -> set[str]:
     allowed: set[str] = set()
     for binding in place.subject.manifests:
         binds_here = binding.kind == "ClusterRoleBinding" or (binding.kind == "RoleBinding" and place.holds(binding))
-        if binds_here and any(place.is_account(each, account) for each in binding.content.get("subjects") or ()):
+        if binds_here and any(place.is_account(subject, account) for subject in binding.content.get("subjects") or ()):
             allowed |= _granted(place, binding.content.get("roleRef") or {})
     return allowed
 

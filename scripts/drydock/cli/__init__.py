@@ -36,6 +36,7 @@ VERBS = (
     "crds",
     "plan",
     "loadtest",
+    "evaluate",
     "simulate",
     "calibrate",
     "test",

@@ -111,8 +111,8 @@ def command(
 
 def _refuse_late(environment: str, late: "Sequence[Late]") -> None:
     if late:
-        lines = "".join(f"\n  {each}" for each in late)
-        charts = ", ".join(f"argoCd.applications.{name}.wave" for name in sorted({each.chart for each in late}))
+        lines = "".join(f"\n  {name}" for name in late)
+        charts = ", ".join(f"argoCd.applications.{name}.wave" for name in sorted({name.chart for name in late}))
         raise DrydockError(
             f"Argo CD would never finish the sync of {environment}, whose objects wait for later waves:{lines}",
             remedy=f"Raise {charts} in values/environments/{environment}.yaml, or lower the wave of what is needed.",
@@ -169,9 +169,9 @@ def _list(brought: "Sequence[Manifest]", form: str) -> None:
     for wave, manifest in waves(brought):
         spec = manifest.content["spec"]
         origin = [
-            f"{each['repoURL']} {each.get('path') or each.get('chart')} {each['targetRevision']}"
-            for each in (sources(spec) if manifest.kind == "Application" else ())
-            if "ref" not in each
+            f"{source['repoURL']} {source.get('path') or source.get('chart')} {source['targetRevision']}"
+            for source in (sources(spec) if manifest.kind == "Application" else ())
+            if "ref" not in source
         ]
         rows.append({"wave": wave, "object": f"{manifest.kind} {manifest.name}", "from": origin})
     if form == "json":

@@ -140,7 +140,7 @@ def command(
         _list(project, form)
         return 0
 
-    from drydock.checks.refusal import FindingsError
+    from drydock.checks.findings_error import FindingsError
     from drydock.deploy.deploy import DeployRequest, deploy
     from drydock.plan import stated_load
     from drydock.progress import terminal_progress

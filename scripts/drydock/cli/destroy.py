@@ -90,12 +90,12 @@ def command(
     else:
         chosen = past_their_time(project)
     say = (lambda _line: None) if form == "json" else click.echo
-    for each in chosen:
-        say(f"{each.name}: expired at {each.expires}")
+    for overdue in chosen:
+        say(f"{overdue.name}: expired at {overdue.expires}")
     failed = _destroy_all(project, chosen, timeout, say) if yes else {}
     if form == "json" and not (failed or undated or misnamed):  # else the error is what it prints
-        removed = [each.name for each in chosen if yes]
-        expired_at = {each.name: each.expires for each in chosen}
+        removed = [overdue.name for overdue in chosen if yes]
+        expired_at = {overdue.name: overdue.expires for overdue in chosen}
         click.echo(json.dumps({"expired": expired_at, "removed": removed}, indent=2))
     if not chosen:
         say("nothing is expired")

@@ -7,7 +7,7 @@ import click
 from drydock.cli.output import failure_json
 
 if TYPE_CHECKING:
-    from drydock.checks.refusal import FindingsError
+    from drydock.checks.findings_error import FindingsError
     from drydock.progress import Progress
 
 

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,7 +58,8 @@ def command(
 ) -> int:
     r"""List every image of ENVIRONMENT with the charts that use it and the architectures of the nodes it runs on.
 
-    Images of pods that a controller makes (Ray clusters, workflows, notebooks) are included.
+    Images of pods that a controller makes (Ray clusters, workflows, notebooks) are included. `support` is until when
+    the maker keeps the release up, where that is known.
 
     For a site without the internet, `skopeo-copy` prints one command for each image that `global.imageRegistry`
     redirects, from where it is published to where the pods look for it. `skopeo-sync` prints a source file; with
@@ -146,8 +148,15 @@ def _write(images: "Sequence[UsedImage]", form: str) -> None:
                 image.image,
                 ", ".join(image.charts),
                 ", ".join(image.architectures) or "-",
+                _support(image.supported_until),
                 "" if image.upstream.endswith(image.image) else image.upstream,
             )
             for image in images
         ]
-        click.echo(columns(("image", "charts", "architectures", "from"), cells))
+        click.echo(columns(("image", "charts", "architectures", "support", "from"), cells))
+
+
+def _support(until: str) -> str:
+    if not until:
+        return "-"
+    return f"ended {until}" if date.fromisoformat(until) < datetime.now(UTC).date() else f"until {until}"

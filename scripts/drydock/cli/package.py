@@ -41,7 +41,7 @@ def command(output: Path, form: str) -> None:
             archives = package_charts(charts, output)
         with progress.step("List what is inside"):
             used = (used_images(project, helm, charts, environment) for environment in load_environments(project, ()))
-            images = {image.upstream for each in used for image in each}
+            images = {image.upstream for used_image in used for image in used_image}
             bill = write_sbom(output, charts.folder, archives, Toolchain.load(project), images)
             write_checksums(output, [*(archive.file for archive in archives), bill])
     if form == "json":

@@ -105,7 +105,7 @@ def command(
     started = time.time()
     if serve_models:
         click.echo("--serve-models is deprecated and will be removed: use --live.", err=True)
-    from drydock.checks.refusal import FindingsError, refuse_errors
+    from drydock.checks.findings_error import FindingsError, refuse_errors
     from drydock.cli.findings_gate import report_refusal
     from drydock.plan import stated_load
     from drydock.progress import terminal_progress

@@ -61,7 +61,7 @@ def command(check: bool, fast: bool, coverage: bool, pytest_arguments: tuple[str
     if pytest_arguments:
         return _run([*pytest, *pytest_arguments], project.root)
     with _beside(TYPES, project.root) as types:
-        failed = max([_run(each, project.root) for each in STYLE])
+        failed = max([_run(item, project.root) for item in STYLE])
         if check:
             return types() or failed
         if not fast:

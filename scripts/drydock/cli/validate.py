@@ -59,8 +59,8 @@ def command(
       drydock validate --chart ../their-chart -f their-values.yaml
       drydock validate --manifests k8s/
     """
-    from drydock.checks import formats
     from drydock.checks.findings import Finding
+    from drydock.checks.formats import FORMATS
     from drydock.checks.validate import validate
     from drydock.plan import stated_load
     from drydock.progress import terminal_progress
@@ -99,10 +99,9 @@ def command(
 
             findings += dry_run(project, equipment.tools, stacks, charts, progress)
     findings += tuple(Finding(name, "environment", each.message, each.remedy) for name, each in broken.items())
-    write = {"text": formats.text, "json": formats.as_json, "sarif": formats.sarif, "github": formats.github}
     names = ", ".join(stack.name for stack in stacks)
     click.echo(f"checked with Helm 3 and Helm 4: {names}", err=True)
-    click.echo(write[form](findings))
+    click.echo(FORMATS[form](findings))
     return int(_failed(findings))
 
 

@@ -146,7 +146,7 @@ def upgrade_crds(
 
     api = client.ApiextensionsV1Api(api_client(kubeconfig))
     with asking():
-        before = {each.metadata.name: each for each in api.list_custom_resource_definition().items}
+        before = {definition.metadata.name: definition for definition in api.list_custom_resource_definition().items}
         chosen = [crd for crd in crds if not (careful and _left(api, crd, before, progress))]
         for crd in chosen:
             _refuse_lost_version(crd, before)

@@ -44,11 +44,11 @@ def server_findings(kubeconfig: Path, rendered: RenderedEnvironment) -> tuple[Fi
         try:
             with new_client_from_config(config_file=str(kubeconfig)) as client:
                 server = _Server(client, Path(folder) / "discovery.json", rendered.environment.namespace)
-                server.make_namespaces({each.namespace for each in rendered.manifests})
+                server.make_namespaces({rendered_object.namespace for rendered_object in rendered.manifests})
                 server.discover(rendered.manifests)
                 with ThreadPoolExecutor(_PARALLEL) as pool:
                     found = pool.map(server.dry_run, _once(rendered.manifests))
-                    refusals = [(manifest, each) for manifest, complaints in found for each in complaints]
+                    refusals = [(manifest, refusal) for manifest, complaints in found for refusal in complaints]
         except urllib3.exceptions.HTTPError as error:
             raise ClusterError(f"the API server of {kubeconfig} does not answer: {error}") from error
     return tuple(sorted(_finding(rendered, manifest, *complaint) for manifest, complaint in refusals))

@@ -106,7 +106,9 @@ def find_conflicts(
         return ()
     with asking():
         cluster = dynamic.DynamicClient(api_client(kubeconfig))
-        return tuple(each for manifest in manifests for each in _conflicts(cluster, manifest, namespace, applier))
+        return tuple(
+            conflict for manifest in manifests for conflict in _conflicts(cluster, manifest, namespace, applier)
+        )
 
 
 def _conflicts(cluster: Any, manifest: Manifest, namespace: str, applier: str) -> Iterator[SharedField]:

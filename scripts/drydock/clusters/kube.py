@@ -10,6 +10,7 @@ from drydock.errors import ClusterError, UsageError
 
 FIELD_MANAGER = "drydock"
 _CALL_SECONDS = 60
+_REFUSED = (401, 403)
 _OF_KUBECTL = "Give a file that kubectl takes to --kubeconfig, or set KUBECONFIG as for kubectl."
 
 
@@ -17,7 +18,7 @@ def api_client(kubeconfig: Path | None, context: str | None = None) -> Any:
     """A client that gives up at once when nothing answers; without a file, that of $KUBECONFIG or the default one.
 
     Raises:
-        UsageError: there is no kubeconfig, or the file is none.
+        UsageError: there is no kubeconfig, or the file is not one.
     """
     import yaml
     from kubernetes import client, config
@@ -61,7 +62,9 @@ class KubeconfigAccess:
     def credentials(self) -> Mapping[str, str]:
         """See ClusterAccess."""
         settings = self._client.configuration.auth_settings().values()
-        return {each["key"]: each["value"] for each in settings if each["in"] == "header" and each["value"]}
+        return {
+            setting["key"]: setting["value"] for setting in settings if setting["in"] == "header" and setting["value"]
+        }
 
 
 def _why(error: Exception) -> str:
@@ -72,7 +75,7 @@ def _why(error: Exception) -> str:
 
 @contextmanager
 def asking(remedy: str = "") -> Iterator[None]:
-    """Tell failures of calls in the block.
+    """Report failures of calls in the block.
 
     Args:
         remedy: what to do when the API server refuses.
@@ -123,6 +126,32 @@ def get_json(cluster: Any, path: str, *, accept: str = "application/json", **par
         "get", path, serialize=False, header_params={"Accept": accept}, _request_timeout=_CALL_SECONDS, **parameters
     )
     return json.loads(response.data)
+
+
+def await_access(kubeconfig: Path, *, seconds: float = 120, pause: float = 3) -> None:
+    """Wait until the API server lets the credentials in: EKS takes a while to know an access entry that was just made.
+
+    Args:
+        kubeconfig: of the cluster.
+        seconds: after which it is given up.
+        pause: seconds between two requests.
+
+    Raises:
+        ClusterError: it still refuses, or does not answer.
+    """
+    from kubernetes import client
+    from kubernetes.client.exceptions import ApiException
+    from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_fixed
+
+    def refused(error: BaseException) -> bool:
+        return isinstance(error, ApiException) and error.status in _REFUSED
+
+    namespaces = client.CoreV1Api(api_client(kubeconfig))
+    retrying = Retrying(
+        retry=retry_if_exception(refused), stop=stop_after_delay(seconds), wait=wait_fixed(pause), reraise=True
+    )
+    with asking():
+        retrying(namespaces.list_namespace, limit=1, _request_timeout=_CALL_SECONDS)
 
 
 def apply_objects(kubeconfig: Path, objects: Iterable[Mapping[str, Any]]) -> None:

@@ -39,9 +39,9 @@ class ServedKinds:
         """The kind, None while it is not served; the API server is asked again for one that was not there."""
         if (api_version, kind) not in self._kinds:
             content = self._get(collection(api_version, "").rstrip("/")) or {}
-            for each in content.get("resources") or ():
-                if "/" not in each["name"]:
-                    self._kinds[api_version, each["kind"]] = Kind(each["name"], each["namespaced"])
+            for item in content.get("resources") or ():
+                if "/" not in item["name"]:
+                    self._kinds[api_version, item["kind"]] = Kind(item["name"], item["namespaced"])
         return self._kinds.get((api_version, kind))
 
     def knows(self, kind: str) -> bool:
@@ -51,7 +51,7 @@ class ServedKinds:
 
 def defined_kinds(definitions: Iterable[Any]) -> frozenset[Name]:
     """API versions and kinds that CustomResourceDefinitions, as plain data, make."""
-    specs = (each.get("spec") or {} for each in definitions)
+    specs = (item.get("spec") or {} for item in definitions)
     return frozenset(
         (f"{spec.get('group')}/{version.get('name')}", str((spec.get("names") or {}).get("kind")))
         for spec in specs
@@ -61,4 +61,4 @@ def defined_kinds(definitions: Iterable[Any]) -> frozenset[Name]:
 
 def kinds_defined_by(manifests: Iterable[Manifest]) -> frozenset[Name]:
     """API versions and kinds that definitions among the objects make."""
-    return defined_kinds(each.content for each in manifests if each.kind == CRD)
+    return defined_kinds(item.content for item in manifests if item.kind == CRD)

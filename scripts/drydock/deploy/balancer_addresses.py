@@ -39,11 +39,14 @@ def await_addresses(
         return
     deadline = time.monotonic() + seconds
     with progress.step("Load balancers") as step, asking():
-        while left := [each for each in wanted if not _has_address(_read(kubeconfig, each, namespace))]:
-            names = ", ".join(f"{each.kind} {each.name}" for each in left)
+        while left := [balancer for balancer in wanted if not _has_address(_read(kubeconfig, balancer, namespace))]:
+            names = ", ".join(f"{balancer.kind} {balancer.name}" for balancer in left)
             step.detail(names)
             if time.monotonic() > deadline:
-                events = [f"{each.kind} {each.name}: {_last_event(kubeconfig, each, namespace)}" for each in left]
+                events = [
+                    f"{balancer.kind} {balancer.name}: {_last_event(kubeconfig, balancer, namespace)}"
+                    for balancer in left
+                ]
                 raise ClusterError(
                     "\n  ".join((f"no load balancer after {seconds:.0f} s:", *events)),
                     remedy="The release is installed; look at the controller of these classes, and at its role.",

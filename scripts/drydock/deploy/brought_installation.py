@@ -62,7 +62,7 @@ def install_brought(
     if not steps:
         return
     own = [manifests_of(step, manifests) for step in steps]
-    later = [each for step, objects in zip(steps, own, strict=True) if not step.wait for each in objects]
+    later = [item for step, objects in zip(steps, own, strict=True) if not step.wait for item in objects]
     api = Api(KubeconfigAccess(helm.kubeconfig))
     watch = ReleaseWatch(helm.kubeconfig, later, environment.namespace, release="")
     with watch.reporting(lambda _: None):
@@ -80,7 +80,7 @@ def manifests_of(step: HelmRelease | AppliedManifests, manifests: Sequence[Manif
     """Those of an environment's objects that a step installs."""
     if isinstance(step, AppliedManifests):
         return step.manifests
-    return tuple(each for each in manifests if each.source == step.name and each.file.startswith(f"{step.reference}/"))
+    return tuple(item for item in manifests if item.source == step.name and item.file.startswith(f"{step.reference}/"))
 
 
 def remember(folder: Path, environment: Environment) -> None:
@@ -91,8 +91,8 @@ def remember(folder: Path, environment: Environment) -> None:
         environment: as it is installed.
     """
     record, new = _read(folder), [_entry(step) for step in environment.brought.steps]
-    releases = {(each["release"], each["namespace"]) for each in new if "release" in each}
-    objects = {json.dumps(one) for each in new for one in each.get("objects", ())}
+    releases = {(item["release"], item["namespace"]) for item in new if "release" in item}
+    objects = {json.dumps(one) for item in new for one in item.get("objects", ())}
     earlier = []
     for entry in record["steps"]:
         if "release" in entry and (entry["release"], entry["namespace"]) not in releases:
@@ -122,7 +122,7 @@ def uninstall_brought(helm: Helm, progress: Progress, timeout: int) -> None:
             helm.run(["uninstall", name, "--namespace", namespace, *limits], progress, f"Uninstall {name}")
             continue
         applier = Applier(Api(KubeconfigAccess(helm.kubeconfig)))
-        objects = [Manifest("", each, "") for each in entry["objects"]]
+        objects = [Manifest("", item, "") for item in entry["objects"]]
         with progress.step(f"Delete {entry['reference']}"):
             left = applier.delete(objects, careful=True)
         if left:
@@ -139,11 +139,11 @@ def _entry(step: HelmRelease | AppliedManifests) -> dict[str, Any]:
         return {"release": step.name, "namespace": step.namespace}
     identities = [
         {
-            "apiVersion": each.api_version,
-            "kind": each.kind,
-            "metadata": {"name": each.name, **({"namespace": each.namespace} if each.namespace else {})},
+            "apiVersion": item.api_version,
+            "kind": item.kind,
+            "metadata": {"name": item.name, **({"namespace": item.namespace} if item.namespace else {})},
         }
-        for each in step.manifests
+        for item in step.manifests
     ]
     return {"reference": step.reference, "objects": identities}
 
@@ -161,9 +161,9 @@ def _install(
 
 def _apply(api: Api, step: AppliedManifests, settings: Settings, progress: Progress) -> None:
     applier = Applier(api)
-    made = {each.name for each in step.manifests if each.kind == "Namespace"}
+    made = {item.name for item in step.manifests if item.kind == "Namespace"}
     with progress.step(f"Apply {step.reference}") as shown:
-        for name in {each.namespace for each in step.manifests if each.kind not in CLUSTER_SCOPED} - made - {""}:
+        for name in {item.namespace for item in step.manifests if item.kind not in CLUSTER_SCOPED} - made - {""}:
             if api.find(f"{_NAMESPACES}/{name}") is None:
                 api.create(_NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
                 progress.note(f"Namespace {name} was made.")
@@ -180,7 +180,7 @@ def _unready(api: Api, manifests: Sequence[Manifest], timeout: int, watch: Relea
         ClusterError: time is over.
     """
     deadline = time.monotonic() + timeout
-    for manifest in (each for each in manifests if each.kind in WORKLOADS and not _is_hook(each)):
+    for manifest in (item for item in manifests if item.kind in WORKLOADS and not _is_hook(item)):
         root, _, plural = COLLECTIONS[manifest.kind].rpartition("/")
         path = f"{root}/namespaces/{manifest.namespace}/{plural}/{manifest.name}"
         while not _done(manifest.kind, api.find(path)):

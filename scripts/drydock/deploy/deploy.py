@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from drydock.checks.refusal import refuse_errors
+from drydock.checks.findings_error import refuse_errors
 from drydock.deploy.deployment_report import build_deployment_report
 from drydock.deploy.deployments import (
     Deployment,

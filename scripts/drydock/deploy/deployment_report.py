@@ -88,7 +88,7 @@ def build_deployment_report(
 def _namespaces(environment: Environment) -> tuple[str, ...]:
     brought = environment.brought
     own = [environment.namespace] if environment.suite else []
-    named = (*(each.namespace for each in brought.releases), *(each.namespace for each in brought.manifests))
+    named = (*(item.namespace for item in brought.releases), *(item.namespace for item in brought.manifests))
     return tuple(dict.fromkeys([*own, *filter(None, named)]))
 
 

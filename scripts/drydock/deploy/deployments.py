@@ -85,7 +85,7 @@ def check_free(project: Project, deployment: Deployment) -> Deployment | None:
     Raises:
         UsageError: the name is taken by a deployment of another environment, target or cluster.
     """
-    known = {each.name: each for each in list_deployments(project)}.get(deployment.name)
+    known = {item.name: item for item in list_deployments(project)}.get(deployment.name)
     if known and _identity(known) != _identity(deployment):
         raise UsageError(
             f"deployment {deployment.name} is of environment {known.environment} on another {known.target} target",
@@ -166,7 +166,7 @@ def remembered(project: Project, deployment: Deployment) -> Deployment:
     Raises:
         UsageError: the command names another place, where it would begin without a state.
     """
-    known = {each.name: each for each in list_deployments(project)}.get(deployment.name)
+    known = {item.name: item for item in list_deployments(project)}.get(deployment.name)
     if known is None or known.target != deployment.target:
         return deployment
     settings = dict(deployment.settings)

@@ -40,9 +40,9 @@ def find_expired(project: Project, account_id: str, region: str, bucket: str, bu
     """
     check_account(account_id, region)
     here = {
-        each.name: each
-        for each in list_deployments(project)
-        if (each.settings.get("account_id"), each.settings.get("region")) == (account_id, region)
+        item.name: item
+        for item in list_deployments(project)
+        if (item.settings.get("account_id"), item.settings.get("region")) == (account_id, region)
     }
     settings = {
         "account_id": account_id,

@@ -35,6 +35,8 @@ from drydock.suite.render import RELEASE, RESTRICTED, render
 DEFAULT_TIMEOUT = 1800
 _NOT_FOUND = 404
 _KARPENTER = ("karpenter.sh", "v1")
+_WATCH_SECONDS = 240
+"""Of one watch: the load balancer of an EKS cluster drops a connection that is idle for 350 s, and says nothing."""
 
 
 def with_overlay(environment: Environment, overlay: Overlay, folder: Path) -> Environment:
@@ -245,22 +247,27 @@ def _karpenter(kubeconfig: Path, plural: str) -> Mapping[str, Any]:
 def _await_no_nodes(kubeconfig: Path, pools: set[str], timeout: int) -> None:
     from kubernetes import client, watch
 
-    listed = _karpenter(kubeconfig, "nodeclaims")
-    left = {
-        each["metadata"]["name"]
-        for each in listed["items"]
-        if each["metadata"].get("labels", {}).get("karpenter.sh/nodepool") in pools
-    }
+    claims = client.CustomObjectsApi(api_client(kubeconfig)).list_cluster_custom_object
+    deadline = time.monotonic() + timeout
+    while True:
+        listed = _karpenter(kubeconfig, "nodeclaims")
+        left = {
+            each["metadata"]["name"]
+            for each in listed["items"]
+            if each["metadata"].get("labels", {}).get("karpenter.sh/nodepool") in pools
+        }
+        seconds = min(_WATCH_SECONDS, int(deadline - time.monotonic()))
+        if not left or seconds <= 0:
+            break
+        since = {"resource_version": listed["metadata"]["resourceVersion"], "timeout_seconds": seconds}
+        with asking():
+            for change in watch.Watch().stream(claims, *_KARPENTER, "nodeclaims", **since):
+                if change["type"] == "DELETED":
+                    left.discard(change["object"]["metadata"]["name"])
+                if not left:
+                    return
     if not left:
         return
-    claims = client.CustomObjectsApi(api_client(kubeconfig)).list_cluster_custom_object
-    since = {"resource_version": listed["metadata"]["resourceVersion"], "timeout_seconds": timeout}
-    with asking():
-        for change in watch.Watch().stream(claims, *_KARPENTER, "nodeclaims", **since):
-            if change["type"] == "DELETED":
-                left.discard(change["object"]["metadata"]["name"])
-            if not left:
-                return
     raise ClusterError(
         f"Karpenter has not ended {', '.join(sorted(left))} within {timeout} s",
         remedy="Look at `kubectl describe nodeclaims`, then repeat the command.",

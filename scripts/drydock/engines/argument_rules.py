@@ -148,7 +148,8 @@ def _frontend(args: EngineArgs) -> Iterator[Refusal]:
         )
         reason = "--enable-per-request-metrics needs the engine's statistics"
         yield Refusal(words, reason, "Leave out --disable-log-stats.", place)
-    if args.quantization in _DEPRECATED_QUANTIZATION and not values["allow_deprecated_quantization"]:
+    deprecated = args.quantization in _DEPRECATED_QUANTIZATION and not args.other_release
+    if deprecated and not values["allow_deprecated_quantization"]:
         words = (
             f"The quantization method {args.quantization} is deprecated and will be removed in future versions of "
             "vLLM. To bypass, set `--allow-deprecated-quantization`."

@@ -309,7 +309,7 @@ def recognized(name: str) -> tuple[Model, str | None] | None:
 def weights_by_name(name: str, quantization: str | None = None) -> float | None:
     """GiB of weights by the parameters that a model's name states, as `acme/dock-70b`; None where it states none.
 
-    A guess: `8x7b` counts as 56 billion, and names of mixtures tell all parameters, or those of one expert.
+    A guess: `8x7b` counts as 56 billion, and names of mixtures say all parameters, or those of one expert.
     """
     last = name.rstrip("/").rpartition("/")[2].lower()
     found = _PARAMETERS.search(last)

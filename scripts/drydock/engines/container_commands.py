@@ -31,9 +31,9 @@ _SET_BY_CONTROLLER = re.compile(r"--[\w-]+=.*\$\(\w+\)")
 def literal_variables(container: Mapping[str, Any]) -> dict[str, str]:
     """Environment variables whose values stand in the container itself."""
     return {
-        str(variable["name"]): str(variable["value"])
-        for variable in container.get("env") or ()
-        if variable.get("value") is not None
+        str(variable.get("name")): str(variable["value"])
+        for variable in _items(container.get("env"))
+        if isinstance(variable, Mapping) and variable.get("value") is not None
     }
 
 
@@ -42,8 +42,13 @@ def command_words(container: Mapping[str, Any]) -> list[str]:
     literal = literal_variables(container)
     return [
         _VARIABLE.sub(lambda found: literal.get(found[1], found[0]), str(word))
-        for word in (*(container.get("command") or ()), *(container.get("args") or ()))
+        for word in (*_items(container.get("command")), *_items(container.get("args")))
     ]
+
+
+def _items(value: Any) -> Sequence[Any]:
+    """A list of the object; nothing where it is of another kind, which the API server refuses."""
+    return value if isinstance(value, list | tuple) else ()
 
 
 def engine_arguments(container: Mapping[str, Any]) -> list[str] | None:

@@ -64,7 +64,7 @@ def load_image_facts() -> KnownImages:
     images = load_yaml_file(_DATA)["images"]
     return KnownImages(
         {
-            ending: ImageFacts(float(each["compressed"]), float(each["unpacked"]), tuple(each["architectures"]))
-            for ending, each in images.items()
+            ending: ImageFacts(float(facts["compressed"]), float(facts["unpacked"]), tuple(facts["architectures"]))
+            for ending, facts in images.items()
         }
     )

@@ -1,7 +1,7 @@
 """A model of one's own, by the config.json that its weights come with: a file, a folder, or the Hugging Face cache.
 
 Names of fields are those of transformers; where models differ, each name in use is tried. What a file says that is not
-understood is told in `Model.guessed`, so that no figure that rests on it is taken for certain.
+understood is reported in `Model.guessed`, so that no figure that rests on it is taken for certain.
 """
 
 import json
@@ -79,13 +79,13 @@ def shape_of(
     Args:
         config: as the file has it.
         name: that the model gets.
-        folder: in which the index of its weights may lie, which tells their bytes.
+        folder: in which the index of its weights may lie, which counts their bytes.
         ids: names under which it is known.
 
     Raises:
         UsageError: it lacks a field without which nothing can be said.
     """
-    text = next((config[each] for each in _TEXT if isinstance(config.get(each), Mapping)), config)
+    text = next((config[name] for name in _TEXT if isinstance(config.get(name), Mapping)), config)
     if isinstance(text.get("text_config"), Mapping):
         text = text["text_config"]
     get = _Fields(text, name)
@@ -158,8 +158,8 @@ class _Fields:
 
     def number(self, *names: str, default: int | None = None) -> int:
         """The first that is there."""
-        for each in names:
-            value = self._text.get(each)
+        for name in names:
+            value = self._text.get(name)
             if isinstance(value, int) and not isinstance(value, bool):
                 return value
             if _is_counts(value):  # one for each layer
@@ -187,11 +187,11 @@ class _Block:
 def _blocks(text: Mapping[str, Any], layers: int) -> list[_Block]:
     """Of a `block_configs`, which has one entry for each layer; else empty."""
     given = text.get("block_configs")
-    if not isinstance(given, list) or len(given) != layers or not all(isinstance(each, Mapping) for each in given):
+    if not isinstance(given, list) or len(given) != layers or not all(isinstance(block, Mapping) for block in given):
         return []
     found = []
-    for each in given:
-        attention, ffn = each.get("attention") or {}, each.get("ffn") or {}
+    for block in given:
+        attention, ffn = block.get("attention") or {}, block.get("ffn") or {}
         group = attention.get("n_heads_in_group") or 0
         count = attention.get("num_key_value_heads")
         if not group and isinstance(count, int) and count:
@@ -229,7 +229,7 @@ def _uneven(text: Mapping[str, Any], blocks: list[_Block]) -> str:
 
 
 def _is_counts(value: object) -> TypeGuard[list[int]]:
-    return isinstance(value, list) and len(value) > 1 and all(type(each) is int and each > 1 for each in value)
+    return isinstance(value, list) and len(value) > 1 and all(type(count) is int and count > 1 for count in value)
 
 
 def _layer_kinds(text: Mapping[str, Any], layers: int) -> tuple[list[str], int]:
@@ -237,12 +237,11 @@ def _layer_kinds(text: Mapping[str, Any], layers: int) -> tuple[list[str], int]:
     if pattern := _pattern(text, layers):
         return [{"*": "full", "M": "linear"}.get(symbol, "none") for symbol in pattern], 0
     window = next(
-        (text[each] for each in ("sliding_window", "attention_chunk_size") if isinstance(text.get(each), int)), 0
+        (text[name] for name in ("sliding_window", "attention_chunk_size") if isinstance(text.get(name), int)), 0
     )
-    told = text.get("layer_types") or text.get("layers_block_type") or text.get("block_types")
-    if isinstance(told, list) and len(told) == layers:
-        words = [str(each) for each in told]
-        kinds = [_kind(each) for each in words]
+    types = text.get("layer_types") or text.get("layers_block_type") or text.get("block_types")
+    if isinstance(types, list) and len(types) == layers:
+        kinds = [_kind(str(word)) for word in types]
     elif isinstance(every := text.get("full_attention_interval"), int) and every > 0:
         kinds = ["full" if (place + 1) % every == 0 else "linear" for place in range(layers)]
     elif window and isinstance(every := text.get("sliding_window_pattern"), int) and every > 0:
@@ -263,7 +262,7 @@ def _pattern(text: Mapping[str, Any], layers: int) -> str:
 def _kind(word: str) -> str:
     if "sliding" in word or "chunk" in word or "local" in word:
         return "window"
-    return "linear" if any(each in word for each in ("linear", "mamba", "recurrent", "conv")) else "full"
+    return "linear" if any(kind in word for kind in ("linear", "mamba", "recurrent", "conv")) else "full"
 
 
 def _context(text: Mapping[str, Any]) -> int:
@@ -276,7 +275,7 @@ def _context(text: Mapping[str, Any]) -> int:
         "model_max_length",
         "max_sequence_length",
     )
-    longest = next((text[each] for each in names if isinstance(text.get(each), int)), 2048)
+    longest = next((text[name] for name in names if isinstance(text.get(name), int)), 2048)
     rope = text.get("rope_scaling") or text.get("rope_parameters") or {}
     kind = rope.get("rope_type", rope.get("type")) if isinstance(rope, Mapping) else None
     if kind in (None, "su", "longrope", "llama3", "default", "mrope") or "gemma3" in str(text.get("model_type")):
@@ -292,14 +291,16 @@ def _stored(config: Mapping[str, Any], text: Mapping[str, Any]) -> str:
     if isinstance(quantization, Mapping):
         method = str(quantization.get("quant_method", ""))
         if method == "compressed-tensors":
-            groups = [each for each in (quantization.get("config_groups") or {}).values() if isinstance(each, Mapping)]
-            bits = [(each.get("weights") or {}).get("num_bits") for each in groups]
+            groups = [
+                group for group in (quantization.get("config_groups") or {}).values() if isinstance(group, Mapping)
+            ]
+            bits = [(group.get("weights") or {}).get("num_bits") for group in groups]
             return _METHOD_BITS.get(int(bits[0] or 8) if bits else 8, "fp8")
         return _STORED.get(method, "fp8")
-    told = (
+    dtype = (
         config.get("torch_dtype") or config.get("dtype") or text.get("torch_dtype") or text.get("dtype") or "bfloat16"
     )
-    return str(told)
+    return str(dtype)
 
 
 def _block(config: Mapping[str, Any]) -> int:

@@ -12,6 +12,8 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+from drydock.engines.container_commands import command_words, literal_variables
+
 _IMAGE = re.compile(r"(?:^|/)nim/(?:[\w.-]+/)?(?P<model>[\w.-]+)(?:[:@].*)?$")
 _PROFILE = re.compile(r"-(?P<precision>[a-z]+\d+)-tp(?P<tensor>\d+)(?:-pp(?P<pipeline>\d+))?")
 _FETCHED = re.compile(r"^(?:hf|ngc)://(?:nim/)?")
@@ -38,11 +40,7 @@ def nim_of(container: Mapping[str, Any], gpus: int) -> Nim | None:
     image = _IMAGE.search(str(container.get("image", "")))
     if not image:
         return None
-    literal = {
-        str(variable["name"]): str(variable["value"])
-        for variable in container.get("env") or ()
-        if variable.get("value") not in (None, "")
-    }
+    literal = {name: value for name, value in literal_variables(container).items() if value}
     profile = _PROFILE.search(literal.get("NIM_MODEL_PROFILE", ""))
     sizes = (profile["tensor"], profile["pipeline"] or "1") if profile else (str(gpus), "1")
     arguments = ["--model", image["model"], "--tensor-parallel-size", sizes[0], "--pipeline-parallel-size", sizes[1]]
@@ -51,7 +49,7 @@ def nim_of(container: Mapping[str, Any], gpus: int) -> Nim | None:
         if value is not None:
             arguments += [f"--{argument}", _model_id(value) if argument == "model" else value]
     arguments += _words(literal.get("NIM_PASSTHROUGH_ARGS", ""))
-    arguments += [str(word) for word in container.get("args") or () if word != _SERVE]
+    arguments += [word for word in command_words({**container, "command": None}) if word != _SERVE]
     quantization = _data()["precisions"].get(profile["precision"]) if profile else None
     assumed = "" if profile else f"16-bit weights on {gpus} GPU{'s' * (gpus != 1)}"
     return Nim(tuple(arguments), quantization or None, assumed)

@@ -90,7 +90,7 @@ def obstacle(image: str, family: str, alias: str, kubernetes: str, *, forward: b
 
 def forward_compatible(container: Mapping[str, Any]) -> bool:
     """Whether vLLM is to load NVIDIA's forward-compatible user-mode driver (vllm/env_override.py)."""
-    values = {str(each.get("name")): str(each.get("value", "")) for each in container.get("env") or ()}
+    values = {str(variable.get("name")): str(variable.get("value", "")) for variable in container.get("env") or ()}
     return values.get(_FORWARD, "0").lower() in ("1", "true")
 
 

@@ -152,7 +152,9 @@ def _served_model(
         long_allowed=literal_variables(container).get("VLLM_ALLOW_LONG_MAX_MODEL_LEN", "0") not in ("0", "", "false"),
     )
     pinned = _RELEASE.search(str(container.get("image", ""))) is not None
-    gpus_asked = container_requests(container).get(NVIDIA_GPU, 0)
+    # earlier releases found the GPUs of a group's other pods through Ray without being asked to
+    several = pod.manifest.kind == "LeaderWorkerSet" and not pinned
+    gpus_asked = 0 if several else container_requests(container).get(NVIDIA_GPU, 0)
     args = replace(args, weights=weights, gpus=gpus_asked, other_release=not pinned)
     if quantization and args.quantization is None:
         args = args.changed(quantization=quantization)

@@ -68,7 +68,7 @@ def refusals(
 
 def _parallelism(model: Model, args: EngineArgs, checkpoint: str | None) -> Iterator[Refusal]:
     size = args.tensor_parallel_size
-    legal = ", ".join(str(each) for each in (1, 2, 4, 8, 16) if divides(model, each))
+    legal = ", ".join(str(count) for count in (1, 2, 4, 8, 16) if divides(model, count))
     remedy = f"Set tensorParallelSize to one of {legal}."
     if model.heads % size:
         words = f"Total number of attention heads ({model.heads}) must be divisible by tensor parallel size ({size})."
@@ -99,7 +99,7 @@ def _parallelism(model: Model, args: EngineArgs, checkpoint: str | None) -> Iter
             f"block_n = {block}."
         )
         more = " or enable expert parallelism (--enable-expert-parallel)" if model.experts else ""
-        sizes = [each for each in (1, 2, 4, 8) if divides(model, each) and not (wide // each) % block]
+        sizes = [count for count in (1, 2, 4, 8) if divides(model, count) and not (wide // count) % block]
         ways = f"Set tensorParallelSize to {' or '.join(map(str, sizes)) or '1'}{more}."
         yield Refusal(words, words.rstrip("."), ways, "model_executor/layers/quantization/fp8.py create_weights")
 
@@ -192,7 +192,7 @@ def _adapters(args: EngineArgs) -> Iterator[Refusal]:
         return
     rank = values["max_lora_rank"]
     if rank not in LORA_RANKS:
-        larger = next((each for each in LORA_RANKS if each >= rank), LORA_RANKS[-1])
+        larger = next((known for known in LORA_RANKS if known >= rank), LORA_RANKS[-1])
         names = ", ".join(map(str, LORA_RANKS))
         words = f"argument --max-lora-rank: invalid choice: {rank} (choose from {names})"
         yield Refusal(
@@ -319,7 +319,7 @@ def _capability(model: Model, args: EngineArgs, gpu: Gpu, checkpoint: str | None
         )
     dtype = _SIXTEEN_BITS.get(args.dtype, args.dtype)
     if dtype in ("float16", "float32", "bfloat16") and dtype not in facts.dtypes:
-        shown = ", ".join(f"torch.{each}" for each in facts.dtypes)
+        shown = ", ".join(f"torch.{name}" for name in facts.dtypes)
         words = f"torch.{dtype} is not supported for quantization method {method}. Supported dtypes: [{shown}]"
         yield Refusal(
             words,

@@ -104,9 +104,9 @@ def _services(subject: Subject, pods: Sequence[PodUse]) -> Iterator[tuple[str, t
 
 def _placements(subject: Subject) -> Iterator[Arrow]:
     for verdict in subject.verdicts:
-        for each in verdict.pools:
-            if each.hosts:
-                yield Arrow(_title(verdict.pod.manifest), f"node pool {each.pool.name}", dotted=True)
+        for pool_verdict in verdict.pools:
+            if pool_verdict.hosts:
+                yield Arrow(_title(verdict.pod.manifest), f"node pool {pool_verdict.pool.name}", dotted=True)
     for pod in subject.pods:
         for pool in subject.pools:
             if pod.is_daemon and daemon_types(pod, pool):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from drydock.checks.subject import Subject, load_subject
 from drydock.engines.image_facts import parse_reference
+from drydock.inventory.image_support import supported_until
 from drydock.project import Project
 from drydock.scheduling.daemons import daemon_types
 from drydock.scheduling.instance_types.labels import ARCHITECTURE
@@ -34,6 +35,7 @@ class UsedImage:
         objects: `Kind/name` of the objects that use it.
         architectures: of the nodes that its pods can get, as Kubernetes spells them; empty when no node pool of the
             environment takes them.
+        supported_until: last day, `YYYY-MM-DD`, on which its maker keeps the release up; empty where that is not known.
     """
 
     image: str
@@ -41,6 +43,7 @@ class UsedImage:
     charts: tuple[str, ...]
     objects: tuple[str, ...]
     architectures: tuple[str, ...]
+    supported_until: str = ""
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,7 @@ def used_images(
             charts=_sorted(use.manifest.chart for use in uses),
             objects=_sorted(use.manifest.identity for use in uses),
             architectures=_sorted(name for use in uses for name in use.architectures),
+            supported_until=str(supported_until(image) or ""),
         )
         for image, uses in sorted(found.items())
     )

@@ -47,7 +47,7 @@ def _ask(crane: Path, image: str) -> Resolved | str:
         digest = process.run([crane, "digest", image], timeout=_SECONDS).stdout.strip()
         pinned = f"{image.partition('@')[0]}@{digest}"
         manifest = json.loads(process.run([crane, "manifest", pinned], timeout=_SECONDS).stdout)
-        platforms = [each.get("platform", {}) for each in manifest.get("manifests", ())]
+        platforms = [rendered_object.get("platform", {}) for rendered_object in manifest.get("manifests", ())]
         if not platforms:
             platforms = [json.loads(process.run([crane, "config", pinned], timeout=_SECONDS).stdout)]
     except ToolError as error:

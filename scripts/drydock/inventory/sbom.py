@@ -39,7 +39,7 @@ def write_sbom(
     packaged = {archive.file.name: archive for archive in archives}
     components = {name: _chart(charts / name, packaged) for name in sorted(path.name for path in charts.iterdir())}
     root = components[UMBRELLA]
-    bom = Bom(components=[each for each in components.values() if each is not root])
+    bom = Bom(components=[part for part in components.values() if part is not root])
     bom.metadata.component = root
     bom.metadata.timestamp = datetime.datetime.fromtimestamp(
         int(os.environ.get("SOURCE_DATE_EPOCH", "0")), tz=datetime.UTC
@@ -48,13 +48,13 @@ def write_sbom(
         bom.register_dependency(component, [components[dependency] for dependency in _dependencies(charts / name)])
     modules = [_module(toolchain, owner) for owner in sorted(toolchain.crds)]
     containers = [_image(image) for image in sorted(set(images))]
-    for each in (*modules, *containers):
-        bom.components.add(each)
+    for module in (*modules, *containers):
+        bom.components.add(module)
     bom.register_dependency(components["crds"], modules)
     bom.register_dependency(
         root, [*(components[dependency] for dependency in _dependencies(charts / UMBRELLA)), *containers]
     )
-    content = "".join(f"{each.bom_ref}\n{list(map(str, each.hashes))}\n" for each in sorted(bom.components))
+    content = "".join(f"{part.bom_ref}\n{list(map(str, part.hashes))}\n" for part in sorted(bom.components))
     bom.serial_number = uuid.uuid5(_NAMESPACE, content)
     file = folder / FILE
     file.write_text(JsonV1Dot6(bom).output_as_string(indent=2) + "\n")

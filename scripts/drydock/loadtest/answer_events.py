@@ -95,7 +95,7 @@ def parse(data: bytes, name: bytes = b"") -> Said:
             return Said(known=False)
         raise
     if isinstance(found, list):
-        return _joined([_object(each, failed) for each in found if isinstance(each, dict)])
+        return _joined([_object(entry, failed) for entry in found if isinstance(entry, dict)])
     return _object(found, failed) if isinstance(found, dict) else Said(known=False, error=failed)
 
 
@@ -203,13 +203,13 @@ def _number(values: Mapping[str, Any], *names: str) -> int:
 
 
 def _joined(parts: list[Said]) -> Said:
-    joined = Said(known=any(each.known for each in parts))
-    for each in parts:
-        joined.content += each.content
-        joined.reasoning += each.reasoning
-        joined.text += each.text
-        joined.spoken += each.spoken
-        joined.finished |= each.finished
-        joined.usage = each.usage or joined.usage
-        joined.error |= each.error
+    joined = Said(known=any(part.known for part in parts))
+    for part in parts:
+        joined.content += part.content
+        joined.reasoning += part.reasoning
+        joined.text += part.text
+        joined.spoken += part.spoken
+        joined.finished |= part.finished
+        joined.usage = part.usage or joined.usage
+        joined.error |= part.error
     return joined

@@ -1,4 +1,4 @@
-"""What an answer says, read from the kept bytes when nobody waits for it.
+"""What an answer says, read from the kept bytes when no request waits for it.
 
 An event counts as content when it holds output in any field (`answer_events.py`). Nearly all events of a stream differ
 only in that text, so one that begins and ends as an earlier content event did, with text without quotation marks
@@ -109,7 +109,7 @@ def read_answer(exchange: Exchange, *, stream: bool, keep_text: bool = False) ->
 
 
 def _raw_words(exchange: Exchange) -> bytes:
-    """The body of an answer that tells an error; the first bytes of what is not HTTP."""
+    """The body of an answer that reports an error; the first bytes of what is not HTTP."""
     if exchange.head is None:
         return b"".join(exchange.pieces[:2])[:_QUOTED_BYTES]
     try:
@@ -157,7 +157,7 @@ class _Body:
         whole: it is one object of JSON, not a stream of events.
 
     Raises:
-        MalformedError: the framing is broken, or the compression is none that is read.
+        MalformedError: the framing is broken, or the compression is not supported.
     """
 
     def __init__(self, exchange: Exchange) -> None:
@@ -167,7 +167,7 @@ class _Body:
         encoding = head.encoding if head else b""
         parts = chunk_spans(raw, start) if head and head.chunked else [(start, len(raw))]
         self._stamps = exchange.stamps
-        self._read_ends = np.cumsum([len(each) for each in exchange.pieces])
+        self._read_ends = np.cumsum([len(piece) for piece in exchange.pieces])
         # where bytes change or go, a part must lie within one read to have its time
         self._split = bool(encoding) or any(b"\r" in raw[begin:end] for begin, end in parts)
         if self._split:
@@ -176,7 +176,7 @@ class _Body:
         if encoding:
             payloads = _unzipped(payloads, encoding)
         self._raw_ends = np.array([end for _, end in parts], np.int64)
-        self._ends = np.cumsum([len(each) for each in payloads], dtype=np.int64)
+        self._ends = np.cumsum([len(payload) for payload in payloads], dtype=np.int64)
         self.data = b"".join(payloads)
         if self.data.startswith(_BYTE_ORDER_MARK):
             self.data = b"\n" * len(_BYTE_ORDER_MARK) + self.data[len(_BYTE_ORDER_MARK) :]
@@ -223,7 +223,7 @@ def _unzipped(payloads: Sequence[bytes], encoding: bytes) -> list[bytes]:
         raise MalformedError(f"Content-Encoding: {name}, which was not asked for and is not read")
     reader = zlib.decompressobj(_ZIPPED[encoding])
     try:
-        return [reader.decompress(each) for each in payloads]
+        return [reader.decompress(payload) for payload in payloads]
     except zlib.error as error:
         raise MalformedError(f"Content-Encoding: {encoding.decode('latin-1')} whose bytes are not: {error}") from error
 

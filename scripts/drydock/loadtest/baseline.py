@@ -35,7 +35,7 @@ def read_baseline(path: Path, plan: LoadPlan) -> Baseline:
     runs = told.get("runs")
     if not isinstance(runs, list) or not runs or not all(map(_is_run, runs)):
         raise UsageError(f"--baseline {path} holds no measures of a load test", remedy="Give the DIR of -o.")
-    return Baseline(tuple(each["values"] for each in runs), _differences(told, plan))
+    return Baseline(tuple(run["values"] for run in runs), _differences(told, plan))
 
 
 def _is_run(run: object) -> bool:

@@ -67,7 +67,7 @@ class Dialect:
     @property
     def secrets(self) -> tuple[Secret, ...]:
         """Values that nothing may show."""
-        return tuple(each.value for each in (*self.headers, *self.query) if isinstance(each.value, Secret))
+        return tuple(header.value for header in (*self.headers, *self.query) if isinstance(header.value, Secret))
 
     def request_path(self, base: str, call: str, model: str) -> str:
         """Path and parameters of an API call; `base` is the path of the URL."""
@@ -76,7 +76,11 @@ class Dialect:
             path = base + self.path.format(model=quote(model, safe=""), call=call)
         else:
             path = (base if base.endswith("/v1") else f"{base}/v1") + call
-        return f"{path}?{urlencode([(each.name, each.text) for each in self.query])}" if self.query else path
+        return (
+            f"{path}?{urlencode([(parameter.name, parameter.text) for parameter in self.query])}"
+            if self.query
+            else path
+        )
 
     def header_fields(self, own: Mapping[str, str], key: Secret | None) -> dict[str, str]:
         """All fields of a request's header: its own, the API key's, and those that were given, which come first."""
@@ -84,9 +88,9 @@ class Dialect:
         if key is not None:
             name = self.key_header or "Authorization"
             fields[name] = key.reveal() if self.key_header else f"Bearer {key.reveal()}"
-        given = {each.name.lower() for each in self.headers}
+        given = {header.name.lower() for header in self.headers}
         kept = {name: value for name, value in fields.items() if name.lower() not in given}
-        return kept | {each.name: each.text for each in self.headers}
+        return kept | {header.name: header.text for header in self.headers}
 
     def body_fields(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         """Fields of a body but for model and prompt, as this endpoint takes them."""
@@ -98,8 +102,13 @@ class Dialect:
         return {
             "path": self.path,
             "key_header": self.key_header,
-            "headers": [[each.name, None if isinstance(each.value, Secret) else each.value] for each in self.headers],
-            "query": [[each.name, None if isinstance(each.value, Secret) else each.value] for each in self.query],
+            "headers": [
+                [header.name, None if isinstance(header.value, Secret) else header.value] for header in self.headers
+            ],
+            "query": [
+                [parameter.name, None if isinstance(parameter.value, Secret) else parameter.value]
+                for parameter in self.query
+            ],
             "rename": dict(self.rename),
             "drop": list(self.drop),
             "add": dict(self.add),
@@ -150,7 +159,7 @@ def dialect(
     if name not in dialects():
         raise UsageError(f"there is no API {name!r}", remedy=f"Known are: {', '.join(dialects())}.")
     facts = dialects()[name]
-    chosen = {each.name for each in query}
+    chosen = {parameter.name for parameter in query}
     own = [Parameter(key, str(value)) for key, value in facts.get("query", {}).items() if key not in chosen]
     return Dialect(
         path=facts.get("path", ""),
@@ -165,8 +174,10 @@ def dialect(
 
 def with_query(chosen: Dialect, parameters: Sequence[Parameter]) -> Dialect:
     """The dialect with further parameters, those of a URL."""
-    given = {each.name for each in parameters}
-    return replace(chosen, query=(*(each for each in chosen.query if each.name not in given), *parameters))
+    given = {parameter.name for parameter in parameters}
+    return replace(
+        chosen, query=(*(parameter for parameter in chosen.query if parameter.name not in given), *parameters)
+    )
 
 
 def _pair(option: str, text: str) -> tuple[str, str]:

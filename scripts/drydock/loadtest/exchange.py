@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from math import nan
 
-from drydock.loadtest.records import Outcome
+from drydock.loadtest.records import UNKNOWN, Outcome
 from drydock.loadtest.wire import ChunkWalk, Head, parse_head
 
 _END_OF_EVENTS = b"data: [DONE]\n\n\r\n0\r\n\r\n"
@@ -27,6 +27,7 @@ class Exchange:
         "_fed",
         "_received",
         "_walk",
+        "asked",
         "due",
         "finished",
         "head",
@@ -43,6 +44,7 @@ class Exchange:
         self.request = request
         self.due = due
         self.wake = wake
+        self.asked = UNKNOWN
         self.sent = nan
         self.finished = nan
         self.outcome: Outcome | None = None

@@ -46,7 +46,7 @@ def generate(plan: LoadPlan, on_progress: Callable[[Snapshot], None] = lambda _s
         key, others = plan.target.api_key, plan.target.dialect.secrets
         env = {KEY_VARIABLE: key.reveal()} if key else {}
         if others:
-            env[SECRETS_VARIABLE] = json.dumps([each.reveal() for each in others])
+            env[SECRETS_VARIABLE] = json.dumps([other.reveal() for other in others])
         done = process.run_streamed(
             [sys.executable, "-m", "drydock.loadtest.node", "all", "--plan", file, "--output", output],
             on_line,

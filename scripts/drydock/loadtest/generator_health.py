@@ -101,8 +101,8 @@ def judge(
         )
     if intended and achieved < ACHIEVED_SHARE * intended:
         reasons.append(f"{achieved:.1f} conversations/s were begun instead of {intended:.1f}: {_REMEDY}")
-    for each in workers:
-        reasons += _reasons(each, allowed)
+    for worker in workers:
+        reasons += _reasons(worker, allowed)
     return GeneratorHealth(
         send_lag_p50_seconds=p50,
         send_lag_p99_seconds=p99,

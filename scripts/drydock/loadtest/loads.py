@@ -1,4 +1,4 @@
-"""One load after the other: generated, measured, and set beside what the server told meanwhile."""
+"""One load after the other: generated, measured, and set beside the server's own metrics."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -21,7 +21,7 @@ class Site:
     """Where load is made.
 
     Attributes:
-        generate: makes a plan's load, and tells how it goes.
+        generate: makes a plan's load, and reports progress.
         metrics_url: where the server's metrics are read; None for the plan's own endpoint.
     """
 
@@ -53,7 +53,7 @@ class Measured:
     @property
     def missed(self) -> bool:
         """Whether it did not meet one of the objectives."""
-        return not all(each.met for each in self.judged)
+        return not all(verdict.met for verdict in self.judged)
 
     @property
     def counts(self) -> bool:

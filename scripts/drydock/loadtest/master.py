@@ -1,4 +1,4 @@
-"""The master: starts the stage on all workers at one time, tells how it goes, and puts their rows together."""
+"""The master: starts the stage on all workers at one time, reports progress, and puts their rows together."""
 
 import io
 import logging
@@ -157,16 +157,16 @@ class Master:
     def _snapshot(self, seconds: float) -> Snapshot:
         said = list(self._heard.progress.values())
         totals = {
-            name: sum(each[name] for each in said) for name in ("sent", "in_flight", "finished", "errors", "reads")
+            name: sum(report[name] for report in said) for name in ("sent", "in_flight", "finished", "errors", "reads")
         }
         # workers report at their own times: rates are of their clocks, over two seconds
-        told = statistics.fmean(each["seconds"] for each in said) if said else 0.0
+        told = statistics.fmean(report["seconds"] for report in said) if said else 0.0
         self._history.append((told, totals["sent"], totals["reads"]))
         while told - self._history[1][0] >= _RATE_SECONDS:
             self._history.popleft()
         since, sent, reads = self._history[0]
         passed = max(told - since, 1e-9)
-        recent = [value for each in said for value in each["ttft"]]
+        recent = [value for report in said for value in report["ttft"]]
         return Snapshot(
             seconds=seconds,
             sent=totals["sent"],

@@ -131,7 +131,7 @@ def measure(run: Run, limits: Mapping[str, float] | None = None) -> Measures:
         values |= _spread(name, np.empty(0) if name == "itl" and "itl" in reasons else found[name])
         if values[f"{name}_mean_ms"] is None:
             reasons.setdefault(name, _unknown(came) or "no request gave one")
-        elif any(values[each] is None for each in _names(name)):
+        elif any(values[known_name] is None for known_name in _names(name)):
             reasons.setdefault(name, _unknown(came))
     interrupted = rows.counts().get("interrupted", 0) if len(rows) else 0
     judged = len(rows) - interrupted

@@ -125,7 +125,7 @@ def _serve(plan: LoadPlan, arguments: argparse.Namespace) -> None:
 
 
 def _all(plan: LoadPlan, output: Path) -> None:
-    """Fork the workers before anything runs that a fork would copy, and tell them the port when there is one."""
+    """Fork the workers before anything runs that a fork would copy, and send them the port when there is one."""
     readers = [_fork(plan) for _ in range(plan.processes)]
     lost: set[int] = set()
 

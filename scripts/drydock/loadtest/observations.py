@@ -39,6 +39,14 @@ def observations(run: Run, good: Records, came: Deliveries, found: Mapping[str, 
             f"{int(rows.sum())} of {size} answers counted more tokens than they sent (hidden reasoning): times per "
             "token are of those that were sent, tokens a second of all"
         )
+    short = (good.asked_tokens > 0) & (good.output_tokens >= 0) & (good.output_tokens < good.asked_tokens)
+    if short.any():
+        given, asked = np.median(good.output_tokens[short]), np.median(good.asked_tokens[short])
+        notes.append(
+            f"{int(short.sum())} of {size} answers were shorter than asked for although ignore_eos was sent: "
+            f"{given:.0f} tokens in place of {asked:.0f} (medians); the server or a gateway limits them, and the load "
+            "is lighter than it seems"
+        )
     return (*notes, *([stall] if (stall := _stall(run)) else []))
 
 

@@ -37,7 +37,7 @@ def result(
     """A load test for JSON (`data/loadtest.schema.json`); None stands for what was not measured."""
     from drydock.loadtest.plan_file import stage_facts
 
-    spread = intervals([each.measures.values for each in loads]) if searched is None else {}
+    spread = intervals([load.measures.values for load in loads]) if searched is None else {}
     return {
         "version": VERSION,
         "endpoint": plan.target.base_url,
@@ -46,11 +46,11 @@ def result(
         "stage": stage_facts(plan.stage),
         "complete": all(load.run.complete for load in loads),
         "interrupted": any(load.run.interrupted for load in loads),
-        "valid": all(each.run.health.valid for each in loads),
+        "valid": all(load.run.health.valid for load in loads),
         "notes": [*warnings, *_notes(loads)],
         "missed": _judged(loads, met=False),
         "met": _judged(loads, met=True),
-        "runs": [each.as_dict() for each in loads],
+        "runs": [load.as_dict() for load in loads],
         "confidence": {name: asdict(each) for name, each in spread.items()},
         "sweep": None
         if searched is None
@@ -59,25 +59,25 @@ def result(
             "lowest_missed": searched.lowest_missed,
             "saturation": searched.saturation,
         },
-        "comparison": None if compared is None else [asdict(each) for each in compared],
+        "comparison": None if compared is None else [asdict(difference) for difference in compared],
     }
 
 
 def _notes(loads: Sequence[Measured]) -> list[str]:
     """Why a run is not complete or does not count, and what its figures do not show; of several with its name."""
     told = [
-        (each.name, note)
-        for each in loads
-        for note in (*each.run.notes, *each.run.health.reasons, *each.measures.notes)
+        (load.name, note)
+        for load in loads
+        for note in (*load.run.notes, *load.run.health.reasons, *load.measures.notes)
     ]
     return [f"{name}: {note}" if len(loads) > 1 else note for name, note in told]
 
 
 def _judged(loads: Sequence[Measured], *, met: bool) -> list[dict[str, Any]]:
     return [
-        {"load": each.name, "name": one.name, "limit": one.limit, "value": one.value, "text": str(one)}
-        for each in loads
-        for one in each.judged
+        {"load": load.name, "name": one.name, "limit": one.limit, "value": one.value, "text": str(one)}
+        for load in loads
+        for one in load.judged
         if one.met is met
     ]
 
@@ -86,11 +86,11 @@ def write_results(folder: Path, told: dict[str, Any], loads: Sequence[Measured])
     """Write all files; `loadtest.json` last, so that where it is, all is."""
     from drydock.loadtest.page import render_page
 
-    runs = [each.run for each in loads]
+    runs = [load.run for load in loads]
     for number, run in enumerate(runs, 1):
         save_run(run, folder / f"run-{number}")
     _write_csv(folder / REQUESTS_FILE, [row for number, run in enumerate(runs, 1) for row in _requests(number, run)])
-    _write_csv(folder / LOADS_FILE, [_load(each.run, each.measures) for each in loads])
+    _write_csv(folder / LOADS_FILE, [_load(load.run, load.measures) for load in loads])
     (folder / PAGE_FILE).write_text(render_page(told, runs))
     (folder / RESULT_FILE).write_text(json.dumps(told, indent=2, allow_nan=False) + "\n")
 
@@ -99,7 +99,7 @@ def read_result(path: Path) -> dict[str, Any]:
     """An earlier load test's `loadtest.json`, or the one in a folder.
 
     Raises:
-        UsageError: it is none, or of another version.
+        UsageError: it is not a result, or of another version.
     """
     file = path / RESULT_FILE if path.is_dir() else path
     try:

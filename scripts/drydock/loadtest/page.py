@@ -45,13 +45,13 @@ class Chart:
 
     def __init__(self, title: str, across: str, up: str, series: Sequence[Series]) -> None:
         self.title, self.across_label, self.up_label = title, across, up
-        shown = [each for each in series if len(each.across)]
+        shown = [curve for curve in series if len(curve.across)]
         self.empty = not shown
         if self.empty:
             return
-        self._wide = max(max(each.across) for each in shown) or 1.0
-        self._high = max(max(each.up) for each in shown) or 1.0
-        self.lines = [(each.name, self._points(each), self._y(each.up[-1])) for each in shown]
+        self._wide = max(max(choice.across) for choice in shown) or 1.0
+        self._high = max(max(choice.up) for choice in shown) or 1.0
+        self.lines = [(choice.name, self._points(choice), self._y(choice.up[-1])) for choice in shown]
         self.across_ticks = [Tick(self._x(value), f"{value:g}") for value in ticks(self._wide)]
         self.up_ticks = [Tick(self._y(value), f"{value:g}") for value in ticks(self._high)]
 
@@ -87,20 +87,20 @@ def render_page(document: Mapping[str, Any], runs: Sequence[Run]) -> str:
     template = page_environment(_TEMPLATES).get_template("loadtest.html.j2")
     return template.render(
         document=document,
-        charts=[each for each in pictures if not each.empty],
+        charts=[picture for picture in pictures if not picture.empty],
         verdict=verdict(document),
         passed=passed(document),
     )
 
 
 def _against_rate(document: Mapping[str, Any]) -> list[Chart]:
-    loads = [each for each in document["runs"] if each["load"]["rate"] is not None]
-    if len({each["load"]["rate"] for each in loads}) < 2:  # noqa: PLR2004 (one point is no line)
+    loads = [run for run in document["runs"] if run["load"]["rate"] is not None]
+    if len({load["load"]["rate"] for load in loads}) < 2:  # noqa: PLR2004 (one point is no line)
         return []
     loads = sorted(loads, key=lambda each: float(each["load"]["rate"]))
 
     def line(name: str, measure: str) -> Series:
-        points = [(each["load"]["rate"], each["values"][measure]) for each in loads if each["values"][measure]]
+        points = [(load["load"]["rate"], load["values"][measure]) for load in loads if load["values"][measure]]
         return Series(name, [x for x, _ in points], [y for _, y in points])
 
     first = [line(f"TTFT {part}", f"ttft_{part}_ms") for part in ("p50", "p95", "p99")]

@@ -41,7 +41,7 @@ class _Answer:
     def models(self) -> list[str] | None:
         """Names that it lists; None where it is no such list."""
         try:
-            return [str(each["id"]) for each in json.loads(self.body)["data"]]
+            return [str(model["id"]) for model in json.loads(self.body)["data"]]
         except (ValueError, KeyError, TypeError):
             return None
 

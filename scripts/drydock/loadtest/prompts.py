@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from drydock.errors import UsageError
 from drydock.loadtest.presets import Row, read_dataset
+from drydock.loadtest.records import UNKNOWN
 from drydock.loadtest.settings import Lengths, LoadPlan
 from drydock.simulator.text import WORDS
 
@@ -60,7 +61,11 @@ class _Draw:
 
 
 class Prompts:
-    """All conversations of a plan."""
+    """All conversations of a plan.
+
+    Attributes:
+        exact: answers must have the length that is asked for.
+    """
 
     def __init__(self, plan: LoadPlan) -> None:
         self._plan = plan
@@ -86,6 +91,8 @@ class Prompts:
         places = np.random.default_rng([plan.seed, _PREFIXES]).integers(0, _CORPUS_TOKENS, workload.prefix_groups)
         self._prefixes = [self._corpus.cut(int(place), workload.shared_prefix_tokens) for place in places]
         self._tails: dict[int | None, bytes] = {}
+        # an endpoint whose dialect drops the field ends answers when it likes
+        self.exact = workload.ignore_eos and "ignore_eos" in target.dialect.body_fields({"ignore_eos": True})
         self._heads = [b'{"model":%b,' % json.dumps(model).encode() for model in self.models]
         self._block, self._drawn = -1, self._draw(0)
 
@@ -167,11 +174,19 @@ class Conversation:
         """Requests that it has."""
         return len(self._texts)
 
+    def _asked(self, turn: int) -> int | None:
+        """Tokens of a turn's answer; None where the server decides."""
+        if self._row and self._row.output_tokens:
+            return self._row.output_tokens
+        return self._outputs[min(turn, len(self._outputs) - 1)] or None
+
+    def exactly(self, turn: int) -> int:
+        """Tokens that the answer to a turn must have; -1 where it may end earlier."""
+        return (self._asked(turn) or UNKNOWN) if self._prompts.exact else UNKNOWN
+
     def body(self, turn: int) -> bytes:
         """The body of that turn's request; the answers to those before it must have been heard."""
-        asked: int | None = self._outputs[min(turn, len(self._outputs) - 1)] or None
-        if self._row and self._row.output_tokens:
-            asked = self._row.output_tokens
+        asked = self._asked(turn)
         text = self._texts[turn]
         prompts = self._prompts
         if self._row and self._row.token_ids:

@@ -77,8 +77,8 @@ class Recorder:
         columns = {name: np.array(self._columns[name], getattr(empty, name).dtype) for name in COLUMNS}
         for name in ("intended", "sent", "first_byte", "first_token", "finished"):
             columns[name] = columns[name] - start
-        times = np.concatenate([np.array(each) for each in self._times]) if self._times else np.empty(0)
-        offsets = np.concatenate([[0], np.cumsum([len(each) for each in self._times])]).astype(np.int64)
+        times = np.concatenate([np.array(time) for time in self._times]) if self._times else np.empty(0)
+        offsets = np.concatenate([[0], np.cumsum([len(time) for time in self._times])]).astype(np.int64)
         return Records(**columns, chunk_times=times - start, chunk_offsets=offsets, models=self._models)
 
     def _count(self, exchange: Exchange) -> None:
@@ -101,6 +101,7 @@ class Recorder:
             "finished": exchange.finished,
             "prompt_tokens": answer.prompt_tokens,
             "output_tokens": answer.output_tokens,
+            "asked_tokens": exchange.asked,
             "cached_tokens": answer.cached_tokens,
             "hidden_tokens": answer.hidden_tokens,
             "first_tokens": answer.first_tokens,

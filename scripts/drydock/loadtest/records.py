@@ -28,7 +28,7 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 UNKNOWN = -1
-"""A count that the server did not tell."""
+"""A count that the server did not report."""
 
 
 class Outcome(IntEnum):
@@ -36,7 +36,7 @@ class Outcome(IntEnum):
 
     OK = 0
     HTTP_ERROR = 1
-    """An answer with a status other than 200; `Records.status` tells which."""
+    """An answer with a status other than 200; `Records.status` says which."""
     TIMEOUT = 2
     CONNECTION_REFUSED = 3
     CONNECTION_RESET = 4
@@ -90,6 +90,7 @@ class Records:
 
     Attributes:
         prompt_tokens, output_tokens, cached_tokens: from the server's usage only; -1 where it reported none.
+        asked_tokens: length that the answer must have (max_tokens with ignore_eos); -1 where it may be shorter.
         hidden_tokens: of the output tokens, reasoning that was counted and not sent.
         first_tokens: of the first content event, where the server counts tokens in every event; else -1.
         text_bytes, first_bytes: of output, in all content events and in the first one; -1 where not known.
@@ -113,6 +114,7 @@ class Records:
     finished: Floats
     prompt_tokens: Integers
     output_tokens: Integers
+    asked_tokens: Integers
     cached_tokens: Integers
     hidden_tokens: Integers
     first_tokens: Integers
@@ -238,10 +240,18 @@ class Records:
         return cls(**chosen, chunk_times=flat[places], chunk_offsets=offsets, models=models)
 
 
-COLUMNS = tuple(each.name for each in fields(Records) if each.name not in ("chunk_times", "chunk_offsets", "models"))
+COLUMNS = tuple(
+    attribute.name for attribute in fields(Records) if attribute.name not in ("chunk_times", "chunk_offsets", "models")
+)
 """Names of the columns with one value a request."""
 
-_LATER = {"hidden_tokens": 0, "first_tokens": UNKNOWN, "text_bytes": UNKNOWN, "first_bytes": UNKNOWN}
+_LATER = {
+    "hidden_tokens": 0,
+    "first_tokens": UNKNOWN,
+    "text_bytes": UNKNOWN,
+    "first_bytes": UNKNOWN,
+    "asked_tokens": UNKNOWN,
+}
 """Columns that files of earlier versions lack, with what they hold then."""
 
 
@@ -265,7 +275,7 @@ class WorkerHealth:
 
 @dataclass(frozen=True, slots=True)
 class GeneratorHealth:
-    """Whether the generator itself kept up; when not, its figures tell of it and not of the server.
+    """Whether the generator itself kept up; when not, its figures describe it and not the server.
 
     Attributes:
         send_lag_p50_seconds, send_lag_p99_seconds, send_lag_max_seconds: sent minus intended. NaN without requests.
@@ -287,7 +297,7 @@ class GeneratorHealth:
     @property
     def dropped(self) -> int:
         """Requests that could not be sent."""
-        return sum(each.dropped for each in self.workers)
+        return sum(worker.dropped for worker in self.workers)
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""

@@ -1,4 +1,4 @@
-"""A run in a folder: `run.json` tells of it, `records.npz` holds its rows."""
+"""A run in a folder: `run.json` describes it, `records.npz` holds its rows."""
 
 import json
 from pathlib import Path
@@ -38,7 +38,7 @@ def load_run(folder: Path) -> Run:
         facts: dict[str, Any] = json.loads((folder / RUN_FILE).read_text())
         health = dict(facts["health"])
         health.pop("dropped")
-        workers = tuple(WorkerHealth(**each) for each in health.pop("workers"))
+        workers = tuple(WorkerHealth(**worker) for worker in health.pop("workers"))
         reasons = tuple(health.pop("reasons"))
         lags: dict[str, Any] = {
             name: float("nan") if value is None and "lag" in name else value for name, value in health.items()

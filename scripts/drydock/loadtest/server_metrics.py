@@ -74,16 +74,16 @@ class ServerView:
                 if bound is not None:
                     found[f"{name}_p{part}_ms_at_most"] = bound
         for name in _GAUGES:
-            values = [each.gauges[name] for each in self.samples if name in each.gauges]
+            values = [sample.gauges[name] for sample in self.samples if name in sample.gauges]
             found[f"{name}_max"] = max(values) if values else None
         return found
 
     def series(self, started_at: float) -> dict[str, list[float]]:
         """Gauges over the seconds since the stage's start."""
-        found: dict[str, list[float]] = {"seconds": [round(each.at - started_at, 3) for each in self.samples]}
+        found: dict[str, list[float]] = {"seconds": [round(sample.at - started_at, 3) for sample in self.samples]}
         for name in _GAUGES:
-            if all(name in each.gauges for each in self.samples):
-                found[name] = [each.gauges[name] for each in self.samples]
+            if all(name in sample.gauges for sample in self.samples):
+                found[name] = [sample.gauges[name] for sample in self.samples]
         return found
 
 
@@ -141,7 +141,7 @@ def read_page(text: str, at: float | None = None) -> Sample:
     for family in text_string_to_metric_families(text):
         for short, name in _GAUGES.items():
             if family.name == name:
-                values = [each.value for each in family.samples]
+                values = [sample.value for sample in family.samples]
                 gauges[short] = max(values) if short == "kv_cache_usage" else sum(values)
         for short, name in _HISTOGRAMS.items():
             if family.name == name:
@@ -150,12 +150,12 @@ def read_page(text: str, at: float | None = None) -> Sample:
 
 
 def _add_histogram(samples: Sequence[Any], buckets: dict[float, float], sums: dict[str, float], name: str) -> None:
-    for each in samples:
-        if each.name.endswith("_bucket"):
-            bound = float(each.labels["le"])
-            buckets[bound] = buckets.get(bound, 0.0) + each.value
-        elif each.name.endswith("_sum"):
-            sums[name] = sums.get(name, 0.0) + each.value
+    for sample in samples:
+        if sample.name.endswith("_bucket"):
+            bound = float(sample.labels["le"])
+            buckets[bound] = buckets.get(bound, 0.0) + sample.value
+        elif sample.name.endswith("_sum"):
+            sums[name] = sums.get(name, 0.0) + sample.value
 
 
 def _quantile(counts: Buckets, share: float) -> tuple[float | None, float | None]:

@@ -54,7 +54,7 @@ def find_limit(start: float, offer: Offer, *, precision: float = 0.05) -> Sweep:
         return meets(loads[-1])
 
     def going() -> bool:
-        return len(loads) < _MOST_LOADS and all(each.run.complete for each in loads)
+        return len(loads) < _MOST_LOADS and all(load.run.complete for load in loads)
 
     met, missed = 0.0, 0.0
     rate = start
@@ -86,7 +86,7 @@ def is_saturated(load: Measured) -> bool:
 
 def _summary(loads: Sequence[Measured]) -> Sweep:
     ordered = tuple(sorted(loads, key=lambda load: load.rate or 0.0))
-    met = [each.rate for each in ordered if each.rate is not None and meets(each)]
-    missed = [each.rate for each in ordered if each.rate is not None and not meets(each)]
-    completed = [each.measures.values["completed_rps"] or 0.0 for each in ordered]
+    met = [item.rate for item in ordered if item.rate is not None and meets(item)]
+    missed = [item.rate for item in ordered if item.rate is not None and not meets(item)]
+    completed = [item.measures.values["completed_rps"] or 0.0 for item in ordered]
     return Sweep(ordered, max(met, default=None), min(missed, default=None), max(completed, default=0.0))

@@ -28,14 +28,14 @@ _OF_A_SWEEP = {
 def print_result(document: dict[str, Any], loads: "Sequence[Measured]") -> None:
     """Tables, notes and missed objectives."""
     if document["sweep"] is None:
-        for each in loads:
-            _table(each.measures)
+        for load in loads:
+            _table(load.measures)
     else:
         _sweep_table(document, loads)
-    for each in loads:
-        queue = each.server.summary().get("queue_mean_ms")
+    for load in loads:
+        queue = load.server.summary().get("queue_mean_ms")
         if queue is not None and document["sweep"] is None:
-            click.echo(f"server: queued {queue:.1f} ms on average, {each.server.summary()['waiting_max']:.0f} at most")
+            click.echo(f"server: queued {queue:.1f} ms on average, {load.server.summary()['waiting_max']:.0f} at most")
     for name, spread in document["confidence"].items():
         if name in ("ttft_p95_ms", "tpot_p50_ms", "output_tokens_per_second"):
             click.echo(f"{name}: {spread['mean']:.4g}, 95 % between {spread['low']:.4g} and {spread['high']:.4g}")
@@ -44,8 +44,8 @@ def print_result(document: dict[str, Any], loads: "Sequence[Measured]") -> None:
         click.echo(f"NOTE {note}")
     # of a sweep the table shows which rates meet, and below what the others missed
     for word, judged in (("MET", document["met"] if document["sweep"] is None else ()), ("MISSED", document["missed"])):
-        for each in judged:
-            click.echo(f"{word:<6} {each['text']}" + (f" ({each['load']})" if len(loads) > 1 else ""))
+        for pod_verdict in judged:
+            click.echo(f"{word:<6} {pod_verdict['text']}" + (f" ({pod_verdict['load']})" if len(loads) > 1 else ""))
     click.echo(verdict(document))
 
 
@@ -57,14 +57,14 @@ def _sweep_table(document: dict[str, Any], loads: "Sequence[Measured]") -> None:
     table = Table("load", *_OF_A_SWEEP.values(), "", box=None)
     for column in table.columns[1:-1]:
         column.justify = "right"
-    for each in loads:
-        values = (each.measures.values[name] for name in _OF_A_SWEEP)
-        saturated = "saturated" if is_saturated(each) else "misses"
-        word = "meets" if meets(each) else saturated if each.counts else "does not count"
-        table.add_row(each.name, *("-" if value is None else f"{value:,.1f}" for value in values), word)
+    for load in loads:
+        values = (load.measures.values[name] for name in _OF_A_SWEEP)
+        saturated = "saturated" if is_saturated(load) else "misses"
+        word = "meets" if meets(load) else saturated if load.counts else "does not count"
+        table.add_row(load.name, *("-" if value is None else f"{value:,.1f}" for value in values), word)
     print_table(table)
-    for each in loads:
-        _failures(each.measures, f"{each.name}: ")
+    for load in loads:
+        _failures(load.measures, f"{load.name}: ")
     click.echo(f"at most {document['sweep']['saturation']:.4g}/s were completed")
 
 
@@ -74,12 +74,12 @@ def _compared(differences: "Sequence[dict[str, Any]] | None") -> None:
     from rich.table import Table
 
     table = Table("measure", "before", "now", "change", "p", "", box=None)
-    for each in differences:
-        if each["verdict"] != "same":
-            p_value = "-" if each["p_value"] is None else f"{each['p_value']:.3f}"
-            change = "-" if each["change"] is None else f"{each['change']:+.1%}"
-            row = (f"{each['before']:.4g}", f"{each['after']:.4g}", change, p_value, each["verdict"])
-            table.add_row(each["name"], *row)
+    for difference in differences:
+        if difference["verdict"] != "same":
+            p_value = "-" if difference["p_value"] is None else f"{difference['p_value']:.3f}"
+            change = "-" if difference["change"] is None else f"{difference['change']:+.1%}"
+            row = (f"{difference['before']:.4g}", f"{difference['after']:.4g}", change, p_value, difference["verdict"])
+            table.add_row(difference["name"], *row)
     if table.row_count:
         print_table(table)
     else:

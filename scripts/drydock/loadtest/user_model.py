@@ -151,6 +151,7 @@ class Load:
         hub, me = gevent.get_hub(), gevent.getcurrent()
         request = request_bytes(self._head, conversation.body(turn))
         exchange = Exchange(request, due, lambda: hub.loop.run_callback(me.switch))
+        exchange.asked = conversation.exactly(turn)
         if not self._interrupted:
             self.reactor.submit(exchange)
             hub.switch()

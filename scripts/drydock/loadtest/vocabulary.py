@@ -27,7 +27,7 @@ def told(body: bytes, secrets: Sequence[Secret] = ()) -> str:
 
 def safe(text: str, secrets: Sequence[Secret] = ()) -> str:
     """At most 200 printable characters in one line, without a secret in any of its usual spellings."""
-    line = " ".join("".join(each for each in text if each.isprintable() or each.isspace()).split())
+    line = " ".join("".join(letter for letter in text if letter.isprintable() or letter.isspace()).split())
     for spelling in (spelling for secret in secrets for spelling in _spellings(secret.reveal())):
         line = line.replace(spelling, "***")
     line = _HEADER.sub(r"\1***", line)

@@ -60,7 +60,7 @@ def _unusable(pool: Mapping[str, Any], skipped: Mapping[str, str]) -> str:
 
 def _take(told: list[str], pool: Mapping[str, Any]) -> list[str]:
     """The reasons at the head of the list that are about this pool."""
-    taints = [_taint(each) for each in pool["spec"]["template"]["spec"].get("taints", [])]
+    taints = [_taint(taint) for taint in pool["spec"]["template"]["spec"].get("taints", [])]
     taken: list[str] = []
     while told and (match := _TAINT.match(told[0])) and match["taint"] in taints:
         taints.remove(match["taint"])
@@ -85,6 +85,6 @@ def shorten(reason: str) -> str:
     """A reason without the labels that Karpenter gives every node of its own accord."""
 
     def kept(match: re.Match[str]) -> str:
-        return ", ".join(each for each in match.group().split(", ") if not _OWN.fullmatch(each))
+        return ", ".join(part for part in match.group().split(", ") if not _OWN.fullmatch(part))
 
     return _REQUIREMENTS.sub(kept, reason)

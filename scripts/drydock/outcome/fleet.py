@@ -51,14 +51,14 @@ def narrow(requirements: Requirements, node_zones: Iterable[str], offers: Offers
     Raises:
         ClusterError: the price of one that could be taken is not known, so that none is the cheapest.
     """
-    types = next((each["values"] for each in requirements if _is_list(each, INSTANCE_TYPE)), None)
+    types = next((requirement["values"] for requirement in requirements if _is_list(requirement, INSTANCE_TYPE)), None)
     if types is None:
         return None
-    if any(_is_list(each, RESERVATION) for each in requirements):
+    if any(_is_list(requirement, RESERVATION) for requirement in requirements):
         candidates = [
-            (each.instance_type, each.zone)
-            for each in sorted(offers.reservations, key=lambda each: each.id)
-            if each.instance_type in types and _allows(requirements, RESERVATION, each.id)
+            (reservation.instance_type, reservation.zone)
+            for reservation in sorted(offers.reservations, key=lambda each: each.id)
+            if reservation.instance_type in types and _allows(requirements, RESERVATION, reservation.id)
         ]
     else:
         market = "spot" if _allows(requirements, CAPACITY_TYPE, "spot") else "on-demand"
@@ -68,7 +68,9 @@ def narrow(requirements: Requirements, node_zones: Iterable[str], offers: Offers
     if not allowed:
         return None
     name, zone = min(allowed, key=lambda each: (_price(each[0], allowed, offers), each))
-    kept = [_without_minimum(each) for each in requirements if each["key"] not in (INSTANCE_TYPE, ZONE)]
+    kept = [
+        _without_minimum(requirement) for requirement in requirements if requirement["key"] not in (INSTANCE_TYPE, ZONE)
+    ]
     return [*kept, _only(INSTANCE_TYPE, name), _only(ZONE, zone)]
 
 
@@ -107,7 +109,11 @@ def _without_minimum(requirement: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _allows(requirements: Requirements, key: str, value: str) -> bool:
-    return all(_met(each["operator"], each.get("values", []), value) for each in requirements if each["key"] == key)
+    return all(
+        _met(requirement["operator"], requirement.get("values", []), value)
+        for requirement in requirements
+        if requirement["key"] == key
+    )
 
 
 def _met(operator: str, values: Sequence[str], value: str) -> bool:

@@ -40,7 +40,7 @@ def going_nodes(scene: Scene, now: float) -> Iterator[str]:
         now: as Unix time.
     """
     pools = scene.named("NodePool")
-    claims = {(each.get("status") or {}).get("nodeName"): each for each in scene.of("NodeClaim")}
+    claims = {(node_claim.get("status") or {}).get("nodeName"): node_claim for node_claim in scene.of("NodeClaim")}
     for node in idle_nodes(scene):
         claim = claims.get(node["metadata"]["name"])
         after = consolidate_after(pools[labels_of(node)[_POOL]])
@@ -75,7 +75,7 @@ def consolidate_after(pool: Mapping[str, Any]) -> float | None:
     """Seconds after which a pool's empty nodes may go; None when they never do."""
     disruption = pool["spec"].get("disruption") or {}
     told = str(disruption.get("consolidateAfter", "0s"))
-    if told == "Never" or any(_forbids(each) for each in disruption.get("budgets") or ()):
+    if told == "Never" or any(_forbids(budget) for budget in disruption.get("budgets") or ()):
         return None
     return _seconds(told)
 

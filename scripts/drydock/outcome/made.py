@@ -20,9 +20,11 @@ def unmade(scene: Scene, generations: Mapping[str, int]) -> Iterator[str]:
         scene: every object.
         generations: the generation that each workload must have been seen in, by `Kind/namespace/name`.
     """
-    seen = {f"{kind}/{full_name(each)}": each for kind in WORKLOADS for each in scene.of(kind)}
-    failed = {each["involvedObject"].get("uid") for each in scene.of("Event") if each.get("reason") == "FailedCreate"}
-    pods = Counter(f"{each['metadata']['namespace']}/{workload_of(scene, each)}" for each in scene.of("Pod"))
+    seen = {f"{kind}/{full_name(content)}": content for kind in WORKLOADS for content in scene.of(kind)}
+    failed = {
+        event["involvedObject"].get("uid") for event in scene.of("Event") if event.get("reason") == "FailedCreate"
+    }
+    pods = Counter(f"{pod['metadata']['namespace']}/{workload_of(scene, pod)}" for pod in scene.of("Pod"))
     for name, generation in generations.items():
         workload = seen.get(name)
         if workload is None or workload["metadata"].get("generation", 0) < generation:
@@ -31,7 +33,7 @@ def unmade(scene: Scene, generations: Mapping[str, int]) -> Iterator[str]:
         kind, own = name.partition("/")[0], workload["metadata"]
         if own["uid"] not in failed and not _is_made(kind, workload, pods[f"{own['namespace']}/{kind}/{own['name']}"]):
             yield name
-    yield from (f"Pod/{full_name(each)}" for each in scene.of("Pod") if _is_new(each))
+    yield from (f"Pod/{full_name(pod)}" for pod in scene.of("Pod") if _is_new(pod))
 
 
 def unbound(scene: Scene) -> Iterator[str]:

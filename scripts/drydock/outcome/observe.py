@@ -70,7 +70,7 @@ class Scene:
 
     def named(self, kind: str) -> dict[str, Any]:
         """The objects of a kind by `namespace/name`."""
-        return {full_name(each): each for each in self.of(kind)}
+        return {full_name(content): content for content in self.of(kind)}
 
     def see(self, kind: str, change: str, content: Mapping[str, Any], when: float) -> None:
         """Take note of one change."""

@@ -88,13 +88,13 @@ def _unplaced(
     if scene.pools_settled is None:
         return
     informed = max(scene.pools_settled, installed)
-    latest = {each.pod: each for each in decisions}
+    latest = {scheduling_decision.pod: scheduling_decision for scheduling_decision in decisions}
     pending = pending_pods(scene)
     for pod in pending:
         decision = latest.get(full_name(pod))
         if not decision or decision.began <= informed:
             continue
-        placed = (each for each in pending if _is_placed(each, decision, latest))
+        placed = (running_pod for running_pod in pending if _is_placed(running_pod, decision, latest))
         if not _may_change(scene, pod, placed, decision, skipped):
             pools = list(scene.of("NodePool"))
             exclusions = read_exclusions(decision.causes, pools, _left_out(decision, skipped))
@@ -119,7 +119,7 @@ def _fleet_error(message: str) -> str:
 
 def _left_out(decision: Decided, skipped: Sequence[PoolSkipped]) -> dict[str, str]:
     """Pools left out of the round in which a decision was made, and why."""
-    return {each.pool: each.reason for each in skipped if each.began == decision.began}
+    return {pool.pool: pool.reason for pool in skipped if pool.began == decision.began}
 
 
 def _is_placed(pod: Mapping[str, Any], decision: Decided, latest: Mapping[str, Decided]) -> bool:
@@ -138,7 +138,7 @@ def _may_change(
     skipped: Sequence[PoolSkipped],
 ) -> bool:
     """Whether the decision waits for something that is on its way: NodeOverlays, shares of a GPU, a volume."""
-    awaiting = any(each.reason == AWAITING for each in skipped if each.began == decision.began)
+    awaiting = any(pool.reason == AWAITING for pool in skipped if pool.began == decision.began)
     if awaiting or shares_to_come(scene, pod, decision.began, placed):
         return True
     return awaits_volume(decision.reason)
@@ -198,10 +198,10 @@ def _failed_jobs(scene: Scene) -> Iterator[Obstacle]:
 def _crashing(scene: Scene) -> Iterator[Obstacle]:
     """Pods whose program, which runs here, ends again and again."""
     for pod in scene.of("Pod"):
-        for each in pod["status"].get("containerStatuses") or ():
-            waiting = (each.get("state") or {}).get("waiting") or {}
-            if waiting.get("reason") == BACK_OFF and each["restartCount"] >= RESTARTS:
-                reason = f"container {each['name']}: {waiting.get('message')}"
+        for container_status in pod["status"].get("containerStatuses") or ():
+            waiting = (container_status.get("state") or {}).get("waiting") or {}
+            if waiting.get("reason") == BACK_OFF and container_status["restartCount"] >= RESTARTS:
+                reason = f"container {container_status['name']}: {waiting.get('message')}"
                 yield Obstacle(f"Pod/{full_name(pod)}", full_name(pod), reason, unschedulable=False)
 
 
@@ -213,7 +213,11 @@ def _unplugged(scene: Scene) -> Iterator[Obstacle]:
         if initialized.get("reason") != "ResourceNotRegistered" or not node or not _lacks_plugin(scene, claim, node):
             continue
         for pod in pending_pods(scene):
-            wants = {name for each in pod["spec"]["containers"] for name in each.get("resources", {}).get("limits", {})}
+            wants = {
+                name
+                for container in pod["spec"]["containers"]
+                for name in container.get("resources", {}).get("limits", {})
+            }
             lacking = sorted(name for name in wants if f'"{name}"' in str(initialized.get("message")))
             if lacking:
                 what = ", ".join(lacking)
@@ -228,10 +232,10 @@ def _lacks_plugin(scene: Scene, claim: Mapping[str, Any], name: str) -> bool:
     node = scene.named("Node").get(name)
     if node is None:
         return False
-    templates = [each["spec"]["template"] for each in scene.of("DaemonSet")]
-    if any(registers_gpus(each) and _runs_on(each["spec"], node) for each in templates):
+    templates = [daemon_set["spec"]["template"] for daemon_set in scene.of("DaemonSet")]
+    if any(registers_gpus(template) and _runs_on(template["spec"], node) for template in templates):
         return False
-    if any(_lacks_pods("DaemonSet", each) for each in scene.of("DaemonSet")):
+    if any(_lacks_pods("DaemonSet", daemon_set) for daemon_set in scene.of("DaemonSet")):
         return False
     alive = (pod for pod in scene.of("Pod") if lives(pod))
     there = [pod for pod in alive if pod["spec"].get("nodeName") == name or _is_meant_for(pod, name)]
@@ -244,11 +248,13 @@ def _runs_on(spec: Mapping[str, Any], node: Mapping[str, Any]) -> bool:
     required = ((spec.get("affinity") or {}).get("nodeAffinity") or {}).get(_REQUIRED) or {}
     selector = from_labels(spec.get("nodeSelector"))
     terms = required.get("nodeSelectorTerms") or [{}]
-    taints = [each for each in node["spec"].get("taints") or () if not each["key"].startswith("node.kubernetes.io/")]
+    taints = [taint for taint in node["spec"].get("taints") or () if not taint["key"].startswith("node.kubernetes.io/")]
     return any(
         not conflicts(labels, merged(selector, from_expressions(term.get("matchExpressions"))), frozenset())
         for term in terms
-    ) and all(tolerates(spec.get("tolerations") or (), each) for each in taints if each["effect"] != "PreferNoSchedule")
+    ) and all(
+        tolerates(spec.get("tolerations") or (), taint) for taint in taints if taint["effect"] != "PreferNoSchedule"
+    )
 
 
 def _is_quiet(scene: Scene, began: float) -> bool:
@@ -291,10 +297,10 @@ def _unserved(scene: Scene, installed: float) -> Iterator[Obstacle]:
     if not _is_quiet(scene, installed):
         return
     for kind, key in (("Service", "loadBalancerClass"), ("Ingress", "ingressClassName")):
-        for each in (one for one in scene.of(kind) if not is_served(one)):
-            named = each["spec"].get(key)
+        for claim in (one for one in scene.of(kind) if not is_served(one)):
+            named = claim["spec"].get(key)
             reason = f"the target has nothing that serves {key} {named}" if named else f"it names no {key}"
-            yield Obstacle(f"{kind}/{full_name(each)}", "", reason, unschedulable=False)
+            yield Obstacle(f"{kind}/{full_name(claim)}", "", reason, unschedulable=False)
 
 
 def _ungated(scene: Scene, installed: float) -> Iterator[Obstacle]:

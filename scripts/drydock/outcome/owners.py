@@ -21,4 +21,4 @@ def workload_of(scene: Scene, content: Mapping[str, Any]) -> str:
 
 def _controller(content: Mapping[str, Any]) -> Mapping[str, Any] | None:
     owners = content["metadata"].get("ownerReferences") or []
-    return next((each for each in owners if each.get("controller")), None)
+    return next((owner for owner in owners if owner.get("controller")), None)

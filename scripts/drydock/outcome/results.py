@@ -29,7 +29,7 @@ _ACCELERATORS = ("nvidia.com/", "aws.amazon.com/neuron", "amd.com/gpu", "habana.
 
 @dataclass(frozen=True)
 class Circumstances:
-    """What a report tells beside what was seen on the cluster.
+    """What a report says beside what was seen on the cluster.
 
     Attributes:
         environment: its name.
@@ -104,14 +104,18 @@ def _told(scene: Scene, verdict: Verdict, said: Mapping[str, str]) -> tuple[Warn
     """Obstacles that no pod of the report shows, and what was missing when time was over, and why."""
     missing = () if verdict.final else verdict.waiting
     return (
-        *(WarningReport(each.subject, "NeverReady", each.reason, 1) for each in verdict.obstacles if not each.pod),
-        *(WarningReport(each, "NotReady", explain(scene, said, each), 1) for each in missing),
+        *(
+            WarningReport(obstacle.subject, "NeverReady", obstacle.reason, 1)
+            for obstacle in verdict.obstacles
+            if not obstacle.pod
+        ),
+        *(WarningReport(obstacle, "NotReady", explain(scene, said, obstacle), 1) for obstacle in missing),
     )
 
 
 def _idle(scene: Scene, nodes: Iterable[NodeReport]) -> Iterator[WarningReport]:
     """Nodes that hold nothing but daemons: they cost as much as the others."""
-    idle = {full_name(each) for each in idle_nodes(scene)}
+    idle = {full_name(cluster_node) for cluster_node in idle_nodes(scene)}
     for node in nodes:
         if node.name in idle:
             cost = f"${node.dollars_per_hour:,.3f} an hour"
@@ -121,7 +125,7 @@ def _idle(scene: Scene, nodes: Iterable[NodeReport]) -> Iterator[WarningReport]:
 
 
 def _pods(scene: Scene, verdict: Verdict, start: float, said: Mapping[str, str]) -> tuple[PodReport, ...]:
-    obstacles = {each.pod: each for each in verdict.obstacles if each.pod}
+    obstacles = {obstacle.pod: obstacle for obstacle in verdict.obstacles if obstacle.pod}
     nodes = scene.named("Node")
     alive = (pod for pod in scene.of("Pod") if pod["metadata"]["name"] != NUDGE)
     reports = [

@@ -47,7 +47,7 @@ def shares_to_come(scene: Scene, pod: Mapping[str, Any], moment: float, placed: 
     )
     return on_its_way or (
         any(_LABEL in labels_of({"metadata": {}, **pool["spec"]["template"]}) for pool in scene.of("NodePool"))
-        and any(_wants_gpus(each) for each in placed)
+        and any(_wants_gpus(item) for item in placed)
     )
 
 
@@ -59,9 +59,13 @@ def registers_gpus(pod: Mapping[str, Any]) -> bool:
 def plugin_image(pod: Mapping[str, Any]) -> str:
     """Images of a pod that can register devices with its kubelet; empty for any other pod."""
     folders = {(volume.get("hostPath") or {}).get("path", "").rstrip("/") for volume in pod["spec"].get("volumes", [])}
-    return " ".join(each["image"] for each in pod["spec"]["containers"]) if _PLUGIN_FOLDER in folders else ""
+    return " ".join(container["image"] for container in pod["spec"]["containers"]) if _PLUGIN_FOLDER in folders else ""
 
 
 def _wants_gpus(pod: Mapping[str, Any]) -> bool:
     containers = pod["spec"]["containers"]
-    return any(name.startswith(_NVIDIA) for each in containers for name in each.get("resources", {}).get("limits", {}))
+    return any(
+        name.startswith(_NVIDIA)
+        for container in containers
+        for name in container.get("resources", {}).get("limits", {})
+    )

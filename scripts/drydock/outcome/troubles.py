@@ -63,7 +63,7 @@ def _overcome(scene: Scene, event: Mapping[str, Any]) -> bool:
     if about.get("name") == NUDGE or event.get("reason") in _REPAIRED or _looked_too_early(scene, event):
         return True
     if event.get("reason") == "NoCompatibleInstanceTypes":  # also said of a pool whose reservation is full by now
-        return any(labels_of(each).get(_POOL) == about.get("name") for each in scene.of("NodeClaim"))
+        return any(labels_of(node_claim).get(_POOL) == about.get("name") for node_claim in scene.of("NodeClaim"))
     if event.get("reason", "") not in _OVERCOME:
         return False
     if kind == "Pod":  # the pod's own line in the report says it
@@ -79,15 +79,15 @@ def _looked_too_early(scene: Scene, event: Mapping[str, Any]) -> bool:
     return _CONFLICT in message or (
         made is not None
         and any(
-            each["metadata"]["name"] == made[1] and _is_owned_by(each, uid)
+            content["metadata"]["name"] == made[1] and _is_owned_by(content, uid)
             for kind in scene.objects
-            for each in scene.of(kind)
+            for content in scene.of(kind)
         )
     )
 
 
 def _is_owned_by(content: Mapping[str, Any], uid: str | None) -> bool:
-    return any(each["uid"] == uid for each in content["metadata"].get("ownerReferences") or ())
+    return any(owner_reference["uid"] == uid for owner_reference in content["metadata"].get("ownerReferences") or ())
 
 
 def _signs_of_success(kind: str, subject: Mapping[str, Any]) -> Iterator[bool]:

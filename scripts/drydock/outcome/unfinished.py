@@ -49,10 +49,10 @@ def _pod(scene: Scene, said: Mapping[str, str], pod: Mapping[str, Any]) -> Itera
         if claim := _nominated(scene, pod):
             yield f"it waits for NodeClaim/{claim}, {explain(scene, said, f'NodeClaim/{claim}')}"
         return
-    for each in pod["status"].get("containerStatuses") or ():
-        waiting = (each.get("state") or {}).get("waiting")
+    for container_status in pod["status"].get("containerStatuses") or ():
+        waiting = (container_status.get("state") or {}).get("waiting")
         if waiting:
-            yield f"container {each['name']}: {_words(waiting)}"
+            yield f"container {container_status['name']}: {_words(waiting)}"
     yield f"bound to node {pod['spec']['nodeName']}"
     yield from _conditions(scene, said, pod)
 
@@ -77,8 +77,8 @@ def _volumes(scene: Scene, said: Mapping[str, str], pod: Mapping[str, Any]) -> I
 def _nominated(scene: Scene, pod: Mapping[str, Any]) -> str | None:
     """The claim that Karpenter means a pod to run on, unless its node is ready."""
     claims = scene.named("NodeClaim")
-    about = (each for each in scene.of("Event") if each["involvedObject"].get("uid") == pod["metadata"]["uid"])
-    named = (_NOMINATED.search(str(each.get("message"))) for each in about if each.get("reason") == "Nominated")
+    about = (event for event in scene.of("Event") if event["involvedObject"].get("uid") == pod["metadata"]["uid"])
+    named = (_NOMINATED.search(str(item.get("message"))) for item in about if item.get("reason") == "Nominated")
     found = [match[1] for match in named if match and match[1] in claims]
     return next((name for name in reversed(found) if not is_true(claims[name], "Initialized")), None)
 
@@ -107,7 +107,7 @@ def _pool(scene: Scene, said: Mapping[str, str], pool: Mapping[str, Any]) -> Ite
     wanted = pool["spec"].get("replicas")
     if wanted is not None:
         name = pool["metadata"]["name"]
-        owned = sum(labels_of(each).get(_POOL) == name for each in scene.of("NodeClaim"))
+        owned = sum(labels_of(node_claim).get(_POOL) == name for node_claim in scene.of("NodeClaim"))
         yield f"{owned} of {wanted} nodes of a fixed number"
     yield from _conditions(scene, said, pool)
     name = pool["spec"]["template"]["spec"]["nodeClassRef"]["name"]
@@ -119,15 +119,15 @@ def _conditions(_scene: Scene, _said: Mapping[str, str], content: Mapping[str, A
     status = content.get("status") or {}
     if "state" in status:
         yield f"state {status['state']}"
-    for each in status.get("conditions") or ():
-        if each["status"] != "True" and (each.get("message") or each.get("reason")):
-            yield f"{each['type']}: {_words(each)}"
+    for state in status.get("conditions") or ():
+        if state["status"] != "True" and (state.get("message") or state.get("reason")):
+            yield f"{state['type']}: {_words(state)}"
 
 
 def _last_event(scene: Scene, content: Mapping[str, Any]) -> Iterator[str]:
     uid = content["metadata"]["uid"]
-    found = [each for each in scene.of("Event") if each["involvedObject"].get("uid") == uid]
-    warnings = [each for each in found if each.get("type") == "Warning"]
+    found = [event for event in scene.of("Event") if event["involvedObject"].get("uid") == uid]
+    warnings = [state for state in found if state.get("type") == "Warning"]
     if warnings:
         yield f"{warnings[-1].get('reason')}: {str(warnings[-1].get('message', '')).strip()}"
 

@@ -63,7 +63,7 @@ def judge(
     Args:
         scene: every object.
         expected: what the install left.
-        decisions: what Karpenter could not place, in the order it told.
+        decisions: what Karpenter could not place, in the order of its log.
         skipped: pools that Karpenter left out of rounds of decisions.
         empty_nodes: wait also for nodes to go that hold nothing but daemons.
     """

@@ -169,12 +169,12 @@ class _Course:
 
 
 def _summed(moments: Sequence[Moment], period: float, per_node: int) -> Day:
-    requests = sum(each.rate for each in moments) * period
-    missed = [each for each in moments if each.missed]
+    requests = sum(moment.rate for moment in moments) * period
+    missed = [moment for moment in moments if moment.missed]
     return Day(
         moments,
-        missed_share=sum(each.rate for each in missed) * period / requests,
-        missed_minutes=sum(each.rate > 0 for each in missed) * period / 60,
-        node_hours=sum(ceil(each.pods / per_node) for each in moments) * period / _HOUR,
-        most_pods=max(each.pods for each in moments),
+        missed_share=sum(share.rate for share in missed) * period / requests,
+        missed_minutes=sum(share.rate > 0 for share in missed) * period / 60,
+        node_hours=sum(ceil(moment.pods / per_node) for moment in moments) * period / _HOUR,
+        most_pods=max(moment.pods for moment in moments),
     )

@@ -131,11 +131,11 @@ def frontier(found: Sequence[Choice], measure: str, capacity_type: CapacityType)
     """Choices that none beats in both dollars and the measure, cheapest first."""
     kept: list[Choice] = []
     best = inf
-    priced = [each for each in found if each.cost(capacity_type) < inf]
-    for each in sorted(priced, key=lambda one: (one.cost(capacity_type), _measure(one, measure))):
-        if _measure(each, measure) < best:
-            best = _measure(each, measure)
-            kept.append(each)
+    priced = [choice for choice in found if choice.cost(capacity_type) < inf]
+    for choice in sorted(priced, key=lambda one: (one.cost(capacity_type), _measure(one, measure))):
+        if _measure(choice, measure) < best:
+            best = _measure(choice, measure)
+            kept.append(choice)
     return kept
 
 
@@ -147,7 +147,9 @@ def _choice(facts: InstanceFacts, gpu: Gpu, parallel: int, sizing: Sizing, price
     estimate = sizing.estimate
     if estimate is None or not sizing.replicas:
         return blank
-    sold: list[CapacityType] = [each for each in CAPACITY_TYPES if each != "spot" or "spot" in facts.usage_classes]
+    sold: list[CapacityType] = [
+        capacity_type for capacity_type in CAPACITY_TYPES if capacity_type != "spot" or "spot" in facts.usage_classes
+    ]
     priced = {kind: price for kind in sold if (price := prices.hourly(facts.name, kind)) is not None}
     hourly: dict[str, float] = {kind: price * nodes for kind, price in priced.items()}
     total = estimate.total_tokens_per_second * sizing.replicas * _HOUR / 1e6

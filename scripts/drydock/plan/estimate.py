@@ -81,7 +81,9 @@ def observed(
     count = round(min(max(rate * _SECONDS, _FEWEST), _MOST))
     caching = args.enable_prefix_caching
     drawn = shapes(workload, count, rate=rate, block_size=args.block_size, prefix_caching=caching, seed=seed)
-    fitting = tuple(each for each in drawn if each.input_tokens + each.output_tokens <= chosen.max_model_len)
+    fitting = tuple(
+        request for request in drawn if request.input_tokens + request.output_tokens <= chosen.max_model_len
+    )
     if not fitting:
         raise UsageError(
             f"no request of {workload.name} fits into a context of {chosen.max_model_len} tokens",
@@ -147,7 +149,7 @@ def measures_of(name: str, seconds: Any, weights: Any = None) -> dict[str, float
     import numpy as np
 
     if not seconds.size:
-        return {f"{name}_{kind}_ms": math.nan for kind in ("mean", *(f"p{each}" for each in PERCENTILES))}
+        return {f"{name}_{kind}_ms": math.nan for kind in ("mean", *(f"p{percentile}" for percentile in PERCENTILES))}
     method: Any = "linear" if weights is None else "inverted_cdf"
     values = 1e3 * np.percentile(seconds, PERCENTILES, weights=weights, method=method)
     found = {f"{name}_mean_ms": 1e3 * float(np.average(seconds, weights=weights))}

@@ -65,11 +65,11 @@ def _runs(folder: Path) -> list[Estimate]:
     from drydock.loadtest.run_files import RUN_FILE, load_run
 
     folders = (
-        [folder] if (folder / RUN_FILE).is_file() else sorted(each.parent for each in folder.glob(f"*/{RUN_FILE}"))
+        [folder] if (folder / RUN_FILE).is_file() else sorted(path.parent for path in folder.glob(f"*/{RUN_FILE}"))
     )
     if not folders:
         raise UsageError(f"{folder} holds no run of a load test", remedy=_FORMS)
-    return [_of_run(load_run(each), each) for each in folders]
+    return [_of_run(load_run(directory), directory) for directory in folders]
 
 
 def _of_run(run: "Run", folder: Path) -> Estimate:

@@ -46,7 +46,7 @@ class Scale:
         """1, 2 and 5 of each decade that the axis covers."""
         decades = range(floor(self._low), ceil(self._high) + 1)
         candidates = (step * 10.0**decade for decade in decades for step in (1, 2, 5))
-        return [each for each in candidates if self._low <= log10(each) <= self._high]
+        return [candidate for candidate in candidates if self._low <= log10(candidate) <= self._high]
 
 
 class Picture:
@@ -54,30 +54,30 @@ class Picture:
 
     def __init__(self, plan: Plan) -> None:
         kind = plan.capacity_type
-        shown = [each for each in plan.choices if each.cost(kind) < inf and _ttft(each) < inf]
+        shown = [choice for choice in plan.choices if choice.cost(kind) < inf and _ttft(choice) < inf]
         self.empty = not shown
         if self.empty:
             return
-        costs = [each.cost(kind) for each in shown]
-        times = [_ttft(each) for each in shown]
+        costs = [choice.cost(kind) for choice in shown]
+        times = [_ttft(choice) for choice in shown]
         across, up = Scale(costs, _LEFT, WIDTH - _RIGHT), Scale(times, HEIGHT - _BOTTOM, _TOP)
-        gpus = sorted({each.gpu for each in shown})
-        best = {id(each) for each in plan.frontier}
+        gpus = sorted({choice.gpu for choice in shown})
+        best = {id(choice) for choice in plan.frontier}
         self.points = [
             Mark(
-                across.at(each.cost(kind)),
-                up.at(_ttft(each)),
-                each.instance_type,
-                gpus.index(each.gpu) % _COLOURS,
-                id(each) in best,
-                f"{each.sizing.replicas} replicas on {each.nodes} x {each.instance_type} ({each.gpu}): "
-                f"${each.cost(kind):,.2f} an hour, TTFT p95 {_ttft(each):,.0f} ms",
+                across.at(choice.cost(kind)),
+                up.at(_ttft(choice)),
+                choice.instance_type,
+                gpus.index(choice.gpu) % _COLOURS,
+                id(choice) in best,
+                f"{choice.sizing.replicas} replicas on {choice.nodes} x {choice.instance_type} ({choice.gpu}): "
+                f"${choice.cost(kind):,.2f} an hour, TTFT p95 {_ttft(choice):,.0f} ms",
             )
-            for each in shown
+            for choice in shown
         ]
         self.line = " ".join(f"{mark.x:.1f},{mark.y:.1f}" for mark in self.points if mark.best)
-        self.across = [Mark(across.at(each), HEIGHT - _BOTTOM, f"{each:g} $") for each in across.ticks]
-        self.up = [Mark(_LEFT, up.at(each), f"{each:g} ms") for each in up.ticks]
+        self.across = [Mark(across.at(tick), HEIGHT - _BOTTOM, f"{tick:g} $") for tick in across.ticks]
+        self.up = [Mark(_LEFT, up.at(tick), f"{tick:g} ms") for tick in up.ticks]
         self.left, self.right, self.top, self.bottom = _LEFT, WIDTH - _RIGHT, _TOP, HEIGHT - _BOTTOM
         self.width, self.height = WIDTH, HEIGHT
         self.legend = [(name, index % _COLOURS) for index, name in enumerate(gpus)]
@@ -90,13 +90,13 @@ class DayPicture:
         self.left, self.right, self.top, self.bottom = _LEFT, WIDTH - _RIGHT, _TOP, 220.0
         self.width, self.height = WIDTH, 260.0
         moments = thinned(day.scaled)
-        most = max([*(each.ready for each in moments), day.replicas])
+        most = max([*(moment.ready for moment in moments), day.replicas])
         step = (self.right - self.left) / len(moments)
         across = [self.left + index * step for index in range(len(moments) + 1)]
-        rates = [self._up(each.rate / day.trace.peak) for each in moments]
+        rates = [self._up(moment.rate / day.trace.peak) for moment in moments]
         area = " ".join(f"{x:.1f},{y:.1f}" for x, y in zip(across, rates, strict=False))
         self.area = f"{self.left},{self.bottom} {area} {self.right},{self.bottom}"
-        pods = [self._up(each.ready / most) for each in moments]
+        pods = [self._up(moment.ready / most) for moment in moments]
         corners = zip(across, across[1:], pods, strict=False)
         self.steps = " ".join(f"{start:.1f},{y:.1f} {end:.1f},{y:.1f}" for start, end, y in corners)
         self.always = self._up(day.replicas / most)
@@ -121,7 +121,7 @@ def render_page(plans: Sequence[Plan]) -> str:
             "plan": plan,
             "picture": Picture(plan),
             "day": DayPicture(plan.day) if plan.day else None,
-            "memory": [memory_row(plan.target, each) for each in plan.memory],
+            "memory": [memory_row(plan.target, fit) for fit in plan.memory],
             "weights": weights_gib(plan.target),
         }
         for plan in plans

@@ -138,7 +138,15 @@ def choices_table(found: Sequence[Choice], kept: Sequence[Choice]) -> "Table":
     table = _table(
         "What meets the objectives (* none is both cheaper and faster)",
         ("", "instance type", "GPUs"),
-        ("replicas", "nodes", "TTFT p50", "p95 ms", "ITL p50", "p99 ms", *(f"{each} $/h" for each in CAPACITY_TYPES)),
+        (
+            "replicas",
+            "nodes",
+            "TTFT p50",
+            "p95 ms",
+            "ITL p50",
+            "p99 ms",
+            *(f"{capacity_type} $/h" for capacity_type in CAPACITY_TYPES),
+        ),
         ("$/M tokens",),
     )
     for choice in found:
@@ -154,7 +162,7 @@ def choices_table(found: Sequence[Choice], kept: Sequence[Choice]) -> "Table":
             str(choice.sizing.replicas),
             str(choice.nodes),
             *("-" if isnan(value) else f"{value:,.0f}" for value in measures),
-            *(_dollars(choice.dollars_per_hour.get(each)) for each in CAPACITY_TYPES),
+            *(_dollars(choice.dollars_per_hour.get(capacity_type)) for capacity_type in CAPACITY_TYPES),
             "no price" if per_million is None else f"{per_million:.3f}",
         )
     return table
@@ -170,6 +178,6 @@ def _table(title: str, left: Sequence[str], *right: Sequence[str]) -> "Table":
     table = Table(title=title, box=None, title_justify="left", title_style="bold", header_style="dim")
     for name in left:
         table.add_column(name)
-    for name in (each for group in right for each in group):
+    for name in (fit for group in right for fit in group):
         table.add_column(name, justify="right")
     return table

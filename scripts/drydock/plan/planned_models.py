@@ -114,23 +114,23 @@ def environment_targets(
     )
     found = [
         Target(
-            each.names[0],
-            each.model,
-            each.args,
-            _with_gpu(subject.catalogue.types[name] for name in allowed.get(id(each.pod), ((), ()))[0]),
-            tuple(parallel) or (each.args.tensor_parallel_size,),
-            each.pod.manifest.identity,
-            each.pod,
-            each.container,
-            find_scaler(subject.manifests, each.pod.manifest.name),
-            each.pod.manifest.content.get("spec", {}).get("replicas"),
+            model.names[0],
+            model.model,
+            model.args,
+            _with_gpu(subject.catalogue.types[name] for name in allowed.get(id(model.pod), ((), ()))[0]),
+            tuple(parallel) or (model.args.tensor_parallel_size,),
+            model.pod.manifest.identity,
+            model.pod,
+            model.container,
+            find_scaler(subject.manifests, model.pod.manifest.name),
+            model.pod.manifest.content.get("spec", {}).get("replicas"),
             left_out,
             subject.account.region,
-            environment.load.get(each.names[0]),
-            allowed.get(id(each.pod), ((), ()))[1],
+            environment.load.get(model.names[0]),
+            allowed.get(id(model.pod), ((), ()))[1],
         )
-        for each in served
-        if each.model is not None and not each.guess
+        for model in served
+        if model.model is not None and not model.guess
     ]
     if not found:
         raise UsageError(
@@ -152,7 +152,7 @@ def usable_types(verdict: "PodVerdict", kubernetes: str) -> tuple[set[str], tupl
         against = [
             found
             for pool, family, found in barred
-            if family == name.partition(".")[0] and any(pool is each for each in offered)
+            if family == name.partition(".")[0] and any(pool is instance_type for instance_type in offered)
         ]
         if against and len(against) >= len(offered):
             usable.discard(name)
@@ -175,15 +175,19 @@ def narrowed(target: Target, names: Sequence[str], types: Mapping[str, InstanceF
     """
     chosen: set[str] = set()
     for name in names:
-        own = {each for each in types if name in (each, each.partition(".")[0])}
-        if not _with_gpu(types[each] for each in own):
+        own = {instance_type for instance_type in types if name in (instance_type, instance_type.partition(".")[0])}
+        if not _with_gpu(types[instance_type] for instance_type in own):
             raise UsageError(
                 f"{name} is no instance type or family of the region with a GPU that the catalogue knows",
                 remedy="Name one like g6.xlarge or p5.",
             )
         chosen |= own
-    return replace(target, types=_with_gpu(types[each] for each in chosen))
+    return replace(target, types=_with_gpu(types[instance_type] for instance_type in chosen))
 
 
 def _with_gpu(types: Iterable[InstanceFacts]) -> tuple[InstanceFacts, ...]:
-    return tuple(sorted((each for each in types if gpu_of(each) is not None), key=lambda each: each.name))
+    return tuple(
+        sorted(
+            (instance_type for instance_type in types if gpu_of(instance_type) is not None), key=lambda each: each.name
+        )
+    )

@@ -70,7 +70,11 @@ def start_seconds(pod: "PodUse | None", container: str, weights_bytes: float) ->
     Node and image as the check `progress-deadline` takes them; then what the startup probe allows, or for a model
     alone what the chart would allow: weights at 50 MiB/s and ten minutes.
     """
-    specs = () if pod is None else (each for each in pod.spec.get("containers") or () if each["name"] == container)
+    specs = (
+        ()
+        if pod is None
+        else (pod_container for pod_container in pod.spec.get("containers") or () if pod_container["name"] == container)
+    )
     found: Mapping[str, Any] = next(iter(specs), {})
     start = cold_start(found or {"image": _IMAGE})
     load = start.startup or round(weights_bytes / _THROUGHPUT + _COMPILE_SECONDS)
@@ -80,8 +84,8 @@ def start_seconds(pod: "PodUse | None", container: str, weights_bytes: float) ->
 
 def _horizontal(spec: Mapping[str, Any]) -> Scaler:
     metrics, ignored = [], []
-    for each in spec.get("metrics") or ():
-        body = each.get(str(each.get("type", "")).lower()) or {}
+    for metric in spec.get("metrics") or ():
+        body = metric.get(str(metric.get("type", "")).lower()) or {}
         name = str((body.get("metric") or body).get("name", ""))
         target = body.get("target") or {}
         look = _look(name)
@@ -101,16 +105,16 @@ def _horizontal(spec: Mapping[str, Any]) -> Scaler:
 
 def _scaled_object(spec: Mapping[str, Any]) -> Scaler:
     metrics, ignored = [], []
-    for each in spec.get("triggers") or ():
-        told = each.get("metadata") or {}
+    for trigger in spec.get("triggers") or ():
+        told = trigger.get("metadata") or {}
         where = f"{told.get('valueLocation', '')} {told.get('query', '')}"
         look = _look(where) or ("requests" if told.get("valueLocation") == "requests" else None)
         value = told.get("targetValue") or told.get("threshold")
         if look is None or value is None:
-            ignored.append(str(each.get("name") or each.get("type")))
+            ignored.append(str(trigger.get("name") or trigger.get("type")))
         else:
             metrics.append(
-                Metric(look, _amount(value), per_pod=each.get("metricType", "AverageValue") == "AverageValue")
+                Metric(look, _amount(value), per_pod=trigger.get("metricType", "AverageValue") == "AverageValue")
             )
     advanced = (spec.get("advanced") or {}).get("horizontalPodAutoscalerConfig") or {}
     return Scaler(

@@ -40,7 +40,7 @@ class Conversations:
 
     def stated(self) -> Mapping[str, Any]:
         """Those that are not None, by name."""
-        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        values = {attribute.name: getattr(self, attribute.name) for attribute in fields(self)}
         return {name: value for name, value in values.items() if value is not None}
 
 

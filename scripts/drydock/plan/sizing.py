@@ -91,7 +91,7 @@ def size(task: Task) -> Sizing:
         return Sizing(0, None, (error.message,))
     missed = alone.missed(demand.objectives)
     if missed:
-        return Sizing(0, alone, tuple(f"with one request at a time {each}" for each in missed))
+        return Sizing(0, alone, tuple(f"with one request at a time {item}" for item in missed))
     low, high, best = 0, 1, alone
     while (best := estimated(high)).missed(demand.objectives):
         if high >= MOST_REPLICAS:
@@ -123,7 +123,7 @@ def measured(estimates: Iterable[Estimate], demand: Demand) -> Sizing:
     Each takes at most the highest measured rate that met the objectives: between two rates nothing is assumed.
     """
     ordered = sorted(estimates, key=lambda each: each.rate)
-    good = [each for each in ordered if not each.missed(demand.objectives)]
+    good = [item for item in ordered if not item.missed(demand.objectives)]
     if not good:
         return Sizing(0, ordered[0] if ordered else None, ordered[0].missed(demand.objectives) if ordered else ())
     return Sizing(ceil(demand.rate / good[-1].rate - 1e-9), good[-1])

@@ -78,7 +78,7 @@ def _of_dataset(path: "Path", count: int, random: "Generator", block_size: int) 
     found: list[Shape] = []
     for index in range(count):
         row = rows[index % len(rows)]
-        said = [(str(each.get("role")), _text(each)) for each in row.messages]
+        said = [(str(message.get("role")), _text(message)) for message in row.messages]
         outputs = draw_lengths(Lengths("lognormal", 220, 200), random, (len(row.turns),)).tolist()
         for turn, drawn in zip(row.turns, outputs, strict=True):
             output = row.output_tokens or max(1, int(drawn))

@@ -79,8 +79,13 @@ class WhatIf:
             "dollars": round(day.node_hours * self.dollars, 2),
             "most_pods": day.most_pods,
             "moments": [
-                {"seconds": each.seconds, "rate": round(each.rate, 4), "ready": each.ready, "missed": each.missed}
-                for each in thinned(day)
+                {
+                    "seconds": moment.seconds,
+                    "rate": round(moment.rate, 4),
+                    "ready": moment.ready,
+                    "missed": moment.missed,
+                }
+                for moment in thinned(day)
             ],
         }
 
@@ -102,7 +107,7 @@ class WhatIf:
     @property
     def assumptions(self) -> list[str]:
         """What the day rests on."""
-        looks = ", ".join(f"{each.look} {each.target:g}" for each in self.scaler.metrics)
+        looks = ", ".join(f"{metric.look} {metric.target:g}" for metric in self.scaler.metrics)
         found = [
             f"A new pod takes {self.seconds:.0f} s: {self.told}.",
             f"Scaled by {looks}, every {self.scaler.period:.0f} s, down after {self.scaler.scale_down_seconds:.0f} s. "
@@ -152,7 +157,7 @@ def thinned(day: Day) -> Sequence[Any]:
     """Every so many moments; one in which objectives are missed stands for its neighbours."""
     step = max(1, len(day.moments) // _POINTS)
     groups = [day.moments[start : start + step] for start in range(0, len(day.moments), step)]
-    return [replace(group[0], missed=any(each.missed and each.rate > 0 for each in group)) for group in groups]
+    return [replace(group[0], missed=any(moment.missed and moment.rate > 0 for moment in group)) for group in groups]
 
 
 def _given(value: int | None, otherwise: int) -> int:

@@ -34,12 +34,14 @@ _CALLED = re.compile(r"failed calling webhook|conversion webhook for")
 
 def find_callers(manifests: Sequence[Manifest]) -> tuple[Manifest, ...]:
     """Objects of others by which the API server would call a server."""
-    return tuple(each for each in manifests if each.source and _calls(each))
+    return tuple(caller for caller in manifests if caller.source and _calls(caller))
 
 
 def sentences(callers: Sequence[Manifest]) -> tuple[str, ...]:
     """For the report: which servers were not called."""
-    return tuple(f"{each.kind} {each.name} of {each.source} {_WHAT.get(each.kind, _ADMISSION)}" for each in callers)
+    return tuple(
+        f"{caller.kind} {caller.name} of {caller.source} {_WHAT.get(caller.kind, _ADMISSION)}" for caller in callers
+    )
 
 
 def was_called(error: ClusterError) -> bool:
@@ -49,14 +51,14 @@ def was_called(error: ClusterError) -> bool:
 
 def bypass(api: Api, callers: Sequence[Manifest]) -> None:
     """Keep the API server from calling what these objects name; those that are not there are passed over."""
-    for each in callers:
-        path = f"{collection(each.api_version, _PLURALS[each.kind])}/{each.name}"
+    for caller in callers:
+        path = f"{collection(caller.api_version, _PLURALS[caller.kind])}/{caller.name}"
         found = api.find(path)
         if not found:
             continue
-        if each.kind == "APIService":
+        if caller.kind == "APIService":
             api.delete(path)
-        elif each.kind == CRD:
+        elif caller.kind == CRD:
             if (found["spec"].get("conversion") or {}).get("strategy") == "Webhook":
                 _change(api, path, {"spec": {"conversion": _NO_CONVERSION}})
         elif any(webhook.get("matchConditions") != _NEVER for webhook in found.get("webhooks") or ()):
@@ -92,7 +94,7 @@ def _change(api: Api, path: str, change: Mapping[str, Any]) -> None:
     """Change an object without owning what was changed, so that the next apply meets no conflict."""
     api.merge(f"{path}?fieldManager={_MANAGER}", change)
     owners = (api.find(path) or {"metadata": {}})["metadata"].get("managedFields") or ()
-    others = [each for each in owners if each.get("manager") != _MANAGER]
+    others = [caller for caller in owners if caller.get("manager") != _MANAGER]
     if len(others) < len(owners):
         api.merge(path, {"metadata": {"managedFields": others}})
 

@@ -60,7 +60,7 @@ class BringUp:
         folder: of the rehearsal.
         order: what to start.
         children: starts and ends programs.
-        outlet: tells the command how far things are.
+        outlet: reports progress to the command.
         on_failure: called when something that the cluster rests on fails while it runs.
     """
 
@@ -106,7 +106,7 @@ class BringUp:
         return child is self._starting and _PORT_TAKEN in last_lines(child.log)
 
     def run(self) -> None:
-        """Start everything, then serve seeds for ever: Karpenter starts anew with each that holds more.
+        """Start everything, then serve seeds until the end: Karpenter restarts with each that holds more.
 
         Raises:
             ClusterError: something does not start.

@@ -59,7 +59,7 @@ def own_record(name: str) -> ProcessRecord:
 def read_records(file: Path) -> tuple[ProcessRecord, ...]:
     """The processes that a supervisor recorded; none when it came to nothing."""
     try:
-        return tuple(ProcessRecord(**each) for each in json.loads(file.read_text()))
+        return tuple(ProcessRecord(**load) for load in json.loads(file.read_text()))
     except (OSError, ValueError, TypeError):
         return ()
 
@@ -187,9 +187,9 @@ class Children:
     def _add(self, child: Child) -> None:
         """Record it; what ended by itself is forgotten."""
         created = psutil.Process(child.process.pid).create_time()
-        self._running = [each for each in self._running if each.process.returncode is None]
-        alive = {each.process.pid for each in self._running}
-        self._records = [each for each in self._records if each.pid in alive]
+        self._running = [item for item in self._running if item.process.returncode is None]
+        alive = {item.process.pid for item in self._running}
+        self._records = [record for record in self._records if record.pid in alive]
         self._running.append(child)
         self._records.append(ProcessRecord(child.name, child.process.pid, created))
         write_records(self.record, [own_record("supervisor"), *self._records])

@@ -218,12 +218,12 @@ class RehearsalCluster:
             return tuple(each for each in self._events if isinstance(each, StepDone))
 
     def decisions(self) -> tuple[Decided, ...]:
-        """What Karpenter could not place so far, in the order it told."""
+        """What Karpenter could not place so far, in the order of its log."""
         with self._changed:
             return tuple(each for each in self._events if isinstance(each, Decided))
 
     def skipped_pools(self) -> tuple[PoolSkipped, ...]:
-        """Pools that Karpenter left out of a round of decisions, in the order it told."""
+        """Pools that Karpenter left out of a round of decisions, in the order of its log."""
         with self._changed:
             return tuple(each for each in self._events if isinstance(each, PoolSkipped))
 

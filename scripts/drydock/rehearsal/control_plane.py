@@ -52,7 +52,7 @@ def etcd(tools: Mapping[str, Path]) -> list[str | Path]:
 def api_server(tools: Mapping[str, Path], credentials: Credentials, port: int, egress: Path) -> list[str | Path]:
     """The API server on a loopback port, with RBAC and the admission plugins that EKS turns on.
 
-    `egress` is the file that tells how it reaches pods (`kubelet.tunnel`).
+    `egress` is the file that configures how it reaches pods (`kubelet.tunnel`).
     """
     return [
         tools["kube-apiserver"],

@@ -59,7 +59,7 @@ class Credentials:
 
     @property
     def metrics_token(self) -> Path:
-        """What Karpenter asks for before it tells its metrics."""
+        """What Karpenter asks for before it serves its metrics."""
         return self.folder / "metrics-token"
 
     @property

@@ -42,7 +42,7 @@ def dry_run(
 
 
 def _crds_of(project: Project, rendered: Sequence[RenderedEnvironment]) -> list[Path]:
-    """The CRDs of API groups that occur: serving one that nobody uses can take the API server ten seconds."""
+    """The CRDs of API groups that occur: serving one that is not used can take the API server ten seconds."""
     groups = {manifest.api_version.partition("/")[0] for each in rendered for manifest in each.manifests}
     files = dict.fromkeys((*crd_files(project), *suite_crds(project)))
     return [file for file in files if any(group in file.name for group in groups if "." in group)]

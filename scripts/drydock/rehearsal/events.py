@@ -1,4 +1,4 @@
-"""What a supervisor and the command that started it tell each other: JSON, one object a line."""
+"""Messages between a supervisor and the command that started it: JSON, one object a line."""
 
 import json
 import threading
@@ -68,7 +68,7 @@ _KINDS: dict[str, type[Any]] = {
 
 
 class Outlet:
-    """Writes events; what nobody reads any more is dropped."""
+    """Writes events; what is no longer read is dropped."""
 
     def __init__(self, stream: IO[str]) -> None:
         self._stream = stream

@@ -17,7 +17,7 @@ class Gate:
 
     Karpenter learns of pods and pools one by one, and on a busy machine its rounds of decisions fall between them. So
     nothing is bought during an install, and after it a marker is made, a pod that no node can host. The API server
-    tells changes in their order: a round of decisions that speaks of the marker knows of every pod before it. All its
+    reports changes in their order: a round of decisions that speaks of the marker knows of every pod before it. All its
     claims are let through, or none of them.
 
     Args:
@@ -60,7 +60,7 @@ class Gate:
             return True
 
     def heard(self, event: Decided | PoolSkipped | RoundBegan, marker: str) -> bool:
-        """Take note of what Karpenter's log tells; whether that opened the gate.
+        """Take note of a line of Karpenter's log; returns whether that opened the gate.
 
         Args:
             event: in the order of the log.

@@ -74,7 +74,7 @@ class Launch:
             "METRICS_TOKEN": self.credentials.metrics_token.read_text(),
             "HEALTH_PROBE_PORT": "0",
             "FEATURE_GATES": environment_variable(self.gates),
-            "LOG_LEVEL": "debug",  # info does not tell why it ignores a pod
+            "LOG_LEVEL": "debug",  # info does not say why it ignores a pod
         }
 
 
@@ -85,9 +85,13 @@ def await_saved(api: Api) -> None:
     """
     end = time.monotonic() + _SAVED_SECONDS
     while time.monotonic() < end:
-        saved = "".join(map(str, (each.get("data") for each in api.get(_CONFIG_MAPS)["items"] if _is_backup(each))))
+        saved = "".join(
+            map(
+                str, (config_map.get("data") for config_map in api.get(_CONFIG_MAPS)["items"] if _is_backup(config_map))
+            )
+        )
         claims = api.get(_CLAIMS)["items"]
-        machines = [(each.get("status") or {}).get("providerID", "").rpartition("/")[2] for each in claims]
+        machines = [(claim.get("status") or {}).get("providerID", "").rpartition("/")[2] for claim in claims]
         if all(machine and machine in saved for machine in machines):
             return
         time.sleep(_SAVED_PAUSE_SECONDS)
@@ -107,7 +111,9 @@ def metrics(pid: int, token: str) -> str:
         return ""
     headers = {"Authorization": f"Bearer {token}"}
     with urllib3.PoolManager(retries=False, timeout=_METRICS_SECONDS) as pool:
-        for port in sorted({each.laddr.port for each in connections if each.status == psutil.CONN_LISTEN}):
+        for port in sorted(
+            {connection.laddr.port for connection in connections if connection.status == psutil.CONN_LISTEN}
+        ):
             try:
                 answer = pool.request("GET", f"http://127.0.0.1:{port}/metrics", headers=headers)
             except urllib3.exceptions.HTTPError:
@@ -118,7 +124,7 @@ def metrics(pid: int, token: str) -> str:
 
 
 def read_version(metrics_page: str) -> str:
-    """Karpenter's version out of its metrics page; empty when it does not tell."""
+    """Karpenter's version out of its metrics page; empty when it does not say."""
     found = re.search(r'^karpenter_build_info\{[^}]*\bversion="([^"]+)"', metrics_page, re.MULTILINE)
     return found.group(1) if found else ""
 
@@ -164,5 +170,7 @@ class LogReader:
         if message == _IGNORED:  # before the round begins
             self._ignored.add(pod)
             return Decided(pod, str(entry["error"]), (), when)
-        causes = tuple(str(each["error"]) for each in entry.get("errorCauses", [])) or (str(entry["error"]),)
+        causes = tuple(str(error_cause["error"]) for error_cause in entry.get("errorCauses", [])) or (
+            str(entry["error"]),
+        )
         return Decided(pod, str(entry["error"]), causes, self._began)

@@ -36,9 +36,9 @@ def write_stages(file: Path, others: Iterable[str]) -> None:
         others: expressions of jq that give something for such a pod.
     """
     documents = list(load_yaml_all(STAGES.read_text()))
-    theirs = [{"key": each, "operator": "DoesNotExist"} for each in others]
+    theirs = [{"key": other, "operator": "DoesNotExist"} for other in others]
     for stage in documents:
         if stage["spec"]["resourceRef"]["kind"] == "Pod":
             conditions: list[Any] = stage["spec"]["selector"]["matchExpressions"]
             conditions += theirs
-    file.write_text("\n---\n".join(json.dumps(each, indent=1) for each in documents))
+    file.write_text("\n---\n".join(json.dumps(document, indent=1) for document in documents))

@@ -148,7 +148,7 @@ class NodeStandIn:
             self._on_ended(*(labels.get(name, "") for name in (INSTANCE_TYPE, CAPACITY_TYPE, ZONE)))
 
     def _count_reserved(self, before: Any | None, now: Any | None) -> None:
-        held, holds = (labels_of(each).get(_RESERVATION) if each else None for each in (before, now))
+        held, holds = (labels_of(status).get(_RESERVATION) if status else None for status in (before, now))
         if held != holds:
             self._reserved.subtract([held] if held else [])
             self._reserved.update([holds] if holds else [])
@@ -219,8 +219,8 @@ def await_settled(api: Api) -> list[str]:
     """
     while True:
         pools = api.get(POOLS)["items"]
-        if are_settled(pools, {each["metadata"]["name"]: each for each in api.get(CLASSES)["items"]}):
-            return [each["metadata"]["name"] for each in pools if is_true(each, "Ready")]
+        if are_settled(pools, {node_class["metadata"]["name"]: node_class for node_class in api.get(CLASSES)["items"]}):
+            return [pool["metadata"]["name"] for pool in pools if is_true(pool, "Ready")]
         time.sleep(_LOOK_SECONDS)
 
 
@@ -230,7 +230,7 @@ def _provider_id(claim: Mapping[str, Any] | None) -> str:
 
 
 def _zones(node_class: Mapping[str, Any] | None) -> tuple[str, ...]:
-    return tuple(each["zone"] for each in ((node_class or {}).get("status") or {}).get("subnets", ()))
+    return tuple(subnet["zone"] for subnet in ((node_class or {}).get("status") or {}).get("subnets", ()))
 
 
 def _devices(claimed: Mapping[str, str], labels: Mapping[str, str], sharing: Sharing | None) -> dict[str, str]:

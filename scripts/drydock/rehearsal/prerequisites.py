@@ -10,6 +10,7 @@ from drydock.rehearsal.volume_drivers import CSI_DRIVERS, STORAGE_CLASSES, csi_d
 from drydock.suite.cluster_description import ClusterDescription, admission_policies
 from drydock.suite.environments import Environment
 from drydock.suite.manifests import Manifest
+from drydock.suite.render import RESTRICTED
 
 _NAMESPACES = collection("v1", "namespaces")
 _POLICIES = {
@@ -39,6 +40,7 @@ class Prerequisites:
         namespace: of the release.
         operators: that no chart of the suite brings and its objects are for, as sentences.
         expected: namespaces that objects of others name, and that nothing which is installed makes.
+        restricted: whether that namespace enforces the pod security standard `restricted`, as `deploy` has it do.
     """
 
     namespaces: tuple[str, ...]
@@ -47,6 +49,7 @@ class Prerequisites:
     namespace: str
     operators: tuple[str, ...] = ()
     expected: tuple[str, ...] = ()
+    restricted: bool = False
 
     def told(self) -> tuple[str, ...]:
         """For the report: what the rehearsal took for granted."""
@@ -92,6 +95,7 @@ def find_prerequisites(
                 - {""}
             )
         ),
+        restricted=environment.suite,
     )
 
 
@@ -111,7 +115,8 @@ def _idle_resources(manifests: Sequence[Manifest], running: Collection[str]) -> 
 def create_prerequisites(api: Api, wanted: Prerequisites) -> None:
     """Make them, with the storage classes and the drivers of the target."""
     for name in wanted.namespaces:
-        api.create(_NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+        labels = dict(RESTRICTED) if wanted.restricted and name == wanted.namespace else {}
+        api.create(_NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
     for crd, defaults in wanted.target.crd_defaults.items():
         set_defaults(api, crd, defaults)
     for policy in admission_policies(wanted.target):

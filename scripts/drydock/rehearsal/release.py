@@ -225,7 +225,7 @@ class Release:
 
         Args:
             timeout: seconds.
-            step: told what is missing.
+            step: shown what is missing.
             empty_nodes: wait also until the nodes that hold nothing but daemons are gone, as far as their pools allow;
                 those that Karpenter takes away only after minutes are taken away at once (`taken_away`).
 
@@ -286,7 +286,7 @@ class Release:
     def _verdict(self, expected: Expected, *, empty_nodes: bool) -> Verdict:
         self._cluster.check()
         verdict = self._judge(expected, empty_nodes=empty_nodes)
-        if verdict.obstacles:  # Karpenter tells of one pod after the other
+        if verdict.obstacles:  # Karpenter reports one pod after the other
             self._watching().look(_SIBLING_SECONDS)
             verdict = self._judge(expected, empty_nodes=empty_nodes)
         return verdict

@@ -27,7 +27,7 @@ class Seed:
 
     def to_json(self) -> dict[str, Any]:
         """For the supervisor."""
-        programs = [each.to_json() for each in self.programs]
+        programs = [program.to_json() for program in self.programs]
         return {
             "account": self.account.to_json(),
             "programs": programs,
@@ -39,7 +39,7 @@ class Seed:
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "Seed":
         """What `to_json` gave."""
-        programs = tuple(Program.from_json(each) for each in content["programs"])
+        programs = tuple(Program.from_json(program) for program in content["programs"])
         return cls(
             Account.from_json(content["account"]),
             programs,

@@ -35,7 +35,7 @@ class StepClock:
 
     def with_background(self, others: Iterable[StepDone]) -> tuple[StepReport, ...]:
         """The steps so far and those that went on in the background, in the order in which they began."""
-        told = [self._report(each.name, each.started, each.seconds) for each in others]
+        told = [self._report(other.name, other.started, other.seconds) for other in others]
         return tuple(sorted([*self._done, *told], key=lambda each: each.start_seconds))
 
     def _report(self, name: str, start: float, seconds: float) -> StepReport:

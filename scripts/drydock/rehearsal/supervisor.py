@@ -30,7 +30,7 @@ _OPEN_FILES = 8192
 
 
 class Supervisor:
-    """Runs the cluster of one folder until it is told to end it."""
+    """Runs the cluster of one folder until it is asked to end it."""
 
     def __init__(self, folder: RunFolder) -> None:
         self._folder = folder
@@ -130,7 +130,7 @@ def _disk_remedy(error: OSError) -> str:
     import errno
 
     full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-    return "The disk is full. `drydock doctor` tells how large Drydock's caches are." if full else ""
+    return "The disk is full. `drydock doctor` lists how large Drydock's caches are." if full else ""
 
 
 def _raise_open_files() -> None:

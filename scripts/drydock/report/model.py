@@ -240,7 +240,7 @@ class RehearsalReport:
                 **fields,
                 "steps": tuple(StepReport(**step) for step in data["steps"]),
                 "pods": tuple(PodReport(**pod) for pod in data["pods"]),
-                "nodes": tuple(_node(each) for each in data["nodes"]),
+                "nodes": tuple(_node(node) for node in data["nodes"]),
                 "warnings": tuple(WarningReport(**warning) for warning in data["warnings"]),
                 "assumptions": tuple(data["assumptions"]),
                 "limits": tuple(data["limits"]),

@@ -178,7 +178,7 @@ def shown_nodes(report: RehearsalReport) -> tuple[NodeReport, ...]:
     if not is_large(report):
         return nodes
     names = {pod.node for pod in shown_pods(report)}
-    names |= {node.name for node in [each for each in nodes if _is_empty(each)][:SHOWN]}
+    names |= {node.name for node in [node for node in nodes if _is_empty(node)][:SHOWN]}
     return tuple(node for node in nodes if node.name in names)
 
 
@@ -303,7 +303,7 @@ def counted(count: int, noun: str) -> str:
 def printable(text: str) -> str:
     """Text without control characters, which a hostile name or message could steer a terminal or a reader with."""
     return "".join(
-        each if each.isprintable() else " " if each.isspace() else "\N{REPLACEMENT CHARACTER}" for each in text
+        letter if letter.isprintable() else " " if letter.isspace() else "\N{REPLACEMENT CHARACTER}" for letter in text
     )
 
 

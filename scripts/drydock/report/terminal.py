@@ -120,9 +120,9 @@ def _print_groups(console: Console, report: RehearsalReport) -> None:
         pods.add_row(_text(group.workload), _text(group.instance_type), phase, *times)
     for header in ("nodes", "without use", "$/hour"):
         nodes.add_column(header, justify="right")
-    for each in node_groups(report):
-        names = map(_text, (each.pool, each.instance_type, each.zone, each.capacity_type))
-        nodes.add_row(*names, f"{each.nodes:,}", f"{each.empty:,}", hourly(each.dollars_per_hour))
+    for node_group in node_groups(report):
+        names = map(_text, (node_group.pool, node_group.instance_type, node_group.zone, node_group.capacity_type))
+        nodes.add_row(*names, f"{node_group.nodes:,}", f"{node_group.empty:,}", hourly(node_group.dollars_per_hour))
     for heading, table in (("Pods in groups", pods), ("Nodes in groups", nodes)):
         _heading(console, heading)
         console.print(table)

@@ -28,7 +28,7 @@ class Daemon:
 def daemons_on(pool: Pool, pods: Sequence[PodUse]) -> list[Daemon]:
     """DaemonSets among the pods that run on a pool's nodes."""
     found = (Daemon(pod, daemon_types(pod, pool)) for pod in pods if pod.is_daemon)
-    return [each for each in found if each.types]
+    return [daemon for daemon in found if daemon.types]
 
 
 def daemon_types(daemon: PodUse, pool: Pool) -> frozenset[str]:
@@ -71,9 +71,9 @@ def groups_beside(pod: PodUse, types: frozenset[str], daemons: Sequence[Daemon])
         parts = [(part, beside) for part, beside in split if part]
     ports = host_ports(pod)
     return [
-        NodeGroup(part, add(*(each.requests for each in beside)))
+        NodeGroup(part, add(*(item.requests for item in beside)))
         for part, beside in parts
-        if not any(_collide(one, other) for each in beside for other in host_ports(each) for one in ports)
+        if not any(_collide(one, other) for item in beside for other in host_ports(item) for one in ports)
     ]
 
 

@@ -120,7 +120,9 @@ def _explain_reserved(pool: Pool) -> Exclusion:
     name = node_class.name if node_class else ""
     held = node_class.reservations if node_class else ()
     if held:
-        shown = ", ".join(f"{each.id} ({each.instance_type} in {each.zone})" for each in held)
+        shown = ", ".join(
+            f"{requirement.id} ({requirement.instance_type} in {requirement.zone})" for requirement in held
+        )
         reason = f"it buys reserved capacity alone, and of what its node class selects, {shown}, nothing meets its "
         return Exclusion(
             Stage.POOL,
@@ -189,8 +191,15 @@ def explain_given_up() -> Exclusion:
 
 def explain_matching(pool: Pool, wanted: Requirements) -> Exclusion:
     """No instance type of the pool is what the pod asks for."""
-    culprit = next((each for each in wanted.values() if not pool.matching(pool.types, {each.key: each})), None)
-    asked = str(culprit) if culprit else " and ".join(str(each) for each in wanted.values())
+    culprit = next(
+        (
+            requirement
+            for requirement in wanted.values()
+            if not pool.matching(pool.types, {requirement.key: requirement})
+        ),
+        None,
+    )
+    asked = str(culprit) if culprit else " and ".join(str(requirement) for requirement in wanted.values())
     reason = f"none of its {len(pool.types)} instance types meets {asked}"
     return Exclusion(Stage.TYPE, reason, f"Widen the requirements of pool {pool.name}, or ask for what it has.")
 

@@ -79,7 +79,7 @@ class PodVerdict:
     @property
     def is_feasible(self) -> bool:
         """Whether some pool can host the pod."""
-        return not self.problem and any(each.hosts for each in self.pools)
+        return not self.problem and any(pool.hosts for pool in self.pools)
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ class Scheduling:
     def _given_up(self, pod: PodUse, pool: Pool, daemons: Sequence[Daemon]) -> Exclusion | None:
         """The one reason that is not the pod's: an alternative that fits, and that Karpenter drops before it would."""
         plain = (Attempt(term, tolerates_soft=True) for term in required_terms(pod)[:-1])
-        fits = any(not isinstance(self._attempt(pod, pool, each, daemons), Exclusion) for each in plain)
+        fits = any(not isinstance(self._attempt(pod, pool, node_pool, daemons), Exclusion) for node_pool in plain)
         return explain_given_up() if fits else None
 
 

@@ -50,7 +50,11 @@ WHOLE = Sharing({})
 
 def sharing_of(manifests: Sequence[Manifest], labels: Mapping[str, str]) -> Sharing:
     """How the plugin among the objects of an environment shares the GPUs of nodes with these labels."""
-    data = {each.name: each.content.get("data") or {} for each in manifests if each.kind == "ConfigMap"}
+    data = {
+        rendered_object.name: rendered_object.content.get("data") or {}
+        for rendered_object in manifests
+        if rendered_object.kind == "ConfigMap"
+    }
     for manifest in manifests:
         template = (manifest.content.get("spec") or {}).get("template") or {}
         if manifest.kind == "DaemonSet" and (entry := config_entry(template.get("spec") or {}, labels)):
@@ -66,7 +70,7 @@ def config_entry(plugin: Mapping[str, Any], labels: Mapping[str, str]) -> tuple[
         labels: of the node, one of which names the key.
     """
     for container in plugin.get("containers") or ():
-        variables = {each["name"]: each.get("value", "") for each in container.get("env") or ()}
+        variables = {variable["name"]: variable.get("value", "") for variable in container.get("env") or ()}
         if "CONFIG_FILE_SRCDIR" in variables:
             entry = labels.get(variables.get("NODE_LABEL", "")) or variables.get("DEFAULT_CONFIG", "")
             return _config_map(plugin, container, variables["CONFIG_FILE_SRCDIR"]), entry
@@ -85,7 +89,7 @@ def _config_map(pod: Mapping[str, Any], container: Mapping[str, Any], path: str)
     """Name of the ConfigMap that is mounted at a path of a container."""
     mounts: Sequence[Mapping[str, Any]] = container.get("volumeMounts") or ()
     volume = next((mount["name"] for mount in mounts if mount["mountPath"] == path), "")
-    volumes = {each["name"]: each for each in pod.get("volumes") or ()}
+    volumes = {pod_volume["name"]: pod_volume for pod_volume in pod.get("volumes") or ()}
     return str((volumes.get(volume, {}).get("configMap") or {}).get("name", ""))
 
 

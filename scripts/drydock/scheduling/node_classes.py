@@ -83,8 +83,12 @@ def find_node_class(reference: Fields, manifests: Sequence[Manifest], account: A
     name = str(reference.get("name", ""))
     group, kind = str(reference.get("group", "")), str(reference.get("kind", ""))
     is_auto_mode = group == AUTO_MODE_GROUP
-    named = (each for each in manifests if each.name == name and each.kind == kind)
-    manifest = next((each for each in named if each.api_version.startswith(f"{group}/")), None)
+    named = (
+        rendered_object
+        for rendered_object in manifests
+        if rendered_object.name == name and rendered_object.kind == kind
+    )
+    manifest = next((term for term in named if term.api_version.startswith(f"{group}/")), None)
     if manifest is None and not (is_auto_mode and name == "default"):
         return None
     spec = (manifest.content.get("spec") or {}) if manifest else {}

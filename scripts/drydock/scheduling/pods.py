@@ -108,7 +108,7 @@ def pod_requests(spec: Fields) -> dict[str, int]:
     Source: k8s.io/component-helpers v0.36, resource/helpers.go, PodRequests: containers and sidecars together, at least
     what any init container needs beside the sidecars before it, pod-level requests in their place, and the overhead.
     """
-    total = add(*(container_requests(each) for each in spec.get("containers") or ()))
+    total = add(*(container_requests(pod_container) for pod_container in spec.get("containers") or ()))
     sidecars: dict[str, int] = {}
     largest: dict[str, int] = {}
     for container in spec.get("initContainers") or ():

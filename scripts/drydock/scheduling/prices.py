@@ -103,7 +103,7 @@ def read_prices(
     """Prices for a region from the file that `ensure_price_list` made."""
     content = json.loads(file.read_bytes())
     tables = content["regions"]
-    prefix = next((each for each in _PARTITIONS if region.startswith(each)), "")
+    prefix = next((partition for partition in _PARTITIONS if region.startswith(partition)), "")
     name = region if region in tables else _PARTITIONS.get(prefix, _COMMERCIAL)
     table = tables[name]
     return Prices(table["prices"], name, table["generated"], content["source"], spot_share, reserved_share)

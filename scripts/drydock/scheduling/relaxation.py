@@ -44,8 +44,8 @@ def attempts(pod: PodUse) -> list[Attempt]:
     """
     required = required_terms(pod)
     preferred = [
-        from_expressions((each.get("preference") or {}).get("matchExpressions"))
-        for each in sorted(_preferred(pod), key=lambda each: -int(each.get("weight") or 0))
+        from_expressions((preference.get("preference") or {}).get("matchExpressions"))
+        for preference in sorted(_preferred(pod), key=lambda each: -int(each.get("weight") or 0))
     ]
     heaviest = preferred[0] if preferred else []
     states = [merged(term.values(), heaviest) for term in required]
@@ -63,9 +63,11 @@ def contradiction(pod: PodUse) -> str:
         parts = [*selector, *from_expressions(term.get("matchExpressions"))]
         found = next(
             (
-                f"{each.key} (" + " and ".join(str(one).partition(" ")[2] for one in parts if one.key == each.key) + ")"
-                for each in merged(parts).values()
-                if each.operator == "DoesNotExist" and not any(one == each for one in parts)
+                f"{requirement.key} ("
+                + " and ".join(str(one).partition(" ")[2] for one in parts if one.key == requirement.key)
+                + ")"
+                for requirement in merged(parts).values()
+                if requirement.operator == "DoesNotExist" and not any(one == requirement for one in parts)
             ),
             "",
         )

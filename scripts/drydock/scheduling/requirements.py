@@ -120,8 +120,8 @@ def merged(*groups: Iterable[Requirement]) -> dict[str, Requirement]:
     """All requirements together; several for one label are intersected."""
     result: dict[str, Requirement] = {}
     for group in groups:
-        for each in group:
-            result[each.key] = each.intersection(result[each.key]) if each.key in result else each
+        for item in group:
+            result[item.key] = item.intersection(result[item.key]) if item.key in result else item
     return result
 
 

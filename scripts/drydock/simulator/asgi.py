@@ -58,8 +58,8 @@ class Gate:
         if scope.get(_PASSED):
             return None
         none: Message = {"status": 500}
-        start = next((each for each in sent if each["type"] == "http.response.start"), none)
-        body = b"".join(each.get("body", b"") for each in sent if each["type"] == "http.response.body")
+        start = next((item for item in sent if item["type"] == "http.response.start"), none)
+        body = b"".join(item.get("body", b"") for item in sent if item["type"] == "http.response.body")
         response = web.Response(status=start["status"], body=body)
         for name, value in start.get("headers", ()):
             response.headers[name.decode("latin-1")] = value.decode("latin-1")

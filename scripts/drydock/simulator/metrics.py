@@ -19,8 +19,6 @@ from prometheus_client import (
 
 _KINDS = {"counter": Counter, "gauge": Gauge, "histogram": Histogram, "summary": Summary}
 
-FINISHED = ("stop", "length", "abort", "error", "repetition")
-
 
 @dataclass(frozen=True, slots=True)
 class Finished:

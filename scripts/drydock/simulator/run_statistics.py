@@ -130,9 +130,9 @@ def measures(run: Run, request_limits: Mapping[str, float], refused: float = 0.0
         counts = weights if name == "itl" else None
         found[f"{name}_mean_ms"] = float(np.average(kept, weights=counts)) if kept.size else None
         method: Any = "linear" if counts is None else "inverted_cdf"
-        for each in PERCENTILES:
-            value = np.percentile(kept, each, weights=counts, method=method) if kept.size else None
-            found[f"{name}_p{each}_ms"] = None if value is None else float(value)
+        for percentile in PERCENTILES:
+            value = np.percentile(kept, percentile, weights=counts, method=method) if kept.size else None
+            found[f"{name}_p{percentile}_ms"] = None if value is None else float(value)
     if request_limits:
         good = np.ones(sent.size, bool)
         for name, limit in request_limits.items():

@@ -44,7 +44,6 @@ class Run:
     issued: int = 0
     issued_until: float = 0.0
     engine_steps: int = 0
-    prefill_tokens: int = 0
     preemptions: int = 0
     most_running: int = 0
     most_waiting: int = 0
@@ -166,7 +165,6 @@ class _Simulation:
         run, workload = self._run, self._workload
         steps, decodes = outcome.steps, outcome.decodes
         run.engine_steps += steps
-        run.prefill_tokens += outcome.prefill
         if decodes:
             run.gaps.extend(((outcome.end - outcome.start) / steps, decodes * steps))
         written = self._frontend.outputs(outcome.start, outcome.end, steps, decodes + len(outcome.first))

@@ -205,7 +205,7 @@ def described(target: str, differs: Mapping[str, Any] | None = None, file: str =
 
 def admission_policies(target: ClusterDescription) -> tuple[Mapping[str, Any], ...]:
     """Policies of the platform, as objects."""
-    return tuple(each for name in target.admission for each in load_yaml_all((_FILE.parent / name).read_text()))
+    return tuple(document for name in target.admission for document in load_yaml_all((_FILE.parent / name).read_text()))
 
 
 @cache

@@ -52,7 +52,7 @@ def changed_objects(before: Sequence[Manifest], after: Sequence[Manifest]) -> tu
 
 def yaml_difference(before: Fields | None, after: Fields | None) -> tuple[str, ...]:
     """The lines of a unified diff between two objects."""
-    old, new = (yaml.safe_dump(each).splitlines() if each else [] for each in (before, after))
+    old, new = (yaml.safe_dump(side).splitlines() if side else [] for side in (before, after))
     return tuple(difflib.unified_diff(old, new, "before", "after", lineterm="", n=_CONTEXT))
 
 

@@ -16,7 +16,7 @@ from drydock.errors import UsageError
 PERCENTILES = (50, 90, 95, 99)
 _TIMES = ("ttft", "itl", "tpot", "e2e")
 MOST = frozenset(
-    {f"{time}_{part}_ms" for time in _TIMES for part in ("mean", *(f"p{each}" for each in PERCENTILES))}
+    {f"{time}_{part}_ms" for time in _TIMES for part in ("mean", *(f"p{percentile}" for percentile in PERCENTILES))}
     | {"error_rate"}
 )
 """Objectives that must not be exceeded."""

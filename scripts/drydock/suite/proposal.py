@@ -82,11 +82,11 @@ def propose(found: Found, name: str = "") -> Proposal:
         _add_kustomization(draft, folder, stage)
     for chart in found.charts:
         _add_chart(draft, chart, stage)
-    entries = sorted(draft.entries, key=lambda each: (each.wave, each.rank))
-    last = max((each.wave for each in entries), default=0)
-    others = [each for each in found.stages if each != stage]
+    entries = sorted(draft.entries, key=lambda item: (item.wave, item.rank))
+    last = max((item.wave for item in entries), default=0)
+    others = [item for item in found.stages if item != stage]
     if others:
-        more = ", ".join(f"`drydock init {each}`" for each in others)
+        more = ", ".join(f"`drydock init {item}`" for item in others)
         draft.notes.append(f"Files for {', '.join(others)} are left out: {more}.")
     draft.notes += [f"{path}: {reason}." for path, reason in sorted(found.left.items())]
     text = "\n".join(_lines(name, found, entries, last, draft.notes)) + "\n"
@@ -211,8 +211,8 @@ def _of_helm(
         draft.files[file] = f"# Values of Argo CD's Application {name}, copied by `drydock init`.\n{text.rstrip()}\n"
         values.append(str(file))
     parameters = [
-        f"{each.get('name')}={str(each.get('value', '')).replace(',', chr(92) + ',')}"
-        for each in helm.get("parameters") or ()
+        f"{item.get('name')}={str(item.get('value', '')).replace(',', chr(92) + ',')}"
+        for item in helm.get("parameters") or ()
     ]
     release: dict[str, Any] = {"name": str(helm.get("releaseName") or name), "namespace": namespace}
     if values:

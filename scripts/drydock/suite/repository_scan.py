@@ -107,7 +107,7 @@ class Found:
         paths = [
             *(file for chart in self.charts for file in chart.values),
             *self.kustomizations,
-            *(each.path for each in self.manifests),
+            *(item.path for item in self.manifests),
         ]
         named = {stage_of(path) for path in paths}
         return tuple(stage for stage in STAGES if stage in named)
@@ -148,10 +148,10 @@ class _Scan:
                 others.add(file)
                 continue
             objects = self._objects(file)
-            argo = [each for each in objects or () if _is_application(each)]
-            applications += [FoundApplication(self._short(file), each) for each in argo]
+            argo = [item for item in objects or () if _is_application(item)]
+            applications += [FoundApplication(self._short(file), item) for item in argo]
             if objects and not argo:
-                manifests[file] = frozenset(str(each["kind"]) for each in objects)
+                manifests[file] = frozenset(str(item["kind"]) for item in objects)
                 self._pools = self._pools or "NodePool" in manifests[file]
             else:
                 others.add(file)
@@ -172,7 +172,7 @@ class _Scan:
 
     def _chart_folders(self) -> list[Path]:
         folders = sorted(file.parent for file in self._files if file.name == "Chart.yaml")
-        return [each for each in folders if not any(other in each.parents for other in folders)]
+        return [item for item in folders if not any(other in item.parents for other in folders)]
 
     def _installable(self, folder: Path) -> bool:
         return (_documents(folder / "Chart.yaml") or [{}])[0].get("type") != "library"
@@ -186,9 +186,9 @@ class _Scan:
         own += apart if len(charts) == 1 else [file for file in apart if name in _words(self._short(file))]
         there = {file.name for file in (folder / "charts").glob("*")} if (folder / "charts").is_dir() else set()
         absent = [
-            str(each.get("name"))
-            for each in content.get("dependencies") or ()
-            if not any(file == each.get("name") or file.startswith(f"{each.get('name')}-") for file in there)
+            str(item.get("name"))
+            for item in content.get("dependencies") or ()
+            if not any(file == item.get("name") or file.startswith(f"{item.get('name')}-") for file in there)
         ]
         paths = sorted({self._short(file) for file in own})
         return FoundChart(self._short(folder), name, str(content.get("version") or ""), tuple(paths), tuple(absent))
@@ -197,9 +197,9 @@ class _Scan:
         content = {folder: self._kustomization(folder) for folder in built}
         used = {
             (folder / str(entry)).resolve()
-            for folder, each in content.items()
+            for folder, item in content.items()
             for key in ("resources", "bases", "components")
-            for entry in each.get(key) or ()
+            for entry in item.get(key) or ()
         }
         for folder in built:
             if folder in used or content[folder].get("kind") == "Component":
@@ -237,12 +237,12 @@ class _Scan:
                     break
             groups.setdefault(place, set()).update(kinds)
         found = [FoundManifests(self._short(path), frozenset(kinds)) for path, kinds in groups.items()]
-        return tuple(sorted(found, key=lambda each: (not each.definitions, each.path)))
+        return tuple(sorted(found, key=lambda item: (not item.definitions, item.path)))
 
 
 def _yaml_files(root: Path) -> Iterator[Path]:
     for folder, folders, files in os.walk(root):
-        folders[:] = sorted(each for each in folders if each not in _SKIPPED and not each.startswith("."))
+        folders[:] = sorted(item for item in folders if item not in _SKIPPED and not item.startswith("."))
         for name in sorted(files):
             if name.endswith((".yaml", ".yml", ".yaml.gotmpl")) or name == "Kustomization":
                 yield Path(folder) / name
@@ -258,10 +258,10 @@ def _text(file: Path) -> str:
 def _documents(file: Path) -> list[Mapping[str, Any]] | None:
     """Documents that are not empty; None when one is not a mapping, or the file is not YAML."""
     try:
-        documents = [each for each in load_yaml_all(_text(file)) if each is not None]
+        documents = [item for item in load_yaml_all(_text(file)) if item is not None]
     except (yaml.YAMLError, ValueError):
         return None
-    return documents if all(isinstance(each, dict) for each in documents) else None
+    return documents if all(isinstance(item, dict) for item in documents) else None
 
 
 def _inside(path: Path, folders: Sequence[Path]) -> bool:
@@ -270,9 +270,9 @@ def _inside(path: Path, folders: Sequence[Path]) -> bool:
 
 def _are_objects(documents: Sequence[Mapping[str, Any]]) -> bool:
     """Whether an API server takes them, by their first fields."""
-    settings = any(str(each.get("apiVersion")).startswith(_SETTINGS) for each in documents)
+    settings = any(str(item.get("apiVersion")).startswith(_SETTINGS) for item in documents)
     return not settings and all(
-        each.get("apiVersion") and each.get("kind") not in (None, "Config") for each in documents
+        item.get("apiVersion") and item.get("kind") not in (None, "Config") for item in documents
     )
 
 
@@ -282,11 +282,11 @@ def _why_left(documents: Sequence[Mapping[str, Any]] | None, file: Path) -> str:
         return "not YAML as it stands: a template of another program" if "kind:" in _text(file) else ""
     if not _are_objects(documents):
         return ""
-    if any(_FLUX in str(each["apiVersion"]) for each in documents):
+    if any(_FLUX in str(item["apiVersion"]) for item in documents):
         return "of Flux: list its charts under `install`"
-    if any(each["kind"] == "ApplicationSet" for each in documents):
+    if any(item["kind"] == "ApplicationSet" for item in documents):
         return "an ApplicationSet makes its Applications in the cluster: list what they install"
-    if not all((each.get("metadata") or {}).get("name") or str(each["kind"]).endswith("List") for each in documents):
+    if not all((item.get("metadata") or {}).get("name") or str(item["kind"]).endswith("List") for item in documents):
         return "an object with generateName is for `kubectl create`, and is not applied"
     return ""
 

@@ -201,7 +201,7 @@ def _load(folder: Path, platform: Platform, _state: tuple[tuple[Path, int, int],
     try:
         content = load_yaml_file(folder / FILE)
         build = content["build"]
-        flags = (*build["flags"], *(f"-gcflags={each}" for each in build["compiler"]))
+        flags = (*build["flags"], *(f"-gcflags={word}" for word in build["compiler"]))
         modules = {path.name: GoModule(path) for path in folder.iterdir() if (path / "go.mod").is_file()}
         tools = {
             name: _tool(name, each, modules[each["module"]], flags, build["linker"], platform)

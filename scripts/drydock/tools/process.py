@@ -167,7 +167,7 @@ def _interrupts_forwarded(process: "subprocess.Popen[str]") -> Iterator[list[int
             process.send_signal(signal.SIGINT)
         forwarded.append(number)
 
-    before = {each: signal.signal(each, forward) for each in (signal.SIGINT, signal.SIGTERM)}
+    before = {item: signal.signal(item, forward) for item in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield forwarded
     finally:

@@ -56,7 +56,7 @@ def has_log_group(cluster: str, region: str) -> bool:
     """Whether the account has the log group of the control plane of an EKS cluster of that name, gone or not."""
     name = f"/aws/eks/{cluster}/cluster"
     found = call(lambda: client("logs", region).describe_log_groups(logGroupNamePrefix=name))["logGroups"]
-    return name in {each["logGroupName"] for each in found}
+    return name in {policy["logGroupName"] for policy in found}
 
 
 def has_node_entry(cluster: str, region: str) -> bool:

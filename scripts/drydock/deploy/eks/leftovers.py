@@ -15,6 +15,7 @@ CLUSTER_TAG = "drydock.dev/cluster"
 EXPIRES_TAG = "drydock.dev/expires-at"
 _NEVER = datetime.min.replace(tzinfo=UTC)
 _BALANCER = ":loadbalancer/"
+_TARGET_GROUP = ":targetgroup/"
 _EKS_OWN = "aws:eks:cluster-name"
 _AUTO_MODE_GROUPS = ["ingress.eks.amazonaws.com/resource", "service.eks.amazonaws.com/resource"]
 _ENDED = ("terminated", "shutting-down")
@@ -34,7 +35,7 @@ class Leftover:
 
 
 def find_leftovers(cluster: str, region: str, vpc: str = "", *, own: bool = False) -> tuple[Leftover, ...]:
-    """What has the cluster's tags: instances, load balancers, volumes, interfaces, security groups; in this order.
+    """What has the cluster's tags, in the order in which it can be removed.
 
     Args:
         cluster: its name.
@@ -58,6 +59,7 @@ def find_leftovers(cluster: str, region: str, vpc: str = "", *, own: bool = Fals
             _simple(ec2, "describe_network_interfaces", "NetworkInterfaces", "interface", "NetworkInterfaceId", filters)
         )
     found |= dict.fromkeys(_load_balancers(cluster, region, tags))
+    found |= dict.fromkeys(_free(ec2, cluster, region))
     if not own:
         found |= dict.fromkeys((*_interfaces(ec2, cluster, within), *_security_groups(ec2, cluster, within)))
     order = list(_REMOVERS)
@@ -220,6 +222,33 @@ def _load_balancers(cluster: str, region: str, tags: Mapping[str, Sequence[str]]
                 yield Leftover("load balancer", each["ResourceARN"])
 
 
+def _free(ec2: Any, cluster: str, region: str) -> Iterator[Leftover]:
+    """What costs nothing and counts towards quotas, where the release was never uninstalled.
+
+    The AWS Load Balancer Controller and Karpenter remove it by finalizers. Only with Drydock's own tag: a self-managed
+    cluster of the same name has such things too.
+    """
+    api = client("resourcegroupstaggingapi", region)
+    ours = {"Key": CLUSTER_TAG, "Value": cluster}
+    for each in _tagged(api, TagFilters=[{"Key": CLUSTER_TAG, "Values": [cluster]}]):
+        if _TARGET_GROUP in each["ResourceARN"]:
+            yield Leftover("target group", each["ResourceARN"])
+    filters = [
+        {"Name": f"tag:{CLUSTER_TAG}", "Values": [cluster]},
+        {"Name": "tag:karpenter.k8s.aws/cluster", "Values": [cluster]},
+    ]
+    yield from _simple(
+        ec2, "describe_launch_templates", "LaunchTemplates", "launch template", "LaunchTemplateId", filters
+    )
+    iam = client("iam", region)
+    for page in _pages(iam, "list_instance_profiles", PathPrefix=f"/karpenter/{region}/{cluster}/"):
+        for profile in page["InstanceProfiles"]:
+            name = profile["InstanceProfileName"]
+            known = call(partial(iam.get_instance_profile, InstanceProfileName=name))["InstanceProfile"]
+            if ours in known.get("Tags", ()):
+                yield Leftover("instance profile", name)
+
+
 def _within(vpc: str) -> list[Mapping[str, Any]]:
     return [{"Name": "vpc-id", "Values": [vpc]}] if vpc else []
 
@@ -266,9 +295,19 @@ def _remove_balancer(region: str, arn: str) -> None:
         client("elb", region).delete_load_balancer(LoadBalancerName=name)
 
 
+def _remove_profile(region: str, name: str) -> None:
+    iam = client("iam", region)
+    for role in iam.get_instance_profile(InstanceProfileName=name)["InstanceProfile"]["Roles"]:
+        iam.remove_role_from_instance_profile(InstanceProfileName=name, RoleName=role["RoleName"])
+    iam.delete_instance_profile(InstanceProfileName=name)
+
+
 _REMOVERS: Mapping[str, Callable[[str, str], Any]] = {
     "instance": lambda region, identity: client("ec2", region).terminate_instances(InstanceIds=[identity]),
     "load balancer": _remove_balancer,
+    "target group": lambda region, arn: client("elbv2", region).delete_target_group(TargetGroupArn=arn),
+    "launch template": lambda region, identity: client("ec2", region).delete_launch_template(LaunchTemplateId=identity),
+    "instance profile": _remove_profile,
     "volume": lambda region, identity: client("ec2", region).delete_volume(VolumeId=identity),
     "interface": lambda region, identity: client("ec2", region).delete_network_interface(NetworkInterfaceId=identity),
     "security group": lambda region, identity: client("ec2", region).delete_security_group(GroupId=identity),

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from drydock.clusters.kube import apply_objects
+from drydock.clusters.kube import apply_objects, await_access
 from drydock.deploy.deployments import Deployment
 from drydock.deploy.eks import contents
 from drydock.deploy.eks.caller import check_account, check_snapshot, has_log_group, has_node_entry, has_spot_role
@@ -130,6 +130,7 @@ class EksTarget:
         helm = Helm(ensure(self.project, ["helm4"], progress)["helm4"], reached.kubeconfig, self._folder)
         manifests = render(helm.program, assemble_charts(self.project), environment).manifests
         with progress.step("Contents of the target"):
+            await_access(reached.kubeconfig)
             apply_objects(reached.kubeconfig, contents.objects_of(description, reached.outputs))
         if description.auto_mode:
             return

@@ -15,6 +15,8 @@ from drydock.progress import Progress, Step
 from drydock.tools import process
 
 _STATE_IN_FOLDER = 'terraform {\n  backend "local" {}\n}\n'
+_PROVIDERS = ".terraform.lock.hcl"
+"""Which packages of providers are accepted, by their checksums."""
 _NO_STATE = "No state file was found"
 _LOCK = re.compile(r"\bID:\s+(\S+)")
 _LOCKED = "Error acquiring the state lock"
@@ -33,6 +35,10 @@ _REMEDIES = {
     _LOCKED: "Another process deploys this cluster; if none does: {unlock}",
     "Failed to query available provider packages": (
         "The AWS provider cannot be had: TF_CLI_CONFIG_FILE can name a mirror (provider_installation)."
+    ),
+    "doesn't match any of the checksums": (
+        f"Do not use this package: ci/eks/{_PROVIDERS} has the checksums of HashiCorp's. Of unpacked mirrors it knows "
+        "those for linux_amd64 and darwin_arm64 alone; mirrors of archives work on every platform."
     ),
 }
 
@@ -91,7 +97,7 @@ class Terraform:
             TerraformError: the provider or the state cannot be had.
         """
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for file in configuration.glob("*.tf"):
+        for file in (*configuration.glob("*.tf"), *configuration.glob(_PROVIDERS)):
             shutil.copy2(file, self.folder)
         for plan in self.folder.glob("*.tfplan"):  # of a command that was killed
             plan.unlink()
@@ -101,7 +107,7 @@ class Terraform:
         else:
             override.write_text(_STATE_IN_FOLDER)
         with progress.step("Terraform: provider and state") as step:
-            self._run(["init", "-reconfigure", *backend.arguments()], "init", step)
+            self._run(["init", "-json", "-reconfigure", *backend.arguments()], "init", step)
             self._push_what_could_not_be_written()
 
     def plan(self, progress: Progress, *, destroy: bool = False) -> Plan:

@@ -66,9 +66,9 @@ class Docker:
         Raises:
             ClusterError: a step failed, with the end of what it said.
         """
-        given = [each for name, value in arguments.items() for each in ("--build-arg", f"{name}={value}")]
+        given = [word for name, value in arguments.items() for word in ("--build-arg", f"{name}={value}")]
         command = [self.program, "build", "--force-rm", "--file", containerfile, "--tag", tag, *given, context]
-        done = process.run_streamed([str(each) for each in command], lambda line: show(line[:_SHOWN]))
+        done = process.run_streamed([str(word) for word in command], lambda line: show(line[:_SHOWN]))
         if done.returncode != 0:
             last = "\n".join(done.stdout.strip().splitlines()[-8:])
             raise ClusterError(
@@ -157,7 +157,10 @@ class Kind:
 def _reason(output: str) -> str:
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     start = next((number for number, line in enumerate(lines) if line.startswith("ERROR:")), len(lines) - 1)
-    return "\n  ".join(each[:400] for each in lines[start : start + 6]).removeprefix("ERROR: ") or "it said nothing"
+    return (
+        "\n  ".join(text_line[:400] for text_line in lines[start : start + 6]).removeprefix("ERROR: ")
+        or "it said nothing"
+    )
 
 
 def _remedy(output: str) -> str:

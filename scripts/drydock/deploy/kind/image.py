@@ -53,11 +53,13 @@ def requirements(distribution: str = "drydock[rehearse,simulate]") -> tuple[str,
         if (wanted.name, frozenset(wanted.extras)) in seen:
             continue
         seen.add((wanted.name, frozenset(wanted.extras)))
-        for each in map(Requirement, metadata.requires(wanted.name) or ()):
-            needed = [each.marker is None or each.marker.evaluate({"extra": extra}) for extra in ("", *wanted.extras)]
+        for require in map(Requirement, metadata.requires(wanted.name) or ()):
+            needed = [
+                require.marker is None or require.marker.evaluate({"extra": extra}) for extra in ("", *wanted.extras)
+            ]
             if any(needed):
-                found[canonicalize_name(each.name)] = metadata.version(each.name)
-                left.append(each)
+                found[canonicalize_name(require.name)] = metadata.version(require.name)
+                left.append(require)
     return tuple(f"{name}=={version}" for name, version in sorted(found.items()))
 
 

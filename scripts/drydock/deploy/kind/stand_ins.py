@@ -32,12 +32,12 @@ def apply_stand_ins(kubeconfig: Path, manifests: Path, image: str, identity: str
     Raises:
         ClusterError: something was refused, or Karpenter is not ready in time.
     """
-    objects = [dict(each) for each in load_yaml_all(manifests.read_text())]
+    objects = [dict(document) for document in load_yaml_all(manifests.read_text())]
     metadata = {"name": NAME, "namespace": NAMESPACE}
     objects.insert(0, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"order.json": order}})
-    for each in objects:
-        if each["kind"] == "Deployment":
-            template = each["spec"]["template"]
+    for content in objects:
+        if content["kind"] == "Deployment":
+            template = content["spec"]["template"]
             template["spec"]["containers"][0]["image"] = image
             template["metadata"]["annotations"] = {"drydock.dev/content": _digest(identity + order)}
     apply_objects(kubeconfig, objects)
@@ -80,10 +80,10 @@ def _create(kubeconfig: Path, objects: Iterable[Mapping[str, Any]]) -> None:
 
     with asking():
         client = dynamic.DynamicClient(api_client(kubeconfig))
-        for each in objects:
-            kind = client.resources.get(api_version=each["apiVersion"], kind=each["kind"])
+        for content in objects:
+            kind = client.resources.get(api_version=content["apiVersion"], kind=content["kind"])
             try:
-                kind.create(body=dict(each))
+                kind.create(body=dict(content))
             except ApiException as error:
                 if error.status != _CONFLICT:
                     raise

@@ -131,7 +131,7 @@ def bench_rehearse(environment: str, progress: Progress) -> list[Measure]:
         peak = _peak_memory([*_command("rehearse", environment, "-o", folder)])
         seconds = time.monotonic() - began
         report = json.loads((Path(folder) / "report.json").read_text())
-    steps = [Measure(f"rehearse {environment}: {each['name']}", each["seconds"], "s") for each in report["steps"]]
+    steps = [Measure(f"rehearse {environment}: {step['name']}", step["seconds"], "s") for step in report["steps"]]
     return [
         *steps,
         Measure(f"rehearse {environment}", seconds, "s", bound=REHEARSE_SECONDS),
@@ -158,14 +158,14 @@ def bench_scale(environment: str, model: str, counts: Sequence[int], progress: P
             peak = _peak_memory(command)
             seconds = time.monotonic() - began
             report = json.loads((Path(folder) / "report.json").read_text())
-        nodes = sum(each["pool"] == "gpu" for each in report["nodes"])
+        nodes = sum(node["pool"] == "gpu" for node in report["nodes"])
         measures += [
             Measure(f"{name}: nodes", nodes, "nodes", count, 1.0),
             Measure(f"{name}: not ready", float(not report["ready"]), "verdicts", None, 0.0),
             Measure(f"{name}: whole", seconds, "s"),
             Measure(f"{name}: whole, each", seconds / count, "s"),
             Measure(f"{name}: peak memory", peak / 1e9, "GB"),
-            *(Measure(f"{name}: {each['name']}", each["seconds"], "s") for each in report["steps"]),
+            *(Measure(f"{name}: {step['name']}", step["seconds"], "s") for step in report["steps"]),
         ]
     return measures
 
@@ -188,7 +188,7 @@ def bench_first_run(
         for number in range(rounds):
             with tempfile.TemporaryDirectory() as cache, progress.step(f"First run {number + 1} of {rounds}"):
                 report = rehearse(project, tools, wanted, progress=SilentProgress(), cache=Path(cache)).report
-            nodes = sorted(f"{each.pool} {each.instance_type} {each.capacity_type}" for each in report.nodes)
+            nodes = sorted(f"{node.pool} {node.instance_type} {node.capacity_type}" for node in report.nodes)
             purchases[f"{'ready' if report.ready else 'not ready'}: {', '.join(nodes)}"] += 1
             seconds.append(report.seconds)
     finally:
@@ -225,9 +225,9 @@ def bench_loadtest(cache: Path, rounds: int, progress: Progress) -> list[Measure
         tools.append((tool, programs))
         progress.note(version(tool, programs))
     levels = []
-    for each in best_levels(tools, LEVELS, rounds, progress):
-        progress.note(each.line())
-        levels.append(each)
+    for level in best_levels(tools, LEVELS, rounds, progress):
+        progress.note(level.line())
+        levels.append(level)
     held = {
         limits: {tool.name: highest(levels, tool.name, excess) for tool, _ in tools}
         for limits, excess in (("strict", STRICT), ("loose", LOOSE))
@@ -249,8 +249,8 @@ def bench_loadtest(cache: Path, rounds: int, progress: Progress) -> list[Measure
 def _bare_validation(project: Project, tools: Mapping[str, Path], schemas: Path) -> None:
     charts = assemble_charts(project)
     commands = [
-        template_command(tools[helm], charts.umbrella, each.helm_arguments(), namespace=each.namespace)
-        for each in load_environments(project, ())
+        template_command(tools[helm], charts.umbrella, environment.helm_arguments(), namespace=environment.namespace)
+        for environment in load_environments(project, ())
         for helm in HELMS
     ]
     with tempfile.TemporaryDirectory() as folder:
@@ -316,8 +316,8 @@ def _held(root: "Process") -> int:
     import psutil
 
     total = 0
-    for each in [root, *root.children(recursive=True)]:
+    for child in [root, *root.children(recursive=True)]:
         with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-            memory = each.memory_full_info()
+            memory = child.memory_full_info()
             total += getattr(memory, "pss", memory.rss)
     return total

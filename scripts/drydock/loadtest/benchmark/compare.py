@@ -203,7 +203,7 @@ def judged(
 
 def highest(levels: Iterable[Level], tool: str, excess: float = STRICT) -> int:
     """Events a second of the highest level within so many times the limits; 0 for none."""
-    return max((each.events for each in levels if each.tool == tool and each.excess <= excess), default=0)
+    return max((level.events for level in levels if level.tool == tool and level.excess <= excess), default=0)
 
 
 def _run(tool: Tool, order: Order, programs: Path) -> float:

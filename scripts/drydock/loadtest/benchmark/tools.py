@@ -153,9 +153,9 @@ class GuideLlm:
         told = json.loads((folder / "guidellm.json").read_text())["benchmarks"][0]["requests"]["successful"]
         told.sort(key=lambda each: float(each["request_start_time"]))
         return Seen(
-            np.array([each["time_to_first_token_ms"] for each in told]) / 1e3,
-            np.array([[each["inter_token_latency_ms"]] for each in told]) / 1e3,
-            sum(each["output_tokens"] or 0 for each in told),
+            np.array([request["time_to_first_token_ms"] for request in told]) / 1e3,
+            np.array([[request["inter_token_latency_ms"]] for request in told]) / 1e3,
+            sum(request["output_tokens"] or 0 for request in told),
         )
 
 
@@ -180,13 +180,13 @@ class AiPerf:
     def read(self, folder: Path) -> Seen:
         """From its record of each request."""
         lines = (folder / "aiperf" / "profile_export.jsonl").read_text().splitlines()
-        told = [each for each in map(json.loads, lines) if not each.get("error")]
+        told = [line for line in map(json.loads, lines) if not line.get("error")]
         told.sort(key=lambda each: int(each["metadata"]["request_start_ns"]))
-        metrics: list[dict[str, Any]] = [each["metrics"] for each in told]
+        metrics: list[dict[str, Any]] = [request["metrics"] for request in told]
         return Seen(
-            np.array([each["time_to_first_token"]["value"] for each in metrics]) / 1e3,
-            _table([np.array(each["inter_chunk_latency"]["value"]) / 1e3 for each in metrics]),
-            sum(each["output_sequence_length"]["value"] for each in metrics),
+            np.array([metric["time_to_first_token"]["value"] for metric in metrics]) / 1e3,
+            _table([np.array(metric["inter_chunk_latency"]["value"]) / 1e3 for metric in metrics]),
+            sum(metric["output_sequence_length"]["value"] for metric in metrics),
         )
 
 
@@ -226,14 +226,14 @@ class InferencePerf:
     def read(self, folder: Path) -> Seen:
         """From its record of each request."""
         told = json.loads((folder / "inference-perf" / "per_request_lifecycle_metrics.json").read_text())
-        told = sorted((each for each in told if not each["error"]), key=lambda each: float(each["start_time"]))
-        metrics = [each["info"]["response_metrics"] for each in told]
-        times = [np.array(each["output_token_times"]) for each in metrics]
-        starts = np.array([each["start_time"] for each in told])
+        told = sorted((request for request in told if not request["error"]), key=lambda each: float(each["start_time"]))
+        metrics = [request["info"]["response_metrics"] for request in told]
+        times = [np.array(metric["output_token_times"]) for metric in metrics]
+        starts = np.array([request["start_time"] for request in told])
         return Seen(
-            np.array([each[0] for each in times]) - starts,
-            _table([np.diff(each[:TOKENS]) for each in times]),
-            sum(each["output_tokens"] for each in metrics),
+            np.array([time[0] for time in times]) - starts,
+            _table([np.diff(time[:TOKENS]) for time in times]),
+            sum(metric["output_tokens"] for metric in metrics),
         )
 
 

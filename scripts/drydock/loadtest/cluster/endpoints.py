@@ -123,6 +123,6 @@ def _renderer(
             found = render_chart(
                 helm, chart, values_files=[*files, Path(own.name)], namespace=namespace, release=release
             )
-        return [each.content for each in found]
+        return [item.content for item in found]
 
     return render

@@ -64,7 +64,7 @@ class JobSet:
 
     def _parameters(self, plan: LoadPlan, release: str) -> list[Mapping[str, Any]]:
         """The Secret with the values of secret headers and parameters, where there are any."""
-        values = [each.reveal() for each in plan.target.dialect.secrets]
+        values = [secret.reveal() for secret in plan.target.dialect.secrets]
         if not values:
             return []
         metadata = {"name": f"{release}-parameters", "namespace": self.model.namespace}
@@ -102,14 +102,16 @@ class JobSet:
 
         jobs = client.BatchV1Api(self.api)
         name, namespace = f"{release}-master", self.model.namespace
-        master = next(each for each in objects if each["kind"] == "Job" and each["metadata"]["name"] == name)
+        master = next(
+            content for content in objects if content["kind"] == "Job" and content["metadata"]["name"] == name
+        )
         with asking(_RIGHTS):
             made = jobs.create_namespaced_job(namespace, {**master, "spec": {**master["spec"], "suspend": True}})
         try:
             owner = {"apiVersion": "batch/v1", "kind": "Job", "name": name, "uid": made.metadata.uid}
-            for each in objects:
-                if each is not master:
-                    _create(self.api, {**each, "metadata": {**each["metadata"], "ownerReferences": [owner]}})
+            for content in objects:
+                if content is not master:
+                    _create(self.api, {**content, "metadata": {**content["metadata"], "ownerReferences": [owner]}})
             with asking(_RIGHTS):
                 jobs.patch_namespaced_job(name, namespace, {"spec": {"suspend": False}})
             yield
@@ -128,7 +130,10 @@ class JobSet:
             core = client.CoreV1Api(self.api)
             for event in watch.Watch().stream(core.list_namespaced_pod, namespace, label_selector=selector):
                 pod = event["object"]
-                if any(each.type == "Ready" and each.status == "True" for each in pod.status.conditions or ()):
+                if any(
+                    condition.type == "Ready" and condition.status == "True"
+                    for condition in pod.status.conditions or ()
+                ):
                     return Pod(pod.metadata.name, namespace, *RESULTS_PORT, pod.metadata.annotations or {})
                 state = pod_state(pod)
                 if state.split(":")[0] in _HOPELESS or pod.status.phase in ("Failed", "Succeeded"):
@@ -151,7 +156,7 @@ class JobSet:
             pods = client.CoreV1Api(self.api).list_namespaced_pod(
                 self.model.namespace, label_selector=f"app.kubernetes.io/instance={release}"
             )
-        return "; ".join(f"{each.metadata.name}: {pod_state(each)}" for each in pods.items)
+        return "; ".join(f"{pod.metadata.name}: {pod_state(pod)}" for pod in pods.items)
 
 
 def _create(api: Any, content: Mapping[str, Any]) -> None:
@@ -160,5 +165,5 @@ def _create(api: Any, content: Mapping[str, Any]) -> None:
     try:
         create_from_dict(api, dict(content), namespace=content["metadata"]["namespace"])
     except FailToCreateError as error:
-        reasons = "; ".join(str(each.body or each.reason) for each in error.api_exceptions)
+        reasons = "; ".join(str(api_exception.body or api_exception.reason) for api_exception in error.api_exceptions)
         raise ClusterError(f"the API server refused {content['kind']}: {reasons}", remedy=_RIGHTS) from error

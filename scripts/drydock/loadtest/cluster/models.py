@@ -76,10 +76,10 @@ def find_model(api: Any, namespace: str, name: str) -> RunningModel:
         ClusterError: there is none; the message names those that there are.
     """
     found = list(_models(api, namespace))
-    for each in found:
-        if each.name == name:
-            return each
-    known = ", ".join(sorted({each.name for each in found}))
+    for model in found:
+        if model.name == name:
+            return model
+    known = ", ".join(sorted({model.name for model in found}))
     raise ClusterError(
         f"no model {name} in namespace {namespace}",
         remedy=f"It serves: {known}." if known else "The chart vllm is not installed there; see --namespace.",
@@ -99,16 +99,20 @@ def ready_pods(api: Any, model: RunningModel) -> list[Pod]:
         slices = client.DiscoveryV1Api(api).list_namespaced_endpoint_slice(
             model.namespace, label_selector=f"kubernetes.io/service-name={model.service}"
         )
-        pods = {each.metadata.name: each for each in core.list_namespaced_pod(model.namespace).items}
+        pods = {
+            running_pod.metadata.name: running_pod for running_pod in core.list_namespaced_pod(model.namespace).items
+        }
     found, waiting = [], []
-    for each in slices.items:
-        for endpoint in each.endpoints or ():
+    for endpoint_slice in slices.items:
+        for endpoint in endpoint_slice.endpoints or ():
             pod = pods.get(endpoint.target_ref.name if endpoint.target_ref else "")
             if pod is None:
                 continue
             if endpoint.conditions.ready:
                 annotations = pod.metadata.annotations or {}
-                found.append(Pod(pod.metadata.name, model.namespace, each.ports[0].port, PORT_NAME, annotations))
+                found.append(
+                    Pod(pod.metadata.name, model.namespace, endpoint_slice.ports[0].port, PORT_NAME, annotations)
+                )
             else:
                 waiting.append(f"{pod.metadata.name} is not ready ({pod_state(pod)})")
     if not found:
@@ -154,13 +158,13 @@ def read_key(api: Any, model: RunningModel) -> Secret | None:
 def pod_state(pod: Any) -> str:
     """Why a pod is not ready, as far as its status shows."""
     status = pod.status
-    for each in status.container_statuses or ():
-        waiting = each.state.waiting
+    for container_status in status.container_statuses or ():
+        waiting = container_status.state.waiting
         if waiting and waiting.reason:
             return f"{waiting.reason}: {waiting.message}" if waiting.message else str(waiting.reason)
-    for each in status.conditions or ():
-        if each.type == "PodScheduled" and each.status == "False":
-            return f"{each.reason}: {each.message}"
+    for condition in status.conditions or ():
+        if condition.type == "PodScheduled" and condition.status == "False":
+            return f"{condition.reason}: {condition.message}"
     return str(status.phase)
 
 

@@ -45,8 +45,8 @@ def relayed(api: Any, pods: Sequence[Pod]) -> Iterator[str]:
 
 def local_address(pod: Pod) -> tuple[str, int] | None:
     """Where a pod listens on this machine; None for one that is elsewhere."""
-    for each in pod.annotations.get(_REACHABLE, "").split(","):
-        name, _, address = each.partition("=")
+    for part in pod.annotations.get(_REACHABLE, "").split(","):
+        name, _, address = part.partition("=")
         host, _, port = address.rpartition(":")
         if name == pod.port_name and port.isdigit():
             return host, int(port)

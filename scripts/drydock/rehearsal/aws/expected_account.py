@@ -43,7 +43,7 @@ class Account:
     def from_json(cls, text: str) -> "Account":
         """The account that `to_json` wrote."""
         content = json.loads(text)
-        reservations = tuple(CapacityReservation(**each) for each in content.pop("capacity_reservations"))
+        reservations = tuple(CapacityReservation(**reservation) for reservation in content.pop("capacity_reservations"))
         zones, node_classes = tuple(content.pop("zones")), tuple(content.pop("node_classes"))
         return cls(**content, zones=zones, node_classes=node_classes, capacity_reservations=reservations)
 
@@ -70,7 +70,7 @@ def expected_account(environment: Environment, manifests: Sequence[Manifest]) ->
     """
     place = account_of(environment, manifests)
     snapshot = environment.snapshot
-    node_classes = tuple(each.content["spec"] for each in manifests if each.kind == "EC2NodeClass")
+    node_classes = tuple(manifest.content["spec"] for manifest in manifests if manifest.kind == "EC2NodeClass")
     read_here = snapshot if snapshot and snapshot.region == place.region else None
     return Account(
         cluster_name=_discovered_name(node_classes) or "drydock",

@@ -131,7 +131,7 @@ def _seed_roles(spec: Mapping[str, Any]) -> None:
     backend = iam_backends[ACCOUNT_ID]["aws"]
     profile = spec.get("instanceProfile")
     role = str(spec.get("role") or f"{profile}-role").rsplit("/", maxsplit=1)[-1]
-    if role not in {each.name for each in backend.get_roles()}:
+    if role not in {iam_role.name for iam_role in backend.get_roles()}:
         backend.create_role(role, _TRUST, "/", None, "nodes", [], None)
     if profile and profile not in backend.instance_profiles:
         backend.create_instance_profile(profile, "/", [role])

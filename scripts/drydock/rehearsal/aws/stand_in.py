@@ -138,8 +138,8 @@ def _zones_by_type(region: str) -> Mapping[str, frozenset[str]]:
     from moto.ec2.models.instance_types import INSTANCE_TYPE_OFFERINGS
 
     zones: dict[str, set[str]] = {}
-    for each in INSTANCE_TYPE_OFFERINGS["availability-zone"].get(region, []):
-        zones.setdefault(each["InstanceType"], set()).add(each["Location"])
+    for offering in INSTANCE_TYPE_OFFERINGS["availability-zone"].get(region, []):
+        zones.setdefault(offering["InstanceType"], set()).add(offering["Location"])
     return {name: frozenset(offered) for name, offered in zones.items()}
 
 
@@ -173,8 +173,8 @@ def _with_pricing(moto: Any, on_demand: Callable[[], Mapping[str, float]]) -> Ap
 
 
 def _products(request: Mapping[str, Any], on_demand: Mapping[str, float]) -> dict[str, Any]:
-    """The whole list in one page: Karpenter's own for the region may be another's, and ours is the one that is told."""
-    metal = any(each["Value"] == _METAL for each in request.get("Filters", []))
+    """The whole list in one page: Karpenter's own for the region may be another's, and ours is returned."""
+    metal = any(criterion["Value"] == _METAL for criterion in request.get("Filters", []))
     products = [_product(name, price) for name, price in on_demand.items() if (".metal" in name) == metal]
     return {"FormatVersion": "aws_v1", "PriceList": [json.dumps(product) for product in products]}
 

@@ -48,7 +48,7 @@ def try_fault(cluster: LiveCluster, fault: Fault, tell: Callable[[str], None]) -
     Args:
         cluster: whose pods run.
         fault: to try.
-        tell: shown what goes on.
+        tell: called with what goes on.
 
     Raises:
         UsageError: no model runs there.

@@ -61,8 +61,11 @@ def _finish(api: Api, pod: Mapping[str, Any]) -> None:
 def _template(pod: Mapping[str, Any]) -> dict[str, Any]:
     """The template that the controller made the pod of."""
     containers = (*(pod["spec"].get("initContainers") or ()), *pod["spec"]["containers"])
-    variables = (each for container in containers for each in container.get("env") or ())
-    text = next((each["value"] for each in variables if each["name"] == "ARGO_TEMPLATE" and each.get("value")), "{}")
+    variables = (variable for container in containers for variable in container.get("env") or ())
+    text = next(
+        (variable["value"] for variable in variables if variable["name"] == "ARGO_TEMPLATE" and variable.get("value")),
+        "{}",
+    )
     return dict(json.loads(text))
 
 
@@ -81,8 +84,8 @@ def _result(pod: Mapping[str, Any], template: Mapping[str, Any]) -> dict[str, An
             "name": metadata["annotations"][_NODE],
             "labels": {WORKFLOW: metadata["labels"][WORKFLOW], _REPORTED: "true"},
             "ownerReferences": [
-                {key: each[key] for key in ("apiVersion", "kind", "name", "uid")}
-                for each in metadata.get("ownerReferences") or ()
+                {key: owner_reference[key] for key in ("apiVersion", "kind", "name", "uid")}
+                for owner_reference in metadata.get("ownerReferences") or ()
             ],
         },
         "outputs": {name: value for name, value in reported.items() if value or name == "result"},
@@ -91,8 +94,8 @@ def _result(pod: Mapping[str, Any], template: Mapping[str, Any]) -> dict[str, An
 
 def _parameters(declared: Any) -> Iterator[dict[str, Any]]:
     """Each with its value or default; nothing was run that could have given another one."""
-    for each in declared:
-        yield {**each, "value": each.get("value", (each.get("valueFrom") or {}).get("default", ""))}
+    for parameter in declared:
+        yield {**parameter, "value": parameter.get("value", (parameter.get("valueFrom") or {}).get("default", ""))}
 
 
 def _ended(pod: Mapping[str, Any], refusal: str) -> dict[str, Any]:
@@ -110,5 +113,5 @@ def _ended(pod: Mapping[str, Any], refusal: str) -> dict[str, Any]:
         "phase": "Failed" if refusal else "Succeeded",
         "message": refusal,
         "conditions": [{"type": "Ready", **gone}, {"type": "ContainersReady", **gone}],
-        "containerStatuses": [terminated(each) for each in pod["status"]["containerStatuses"]],
+        "containerStatuses": [terminated(container_status) for container_status in pod["status"]["containerStatuses"]],
     }

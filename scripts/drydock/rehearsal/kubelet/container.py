@@ -40,7 +40,7 @@ class End:
 
 @dataclass
 class State:
-    """What the pod's status tells of a container; times are Unix time."""
+    """What the pod's status says of a container; times are Unix time."""
 
     running: float | None = None
     waiting: tuple[str, str] = ("ContainerCreating", "")
@@ -180,7 +180,7 @@ class Container:
 
 
 def refused_write(log: str) -> str:
-    """Which file a program could not write, by the end of its log; empty where that tells of none."""
+    """Which file a program could not write, by the end of its log; empty where that names none."""
     found = next((match for pattern in _REFUSED_WRITE for match in pattern.finditer(log)), None)
     return (
         f"{found[1]} cannot be written: the root is read-only, and no writable volume is mounted there" if found else ""

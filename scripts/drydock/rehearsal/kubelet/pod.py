@@ -1,4 +1,4 @@
-"""One pod that runs: its volumes, its containers, and what the API is told of them."""
+"""One pod that runs: its volumes, its containers, and its status in the API."""
 
 import shutil
 import sys

@@ -110,9 +110,10 @@ def find_runnable(manifests: Sequence[Manifest], *, live: bool) -> tuple[Runnabl
     """The images of an environment's pods that this machine can run; those of servers only when asked for."""
     used = {image for manifest in manifests for image in _images(manifest.content)}
     return tuple(
-        each
-        for each in runnable_images()
-        if (live or not each.live) and (each.unnamed or any(re.search(pattern(each.image), image) for image in used))
+        runnable
+        for runnable in runnable_images()
+        if (live or not runnable.live)
+        and (runnable.unnamed or any(re.search(pattern(runnable.image), image) for image in used))
     )
 
 
@@ -120,9 +121,9 @@ def programs(
     runnable: Sequence[Runnable], ensure: Callable[[Sequence[str]], Mapping[str, Path]]
 ) -> tuple[Program, ...]:
     """What runs in place of the images; `ensure` gives paths of tools and of Python environments by their names."""
-    wanted = [name for each in runnable if (name := each.tool or each.python)]
+    wanted = [name for program in runnable if (name := program.tool or program.python)]
     paths = ensure(wanted) if wanted else {}
-    return tuple(_program(each, paths) for each in runnable)
+    return tuple(_program(program, paths) for program in runnable)
 
 
 def _program(runnable: Runnable, paths: Mapping[str, Path]) -> Program:
@@ -153,7 +154,7 @@ def pattern(image: str) -> str:
 
 def program_for(container: Mapping[str, Any], known: Iterable[Program]) -> Program | None:
     """The program that runs in place of a container's."""
-    return next((each for each in known if each.stands_for(container)), None)
+    return next((program for program in known if program.stands_for(container)), None)
 
 
 def _images(node: Any) -> Iterator[str]:

@@ -31,19 +31,23 @@ def resolved(api: Api, text: str) -> str:
 def reachable(pod: Mapping[str, Any]) -> dict[str, str]:
     """HOST:PORT of a pod's named ports on this machine; empty for one that does not run here."""
     told = (pod["metadata"].get("annotations") or {}).get(REACHABLE, "")
-    return dict(each.split("=", 1) for each in told.split(",") if "=" in each)
+    return dict(part.split("=", 1) for part in told.split(",") if "=" in part)
 
 
 def _address(api: Api, service: str, namespace: str, port: int) -> str | None:
     found = api.find(f"{collection('v1', 'services', namespace)}/{service}")
     if found is None:
         return None
-    name = next((each.get("name", "") for each in found["spec"]["ports"] if each["port"] == port), None)
+    name = next(
+        (service_port.get("name", "") for service_port in found["spec"]["ports"] if service_port["port"] == port), None
+    )
     slices = api.get(
         collection("discovery.k8s.io/v1", "endpointslices", namespace),
         {"labelSelector": f"kubernetes.io/service-name={service}"},
     )["items"]
-    behind = [(each, endpoint) for each in slices for endpoint in each.get("endpoints") or ()]
+    behind = [
+        (endpoint_slice, endpoint) for endpoint_slice in slices for endpoint in endpoint_slice.get("endpoints") or ()
+    ]
     if not behind:
         raise MissingReferenceError(f"Service {service} has no endpoints")
     for each, endpoint in behind:

@@ -54,7 +54,10 @@ class Axis:
     @property
     def ticks(self) -> tuple[Tick, ...]:
         """Marks at round times."""
-        step = next((each for each in _TICK_STEPS if self.horizon / each <= _MOST_TICKS), self.horizon / _MOST_TICKS)
+        step = next(
+            (tick_step for tick_step in _TICK_STEPS if self.horizon / tick_step <= _MOST_TICKS),
+            self.horizon / _MOST_TICKS,
+        )
         count = int(self.horizon // step) + 1
         return tuple(Tick(self.at(step * index), f"{step * index:g} s") for index in range(count))
 

@@ -98,14 +98,14 @@ def load_facts(cache_dir: Path, region: str) -> tuple[InstanceFacts, ...]:
     resources = _moto_resources()
     cached = cache_dir / "instance-types" / f"{region}-{_identity(resources)}.json"
     if not cached.is_file():
-        _write(cached, [astuple(each) for each in _extract(resources, region)])
+        _write(cached, [astuple(row) for row in _extract(resources, region)])
     return tuple(_revived(row) for row in json.loads(cached.read_bytes()))
 
 
 def _revived(row: list[Any]) -> InstanceFacts:
     """One type from its row; rows rather than objects, because this is on the way of every check."""
     for position in _DEVICES:
-        row[position] = tuple(Device(*each) for each in row[position])
+        row[position] = tuple(Device(*entry) for entry in row[position])
     values: list[Any] = [tuple(value) if type(value) is list else value for value in row]
     return InstanceFacts(*values)
 
@@ -210,11 +210,11 @@ def _network_mbps(performance: str, cards: list[dict[str, Any]]) -> int:
 def _devices(described: Any) -> tuple[Device, ...]:
     return tuple(
         Device(
-            name=each["Name"],
-            manufacturer=each.get("Manufacturer", "AWS"),
-            count=each["Count"],
-            memory=each.get("MemoryInfo", {}).get("SizeInMiB", 0),
-            cores=each.get("CoreInfo", {}).get("Count", 0),
+            name=row["Name"],
+            manufacturer=row.get("Manufacturer", "AWS"),
+            count=row["Count"],
+            memory=row.get("MemoryInfo", {}).get("SizeInMiB", 0),
+            cores=row.get("CoreInfo", {}).get("Count", 0),
         )
-        for each in described
+        for row in described
     )

@@ -50,7 +50,7 @@ Values = frozenset[str]
 
 def architecture(facts: InstanceFacts) -> str:
     """`amd64` or `arm64`."""
-    return next((_ARCHITECTURES[each] for each in facts.architectures if each in _ARCHITECTURES), "")
+    return next((_ARCHITECTURES[machine] for machine in facts.architectures if machine in _ARCHITECTURES), "")
 
 
 def label_reader(label: str, prefix: str = EC2_PREFIX) -> Callable[[InstanceFacts], Values] | None:

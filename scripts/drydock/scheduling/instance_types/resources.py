@@ -59,7 +59,7 @@ def capacity(facts: InstanceFacts, settings: NodeSettings) -> dict[str, int]:
         NVIDIA_GPU: _gpus(facts, "NVIDIA"),
         "amd.com/gpu": _gpus(facts, "AMD"),
         "habana.ai/gaudi": _gpus(facts, "Habana"),
-        NEURON: sum(each.count for each in facts.neuron),
+        NEURON: sum(device.count for device in facts.neuron),
         NEURON_CORE: neuron.count * neuron.cores if neuron else 0,
         EFA: _efas(facts, settings),
     }
@@ -107,7 +107,7 @@ def _memory(facts: InstanceFacts) -> int:
 
 
 def _gpus(facts: InstanceFacts, manufacturer: str) -> int:
-    return sum(each.count for each in facts.gpus if each.manufacturer == manufacturer)
+    return sum(gpu.count for gpu in facts.gpus if gpu.manufacturer == manufacturer)
 
 
 def _efas(facts: InstanceFacts, settings: NodeSettings) -> int:

@@ -176,7 +176,7 @@ def _kind(schema: Schema, root: Schema) -> str:
     if "enum" in schema:
         return _either([f"`{choice or _compact(choice)}`" for choice in schema["enum"] if choice is not None])
     types = schema.get("type", "any")
-    kinds = [types] if isinstance(types, str) else [each for each in types if each != "null"]
+    kinds = [types] if isinstance(types, str) else [type_name for type_name in types if type_name != "null"]
     return _either(list(dict.fromkeys(_KINDS.get(kind, kind) for kind in kinds)))
 
 

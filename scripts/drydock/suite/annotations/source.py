@@ -81,7 +81,7 @@ class _Reader:
     def value(
         self, path: KeyPath, line: int, node: yaml.Node | None, default: Any, comment: Sequence[str], after: str
     ) -> Value:
-        own_lines = [match["annotation"] for each in comment if (match := _OWN_LINE.match(each))]
+        own_lines = [match["annotation"] for comment_line in comment if (match := _OWN_LINE.match(comment_line))]
         trailing = _TRAILING.search(after)
         description, is_documented, shown_default = _prose(comment)
         return Value(
@@ -113,7 +113,7 @@ class _Reader:
         start = line
         while start > 0 and self.lines[start - 1].lstrip().startswith("#"):
             start -= 1
-        return [each.strip() for each in self.lines[start:line]]
+        return [text_line.strip() for text_line in self.lines[start:line]]
 
     def _annotation(self, line: int, parts: Sequence[str]) -> dict[str, Any]:
         text = ", ".join(parts)
