@@ -77,7 +77,7 @@ class Project:
         here = (start or Path.cwd()).resolve()
         upwards = (here, *here.parents)
         home = next(
-            (each for each in upwards if _is_suite(each) or (each / OWN_FOLDER / "environments").is_dir()), None
+            (folder for folder in upwards if _is_suite(folder) or (folder / OWN_FOLDER / "environments").is_dir()), None
         )
         if home and _is_suite(home):
             home = None
