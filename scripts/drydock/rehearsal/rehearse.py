@@ -14,6 +14,7 @@ from drydock.outcome.results import Circumstances, build_report
 from drydock.progress import PlainProgress, Progress
 from drydock.project import Project
 from drydock.rehearsal.cluster import RehearsalCluster
+from drydock.rehearsal.crd_snapshots import FOLDER, HelmCrds
 from drydock.rehearsal.faults.fault_list import Fault
 from drydock.rehearsal.faults.trial import try_fault
 from drydock.rehearsal.journeys.live_cluster import LiveCluster
@@ -30,6 +31,7 @@ from drydock.report.model import FaultReport, ModelReport, RehearsalReport
 from drydock.scheduling.prices import DEFAULT_SPOT_SHARE, Prices, ensure_price_list
 from drydock.suite.charts import assemble_charts
 from drydock.suite.environments import Environment
+from drydock.suite.render import installed_crds
 from drydock.tools.build import ensure
 from drydock.tools.python_programs import ensure_python, python_programs
 
@@ -77,10 +79,14 @@ def suite_cluster(
     spot_price_share: float = DEFAULT_SPOT_SHARE,
     port: int = 0,
     progress: Progress | None = None,
+    helm_crds: HelmCrds | None = None,
 ) -> RehearsalCluster:
     """A cluster of a suite, not started yet; with `suite_crds` unless other files are given.
 
     `cache` is the folder that rehearsals share, unless this one is to share nothing.
+
+    `helm_crds` is what the first installation brings, where that is known: once an earlier control plane has installed
+    the same, this one starts with it.
 
     `progress` shows the building of controllers that an environment brings and this machine has not built before.
     """
@@ -89,11 +95,13 @@ def suite_cluster(
         folder,
         tools,
         crds=suite_crds(project) if crds is None else crds,
+        snapshots=(cache or project.cache_dir) / FOLDER,
         cache=cache or project.cache_dir / "rehearsal",
         price_list=ensure_price_list(project, shown),
         spot_price_share=spot_price_share,
         port=port,
         build=lambda names: _ensure_programs(project, names, shown),
+        helm_crds=helm_crds,
     )
 
 
@@ -148,14 +156,23 @@ def rehearse(
     clock = StepClock(progress, started or time.time())
     end_leftovers(project)
     folder = folder or new_run_folder(project, environment.name)
+    charts = assemble_charts(project)
+    helm_crds = HelmCrds(tools[helm], installed_crds(tools[helm], charts, environment)) if environment.suite else None
     with (
         _logs_told(folder, progress),
         suite_cluster(
-            project, tools, folder, cache=cache, spot_price_share=spot_price_share, port=port, progress=progress
+            project,
+            tools,
+            folder,
+            cache=cache,
+            spot_price_share=spot_price_share,
+            port=port,
+            progress=progress,
+            helm_crds=helm_crds,
         ) as cluster,
         while_alive(cluster.failure),
     ):
-        release = Release(cluster, tools[helm], assemble_charts(project), live=live or bool(faults))
+        release = Release(cluster, tools[helm], charts, live=live or bool(faults))
         release.seed(environment, clock.step)
         with clock.step("Start the control plane"):
             cluster.await_api()
