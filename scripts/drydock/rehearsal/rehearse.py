@@ -29,7 +29,7 @@ from drydock.rehearsal.state import change
 from drydock.rehearsal.steps import StepClock
 from drydock.report.model import FaultReport, ModelReport, RehearsalReport
 from drydock.scheduling.prices import DEFAULT_SPOT_SHARE, Prices, ensure_price_list
-from drydock.suite.charts import assemble_charts
+from drydock.suite.charts import AssembledCharts, assemble_charts
 from drydock.suite.environments import Environment
 from drydock.suite.render import installed_crds
 from drydock.tools.build import ensure
@@ -105,6 +105,15 @@ def suite_cluster(
     )
 
 
+def expected_crds(helm: Path, charts: AssembledCharts, environment: Environment) -> HelmCrds | None:
+    """What `helm install` of an environment brings; None for one without the suite.
+
+    Raises:
+        RenderError: it does not render.
+    """
+    return HelmCrds(helm, installed_crds(helm, charts, environment)) if environment.suite else None
+
+
 def _ensure_programs(project: Project, names: Sequence[str], progress: Progress) -> dict[str, Path]:
     """Paths of tools, and of folders of Python environments, by their names."""
     pythons = {name: ensure_python(project, name, progress) for name in names if name in python_programs()}
@@ -157,7 +166,6 @@ def rehearse(
     end_leftovers(project)
     folder = folder or new_run_folder(project, environment.name)
     charts = assemble_charts(project)
-    helm_crds = HelmCrds(tools[helm], installed_crds(tools[helm], charts, environment)) if environment.suite else None
     with (
         _logs_told(folder, progress),
         suite_cluster(
@@ -168,7 +176,7 @@ def rehearse(
             spot_price_share=spot_price_share,
             port=port,
             progress=progress,
-            helm_crds=helm_crds,
+            helm_crds=expected_crds(tools[helm], charts, environment),
         ) as cluster,
         while_alive(cluster.failure),
     ):
