@@ -15,6 +15,8 @@ CONFLICT = 409
 GONE = 410
 _REFUSED = 400
 _CALL_SECONDS = 60
+_READ_ATTEMPTS = 10
+"""Of a read that the API server puts off, as it does for a moment when it begins to serve a custom resource."""
 _APPLY = "application/apply-patch+yaml"
 _MERGE = "application/merge-patch+json"
 _STRATEGIC = "application/strategic-merge-patch+json"
@@ -59,7 +61,7 @@ class Api:
         self._server = access.server
         self._pool = urllib3.PoolManager(
             maxsize=32,
-            retries=False,
+            retries=_retries(),
             ca_certs=str(access.authority),
             cert_file=str(access.certificate),
             key_file=str(access.key),
@@ -202,6 +204,21 @@ class Api:
         except HTTPError as error:
             raise ApiError(f"{method} {path}: the API server does not answer ({error})", 0) from error
         return response
+
+
+def _retries() -> Any:
+    """Wait as the server asks (429 with Retry-After) before a read is repeated; nothing else is repeated."""
+    from urllib3 import Retry
+
+    return Retry(
+        total=_READ_ATTEMPTS,
+        connect=False,
+        read=False,
+        redirect=False,
+        other=False,
+        allowed_methods=["GET"],
+        raise_on_status=False,
+    )
 
 
 def collection(api_version: str, plural: str, namespace: str = "") -> str:
