@@ -176,9 +176,9 @@ RULES: tuple[Rule, ...] = (
 def run_checks(subject: Subject, more: Iterable[Check] = ()) -> tuple[Finding, ...]:
     """What the checks find in one environment, one finding for each cause, in a stable order.
 
-    Objects are taken to be what their APIs define (kubeconform tells otherwise); with amounts that are none, nothing
-    else is looked at. What the environment's file accepts with a reason is left out, and what a comment in a manifest
-    of others does: `# drydock:accept CHECK REASON`.
+    Objects are taken to be what their APIs define (kubeconform reports others); where an amount is not a quantity,
+    nothing else is looked at. What the environment's file accepts with a reason is left out, and what a comment in a
+    manifest of others does: `# drydock:accept CHECK REASON`.
 
     Args:
         subject: the environment.
