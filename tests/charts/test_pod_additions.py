@@ -15,8 +15,6 @@ from drydock.testing.pytest_plugin import RenderChart
 from tests.charts.documented_values import KeyPath, merged, put
 from tests.charts.objects import by_name
 
-pytestmark = pytest.mark.independent
-
 IMAGE = {"registry": "docker.io", "repository": "library/busybox", "tag": "1.37.0"}
 ADDITIONS: dict[str, Any] = {
     "labels": {"team": "search"},

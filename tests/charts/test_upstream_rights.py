@@ -17,8 +17,6 @@ from drydock.tools.modules import fetch
 from drydock.tools.pins import Toolchain
 from tests.charts.objects import by_name
 
-pytestmark = pytest.mark.independent
-
 Right = tuple[str, str, str]
 """API group, resource, verb."""
 ALL = ("create", "delete", "get", "list", "patch", "update", "watch")

@@ -75,7 +75,7 @@ def test_the_pages_questions_can_be_read(tmp_path: Path) -> None:
         ([{"prompt": "?", "expected": []}], "expected: an empty list"),
         ([{"prompt": "?", "expected": "", "score": "contains"}], "expected: ''"),
         ([{"prompt": "?", "expected": "(", "score": "regex"}], "not a regular expression"),
-        ([{"prompt": "?", "expected": "many", "score": "number"}], "nothing that number can compare"),
+        ([{"prompt": "?", "expected": "many", "score": "number"}], "cannot be compared as number"),
         ([{"expected": "a"}], "no prompt"),
         ([{"prompt": "?", "messages": [], "expected": "a"}], "no prompt"),
         ([{"prompt": "?", "expected": "a", "max_tokens": 0}], "max_tokens: 0"),

@@ -1,24 +1,32 @@
 """Pain 9: Argo CD finds a difference that nobody made, and syncs for ever.
 
 Argo CD compares what a server-side apply would make of an object with the object as it is. Here the same is done on a
-real API server, after the real controllers have had their way with the objects.
+real API server, after the real controllers have had their way with the objects. The cluster is that of the one
+rehearsal of `prod` in these tests, so what else is asked of it is asked here.
 """
 
+import base64
+import json
 from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-from kubernetes import config, dynamic
+import pytest
+from kubernetes import client, config, dynamic
 
 from drydock.deploy.argo_cd import Repository, applications
 from drydock.project import Project
-from drydock.rehearsal.cluster import RehearsalCluster
-from drydock.rehearsal.release import Release
+from drydock.rehearsal.runs import RunFolder, down, list_clusters
 from drydock.suite.charts import AssembledCharts
 from drydock.suite.environments import load_environment
 from drydock.testing.pytest_plugin import RenderEnvironment
+from tests.conftest import Drydock
+from tests.rehearsal.ready_report import assert_ready
 
+pytestmark = pytest.mark.cluster
+SECRET_LIMIT = 1 << 20
+"""Bytes that a Secret may hold (Kubernetes: MaxSecretSize)."""
 MANAGER = "argocd-controller"
 VOLATILE = ("managedFields", "resourceVersion", "generation")
 Rules = Mapping[tuple[str, str], list[tuple[str, ...]]]
@@ -26,18 +34,38 @@ Rules = Mapping[tuple[str, str], list[tuple[str, ...]]]
 EACH = "[]"
 
 
+@pytest.fixture(scope="module")
+def prod(drydock: Drydock, drydock_project: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunFolder]:
+    """The cluster of `drydock rehearse prod --keep`, which became ready."""
+    output = tmp_path_factory.mktemp("prod")
+    done = drydock("rehearse", "prod", "--keep", "-o", output)
+    kept = [each for each in list_clusters(drydock_project) if each.state and str(output) in each.state.owner.line]
+    try:
+        assert done.returncode == 0, done.stderr
+        (cluster,) = kept
+        assert_ready(json.loads((output / "report.json").read_text()))
+        yield cluster.folder
+    finally:
+        for each in kept:
+            down(drydock_project, each.name)
+
+
+def test_with_every_crd_the_release_fits_into_its_secret(prod: RunFolder) -> None:
+    api = config.new_client_from_config(config_file=str(prod.kubeconfig))
+    crds = {each.metadata.name for each in client.ApiextensionsV1Api(api).list_custom_resource_definition().items}
+    assert {"rayclusters.ray.io", "workflows.argoproj.io", "nodepools.karpenter.sh"} <= crds
+    (secret,) = client.CoreV1Api(api).list_namespaced_secret("genai", label_selector="owner=helm").items
+    assert len(base64.b64decode(secret.data["release"])) < 0.75 * SECRET_LIMIT
+
+
 def test_after_the_controllers_have_run_a_sync_would_change_nothing(
-    rehearsal_release: Release,
-    rehearsal_cluster: RehearsalCluster,
+    prod: RunFolder,
     drydock_project: Project,
     drydock_charts: AssembledCharts,
     drydock_tool: Callable[[str], Path],
     render_environment: RenderEnvironment,
 ) -> None:
     environment = load_environment(drydock_project, "prod")
-    rehearsal_release.seed(environment)
-    rehearsal_release.install()
-    assert rehearsal_release.wait().ready
     brought = applications(
         drydock_tool("helm4"), drydock_charts, environment, Repository("https://example.com/a", "main")
     )
@@ -47,7 +75,7 @@ def test_after_the_controllers_have_run_a_sync_would_change_nothing(
             assert set(rule) <= {"group", "kind", "jqPathExpressions"}, "teach this test to ignore as Argo CD does"
             paths = [_path(each) for each in rule["jqPathExpressions"]]
             rules.setdefault((rule.get("group", ""), rule["kind"]), []).extend(paths)
-    cluster = dynamic.DynamicClient(config.new_client_from_config(config_file=str(rehearsal_cluster.kubeconfig)))
+    cluster = dynamic.DynamicClient(config.new_client_from_config(config_file=str(prod.kubeconfig)))
     manifests = render_environment("prod").manifests
     _scale_as_ray_does(cluster, environment.namespace)
     changed = [

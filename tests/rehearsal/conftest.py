@@ -10,16 +10,17 @@ import yaml
 from drydock.progress import PlainProgress
 from drydock.project import Project
 from drydock.rehearsal.cluster import TOOLS, RehearsalCluster
-from drydock.rehearsal.rehearse import suite_cluster
+from drydock.rehearsal.rehearse import expected_crds, suite_cluster
 from drydock.rehearsal.release import Release
 from drydock.rehearsal.runs import new_run_folder
 from drydock.suite.charts import assemble_charts
-from drydock.suite.environments import load_environment
+from drydock.suite.environments import Environment, load_environment
 from drydock.tools.crd_files import ensure_crds
 from tests.rehearsal.small import Content, small_release
 
 MakeRelease = Callable[..., Release]
 InstallDev = Callable[..., Release]
+DevWith = Callable[..., Environment]
 
 
 @pytest.fixture(scope="session")
@@ -30,28 +31,46 @@ def rehearsal_tools(drydock_tool: Callable[[str], Path], drydock_project: Projec
 
 
 @pytest.fixture(scope="module")
-def shared_cluster(rehearsal_tools: dict[str, Path], drydock_project: Project) -> Iterator[RehearsalCluster]:
+def dev_with(drydock_project: Project, tmp_path_factory: pytest.TempPathFactory) -> DevWith:
+    """The environment `dev` with layers of the suite and these values on top."""
+
+    def stacked(values: Mapping[str, Any], *layers: str) -> Environment:
+        file = tmp_path_factory.mktemp("values") / "values.yaml"
+        file.write_text(yaml.safe_dump(values))
+        files = [drydock_project.root / "values" / layer for layer in layers]
+        return load_environment(drydock_project, "dev").stacked([*files, file], [])
+
+    return stacked
+
+
+@pytest.fixture(scope="module")
+def installed_first() -> Environment | None:
+    """What a module installs first on its cluster, where its CRDs are worth having from the start."""
+    return None
+
+
+@pytest.fixture(scope="module")
+def shared_cluster(
+    rehearsal_tools: dict[str, Path], drydock_project: Project, installed_first: Environment | None
+) -> Iterator[RehearsalCluster]:
     """One cluster for the tests of a module; each installs objects of its own names."""
     folder = new_run_folder(drydock_project, "test")
-    with suite_cluster(drydock_project, rehearsal_tools, folder) as cluster:
+    crds = None
+    if installed_first:
+        crds = expected_crds(rehearsal_tools["helm4"], assemble_charts(drydock_project), installed_first)
+    with suite_cluster(drydock_project, rehearsal_tools, folder, helm_crds=crds) as cluster:
         yield cluster
 
 
 @pytest.fixture(scope="module")
 def install_dev(
-    shared_cluster: RehearsalCluster,
-    rehearsal_tools: dict[str, Path],
-    drydock_project: Project,
-    tmp_path_factory: pytest.TempPathFactory,
+    shared_cluster: RehearsalCluster, rehearsal_tools: dict[str, Path], drydock_project: Project, dev_with: DevWith
 ) -> InstallDev:
-    """Installs the environment `dev` with layers of the suite and these values on top; it is ready."""
+    """Installs what `dev_with` gives; it is ready."""
 
     def install(values: Mapping[str, Any], *layers: str) -> Release:
-        file = tmp_path_factory.mktemp("values") / "values.yaml"
-        file.write_text(yaml.safe_dump(values))
-        files = [drydock_project.root / "values" / layer for layer in layers]
         release = Release(shared_cluster, rehearsal_tools["helm4"], assemble_charts(drydock_project))
-        release.seed(load_environment(drydock_project, "dev").stacked([*files, file], []))
+        release.seed(dev_with(values, *layers))
         release.install()
         outcome = release.wait()
         assert outcome.ready, outcome.verdict

@@ -87,18 +87,6 @@ def test_a_release_is_upgraded_rolled_back_and_removed_without_a_trace(
     _await(lambda: released(api), {})
 
 
-def test_with_every_crd_the_release_still_fits_into_its_secret(
-    rehearsal_release: Release, rehearsal_cluster: RehearsalCluster, drydock_project: Project
-) -> None:
-    everything = ("crds.kuberay.enabled=true", "crds.argo.enabled=true")
-    rehearsal_release.seed(load_environment(drydock_project, "prod").stacked((), everything))
-    rehearsal_release.install()
-    config.load_kube_config(config_file=str(rehearsal_cluster.kubeconfig))
-    names = {each.metadata.name for each in client.ApiextensionsV1Api().list_custom_resource_definition().items}
-    assert {"rayclusters.ray.io", "workflows.argoproj.io", "nodepools.karpenter.sh"} <= names
-    assert _secret_size() < 0.75 * SECRET_LIMIT
-
-
 def _secret_size() -> int:
     """Bytes of the newest revision's Secret."""
     secrets = client.CoreV1Api().list_namespaced_secret("genai", label_selector="owner=helm").items

@@ -9,7 +9,8 @@ from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixe
 
 from drydock.clusters.api import Api, collection
 from drydock.rehearsal.cluster import RehearsalCluster
-from tests.rehearsal.conftest import InstallDev
+from drydock.suite.environments import Environment
+from tests.rehearsal.conftest import DevWith, InstallDev
 
 TEMPLATE = "genai-argo-assistant"
 NODES = collection("v1", "nodes")
@@ -68,6 +69,11 @@ class Ran:
         """What ran of a stage in pods, once for the base and for each trial."""
         nodes = self.content["status"]["nodes"].values()
         return [each for each in nodes if each["type"] == "Pod" and each["displayName"].startswith(f"{name}(")]
+
+
+@pytest.fixture(scope="module")
+def installed_first(dev_with: DevWith) -> Environment:
+    return dev_with(VALUES)
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ from drydock.progress import PlainProgress
 from drydock.project import Project
 from drydock.rehearsal.aws.expected_account import Account
 from drydock.rehearsal.cluster import TOOLS, RehearsalCluster
+from drydock.rehearsal.crd_snapshots import FOLDER
 from drydock.rehearsal.runs import new_run_folder
 from drydock.rehearsal.seeding import Seed
 from drydock.scheduling.feasibility import PodVerdict, PoolVerdict
@@ -54,8 +55,11 @@ def cluster(drydock_project: Project, drydock_tool: Callable[[str], Path]) -> It
     tools = {name: drydock_tool(name) for name in TOOLS}
     files = sorted(each for each in crds.iterdir() if each.is_file())
     cache = drydock_project.cache_dir / "rehearsal"
+    snapshots = drydock_project.cache_dir / FOLDER
     prices = ensure_price_list(drydock_project, PlainProgress())
-    with RehearsalCluster(folder, tools, crds=files, cache=cache, price_list=prices, spot_price_share=0.35) as running:
+    with RehearsalCluster(
+        folder, tools, crds=files, snapshots=snapshots, cache=cache, price_list=prices, spot_price_share=0.35
+    ) as running:
         classes = node_classes()
         specs = tuple(each["spec"] for each in classes)
         running.seed(Seed(Account("agreement", "us-west-2", ZONES, specs, RESERVATIONS)))

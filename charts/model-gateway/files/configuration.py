@@ -271,6 +271,9 @@ def _library(settings: Mapping[str, Any]) -> dict[str, Any]:
         # Nobody takes a request of their own out of the audit log.
         "global_disable_no_log_param": True,
         "telemetry": False,
+        # Of a model with a name like llama-3 it would fetch a tokenizer from huggingface.co in the middle of the first
+        # request, and answer nothing else until that succeeds or gives up.
+        "disable_hf_tokenizer_download": True,
     }
     if audit["s3"]["bucket"]:
         place = audit["s3"]

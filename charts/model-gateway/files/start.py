@@ -58,9 +58,11 @@ def main() -> None:
     file = Path(os.environ.get("TMPDIR", "/tmp")) / "litellm.yaml"  # noqa: S108 (an emptyDir of the pod)
     file.touch(mode=0o600)
     file.write_text(json.dumps(configuration.litellm_configuration(configuration.read_models(), settings)))
+    from litellm.llms import load_guardrail_translation_mappings
     from litellm.proxy import proxy_server
     from litellm.proxy.proxy_cli import run_server
 
+    load_guardrail_translation_mappings()  # seconds of imports, that the first request would wait for
     # The last middleware is the first that a request meets.
     proxy_server.app.add_middleware(
         RequestFilter,

@@ -173,8 +173,8 @@ RULES: tuple[Rule, ...] = (
 def run_checks(subject: Subject, more: Iterable[Check] = (), beside: Collection[Finding] = ()) -> tuple[Finding, ...]:
     """What the checks find in one environment, one finding for each cause, in a stable order.
 
-    Objects are taken to be what their APIs define (kubeconform tells otherwise); with amounts that are none, nothing
-    else is looked at. What is accepted with a reason has that severity.
+    Objects are taken to be what their APIs define (kubeconform reports others); where an amount is not a quantity,
+    nothing else is looked at. What is accepted with a reason has that severity.
 
     Args:
         subject: the environment.

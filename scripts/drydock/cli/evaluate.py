@@ -193,7 +193,7 @@ def _write(folder: Path, evaluation: "Evaluation", comparison: "Comparison | Non
 def _print(evaluation: "Evaluation", comparison: "Comparison | None", found: "tuple[Gate, ...]") -> None:
     measured = [evaluation.to_dict(), *([comparison.second.to_dict()] if comparison else [])]
     headers = ("model", "right", "95 % interval", "errors", "cut off", "median", "p95", "tokens in/out", "cost")
-    click.echo(columns(headers, [_row(each) for each in measured]))
+    click.echo(columns(headers, [_row(entry) for entry in measured]))
     if comparison:
         estimate = comparison.difference
         click.echo(

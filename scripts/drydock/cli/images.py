@@ -102,27 +102,32 @@ def command(
         from drydock.inventory.registries import resolve
 
         with progress.step("Ask the registries"):
-            found, missing = resolve(tools["crane"], (each.image for each in images))
+            found, missing = resolve(tools["crane"], (used_image.image for used_image in images))
     keys = image_keys(project, charts, stack)
-    digests = {each.upstream: found[each.image].digest for each in images if each.image in found}
+    digests = {
+        used_image.upstream: found[used_image.image].digest for used_image in images if used_image.image in found
+    }
     wrong = [f"{image}: {reason}" for image, reason in missing.items()]
     wrong += [
-        f"{each.image} does not exist for {', '.join(lacking)}"
-        for each in images
-        if each.image in found and (lacking := sorted({*each.architectures} - {*found[each.image].architectures}))
+        f"{used_image.image} does not exist for {', '.join(lacking)}"
+        for used_image in images
+        if used_image.image in found
+        and (lacking := sorted({*used_image.architectures} - {*found[used_image.image].architectures}))
     ]
     unset = [image for image in digests if image not in keys and "@" not in image]
     if digests:
         _write_values(digest_values(keys, digests), found.values(), output)
-    for each in (*wrong, *(f"{image}: no value of the environment names it, so none can pin it" for image in unset)):
-        click.echo(f"warning: {each}", err=True)
+    for warning in (*wrong, *(f"{image}: no value of the environment names it, so none can pin it" for image in unset)):
+        click.echo(f"warning: {warning}", err=True)
     return int(bool(wrong))
 
 
 def _write_values(values: "Mapping[str, object]", found: "Iterable[Resolved]", output: Path | None) -> None:
     import yaml
 
-    facts = "".join(f"#   {each.image} {', '.join(each.architectures)}\n" for each in found)
+    facts = "".join(
+        f"#   {resolved_image.image} {', '.join(resolved_image.architectures)}\n" for resolved_image in found
+    )
     text = f"# Digests as the registries had them; architectures:\n{facts}{yaml.safe_dump(dict(values))}"
     if output is None:
         click.echo(text, nl=False)

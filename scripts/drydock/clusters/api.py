@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 from drydock.errors import ClusterError
 
@@ -15,6 +15,8 @@ CONFLICT = 409
 GONE = 410
 _REFUSED = 400
 _CALL_SECONDS = 60
+_READ_ATTEMPTS = 10
+"""Of a read that the API server puts off, as it does for a moment when it begins to serve a custom resource."""
 _APPLY = "application/apply-patch+yaml"
 _MERGE = "application/merge-patch+json"
 _STRATEGIC = "application/strategic-merge-patch+json"
@@ -32,44 +34,14 @@ class ApiError(ClusterError):
         self.status = status
 
 
-class ClusterAccess(Protocol):
-    """How to reach an API server."""
-
-    @property
-    def server(self) -> str:
-        """Its address."""
-
-    def connect(self) -> Any:
-        """Connections to it, as urllib3's `PoolManager`."""
-
-    def credentials(self) -> Mapping[str, str]:
-        """Headers that say who calls, read before each call: a token may have expired since the last."""
-
-
 @dataclass(frozen=True)
 class Access:
-    """How to reach an API server with a client's certificate: its address, and PEM files."""
+    """How to reach an API server: its address, and PEM files of its authority and of a client."""
 
     server: str
     authority: Path
     certificate: Path
     key: Path
-
-    def connect(self) -> Any:
-        """See ClusterAccess."""
-        import urllib3
-
-        return urllib3.PoolManager(
-            maxsize=32,
-            retries=False,
-            ca_certs=str(self.authority),
-            cert_file=str(self.certificate),
-            key_file=str(self.key),
-        )
-
-    def credentials(self) -> Mapping[str, str]:
-        """See ClusterAccess: the certificate says it."""
-        return {}
 
 
 class Api:
@@ -81,12 +53,19 @@ class Api:
         leaving: set before the server is ended on purpose: a watch that breaks then is not taken up again.
     """
 
-    def __init__(self, access: ClusterAccess) -> None:
+    def __init__(self, access: Access) -> None:
+        import urllib3
+
         self.leaving = False
         self._headers: Mapping[str, str] = {}
-        self._access = access
         self._server = access.server
-        self._pool = access.connect()
+        self._pool = urllib3.PoolManager(
+            maxsize=32,
+            retries=_retries(),
+            ca_certs=str(access.authority),
+            cert_file=str(access.certificate),
+            key_file=str(access.key),
+        )
 
     def acting_as(self, user: str) -> "Api":
         """Calls with the rights of another user, over the same connections."""
@@ -136,9 +115,9 @@ class Api:
             raise
         return True
 
-    def apply(self, path: str, content: Mapping[str, Any], *, force: bool = True) -> None:
-        """Server-side apply the object whose own path this is, with fields of other managers where it is forced."""
-        query = {"fieldManager": FIELD_MANAGER, "force": str(force).lower()}
+    def apply(self, path: str, content: Mapping[str, Any]) -> None:
+        """Server-side apply the object whose own path this is."""
+        query = {"fieldManager": FIELD_MANAGER, "force": "true"}
         self._call("PATCH", path, body=content, query=query, content_type=_APPLY)
 
     def merge(self, path: str, change: Mapping[str, Any], *, strategic: bool = False) -> None:
@@ -214,12 +193,7 @@ class Api:
         from urllib3.exceptions import HTTPError
 
         url = f"{self._server}{path}" + (f"?{urlencode(query)}" if query else "")
-        headers = {
-            "Accept": "application/json",
-            "Content-Type": content_type,
-            **self._access.credentials(),
-            **self._headers,
-        }
+        headers = {"Accept": "application/json", "Content-Type": content_type, **self._headers}
         data = json.dumps(body).encode() if body is not None else None
         try:
             response = self._pool.request(
@@ -230,6 +204,21 @@ class Api:
         except HTTPError as error:
             raise ApiError(f"{method} {path}: the API server does not answer ({error})", 0) from error
         return response
+
+
+def _retries() -> Any:
+    """Wait as the server asks (429 with Retry-After) before a read is repeated; nothing else is repeated."""
+    from urllib3 import Retry
+
+    return Retry(
+        total=_READ_ATTEMPTS,
+        connect=False,
+        read=False,
+        redirect=False,
+        other=False,
+        allowed_methods=["GET"],
+        raise_on_status=False,
+    )
 
 
 def collection(api_version: str, plural: str, namespace: str = "") -> str:

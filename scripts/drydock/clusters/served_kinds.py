@@ -44,10 +44,6 @@ class ServedKinds:
                     self._kinds[api_version, item["kind"]] = Kind(item["name"], item["namespaced"])
         return self._kinds.get((api_version, kind))
 
-    def knows(self, kind: str) -> bool:
-        """Whether a kind of that name was found in any API version."""
-        return any(name == kind for _, name in self._kinds)
-
 
 def defined_kinds(definitions: Iterable[Any]) -> frozenset[Name]:
     """API versions and kinds that CustomResourceDefinitions, as plain data, make."""

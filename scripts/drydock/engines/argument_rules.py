@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from drydock.engines.engine_args import EngineArgs
-from drydock.engines.refusal import Refusal
+from drydock.engines.start_refusal import Refusal
 
 _KV_ROLES = ("kv_producer", "kv_consumer", "kv_both")
 _NGRAM = frozenset({"ngram", "[ngram]"})

@@ -13,7 +13,7 @@ from drydock.engines.catalogue import DTYPE_BYTES, Gpu, Model
 from drydock.engines.draft_models import Draft, draft_of
 from drydock.engines.engine_args import EngineArgs
 from drydock.engines.memory_margins import Margin, margins, reported_refusal
-from drydock.engines.refusal import Refusal
+from drydock.engines.start_refusal import Refusal
 from drydock.engines.start_rules import refusals
 from drydock.errors import DrydockError
 

@@ -13,7 +13,7 @@ from typing import Any
 from drydock.engines.argument_rules import argument_refusals
 from drydock.engines.catalogue import Gpu, Model, quantization_methods, recognized
 from drydock.engines.engine_args import EngineArgs, known_arguments
-from drydock.engines.refusal import Refusal
+from drydock.engines.start_refusal import Refusal
 
 LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 _KV_DTYPES = frozenset({"auto", "float16", "bfloat16", "fp8", "fp8_e4m3", "fp8_e5m2", "fp8_inc", "fp8_ds_mla", "nvfp4"})

@@ -125,7 +125,7 @@ class Gate:
     Attributes:
         name: of the measure.
         limit: that it has to keep.
-        verdict: `passed`, `failed`, or `undecided` where the interval holds the limit: more questions would tell.
+        verdict: `passed`, `failed`, or `undecided` where the interval holds the limit: more questions would decide.
         reason: the measure beside the limit.
     """
 

@@ -93,7 +93,7 @@ def _messages(place: str, content: Mapping[str, Any]) -> tuple[Mapping[str, Any]
     if isinstance(prompt, str) and prompt and messages is None and isinstance(system, str | None):
         head = [{"role": "system", "content": system}] if system else []
         return (*head, {"role": "user", "content": prompt})
-    well_formed = isinstance(messages, list) and messages and all(isinstance(each, dict) for each in messages)
+    well_formed = isinstance(messages, list) and messages and all(isinstance(message, dict) for message in messages)
     if not well_formed or prompt is not None or system is not None:
         raise UsageError(f"{place}: no prompt", remedy="Give either prompt (and system), or messages as of a chat.")
     return tuple(messages or ())
@@ -107,9 +107,7 @@ def _check_expected(place: str, way: str, choices: tuple[Any, ...]) -> None:
         elif way == "json":
             kind = expected is not None
         if not kind:
-            raise UsageError(
-                f"{place}: expected: {expected!r} is nothing that {way} can compare", remedy=_REMEDIES[way]
-            )
+            raise UsageError(f"{place}: expected: {expected!r} cannot be compared as {way}", remedy=_REMEDIES[way])
         if way == "regex":
             try:
                 re.compile(expected)

@@ -97,8 +97,8 @@ def skopeo_sync(images: Sequence[UsedImage]) -> Mapping[str, object]:
     Source: skopeo-sync(1), section "YAML file content".
     """
     registries: dict[str, dict[str, set[str]]] = {}
-    for each in images:
-        reference = parse_reference(each.upstream)
+    for image in images:
+        reference = parse_reference(image.upstream)
         registry, _, repository = reference.name.partition("/")
         versions = registries.setdefault(registry, {}).setdefault(repository, set())
         versions.add(reference.digest or reference.tag)
@@ -111,9 +111,9 @@ def skopeo_sync(images: Sequence[UsedImage]) -> Mapping[str, object]:
 def skopeo_copies(images: Sequence[UsedImage]) -> tuple[str, ...]:
     """Shell commands that put each upstream image where the environment's pods look for it, all architectures of it."""
     return tuple(
-        shlex.join(["skopeo", "copy", "--all", f"docker://{each.upstream}", f"docker://{_target(each.image)}"])
-        for each in images
-        if with_registry(each.image) != each.upstream
+        shlex.join(["skopeo", "copy", "--all", f"docker://{image.upstream}", f"docker://{_target(image.image)}"])
+        for image in images
+        if with_registry(image.image) != image.upstream
     )
 
 
@@ -124,7 +124,7 @@ def _target(image: str) -> str:
 
 
 def _uses(subject: Subject) -> Iterator[_Use]:
-    verdicts = {id(each.pod): each for each in subject.verdicts}
+    verdicts = {id(pod_verdict.pod): pod_verdict for pod_verdict in subject.verdicts}
     for pod in subject.pods:
         verdict = verdicts.get(id(pod))
         hosts = {pool.pool.name: pool.types for pool in verdict.pools} if verdict else {}

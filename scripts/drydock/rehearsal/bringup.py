@@ -20,9 +20,18 @@ from drydock.outcome import fleet
 from drydock.outcome.decisions import NOT_READY, PoolSkipped, RoundBegan
 from drydock.rehearsal import control_plane, karpenter, marker
 from drydock.rehearsal.children import Child, Children, describe_end, last_lines
-from drydock.rehearsal.crd_objects import create_crds, read_crds
+from drydock.rehearsal.crd_snapshots import ClusterCrds
 from drydock.rehearsal.credentials import Credentials, create_credentials, write_kubeconfigs
-from drydock.rehearsal.events import ApiReady, KarpenterStarted, Outlet, PurchasesHeld, Said, StepDone
+from drydock.rehearsal.etcd import Etcd
+from drydock.rehearsal.events import (
+    ApiReady,
+    CrdsTaken,
+    KarpenterStarted,
+    Outlet,
+    PurchasesHeld,
+    Said,
+    StepDone,
+)
 from drydock.rehearsal.gate import Gate
 from drydock.rehearsal.kubelet.agent import Kubelet
 from drydock.rehearsal.kubelet.argo_executor import CONTROLLER, finish_workflow_pods
@@ -77,6 +86,12 @@ class BringUp:
     _kwok: Child | None = None
     _balanced: set[str] = field(default_factory=set)
     _routed: set[str] = field(default_factory=set)
+    _crds: ClusterCrds = field(init=False)
+
+    def __post_init__(self) -> None:
+        order, server = self.order, self._tools["kube-apiserver"]
+        etcd = Etcd(control_plane.ETCD_SOCKET)
+        self._crds = ClusterCrds(etcd, Path(order.snapshots), server, order.crd_files, order.helm_crds)
 
     def seed(self, seed: Seed) -> None:
         """Ask for what an environment expects to be there; Karpenter starts with the first."""
@@ -90,6 +105,11 @@ class BringUp:
     def release(self) -> None:
         """Have Karpenter buy, once it knows what every pool can give, for every pod that there is by then."""
         in_background(self._release, self._gate.turn)
+
+    def take_crds(self) -> None:
+        """Keep the CRDs that Helm has just installed for later control planes."""
+        self._crds.take_installed()
+        self.outlet.tell(CrdsTaken())
 
     def _release(self, turn: int) -> None:
         if self._api:
@@ -188,6 +208,7 @@ class BringUp:
         with self._step("etcd and API server"):
             self.children.start("etcd", control_plane.etcd(self._tools))
             credentials = create_credentials(self.folder.credentials)
+            self._crds.load(READY_SECONDS)
             egress = self.folder.cluster / "egress.json"
             serve_tunnel(self._addresses.behind)
             write_configuration(egress)
@@ -231,7 +252,7 @@ class BringUp:
             scheduler = control_plane.scheduler(self._tools, credentials, self.folder.cluster)
             self.children.start("kube-controller-manager", control_plane.controller_manager(self._tools, credentials))
             self.children.start("kube-scheduler", scheduler)
-            create_crds(api, read_crds(Path(file) for file in self.order.crds))
+            self._crds.create(api)
             in_background(provision_volumes, api)
             in_background(remove_volumes, api)
 

@@ -13,9 +13,11 @@ from drydock.clusters.api import Api
 from drydock.errors import ClusterError
 from drydock.outcome.decisions import Decided, PoolSkipped
 from drydock.rehearsal import runs
+from drydock.rehearsal.crd_snapshots import HelmCrds
 from drydock.rehearsal.credentials import Credentials
 from drydock.rehearsal.events import (
     ApiReady,
+    CrdsTaken,
     Event,
     Failed,
     KarpenterStarted,
@@ -35,7 +37,7 @@ from drydock.tools.extras import check_extra
 TOOLS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok", "karpenter")
 _STOP_SECONDS = 20
 _START_SECONDS = 300
-_Kind = TypeVar("_Kind", ApiReady, KarpenterStarted, PurchasesHeld, Kept)
+_Kind = TypeVar("_Kind", ApiReady, KarpenterStarted, PurchasesHeld, CrdsTaken, Kept)
 
 
 class RehearsalCluster:
@@ -49,12 +51,14 @@ class RehearsalCluster:
         folder: of the rehearsal; see `runs.new_run_folder`.
         tools: paths of the programs in `TOOLS`.
         crds: files of CRDs to create before anything else, Karpenter's among them.
+        snapshots: folder of the cache with CRDs of earlier control planes.
         cache: folder that rehearsals share.
         price_list: file of `ensure_price_list`.
         spot_price_share: spot price as a share of on-demand.
         port: of the API server; 0 takes a free one.
         build: gives paths of more programs of the toolchain by their names, for pods that this machine can run;
             without it KWOK keeps those too.
+        helm_crds: what Helm is going to install first, where that is known: the control plane starts with it.
     """
 
     def __init__(
@@ -63,18 +67,30 @@ class RehearsalCluster:
         tools: Mapping[str, Path],
         *,
         crds: Iterable[Path],
+        snapshots: Path,
         cache: Path,
         price_list: Path,
         spot_price_share: float,
         port: int = 0,
         build: Callable[[Sequence[str]], Mapping[str, Path]] | None = None,
+        helm_crds: HelmCrds | None = None,
     ) -> None:
         self.folder = folder
         self.build = build
         self.spot_price_share = spot_price_share
         self._price_list = price_list
         programs = {name: str(tools[name]) for name in TOOLS}
-        self._order = runs.Order(programs, tuple(map(str, crds)), str(cache), str(price_list), spot_price_share, port)
+        self._order = runs.Order(
+            programs,
+            tuple(map(str, crds)),
+            str(snapshots),
+            str(cache),
+            str(price_list),
+            spot_price_share,
+            port,
+            str(helm_crds.program) if helm_crds else "",
+            tuple(map(str, helm_crds.files)) if helm_crds else (),
+        )
         self._changed = threading.Condition()
         self._events: list[Event] = []
         self._said: dict[str, str] = {}
@@ -155,6 +171,12 @@ class RehearsalCluster:
     def seed(self, seed: Seed) -> None:
         """Prepare the cluster for what an environment expects, besides what it has already; Karpenter (re)starts."""
         self._send({"do": "seed", "seed": seed.to_json()})
+
+    def take_crds(self) -> None:
+        """Keep the CRDs that Helm has just installed for later control planes, if they were known beforehand."""
+        if self._order.helm:
+            self._send({"do": "take crds"})
+            self._await(CrdsTaken)
 
     @contextlib.contextmanager
     def purchases_held(self) -> Iterator[None]:

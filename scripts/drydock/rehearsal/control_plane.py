@@ -7,7 +7,9 @@ from pathlib import Path
 from drydock.rehearsal.credentials import SERVICE_ADDRESSES, Credentials
 
 # etcd listens on sockets in the cluster's own folder: no port, and no other user can reach it.
-_ETCD_CLIENT = "unix://etcd-client.sock:0"
+ETCD_SOCKET = Path("etcd-client.sock:0")
+"""Of etcd for its clients, in the cluster's folder."""
+_ETCD_CLIENT = f"unix://{ETCD_SOCKET}"
 _ETCD_PEER = "unix://etcd-peer.sock:0"
 
 EKS_ADMISSION_PLUGINS = ("NodeRestriction", "ExtendedResourceToleration")

@@ -48,6 +48,11 @@ class PurchasesHeld:
 
 
 @dataclass(frozen=True)
+class CrdsTaken:
+    """The CRDs that Helm installed are kept for later control planes, as far as they can be."""
+
+
+@dataclass(frozen=True)
 class Kept:
     """The cluster will outlive the command."""
 
@@ -60,10 +65,23 @@ class Failed:
     remedy: str
 
 
-Event = StepDone | ApiReady | KarpenterStarted | Decided | PoolSkipped | Said | PurchasesHeld | Kept | Failed
+Event = (
+    StepDone | ApiReady | KarpenterStarted | Decided | PoolSkipped | Said | PurchasesHeld | CrdsTaken | Kept | Failed
+)
 _KINDS: dict[str, type[Any]] = {
     kind.__name__: kind
-    for kind in (StepDone, ApiReady, KarpenterStarted, Decided, PoolSkipped, Said, PurchasesHeld, Kept, Failed)
+    for kind in (
+        StepDone,
+        ApiReady,
+        KarpenterStarted,
+        Decided,
+        PoolSkipped,
+        Said,
+        PurchasesHeld,
+        CrdsTaken,
+        Kept,
+        Failed,
+    )
 }
 
 

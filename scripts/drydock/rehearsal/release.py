@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from drydock.checks.accepted import sentences
@@ -194,7 +195,7 @@ class Release:
         Raises:
             ClusterError: the cluster did not start, or Helm refused.
         """
-        self._change(lambda helm: self._install(helm, helm.install))
+        self._change(lambda helm: self._install(helm, partial(self._install_suite, helm)))
 
     def upgrade(self) -> None:
         """Make what the seeded environment takes for granted, then `helm upgrade` to its values."""
@@ -342,6 +343,10 @@ class Release:
             bypass_webhooks(api, self._seeded.webhooks)
             if step.wait and not isinstance(step, HelmRelease):
                 applier.await_done(step.manifests, DEFAULT_TIMEOUT, lambda _: self._cluster.check())
+
+    def _install_suite(self, helm: Helm, chart: Path, environment: Environment) -> None:
+        helm.install(chart, environment)
+        self._cluster.take_crds()
 
     def _await_pods(self, expected: Expected) -> None:
         """Until what Karpenter is to buy for is there, or the controllers that make it took long."""

@@ -19,6 +19,7 @@ from drydock.errors import ClusterError, UsageError
 from drydock.project import Project
 from drydock.rehearsal import state
 from drydock.rehearsal.children import ProcessRecord, end_recorded, last_lines, read_records, remedy
+from drydock.rehearsal.crd_snapshots import HelmCrds
 from drydock.rehearsal.lifeline import while_alive
 from drydock.rehearsal.state import Command, Doing, Kind, RunState
 
@@ -93,19 +94,35 @@ class Order:
 
     Attributes:
         tools: paths of the programs by name.
-        crds: files of CRDs to apply at once; one file may hold several.
+        crds: files of CRDs to create at once; one file may hold several.
+        snapshots: folder of the cache with CRDs of earlier control planes.
         cache: folder for what rehearsals share.
         price_list: file with on-demand prices.
         spot_price_share: spot price as a share of on-demand.
         port: of the API server; 0 takes a free one.
+        helm: path of the Helm that is going to install CRDs; empty where that is not known.
+        helm_files: files of these CRDs.
     """
 
     tools: dict[str, str]
     crds: tuple[str, ...]
+    snapshots: str
     cache: str
     price_list: str
     spot_price_share: float
     port: int = 0
+    helm: str = ""
+    helm_files: tuple[str, ...] = ()
+
+    @property
+    def crd_files(self) -> tuple[Path, ...]:
+        """See `crds`."""
+        return tuple(map(Path, self.crds))
+
+    @property
+    def helm_crds(self) -> HelmCrds | None:
+        """What Helm is going to install, where that is known."""
+        return HelmCrds(Path(self.helm), tuple(map(Path, self.helm_files))) if self.helm else None
 
     def write(self, file: Path) -> None:
         """Write it down for the supervisor."""
@@ -115,7 +132,7 @@ class Order:
     def read(cls, file: Path) -> "Order":
         """What `write` wrote."""
         content = json.loads(file.read_text())
-        return cls(**{**content, "crds": tuple(content["crds"])})
+        return cls(**{**content, "crds": tuple(content["crds"]), "helm_files": tuple(content["helm_files"])})
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ It is tied to the command that started it by its standard input. When that close
 the command was killed, it ends every program and removes the cluster. After `keep` it lives on until `drydock down`.
 
 Lines on standard input: `{"do": "seed", "seed": ...}`, `{"do": "hold", "number": ...}`, `{"do": "release"}`,
-`{"do": "keep"}`, `{"do": "stop"}`.
+`{"do": "take crds"}`, `{"do": "keep"}`, `{"do": "stop"}`.
 Lines on standard output: events, see `drydock.rehearsal.events`.
 """
 
@@ -78,6 +78,8 @@ class Supervisor:
                 self._bring_up.hold(message["number"])
             elif message["do"] == "release":
                 self._bring_up.release()
+            elif message["do"] == "take crds":
+                self._bring_up.take_crds()
             elif message["do"] == "keep":
                 self._keep()
             else:

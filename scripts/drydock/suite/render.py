@@ -30,6 +30,7 @@ KUBERNETES_VERSION = "1.36.3"
 
 _LOG_LINE = re.compile(r"^(?:time=\S+ )?(?:level=[A-Z]+ msg=|\S+\.go:\d+: ).*$\n?", re.MULTILINE)
 """What Helm 4 and Helm 3 log beside their error, such as `cannot overwrite table with non table`."""
+_CRD_SOURCE = re.compile(r"^# Source: (\S+/crds/[^/\s]+)$", re.MULTILINE)
 _NOT_A_MAP = re.compile(r"(?:.* failed: )?type mismatch on (\S+): %!t\(\w+=(.*)\)$")
 _HINT = "Use --debug flag to render out invalid YAML"
 
@@ -106,7 +107,7 @@ def render(helm: Path, charts: AssembledCharts, environment: Environment) -> Ren
     Raises:
         RenderError: Helm refused, with its reason and the files of the stack.
     """
-    own = _render_suite(helm, charts, environment) if environment.suite else ()
+    own = parse_manifests(_template_suite(helm, charts, environment)) if environment.suite else ()
     brought = (
         render_release(helm, each, environment) if isinstance(each, HelmRelease) else each.manifests
         for each in environment.brought.steps
@@ -114,17 +115,26 @@ def render(helm: Path, charts: AssembledCharts, environment: Environment) -> Ren
     return RenderedEnvironment(environment, (*own, *(manifest for step in brought for manifest in step)))
 
 
-def _render_suite(helm: Path, charts: AssembledCharts, environment: Environment) -> tuple[Manifest, ...]:
-    arguments = [*environment.helm_arguments(), "--kube-version", kube_version(environment)]
+def _template_suite(helm: Path, charts: AssembledCharts, environment: Environment, *more: str) -> str:
+    arguments = [*environment.helm_arguments(), "--kube-version", kube_version(environment), *more]
     command = template_command(helm, charts.umbrella, arguments, namespace=environment.namespace)
     try:
-        completed = process.run(command, env=process.SHORT_LIVED)
+        return process.run(command, env=process.SHORT_LIVED).stdout
     except ToolError as error:
         stack = ", ".join(file.name for file in environment.values_files)
         raise RenderError(
             f"environment {environment.name} ({stack}) does not render: {helm_reason(error.stderr or error.message)}"
         ) from error
-    return parse_manifests(completed.stdout)
+
+
+def installed_crds(helm: Path, charts: AssembledCharts, environment: Environment) -> tuple[Path, ...]:
+    """Files of the CRDs that `helm install` of the suite brings, as the environment's values choose them.
+
+    Raises:
+        RenderError: Helm refused.
+    """
+    printed = _template_suite(helm, charts, environment, "--include-crds")
+    return tuple(charts.folder / name for name in dict.fromkeys(_CRD_SOURCE.findall(printed)))
 
 
 def release_command(helm: Path, release: HelmRelease, environment: Environment) -> list[str]:

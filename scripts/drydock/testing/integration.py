@@ -120,15 +120,17 @@ def _recorded(project: Project, environment: Environment, target: str) -> Path:
 
 @contextmanager
 def _rehearsed(project: Project, environment: Environment) -> Iterator[Deployed]:
-    from drydock.rehearsal.rehearse import suite_cluster
+    from drydock.rehearsal.rehearse import expected_crds, suite_cluster
     from drydock.rehearsal.release import Release
     from drydock.rehearsal.runs import new_run_folder
     from drydock.suite.charts import assemble_charts
     from drydock.tools.setup import set_up
 
     tools = set_up(project, "rehearse", PlainProgress()).tools
-    with suite_cluster(project, tools, new_run_folder(project, "integration", kind="test")) as cluster:
-        release = Release(cluster, tools["helm4"], assemble_charts(project))
+    charts, folder = assemble_charts(project), new_run_folder(project, "integration", kind="test")
+    crds = expected_crds(tools["helm4"], charts, environment)
+    with suite_cluster(project, tools, folder, helm_crds=crds) as cluster:
+        release = Release(cluster, tools["helm4"], charts)
         release.seed(environment)
         release.install()
         outcome = release.wait()

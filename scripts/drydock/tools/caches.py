@@ -16,7 +16,7 @@ from drydock.tools.store import size_of
 _DAY = 24 * 3600
 _PURPOSES = {
     "programs": ("tools", "go"),
-    "CRDs, schemas and stages": ("crds", "schemas", "kwok-stages"),
+    "CRDs, schemas and stages": ("crds", "crd-snapshots", "schemas", "kwok-stages"),
     "charts and checks": ("charts", "suite", "environments", "findings", "instance-types", "revisions"),
     "prices and plans": ("karpenter-prices", "plan"),
     "runs": ("runs", "rehearsal"),

@@ -434,6 +434,7 @@ class Attacked:
     running: Running
     own: Engine
     secret: Engine
+    hub: Engine
 
 
 ATTACKER = "sk-attacker"
@@ -441,17 +442,18 @@ ATTACKER = "sk-attacker"
 
 @pytest.fixture(scope="module")
 def attacked(litellm: Path, mount: Mount) -> Iterator[Attacked]:
-    own, secret = Engine("llama"), Engine("secret-big")
+    own, secret, hub = Engine("llama"), Engine("secret-big"), Engine("hub")
     mounts = mount(
         {"keys": {"attacker": {"models": ["llama"]}, "other": {}}}, {"attacker": ATTACKER, "other": "sk-other"}
     )
-    mounts.catalogue({"llama": entry(own.port, "llama"), "secret-big": entry(secret.port, "secret-big")})
-    running = start_gateway(litellm, mounts)
+    entries = {"llama": entry(own.port, "llama"), "secret-big": entry(secret.port, "secret-big")}
+    mounts.catalogue({**entries, "llama-3-8b": entry(own.port, "llama-3-8b")})
+    running = start_gateway(litellm, mounts, HF_ENDPOINT=f"http://127.0.0.1:{hub.port}")
     try:
         running.up("/health/readiness")
-        yield Attacked(running, own, secret)
+        yield Attacked(running, own, secret, hub)
     finally:
-        for part in (running, own, secret):
+        for part in (running, own, secret, hub):
             part.end()
 
 
@@ -487,6 +489,13 @@ OPENED = {
     "/v1/rerank",
     "/v1/responses",
 }
+
+
+def test_no_tokenizer_is_fetched_from_hugging_face(attacked: Attacked) -> None:
+    """LiteLLM would fetch one for a model of that name, and answer no other request meanwhile."""
+    body = {"model": "llama-3-8b", **QUESTION}
+    assert call(attacked.running.port, "POST", CHAT, body, "sk-other").status == 200
+    assert attacked.hub.asked == []
 
 
 def test_no_request_takes_the_model_from_others(attacked: Attacked) -> None:

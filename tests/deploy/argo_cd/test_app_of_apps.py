@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from drydock.checks.schema_conformance import nonconforming
+from drydock.clusters.crds import crd_owners
 from drydock.deploy.argo_cd import Repository, applications, resolve, root_application, sources, waves
 from drydock.errors import RenderError
 from drydock.progress import SilentProgress
@@ -138,12 +139,7 @@ def _repository(go_module: str) -> str:
 def test_every_custom_resource_has_the_crds_of_its_owner(
     drydock_project: Project, brought: Brought, render_environment: RenderEnvironment, name: str
 ) -> None:
-    folder = drydock_project.charts_dir / "crds" / "charts"
-    owners = {
-        (crd["spec"]["group"], crd["spec"]["names"]["kind"]): file.parents[1].name
-        for file in folder.glob("*/crds/*.yaml")
-        for crd in [yaml.load(file.read_text(), yaml.CSafeLoader)]
-    }
+    owners = crd_owners(drydock_project)
     needed = {
         owners[each.api_version.partition("/")[0], each.kind]
         for each in render_environment(name).manifests

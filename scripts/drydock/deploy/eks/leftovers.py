@@ -131,7 +131,9 @@ def remove_leftovers(leftovers: Sequence[Leftover], region: str) -> tuple[str, .
 
     for kind, of_kind in groupby(leftovers, key=lambda each: each.kind):
         remover = _REMOVERS[kind]
-        asked = [each.id for each in of_kind if tried(f"{kind} {each.id}", partial(remover, region, each.id))]
+        asked = [
+            resource.id for resource in of_kind if tried(f"{kind} {resource.id}", partial(remover, region, resource.id))
+        ]
         if kind == "instance" and asked:
             ended = ec2.get_waiter("instance_terminated")
             tried(f"instances {', '.join(asked)}", partial(ended.wait, InstanceIds=asked))
@@ -149,10 +151,10 @@ def dated_clusters(region: str) -> tuple[Mapping[str, str], ...]:
     """
     api = client("resourcegroupstaggingapi", region)
     clusters: dict[str, Mapping[str, str]] = {}
-    for each in _tagged(api, TagFilters=[{"Key": CLUSTER_TAG}]):
-        tags = {tag["Key"]: tag["Value"] for tag in each["Tags"]}
+    for resource in _tagged(api, TagFilters=[{"Key": CLUSTER_TAG}]):
+        tags = {tag["Key"]: tag["Value"] for tag in resource["Tags"]}
         known = clusters.get(tags[CLUSTER_TAG], {})
-        if ":kms:" not in each["ResourceARN"]:  # keys are only ever scheduled
+        if ":kms:" not in resource["ResourceARN"]:  # keys are only ever scheduled
             times = (tags.get(EXPIRES_TAG, ""), known.get(EXPIRES_TAG, ""))
             latest = max(times, key=lambda text: expiry(text) or _NEVER)
             clusters[tags[CLUSTER_TAG]] = {**known, **tags, EXPIRES_TAG: latest or max(times)}
@@ -199,16 +201,16 @@ def _tags(cluster: str) -> Mapping[str, list[str]]:
 
 def _instances(ec2: Any, filters: Sequence[Mapping[str, Any]]) -> Iterator[Leftover]:
     pages = _pages(ec2, "describe_instances", Filters=filters)
-    for each in (one for page in pages for group in page["Reservations"] for one in group["Instances"]):
-        if each["State"]["Name"] not in _ENDED:
-            yield Leftover("instance", each["InstanceId"])
+    for listed in (one for page in pages for group in page["Reservations"] for one in group["Instances"]):
+        if listed["State"]["Name"] not in _ENDED:
+            yield Leftover("instance", listed["InstanceId"])
 
 
 def _simple(
     ec2: Any, verb: str, listed: str, kind: str, key: str, filters: Sequence[Mapping[str, Any]]
 ) -> Iterator[Leftover]:
     pages = _pages(ec2, verb, Filters=filters)
-    yield from (Leftover(kind, each[key]) for page in pages for each in page[listed])
+    yield from (Leftover(kind, entry[key]) for page in pages for entry in page[listed])
 
 
 def _load_balancers(cluster: str, region: str, tags: Mapping[str, Sequence[str]]) -> Iterator[Leftover]:
@@ -217,9 +219,9 @@ def _load_balancers(cluster: str, region: str, tags: Mapping[str, Sequence[str]]
         tags = {**tags, "elbv2.k8s.aws/cluster": [cluster]}
     api = client("resourcegroupstaggingapi", region)
     for name, values in tags.items():
-        for each in _tagged(api, TagFilters=[{"Key": name, "Values": values}]):
-            if _BALANCER in each["ResourceARN"]:
-                yield Leftover("load balancer", each["ResourceARN"])
+        for resource in _tagged(api, TagFilters=[{"Key": name, "Values": values}]):
+            if _BALANCER in resource["ResourceARN"]:
+                yield Leftover("load balancer", resource["ResourceARN"])
 
 
 def _free(ec2: Any, cluster: str, region: str) -> Iterator[Leftover]:
@@ -230,9 +232,9 @@ def _free(ec2: Any, cluster: str, region: str) -> Iterator[Leftover]:
     """
     api = client("resourcegroupstaggingapi", region)
     ours = {"Key": CLUSTER_TAG, "Value": cluster}
-    for each in _tagged(api, TagFilters=[{"Key": CLUSTER_TAG, "Values": [cluster]}]):
-        if _TARGET_GROUP in each["ResourceARN"]:
-            yield Leftover("target group", each["ResourceARN"])
+    for item in _tagged(api, TagFilters=[{"Key": CLUSTER_TAG, "Values": [cluster]}]):
+        if _TARGET_GROUP in item["ResourceARN"]:
+            yield Leftover("target group", item["ResourceARN"])
     filters = [
         {"Name": f"tag:{CLUSTER_TAG}", "Values": [cluster]},
         {"Name": "tag:karpenter.k8s.aws/cluster", "Values": [cluster]},
@@ -280,7 +282,7 @@ def _security_groups(ec2: Any, cluster: str, within: Sequence[Mapping[str, Any]]
 
 
 def _tagged(api: Any, **query: Any) -> Iterator[Mapping[str, Any]]:
-    yield from (each for page in _pages(api, "get_resources", **query) for each in page["ResourceTagMappingList"])
+    yield from (mapping for page in _pages(api, "get_resources", **query) for mapping in page["ResourceTagMappingList"])
 
 
 def _pages(api: Any, verb: str, **query: Any) -> Sequence[Mapping[str, Any]]:

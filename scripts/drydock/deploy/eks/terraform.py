@@ -201,7 +201,7 @@ class Terraform:
 
     def _failure(self, what: str, errors: Sequence[str]) -> "TerraformError":
         """See failure; a lock that no process holds any more is opened with its identifier, in this folder."""
-        lock = next((found[1] for each in errors if _LOCKED in each and (found := _LOCK.search(each))), "LOCK_ID")
+        lock = next((found[1] for error in errors if _LOCKED in error and (found := _LOCK.search(error))), "LOCK_ID")
         return failure(what, errors, unlock=f"terraform -chdir={self.folder} force-unlock {lock}")
 
     def _state(self, verb: str, *arguments: str) -> process.Completed:
@@ -237,10 +237,10 @@ def failure(what: str, errors: Sequence[str], *, unlock: str) -> TerraformError:
         errors: as it printed them.
         unlock: command that opens the state.
     """
-    said = [re.sub(r"\s+", " ", each).strip() for each in errors[:_ERRORS_SHOWN]]
+    said = [re.sub(r"\s+", " ", error).strip() for error in errors[:_ERRORS_SHOWN]]
     if len(errors) > _ERRORS_SHOWN:
         said.append(f"and {len(errors) - _ERRORS_SHOWN} more")
-    remedy = next((way for sign, way in _REMEDIES.items() if any(sign in each for each in errors)), "")
+    remedy = next((way for sign, way in _REMEDIES.items() if any(sign in error for error in errors)), "")
     remedy = remedy.format(unlock=unlock) or "Repeat the command: it goes on from here."
     return TerraformError(f"terraform {what}: " + "\n  ".join(said), remedy=remedy)
 
