@@ -66,9 +66,9 @@ class CrdSnapshot:
             Whether they were kept.
         """
         records = etcd.under(_PREFIX)
-        if [_name(each) for each in records] != sorted(names) or not all(map(_untouched, records)):
+        if [_name(record) for record in records] != sorted(names) or not all(map(_untouched, records)):
             return False
-        content = zlib.compress(json.dumps([[each["key"], each["value"]] for each in records]).encode(), level=1)
+        content = zlib.compress(json.dumps([[record["key"], record["value"]] for record in records]).encode(), level=1)
         self.file.parent.mkdir(parents=True, exist_ok=True)
         partial = self.file.with_name(f"{self.file.name}.{os.getpid()}.partial")
         partial.write_bytes(hashlib.sha256(content).hexdigest().encode() + b"\n" + content)

@@ -65,7 +65,7 @@ class Etcd:
         first = prefix.encode()
         end = first[:-1] + bytes([first[-1] + 1])
         found = self._ask("range", {"key": _base64(first), "range_end": _base64(end)}).get("kvs", ())
-        return tuple({"key": each["key"], "value": each["value"]} for each in found)
+        return tuple({"key": item["key"], "value": item["value"]} for item in found)
 
     def put(self, records: Iterable[Record]) -> None:
         """Write records; errors as for `under`."""
