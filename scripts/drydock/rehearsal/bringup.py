@@ -139,7 +139,7 @@ class BringUp:
         beside.shutdown(wait=False)  # the first seed may never come
         self._start_beside(api, credentials)
         version = str(api.get("/version")["gitVersion"])
-        self.outlet.tell(ApiReady(server, version))
+        self.outlet.tell(ApiReady(server, version, self._crds.installed))
         aws, seed = first.result()
         services = Services(api, self._addresses, self.folder.cluster)
         kubelet = Kubelet(api, self.children, server, self.folder.cluster, self._addresses, services)

@@ -96,6 +96,7 @@ class RehearsalCluster:
         self._said: dict[str, str] = {}
         self._listening = False
         self._kept = False
+        self._installed = False
         self._holds = 0
         self._supervisor: subprocess.Popen[str] | None = None
         self._api: Api | None = None
@@ -172,8 +173,13 @@ class RehearsalCluster:
         """Prepare the cluster for what an environment expects, besides what it has already; Karpenter (re)starts."""
         self._send({"do": "seed", "seed": seed.to_json()})
 
+    def has_crds(self) -> bool:
+        """Whether the CRDs that the first installation brings are there already, as its Helm installs them."""
+        return self._await(ApiReady).has_crds and not self._installed
+
     def take_crds(self) -> None:
         """Keep the CRDs that Helm has just installed for later control planes, if they were known beforehand."""
+        self._installed = True
         if self._order.helm:
             self._send({"do": "take crds"})
             self._await(CrdsTaken)

@@ -119,10 +119,15 @@ class ClusterCrds:
             create_crds(api, crds)
             self._created.take(self.etcd, {crd["metadata"]["name"] for crd in crds})
 
+    @property
+    def installed(self) -> bool:
+        """Whether those that Helm is going to install were loaded."""
+        return self._loaded is not None and self._loaded == self._installed
+
     def take_installed(self) -> None:
         """Keep what Helm has installed, unless it was loaded."""
         snapshot = self._installed
-        if self.helm and snapshot and snapshot != self._loaded:
+        if self.helm and snapshot and not self.installed:
             snapshot.take(self.etcd, {crd["metadata"]["name"] for crd in read_crds((*self.files, *self.helm.files))})
 
     @property

@@ -19,10 +19,11 @@ class StepDone:
 
 @dataclass(frozen=True)
 class ApiReady:
-    """Objects can be installed; `version` is the API server's, as `v1.36.3`."""
+    """Objects can be installed; `version` is the API server's, as `v1.36.3`, `has_crds` is `ClusterCrds.installed`."""
 
     server: str
     version: str
+    has_crds: bool
 
 
 @dataclass(frozen=True)

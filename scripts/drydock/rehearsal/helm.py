@@ -34,8 +34,13 @@ class Helm:
     kubeconfig: Path
     home: Path
 
-    def install(self, chart: Path, environment: Environment) -> None:
+    def install(self, chart: Path, environment: Environment, *, skip_crds: bool = False) -> None:
         """`helm install` of an environment; again if a slow machine took long over the CRDs.
+
+        Args:
+            chart: the umbrella.
+            environment: to install.
+            skip_crds: its CRDs are in the cluster as this Helm installs them.
 
         Raises:
             ClusterError: Helm or the API server refused, with the reason.
@@ -45,7 +50,9 @@ class Helm:
         crds_late = retry_if_exception(lambda error: bool(_CRDS_LATE.search(str(error))))
         for attempt in Retrying(retry=crds_late, stop=stop_after_attempt(_ATTEMPTS), reraise=True):
             with attempt:
-                self._release("install", chart, environment, ["--create-namespace"])
+                self._release(
+                    "install", chart, environment, ["--create-namespace", *(["--skip-crds"] if skip_crds else [])]
+                )
 
     def install_beside(self, release: HelmRelease) -> None:
         """`helm upgrade --install` of a release that is not the suite's; errors as for `install`."""

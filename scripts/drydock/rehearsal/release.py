@@ -345,7 +345,7 @@ class Release:
                 applier.await_done(step.manifests, DEFAULT_TIMEOUT, lambda _: self._cluster.check())
 
     def _install_suite(self, helm: Helm, chart: Path, environment: Environment) -> None:
-        helm.install(chart, environment)
+        helm.install(chart, environment, skip_crds=self._cluster.has_crds())
         self._cluster.take_crds()
 
     def _await_pods(self, expected: Expected) -> None:
