@@ -20,7 +20,7 @@ from drydock.rehearsal.kubelet.service_names import REACHABLE
 from drydock.report.model import FaultReport
 
 RATE = 4.0
-_TOKENS = {"model": 16, "gateway": 96}
+_TOKENS = {"model": 16, "gateway": 48}
 """The gateway's pod has to go while it streams."""
 _CALM_SECONDS = 3.0
 """Of answers without a failure, before the fault and after it."""

@@ -1,16 +1,17 @@
 """NetworkPolicies between pods that run here: whose connection it is, and whether the policies let it through.
 
-Tried where a Service passes connections on, on Linux: /proc says which process opened one. As the VPC CNI of EKS does
-it, by namespaces, labels and ports of both pods, in both directions. What comes from outside of pods is let through.
+Tried where a Service passes connections on, on Linux, whose kernel says which process opened one. As the VPC CNI of
+EKS does it, by namespaces, labels and ports of both pods, in both directions. What comes from elsewhere is let through.
 """
 
+import socket
+import struct
+import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-import psutil
 
 from drydock.checks.network_reach import Endpoint, PolicedNetwork, Port
 from drydock.clusters.api import Api, ApiError, collection
@@ -24,7 +25,9 @@ REASON = "NetworkPolicyDenied"
 """Of the Events of pods whose connections no policy lets through."""
 _POLICIES = collection("networking.k8s.io/v1", "networkpolicies")
 _NAMESPACES = collection("v1", "namespaces")
-_TABLES = ("/proc/net/tcp", "/proc/net/tcp6")
+_SOCK_DIAG, _BY_FAMILY, _REQUEST, _ANY = 4, 20, 1, 0xFFFFFFFF
+_INODE_AT, _RESPONSE_BYTES = 16 + 4 + 48 + 16, 4096
+"""A header, four bytes, the socket's addresses, and four numbers precede it."""
 
 Place = tuple[str, int]
 """An address and port of this machine."""
@@ -51,20 +54,22 @@ class Policies:
         for path, kind in ((_POLICIES, "NetworkPolicy"), (_NAMESPACES, "Namespace")):
             in_background(self._follow, path, kind)
 
-    def permit(self, source: Place, target: Place) -> bool:
-        """Whether a connection that was opened at `source` may reach `target`; a refused pod has an Event of it."""
+    def permit(self, source: Place, relay: Place, target: Place) -> bool:
+        """Whether a connection from `source` to a `relay` may go on to `target`; a refused pod has an Event of it."""
         if not self._network.policies:
             return True
         pods = list(self.pods())
         there = next((pod for pod in pods if pod.address.host == target[0]), None)
-        here = _pod_of(source, pods) if there else None
-        if there is None or here is None or here is there:
+        if there is None:
             return True
-        port = _port(there.content, target[1])
-        if self._network.connects(_endpoint(here.content), _endpoint(there.content), port):
-            return True
-        self._tell(here, there, port)
-        return False
+        port, end = _port(there.content, target[1]), _endpoint(there.content)
+        refused = [
+            pod for pod in pods if pod is not there and not self._network.connects(_endpoint(pod.content), end, port)
+        ]
+        here = _pod_of(source, relay, refused) if refused else None
+        if here:
+            self._tell(here, there, port)
+        return here is None
 
     def _follow(self, path: str, kind: str) -> None:
         for change, content in follow(self.api, path):
@@ -103,43 +108,40 @@ def _port(pod: Mapping[str, Any], number: int) -> Port:
     return Port(number, next((port.get("name", "") for port in ports if port["containerPort"] == number), ""))
 
 
-def _pod_of(source: Place, pods: Iterable[Pod]) -> Pod | None:
-    """The pod one of whose processes opened a connection; None for others' and where /proc does not say it."""
-    if not (inode := _inode(source)):
+def _pod_of(source: Place, relay: Place, pods: Iterable[Pod]) -> Pod | None:
+    """The pod one of whose processes opened a connection; None for others' and where the kernel does not say it."""
+    if not (inode := _inode(source, relay)):
         return None
     wanted = f"socket:[{inode}]"
     return next((pod for pod in pods if any(_holds(process, wanted) for process in _processes(pod))), None)
 
 
-def _inode(source: Place) -> str:
-    """Of the socket whose own end is there."""
-    end = f":{source[1]:04X}"
-    for table in _TABLES:
-        try:
-            lines = Path(table).read_text().splitlines()[1:]
-        except OSError:
-            return ""
-        for line in lines:
-            words = line.split()
-            if words[1].endswith(end) and _host(words[1]) == source[0]:
-                return words[9]
-    return ""
-
-
-def _host(text: str) -> str:
-    """An IPv4 address of the table, where its bytes are in the reverse order."""
-    digits = text.partition(":")[0][-8:]
-    return ".".join(str(int(digits[place : place + 2], 16)) for place in (6, 4, 2, 0))
+def _inode(source: Place, target: Place) -> int:
+    """Of the socket that was connected from one place to the other; 0 for none. See sock_diag(7)."""
+    if sys.platform != "linux":
+        return 0
+    ports = struct.pack(">HH", source[1], target[1])
+    addresses = b"".join(socket.inet_aton(host) + bytes(12) for host, _ in (source, target))
+    wanted = struct.pack("=BBBBI", socket.AF_INET, socket.IPPROTO_TCP, 0, 0, _ANY) + ports + addresses
+    body = wanted + struct.pack("=III", 0, _ANY, _ANY)
+    try:
+        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _SOCK_DIAG) as kernel:
+            kernel.send(struct.pack("=IHHII", 16 + len(body), _BY_FAMILY, _REQUEST, 0, 0) + body)
+            response = kernel.recv(_RESPONSE_BYTES)
+    except OSError:
+        return 0
+    found = struct.unpack_from("=H", response, 4)[0] == _BY_FAMILY
+    return int(struct.unpack_from("=I", response, _INODE_AT)[0]) if found else 0
 
 
 def _processes(pod: Pod) -> list[int]:
-    found: list[int] = []
-    for container in pod.containers:
-        if container.pid:
+    """Of its containers, with all that they started; without a look at the machine's other processes."""
+    found = [container.pid for container in pod.containers if container.pid]
+    for process in found:
+        for children in Path(f"/proc/{process}/task").glob("*/children"):
             try:
-                process = psutil.Process(container.pid)
-                found += [container.pid, *(child.pid for child in process.children(recursive=True))]
-            except psutil.Error:
+                found += map(int, children.read_text().split())
+            except OSError:
                 continue
     return found
 

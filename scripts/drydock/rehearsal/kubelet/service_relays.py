@@ -29,12 +29,14 @@ _CHUNK = 1 << 16
 _CONNECT_SECONDS = 5
 
 Target = tuple[str, int]
+Permit = Callable[[Target, Target, Target], bool]
+"""Whether a connection from the first place to the second may be passed on to the third."""
 
 
 class Relay:
     """Passes the connections to a port on to one of some targets, in turn, as far as they are permitted."""
 
-    def __init__(self, host: str, port: int, permit: Callable[[Target, Target], bool]) -> None:
+    def __init__(self, host: str, port: int, permit: Permit) -> None:
         self._permit = permit
         self._listener = socket.create_server((host, port))
         self._turn = itertools.count()
@@ -62,7 +64,7 @@ class Relay:
             for offset in range(len(targets)):
                 target = targets[(first + offset) % len(targets)]
                 try:
-                    if not self._permit(here.getpeername(), target):
+                    if not self._permit(here.getpeername(), here.getsockname(), target):
                         return
                     there = socket.create_connection(target, timeout=_CONNECT_SECONDS)
                 except OSError:
@@ -85,13 +87,13 @@ class Services:
         api: of the cluster, as its administrator.
         addresses: of its pods.
         folder: of the cluster.
-        permit: whether a connection from one place of this machine may be passed on to another.
+        permit: says which connections may be passed on.
     """
 
     api: Api
     addresses: Addresses
     folder: Path
-    permit: Callable[[Target, Target], bool] = lambda _source, _target: True
+    permit: Permit = lambda *_: True
     _own: Addresses = field(default_factory=Addresses)
     _given: dict[str, Address] = field(default_factory=dict)
     _services: dict[str, Mapping[str, Any]] = field(default_factory=dict)
