@@ -96,10 +96,11 @@ class Container:
         self._begun, pause = True, 0.0
         while not self._ending.is_set():
             end = self._once()
-            if end and (self.policy == "Never" or (self.policy == "OnFailure" and not end.status)):
+            last = self._ending.is_set() or self.policy == "Never"
+            if end and (last or (self.policy == "OnFailure" and not end.status)):
                 self._tell(running=None, ended=end, ready=False, started=False)
                 break
-            if end and not self._ending.is_set():
+            if end:
                 pause = 0.0 if end.ended - end.began > _FORGIVEN_SECONDS else pause
                 why = f"{end.reason}; " if end.reason else ""
                 reason = (BACK_OFF, f"back-off {pause:.0f}s; {why}its last words: {end.last}")

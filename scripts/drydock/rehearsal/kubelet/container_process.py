@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import subprocess
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +25,7 @@ from drydock.rehearsal.kubelet.service_names import resolved
 from drydock.rehearsal.kubelet.service_relays import Services
 
 _SAID_CHARACTERS = 200
+_INSIDE_SECONDS, _POLL_SECONDS = 20.0, 0.02
 _NONE, _PIPE = subprocess.DEVNULL, subprocess.PIPE
 
 
@@ -138,12 +140,7 @@ class ContainerProcess:
                 stderr=stderr,
                 start_new_session=True,
             )
-        try:
-            inside = psutil.Process(self._child.process.pid if self._child else 0).children()
-        except psutil.NoSuchProcess:
-            inside = []
-        if not inside:
-            raise ProcessLookupError("the container does not run")
+        inside = self._inside()
         asked = {
             "command": list(command),
             "variables": self._variables,
@@ -153,7 +150,7 @@ class ContainerProcess:
         reading, writing = os.pipe()
         try:
             running = subprocess.Popen(
-                [*isolation.entering(inside[0].pid), str(reading)],
+                [*isolation.entering(inside), str(reading)],
                 env={},
                 stdin=stdin,
                 stdout=stdout,
@@ -169,6 +166,23 @@ class ContainerProcess:
         with contextlib.suppress(BrokenPipeError), os.fdopen(writing, "wb") as request:
             request.write(json.dumps(asked).encode())
         return running
+
+    def _inside(self) -> int:
+        """The container's first process, once its root is its own.
+
+        Raises:
+            ProcessLookupError: it does not run, or does not get that far in time.
+        """
+        late = time.monotonic() + _INSIDE_SECONDS
+        while time.monotonic() < late:
+            try:
+                children = psutil.Process(self._child.process.pid if self._child else 0).children()
+                if children and not isolation.is_init(children[0].cmdline()):
+                    return children[0].pid
+            except psutil.NoSuchProcess:
+                break
+            time.sleep(_POLL_SECONDS)
+        raise ProcessLookupError("the container does not run")
 
     def _environment(self, spec: Mapping[str, Any], references: References, mounts: Mounts) -> dict[str, str]:
         """The pod's variables; of this machine's, where nothing isolates it, no more than its search path."""

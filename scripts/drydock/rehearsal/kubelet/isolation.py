@@ -139,6 +139,11 @@ def entering(process: int) -> list[str]:
     return [*_python(), "enter", str(process)]
 
 
+def is_init(command: Sequence[str]) -> bool:
+    """Whether a process still prepares its container, by its command line."""
+    return str(_INIT) in command
+
+
 def user_of(pod: Mapping[str, Any], container: Mapping[str, Any]) -> tuple[int, int]:
     """User and group of a container; one that only asks not to be root gets the user `nobody`, as its image may say.
 

@@ -61,12 +61,11 @@ class Pod:
     def _add(self, spec: Mapping[str, Any], policy: str) -> None:
         program = program_for(spec, self.machine.programs)
         if program:
-            grace = float(self.content["spec"].get("terminationGracePeriodSeconds", _GRACE_SECONDS))
             process = ContainerProcess(
                 self.machine, program, lambda: self.content, self.address, self._folder, self._process_name(spec)
             )
             self._processes[spec["name"]] = process
-            made = Container(spec, policy, grace, process.start, self._handler, self._changed.set, self._warn)
+            made = Container(spec, policy, self._own_grace, process.start, self._handler, self._changed.set, self._warn)
             self._containers[spec["name"]] = made
 
     def see(self, content: Mapping[str, Any]) -> None:
@@ -155,7 +154,7 @@ class Pod:
             else:
                 in_background(container.run)
         if failed:
-            self._end_sidecars(_GRACE_SECONDS)
+            self._end_sidecars(self._own_grace)
 
     def _tell_until_deleted(self) -> None:
         told: Mapping[str, Any] = {}
@@ -168,7 +167,7 @@ class Pod:
                 told = current
                 self.machine.api.merge(f"{self.path}/status", {"status": current}, strategic=True)
             if self._main and all(container.state.ended for container in self._main):
-                in_background(self._end_sidecars, _GRACE_SECONDS)
+                in_background(self._end_sidecars, self._own_grace)
 
     def _end(self) -> None:
         """End its containers, sidecars last, all within the grace period."""
@@ -180,6 +179,10 @@ class Pod:
 
     def _end_sidecars(self, grace: float) -> None:
         _end_all([self._containers[name] for name in self._sidecar_names if name in self._containers], grace)
+
+    @property
+    def _own_grace(self) -> float:
+        return float(self.content["spec"].get("terminationGracePeriodSeconds", _GRACE_SECONDS))
 
     @property
     def _sidecar_names(self) -> list[str]:

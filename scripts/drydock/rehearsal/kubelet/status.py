@@ -51,7 +51,9 @@ def _is_done(spec: Mapping[str, Any], state: State | None) -> bool:
     """Whether what follows an init container may start."""
     if state is None:  # nothing here runs it
         return True
-    return state.started if is_sidecar(spec) else bool(state.ended and not state.ended.status)
+    if is_sidecar(spec):
+        return state.started or state.ended is not None
+    return bool(state.ended and not state.ended.status)
 
 
 def _has_failed(pod: Mapping[str, Any], spec: Mapping[str, Any], state: State | None) -> bool:
