@@ -51,6 +51,8 @@ if __name__ == "__main__":
     if path := os.environ.get("WRITE"):
         Path(path).write_text("some")
     eaten = b"x" * (int(os.environ.get("EAT", "0")) << 20)
+    if status := os.environ.get("LEAVE"):
+        sys.exit(int(status))
     print("up", flush=True)
     host, _, port = sys.argv[1].removeprefix("--listen=").rpartition(":")
     ThreadingHTTPServer((host, int(port)), Handler).serve_forever()

@@ -10,8 +10,9 @@ from drydock.rehearsal.faults.trial import judge
 from tests.conftest import Drydock
 
 STRUCK = 1000.0
-LENIENT = Fault("some", "Something breaks.", seconds=10, none_lost=False)
-STRICT = Fault("some", "Something breaks.", seconds=10, none_lost=True)
+LENIENT = Fault("some", "Something breaks.", seconds=10)
+STRICT = Fault("some", "Something breaks.", seconds=10, none_lost=2)
+ALWAYS = Fault("some", "Something breaks.", seconds=10, none_lost=1)
 
 
 def attempts(outcomes: str) -> Sequence[Attempt]:
@@ -33,6 +34,8 @@ def attempts(outcomes: str) -> Sequence[Attempt]:
         (STRICT, 1, ".xx..", True, 2, 4.0),
         (STRICT, 2, ".xx..", False, 2, 4.0),
         (STRICT, 2, ".....", True, 0, 0.0),
+        (ALWAYS, 1, ".x..", False, 1, 3.0),
+        (ALWAYS, 1, "....", True, 0, 0.0),
         (LENIENT, 1, "", False, 0, None),
     ],
 )

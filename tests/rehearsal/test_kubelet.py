@@ -2,6 +2,7 @@
 
 import json
 import os
+import pty
 import shutil
 import socket
 import subprocess
@@ -15,8 +16,6 @@ from typing import Any
 import psutil
 import pytest
 from kubernetes import client, config
-from kubernetes.stream import portforward, stream
-from kubernetes.stream.ws_client import ERROR_CHANNEL
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from drydock.clusters.api import Api, ApiError, collection
@@ -323,22 +322,103 @@ def test_its_log_is_what_it_wrote(reporter: Api) -> None:
     assert "--live" in told.value.message
 
 
-def test_what_needs_a_container_says_what_does_instead(shared_cluster: RehearsalCluster, reporter: Api) -> None:
-    with config.new_client_from_config(str(shared_cluster.kubeconfig)) as connection:
-        core = client.CoreV1Api(connection)
-        entered = stream(
-            core.connect_get_namespaced_pod_exec,
-            "reporter",
-            NAMESPACE,
-            command=["id"],
-            stdout=True,
-            _preload_content=False,
-        )
-        entered.run_forever(timeout=60)
-        with pytest.raises(client.ApiException) as forwarded:
-            portforward(core.connect_get_namespaced_pod_portforward, "reporter", NAMESPACE, ports="8080")
-    assert "is process " in entered.read_channel(ERROR_CHANNEL)
-    assert "http=127." in str(forwarded.value)
+def kubectl(cluster: RehearsalCluster, *arguments: str) -> list[str]:
+    return ["kubectl", f"--kubeconfig={cluster.kubeconfig}", f"--namespace={NAMESPACE}", *arguments]
+
+
+def test_a_command_runs_in_its_container(shared_cluster: RehearsalCluster, reporter: Api) -> None:
+    command = ["/bin/sh", "-c", 'read line; echo "$NAME got $line"; echo wrong >&2; exit 7']
+    done = subprocess.run(
+        kubectl(shared_cluster, "exec", "-i", "reporter", "--", *command),
+        input="a word\n",
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (7, "reporter got a word\n")
+    assert done.stderr.startswith("wrong\n")
+
+
+@pytest.mark.namespaces
+def test_a_command_has_a_terminal_where_it_asks_for_one(shared_cluster: RehearsalCluster, reporter: Api) -> None:
+    command = ["/bin/sh", "-c", "test -t 0 && test -t 1 && id -u && cat /proc/1/comm"]
+    here, there = pty.openpty()
+    with os.fdopen(here, "rb"):
+        entered = kubectl(shared_cluster, "exec", "-it", "reporter", "--", *command)
+        done = subprocess.run(entered, stdin=there, capture_output=True, text=True, timeout=240, check=False)
+        os.close(there)
+    user, process = done.stdout.split()
+    assert (user, process[:6]) == ("4711", "python")
+
+
+def test_a_port_of_it_is_forwarded(shared_cluster: RehearsalCluster, reporter: Api) -> None:
+    forwarding = kubectl(shared_cluster, "port-forward", "pod/reporter", ":8080")
+    with subprocess.Popen(forwarding, stdout=subprocess.PIPE, text=True) as running:
+        assert running.stdout
+        address = running.stdout.readline().split()[2]
+        try:
+            assert _ask(f"http://{address}/")["environment"]["NAME"] == "reporter"
+        finally:
+            running.terminate()
+
+
+def test_a_pod_that_kwok_keeps_has_nothing_to_enter(shared_cluster: RehearsalCluster, reporter: Api) -> None:
+    entered = kubectl(shared_cluster, "exec", "other", "--", "id")
+    done = subprocess.run(entered, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 1
+    assert "KWOK keeps it alive" in done.stderr
+
+
+POLICIES = collection("networking.k8s.io/v1", "networkpolicies", NAMESPACE)
+
+
+def _policy(name: str, labels: Content, **spec: Any) -> Content:
+    return {"metadata": {"name": name}, "spec": {"podSelector": {"matchLabels": labels}, **spec}}
+
+
+@pytest.mark.namespaces
+def test_a_connection_that_no_policy_lets_through_is_refused_and_reported(reporter: Api) -> None:
+    owner = {"apiVersion": "v1", "kind": "ConfigMap", "name": "reporter"}
+    owner["uid"] = reporter.get(f"{CONFIG_MAPS}/reporter")["metadata"]["uid"]
+    caller = pod("caller")
+    caller["metadata"]["ownerReferences"] = [owner]  # without an owner it would not be policed
+    reporter.create(PODS, caller)
+    _await_state(reporter, "caller", lambda each: "running" in each.get("state", {}))
+    through = PROXY.replace("reporter", "caller")
+    url = "/fetch?http://front:9000/"
+    assert _fetched(reporter, url, through)["environment"]["NAME"] == "reporter"
+    reporter.create(POLICIES, _policy("closed", {"app": "caller"}, policyTypes=["Egress"]))
+    message = _await_event(reporter, "caller", url, through)
+    assert message == f"no NetworkPolicy lets it connect to port 8080 of pod {NAMESPACE}/reporter"
+    to = [{"podSelector": {"matchLabels": {"app": "reporter"}}}]
+    opened = _policy(
+        "opened", {"app": "caller"}, policyTypes=["Egress"], egress=[{"to": to, "ports": [{"port": "http"}]}]
+    )
+    reporter.create(POLICIES, opened)
+    assert _fetched(reporter, url, through)["environment"]["NAME"] == "reporter"
+    for name in ("closed", "opened"):
+        reporter.delete(f"{POLICIES}/{name}")
+    reporter.delete(f"{PODS}/caller")
+
+
+@until
+def _fetched(api: Api, url: str, proxy: str) -> Mapping[str, Any]:
+    found = _told(api, url, proxy=proxy)
+    if "error" in found:
+        raise NotYetError(found["error"])
+    return found
+
+
+@until
+def _await_event(api: Api, name: str, url: str, proxy: str) -> str:
+    _told(api, url, proxy=proxy)
+    events = api.get(collection("v1", "events", NAMESPACE))["items"]
+    found = [event for event in events if event["reason"] == "NetworkPolicyDenied"]
+    if not found:
+        raise NotYetError("no Event")
+    assert found[0]["involvedObject"]["name"] == name
+    return str(found[0]["message"])
 
 
 def _listening(cluster: RehearsalCluster) -> set[tuple[str, int]]:
@@ -415,6 +495,102 @@ def test_what_is_to_be_done_before_the_stop_is_done(reporter: Api, shared_cluste
 def _await_line(log: Path, line: str) -> None:
     if line not in log.read_text().splitlines():
         raise NotYetError(log.read_text())
+
+
+PROBE = {"httpGet": {"path": "/ready", "port": 8080}, "periodSeconds": 1, "failureThreshold": 2, "timeoutSeconds": 60}
+
+
+@pytest.mark.parametrize("kind", ["liveness", "startup"])
+def test_one_whose_probe_fails_is_restarted_and_says_why(reporter: Api, kind: str) -> None:
+    failing = pod(f"{kind}-fails")
+    failing["spec"]["containers"][0] |= {f"{kind}Probe": PROBE}
+    reporter.create(PODS, failing)
+    ended = _await_state(reporter, f"{kind}-fails", lambda each: each.get("restartCount"))["lastState"]["terminated"]
+    assert f"{kind} probe failed" in ended["message"]
+    assert "HTTP" in ended["message"]
+    events = reporter.get(collection("v1", "events", NAMESPACE), {"fieldSelector": f"involvedObject.name={kind}-fails"})
+    assert {event["reason"] for event in events["items"]} >= {"Unhealthy"}
+    reporter.delete(f"{PODS}/{kind}-fails")
+
+
+def test_a_hook_after_the_start_that_fails_ends_the_container(reporter: Api) -> None:
+    hooked = pod("hooked")
+    hooked["spec"]["containers"][0]["lifecycle"] = {"postStart": {"exec": {"command": ["/bin/sh", "-c", "exit 9"]}}}
+    reporter.create(PODS, hooked)
+    ended = _await_state(reporter, "hooked", lambda each: each.get("restartCount"))["lastState"]["terminated"]
+    assert "postStart hook failed: exit status 9" in ended["message"]
+    reporter.delete(f"{PODS}/hooked")
+
+
+def _one_after_the_other(name: str, **main: str) -> Content:
+    """A pod whose init container leaves what its sidecar's startup probe asks for."""
+    whole = pod(name, **main)
+    spec = whole["spec"]
+    first, sidecar = (pod(name, **variables)["spec"]["containers"][0] for variables in ({"LEAVE": "0"}, {}))
+    first |= {"name": "first", "env": [*first["env"], {"name": "WRITE", "value": "/state/ready"}]}
+    first = {key: value for key, value in first.items() if key not in ("ports", "readinessProbe")}
+    sidecar |= {
+        "name": "side",
+        "restartPolicy": "Always",
+        "startupProbe": PROBE | {"httpGet": {"path": "/ready", "port": 8081}},
+    }
+    sidecar |= {"command": ["/reporter", "--listen=:8081"], "ports": []}
+    del sidecar["readinessProbe"]
+    spec["initContainers"] = [first, sidecar]
+    return whole
+
+
+@pytest.mark.namespaces
+def test_init_containers_run_one_after_the_other_and_sidecars_go_on(reporter: Api) -> None:
+    reporter.create(PODS, _one_after_the_other("ordered"))
+    _await_state(reporter, "ordered", lambda each: each.get("ready"))
+    status = reporter.get(f"{PODS}/ordered")["status"]
+    first, side = status["initContainerStatuses"]
+    assert first["state"]["terminated"]["exitCode"] == 0
+    assert (side["started"], "running" in side["state"]) == (True, True)
+    (main,) = status["containerStatuses"]
+    assert first["state"]["terminated"]["finishedAt"] <= side["state"]["running"]["startedAt"]
+    assert side["state"]["running"]["startedAt"] <= main["state"]["running"]["startedAt"]
+    reporter.delete(f"{PODS}/ordered")
+
+
+@pytest.mark.namespaces
+def test_a_pod_that_runs_once_ends_with_its_program_and_takes_its_sidecar_along(reporter: Api) -> None:
+    once = _one_after_the_other("once", LEAVE="4")
+    once["spec"]["restartPolicy"] = "Never"
+    reporter.create(PODS, once)
+    status = _await_phase(reporter, "once", "Failed")
+    assert status["containerStatuses"][0]["state"]["terminated"]["exitCode"] == 4
+    assert _await_sidecar_ended(reporter, "once")["state"]["terminated"]
+    reporter.delete(f"{PODS}/once")
+
+
+def test_nothing_follows_an_init_container_that_fails(reporter: Api) -> None:
+    failing = pod("uninitialized")
+    first = pod("first", LEAVE="3")["spec"]["containers"][0] | {"name": "first"}
+    del first["readinessProbe"]
+    failing["spec"] |= {"initContainers": [first], "restartPolicy": "Never"}
+    reporter.create(PODS, failing)
+    status = _await_phase(reporter, "uninitialized", "Failed")
+    assert status["initContainerStatuses"][0]["state"]["terminated"]["exitCode"] == 3
+    assert "waiting" in status["containerStatuses"][0]["state"]
+    reporter.delete(f"{PODS}/uninitialized")
+
+
+@until
+def _await_phase(api: Api, name: str, phase: str) -> Mapping[str, Any]:
+    status: Mapping[str, Any] = api.get(f"{PODS}/{name}")["status"]
+    if status.get("phase") != phase:
+        raise NotYetError(str(status))
+    return status
+
+
+@until
+def _await_sidecar_ended(api: Api, name: str) -> Mapping[str, Any]:
+    side: Mapping[str, Any] = api.get(f"{PODS}/{name}")["status"]["initContainerStatuses"][1]
+    if "terminated" not in side["state"]:
+        raise NotYetError(str(side))
+    return side
 
 
 def test_its_process_ends_with_it(reporter: Api) -> None:

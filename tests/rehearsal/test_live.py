@@ -9,11 +9,13 @@ import pytest
 import yaml
 
 from drydock.clusters.api import Api, collection
+from drydock.clusters.objects import labels_of
 from drydock.project import Project
 from drydock.rehearsal.cluster import RehearsalCluster
 from drydock.rehearsal.faults.fault_list import faults
-from drydock.rehearsal.faults.trial import try_fault
+from drydock.rehearsal.faults.trial import try_fault, try_or_explain
 from drydock.rehearsal.journeys.chat import chat
+from drydock.rehearsal.journeys.key_limits import limits as key_limits
 from drydock.rehearsal.journeys.live_cluster import LiveCluster
 from drydock.rehearsal.release import Release
 from drydock.suite.charts import assemble_charts
@@ -24,7 +26,12 @@ SERVICE = f"{collection('v1', 'services', 'genai')}/{MODEL}:http/proxy"
 
 
 GATEWAY = {
-    "model-gateway": {"enabled": True, "replicas": 1, "audit": {"stdout": True}, "keys": {"search": {}}},
+    "model-gateway": {
+        "enabled": True,
+        "replicas": 1,
+        "audit": {"stdout": True},
+        "keys": {"search": {"requestsPerMinute": 20}},
+    },
 }
 SECRETS = {"model-gateway": ("master_key",), "model-gateway-keys": ("search",)}
 
@@ -115,6 +122,34 @@ def test_a_journey_that_fails_says_where(release: Release, shared_cluster: Rehea
     assert models.succeeded is False
 
 
+@pytest.mark.namespaces
+def test_the_limits_of_keys_hold(release: Release, shared_cluster: RehearsalCluster, api: Api) -> None:
+    steps = list(key_limits(LiveCluster(shared_cluster.folder, api)))
+    assert [step.succeeded for step in steps] == [True, True, True, None], steps
+    wrong, audited, limited, spent = steps
+    assert wrong.outcome == "status 401"
+    assert '"key": "search"' in audited.outcome
+    assert "key search, 20 requests a minute: " in limited.outcome
+    assert spent.outcome == "no key has a budget"
+
+
+@pytest.mark.namespaces
+def test_a_gateway_whose_pod_dies_answers_again(release: Release, shared_cluster: RehearsalCluster, api: Api) -> None:
+    report = try_fault(LiveCluster(shared_cluster.folder, api), faults()["gateway-pod-dies"], lambda _: None)
+    assert report.held, report
+    assert report.lost > 0
+
+
+def test_models_answer_while_the_api_server_is_away(
+    release: Release, shared_cluster: RehearsalCluster, api: Api
+) -> None:
+    fault = replace(faults()["api-server-away"], lasts=8.0)
+    report = try_fault(LiveCluster(shared_cluster.folder, api), fault, lambda _: None)
+    assert report.held, report
+    assert (report.lost, report.requests > 8) == (0, True)
+    assert api.text("/readyz") == "ok"
+
+
 def test_a_model_that_crashes_answers_again(release: Release, shared_cluster: RehearsalCluster, api: Api) -> None:
     seen: list[str] = []
     report = try_fault(LiveCluster(shared_cluster.folder, api), faults()["model-crash"], seen.append)
@@ -126,16 +161,18 @@ def test_a_model_that_crashes_answers_again(release: Release, shared_cluster: Re
     assert container["restartCount"] == 1
 
 
-def test_a_model_whose_node_dies_answers_again_from_another(
+def test_a_model_whose_node_dies_without_capacity_for_another_of_its_type_gets_the_next_choice(
     release: Release, shared_cluster: RehearsalCluster, api: Api
 ) -> None:
-    seen: list[str] = []
     before = pod(api)["spec"]["nodeName"]
-    report = try_fault(LiveCluster(shared_cluster.folder, api), faults()["gpu-node-dies"], seen.append)
+    kind = labels_of(api.get(f"{collection('v1', 'nodes')}/{before}"))["node.kubernetes.io/instance-type"]
+    report = try_fault(LiveCluster(shared_cluster.folder, api), faults()["no-capacity"], lambda _: None)
     assert report.held, report
     assert report.lost > 0
-    assert pod(api)["spec"]["nodeName"] != before
+    node = api.get(f"{collection('v1', 'nodes')}/{pod(api)['spec']['nodeName']}")
+    assert labels_of(node)["node.kubernetes.io/instance-type"] != kind
     assert api.find(f"{collection('v1', 'nodes')}/{before}") is None
+    assert not (shared_cluster.folder.cluster / "shortages.json").exists(), "EC2 has capacity again"
 
 
 def test_one_that_vllm_would_not_start_is_never_ready(release: Release, environment: Environment, api: Api) -> None:
@@ -147,3 +184,10 @@ def test_one_that_vllm_would_not_start_is_never_ready(release: Release, environm
     assert "max_model_len" in obstacle.reason
     (container,) = pod(api)["status"]["containerStatuses"]
     assert (container["ready"], container["lastState"]["terminated"]["exitCode"]) == (False, 1)
+
+
+def test_a_fault_that_cannot_be_tried_has_not_held(shared_cluster: RehearsalCluster, api: Api) -> None:
+    """After the test above no model answers."""
+    report = try_or_explain(LiveCluster(shared_cluster.folder, api), faults()["model-crash"], lambda _: None)
+    assert (report.held, report.requests) == (False, 0)
+    assert report.errors == "not tried: no model answers in this rehearsal"

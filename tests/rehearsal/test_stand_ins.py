@@ -11,6 +11,7 @@ from drydock.rehearsal.aws.actions import Market
 from drydock.rehearsal.aws.expected_account import Account
 from drydock.rehearsal.aws.launch_addresses import Addresses
 from drydock.rehearsal.aws.launch_quotas import Vcpus
+from drydock.rehearsal.aws.shortages import Shortage, write_shortages
 from drydock.rehearsal.aws.stand_in import AwsStandIn
 from drydock.rehearsal.webhook import TooEarlyError, answer_review
 from drydock.scheduling.prices import Prices
@@ -82,6 +83,19 @@ def test_a_launch_without_a_quota_takes_no_address_and_one_without_an_address_no
     assert (granted, refusal.code) == (0, "VcpuLimitExceeded")
     assert market.launch(*place, 1) == (1, ()), "its address was given back"
     assert market.launch("c6i.large", "on-demand", "us-west-2b", 9) == (9, ()), "where nothing is known of addresses"
+
+
+def test_what_ec2_has_no_capacity_for_is_not_launched(tmp_path: Path) -> None:
+    file = tmp_path / "shortages.json"
+    market = Market(tmp_path, lambda _: PRICES, shortages=file)
+    write_shortages(file, [Shortage("g6.xlarge", ""), Shortage("", "us-west-2c")])
+    for kind, zone in (("g6.xlarge", "us-west-2a"), ("c6i.large", "us-west-2c")):
+        granted, (refusal,) = market.launch(kind, "on-demand", zone, 1)
+        assert (granted, refusal.code) == (0, "InsufficientInstanceCapacity")
+        assert market.refuses(kind, "on-demand", zone)
+    assert market.launch("c6i.large", "on-demand", "us-west-2a", 1) == (1, ())
+    file.unlink()
+    assert market.launch("g6.xlarge", "on-demand", "us-west-2c", 1) == (1, ())
 
 
 def refusing(error: Exception) -> tuple[dict[str, Any], list[Exception]]:

@@ -167,7 +167,7 @@ def command(
 
         click.echo(pasteable(f"The cluster is up; `drydock down {rehearsed.folder.name}` removes it."), err=True)
         click.echo(
-            "kubectl logs answers for pods whose programs run here; exec and port-forward say what does instead.",
+            "kubectl logs, exec and port-forward work for pods whose programs run here.",
             err=True,
         )
         for name, ports in service_addresses(rehearsed.folder).items():

@@ -187,9 +187,10 @@ class BringUp:
         """The stand-in for AWS, holding the account of the first seed that the command sends, and that seed."""
         with self._step("stand-in for AWS"):
             from drydock.rehearsal.aws.actions import Market
+            from drydock.rehearsal.aws.shortages import FILE as SHORTAGES
             from drydock.rehearsal.aws.stand_in import AwsStandIn
 
-            aws = AwsStandIn(Market(Path(self.order.cache), cache(self._prices_in)))
+            aws = AwsStandIn(Market(Path(self.order.cache), cache(self._prices_in), shortages=Path(SHORTAGES)))
         version = _minor(process.run([self._tools["kube-apiserver"], "--version"]).stdout.split()[-1])
         seed = self._seeds.get()
         with self._step("seeding of AWS"):

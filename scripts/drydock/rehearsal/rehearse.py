@@ -16,7 +16,7 @@ from drydock.project import Project
 from drydock.rehearsal.cluster import RehearsalCluster
 from drydock.rehearsal.crd_snapshots import FOLDER, HelmCrds
 from drydock.rehearsal.faults.fault_list import Fault
-from drydock.rehearsal.faults.trial import try_fault
+from drydock.rehearsal.faults.trial import try_or_explain
 from drydock.rehearsal.journeys.live_cluster import LiveCluster
 from drydock.rehearsal.karpenter import read_version
 from drydock.rehearsal.kubelet.not_honoured import held, not_honoured
@@ -204,7 +204,7 @@ def _tried(cluster: RehearsalCluster, faults: Sequence[Fault], clock: StepClock)
     live = LiveCluster(cluster.folder, cluster.await_api())
     for fault in faults:
         with clock.step(f"Try {fault.name} under load") as step:
-            yield try_fault(live, fault, step.detail)
+            yield try_or_explain(live, fault, step.detail)
 
 
 @contextmanager

@@ -81,13 +81,15 @@ def chosen_setup(args: EngineArgs) -> Setup:
 
 
 def _model(args: EngineArgs) -> Model:
-    """By the name that says its shape; weights in a folder, as of S3, by the names that the model is served under."""
+    """By the name that says its shape; weights in a folder by their source, else by their served names."""
     shape = args.values["simulate_model"] or os.environ.get("DRYDOCK_VLLM_MODEL")
-    served = (args.values["served_model_name"] or ()) if not shape and args.model.startswith("/") else ()
+    others: list[str] = []
+    if not shape and args.model.startswith("/"):
+        others = [os.environ.get("DRYDOCK_VLLM_WEIGHTS") or args.model, *(args.values["served_model_name"] or ())]
     try:
         return find_model(shape or args.model)
     except UsageError as error:
-        for name in served:
+        for name in others:
             with contextlib.suppress(UsageError):
                 return find_model(name)
         raise UsageError(

@@ -17,6 +17,7 @@ from drydock.rehearsal.aws.expected_account import Account
 from drydock.rehearsal.aws.launch_addresses import Addresses
 from drydock.rehearsal.aws.launch_quotas import Refusal, Vcpus
 from drydock.rehearsal.aws.seed import ACCOUNT_ID
+from drydock.rehearsal.aws.shortages import no_capacity
 from drydock.scheduling.prices import Prices
 from drydock.suite.environments import CapacityReservation
 
@@ -36,6 +37,7 @@ class Market:
         started: when reservations began.
         vcpus: what instances use of the account's quotas.
         addresses: what nodes use of the subnets' addresses.
+        shortages: file that says what EC2 has no capacity for; None where it always has.
     """
 
     cache: Path
@@ -45,9 +47,12 @@ class Market:
     started: datetime.datetime = field(default_factory=lambda: datetime.datetime.now(datetime.UTC))
     vcpus: Vcpus = field(default_factory=Vcpus)
     addresses: Addresses = field(default_factory=Addresses)
+    shortages: Path | None = None
 
     def launch(self, instance_type: str, capacity_type: str, zone: str, count: int) -> tuple[int, tuple[Refusal, ...]]:
         """Launch up to so many instances; how many may run, and why not all."""
+        if short := self._shortage(instance_type, zone):
+            return 0, (short,)
         housed, no_address = self.addresses.take(zone, count)
         granted, no_quota = self.vcpus.take(instance_type, capacity_type, zone, housed)
         self.addresses.give_back(zone, housed - granted)
@@ -55,7 +60,11 @@ class Market:
 
     def refuses(self, instance_type: str, capacity_type: str, zone: str) -> bool:
         """Whether one more instance would not be launched."""
-        return bool(self.vcpus.refusal(instance_type, capacity_type) or self.addresses.refusal(zone))
+        short = self._shortage(instance_type, zone)
+        return bool(short or self.vcpus.refusal(instance_type, capacity_type) or self.addresses.refusal(zone))
+
+    def _shortage(self, instance_type: str, zone: str) -> Refusal | None:
+        return no_capacity(self.shortages, instance_type, zone) if self.shortages else None
 
     def ended(self, instance_type: str, capacity_type: str, zone: str) -> None:
         """An instance is gone."""

@@ -1,4 +1,4 @@
-"""A steady load of short chat requests, each with its outcome: what users saw while something broke."""
+"""A steady load of short streamed chat requests, each with its outcome: what users saw while something broke."""
 
 import json
 import threading
@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from typing import Self
 
 import urllib3
+
+from drydock.rehearsal.journeys.gateway import CHAT, StreamedTexts
 
 _TIMEOUT_SECONDS = 30.0
 _OK = 200
@@ -32,12 +34,14 @@ class Load:
         key: that it asks for; empty for none.
         model: to ask.
         rate: requests a second.
+        tokens: of each answer, which takes the longer to arrive.
     """
 
     url: str
     key: str
     model: str
     rate: float
+    tokens: int
     _attempts: list[Attempt] = field(default_factory=list)
     _threads: list[threading.Thread] = field(default_factory=list)
     _over: threading.Event = field(default_factory=threading.Event)
@@ -72,13 +76,20 @@ class Load:
 
     def _send(self) -> None:
         at, began = time.time(), time.monotonic()
-        body = {"model": self.model, "messages": [{"role": "user", "content": "Are you there?"}], "max_tokens": 4}
+        messages = [{"role": "user", "content": "Are you there?"}]
+        body = {"model": self.model, "messages": messages, "max_tokens": self.tokens, "stream": True}
         headers = {"Content-Type": "application/json", **({"Authorization": f"Bearer {self.key}"} if self.key else {})}
         try:
-            answer = self._pool.request(
-                "POST", f"{self.url}/v1/chat/completions", body=json.dumps(body), headers=headers
+            response = self._pool.request(
+                "POST", f"{self.url}{CHAT}", body=json.dumps(body), headers=headers, preload_content=False
             )
-            said = "" if answer.status == _OK else f"status {answer.status}"
-        except urllib3.exceptions.HTTPError as error:
+            said = "" if response.status == _OK else f"status {response.status}"
+            texts = StreamedTexts(response)
+            pieces = sum(1 for _ in texts) if not said else 0
+            if not said and not texts.complete:
+                said = "answer that breaks off" if pieces else "no answer"
+            response.drain_conn()
+            response.release_conn()
+        except (urllib3.exceptions.HTTPError, ValueError) as error:
             said = type(error).__name__
         self._attempts.append(Attempt(at, time.monotonic() - began, not said, said))

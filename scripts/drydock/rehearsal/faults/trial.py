@@ -11,26 +11,30 @@ import urllib3
 
 from drydock.clusters.api import collection
 from drydock.clusters.objects import condition
-from drydock.errors import ClusterError, UsageError
-from drydock.rehearsal.faults.fault_list import Fault
+from drydock.errors import ClusterError, DrydockError, UsageError
+from drydock.rehearsal.faults.fault_list import Fault, Undo
 from drydock.rehearsal.faults.load import Attempt, Load
+from drydock.rehearsal.journeys.gateway import find_gateway
 from drydock.rehearsal.journeys.live_cluster import LiveCluster
 from drydock.rehearsal.kubelet.service_names import REACHABLE
 from drydock.report.model import FaultReport
 
 RATE = 4.0
+_TOKENS = {"model": 16, "gateway": 48}
+"""The gateway's pod has to go while it streams."""
 _CALM_SECONDS = 3.0
 """Of answers without a failure, before the fault and after it."""
 _POLL_SECONDS = 0.25
 _OK = 200
+_LIST_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
 class Target:
-    """A model that answers, and the pods behind it.
+    """Where requests go, and the pods behind it.
 
     Attributes:
-        url: of its Service on this machine.
+        url: of a Service on this machine.
         key: that it asks for; empty for none.
         model: as requests name it.
         pods: that are ready.
@@ -42,8 +46,17 @@ class Target:
     pods: tuple[Mapping[str, Any], ...]
 
 
+def try_or_explain(cluster: LiveCluster, fault: Fault, tell: Callable[[str], None]) -> FaultReport:
+    """The same as `try_fault`; a fault that cannot be tried has not held, with the reason."""
+    try:
+        return try_fault(cluster, fault, tell)
+    except DrydockError as error:
+        why = f"not tried: {error.message}"
+        return FaultReport(fault.name, False, _promise(fault, 0), 0, 0, None, 0, why)
+
+
 def try_fault(cluster: LiveCluster, fault: Fault, tell: Callable[[str], None]) -> FaultReport:
-    """Send requests to a model, bring the fault about for one of its pods, and wait until all is answered again.
+    """Send requests, bring the fault about for one of the pods behind them, and wait until all is answered again.
 
     Args:
         cluster: whose pods run.
@@ -51,23 +64,44 @@ def try_fault(cluster: LiveCluster, fault: Fault, tell: Callable[[str], None]) -
         tell: called with what goes on.
 
     Raises:
-        UsageError: no model runs there.
-        ClusterError: it does not answer before anything breaks.
+        UsageError: nothing that it can strike runs there.
+        ClusterError: no request is answered before anything breaks.
     """
-    target = find_target(cluster)
-    with Load(target.url, target.key, target.model, RATE) as load:
+    target = find_model(cluster) if fault.target == "model" else find_gateway_target(cluster)
+    with Load(target.url, target.key, target.model, RATE, _TOKENS[fault.target]) as load:
         _await_calm(load, time.time(), 60.0)
-        pod = target.pods[0]
         struck = time.time()
-        fault.strike(cluster, pod)
-        tell(f"{fault.name}: {pod['metadata']['name']}")
-        while time.time() - struck < fault.seconds:
-            recovered = _recovered_at(load.attempts, struck)
-            if _is_gone(cluster, pod) and recovered is not None and time.time() - recovered > _CALM_SECONDS:
-                break
-            tell(_seen(load.attempts, struck))
-            time.sleep(_POLL_SECONDS)
+        undo = fault.strike(cluster, target.pods[0])
+        tell(f"{fault.name}: {target.pods[0]['metadata']['name']}")
+        try:
+            _await_recovery(cluster, fault, target.pods[0], load, struck, undo, tell)
+        finally:
+            undo()
     return judge(fault, [attempt for attempt in load.attempts if attempt.at >= struck], struck, len(target.pods))
+
+
+def _await_recovery(
+    cluster: LiveCluster,
+    fault: Fault,
+    pod: Mapping[str, Any],
+    load: Load,
+    struck: float,
+    undo: Undo,
+    tell: Callable[[str], None],
+) -> None:
+    """Return once all has been answered for a while after what struck is over, or when it is too late."""
+    over = False
+    while time.time() - struck < fault.seconds:
+        if fault.lasts and not over and time.time() - struck > fault.lasts:
+            undo()
+            over = True
+        elif not fault.lasts or over:
+            recovered = _recovered_at(load.attempts, struck)
+            calm = recovered is not None and time.time() - max(recovered, struck + fault.lasts) > _CALM_SECONDS
+            if calm and (not fault.replaces or _is_gone(cluster, pod)):
+                return
+        tell(_seen(load.attempts, struck))
+        time.sleep(_POLL_SECONDS)
 
 
 def judge(fault: Fault, attempts: Sequence[Attempt], struck: float, pods: int) -> FaultReport:
@@ -83,13 +117,12 @@ def judge(fault: Fault, attempts: Sequence[Attempt], struck: float, pods: int) -
     recovered = _recovered_at(attempts, struck)
     seconds = None if recovered is None else round(recovered - struck, 1)
     in_time = seconds is not None and seconds <= fault.seconds
-    several = fault.none_lost and pods > 1
-    promise = f"answers again within {fault.seconds:.0f} s" + (", no request lost" if several else "")
+    none_lost = _loses_none(fault, pods)
     said = ", ".join(f"{count} x {why}" for why, count in Counter(attempt.said for attempt in lost).most_common())
     return FaultReport(
         name=fault.name,
-        held=in_time and not (several and lost),
-        promise=promise,
+        held=in_time and not (none_lost and lost),
+        promise=_promise(fault, pods),
         requests=len(attempts),
         lost=len(lost),
         recovered_seconds=seconds,
@@ -98,7 +131,31 @@ def judge(fault: Fault, attempts: Sequence[Attempt], struck: float, pods: int) -
     )
 
 
-def find_target(cluster: LiveCluster) -> Target:
+def _loses_none(fault: Fault, pods: int) -> bool:
+    return 0 < fault.none_lost <= pods
+
+
+def _promise(fault: Fault, pods: int) -> str:
+    return f"answers again within {fault.seconds:.0f} s" + (", no request lost" if _loses_none(fault, pods) else "")
+
+
+def find_gateway_target(cluster: LiveCluster) -> Target:
+    """The gateway, asked with the key that no limit holds for.
+
+    Raises:
+        UsageError: there is none, or it has no model.
+        ClusterError: it does not answer.
+    """
+    with urllib3.PoolManager(retries=False, timeout=_LIST_SECONDS) as pool:
+        gateway = find_gateway(cluster, pool)
+        model = _model(gateway.url, gateway.master)
+        ready = tuple(pod for pod in gateway.pods if condition(pod, "Ready").get("status") == "True")
+        if not model or not ready:
+            raise UsageError("the gateway serves no model", remedy="A fault needs a model whose program runs here.")
+        return Target(gateway.url, gateway.master, model, ready)
+
+
+def find_model(cluster: LiveCluster) -> Target:
     """A model that runs here, with the most ready pods.
 
     Raises:
@@ -151,7 +208,7 @@ def _model(url: str, key: str) -> str:
     """The first model of an endpoint; empty for one that has none, or is no such endpoint."""
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     try:
-        answer = urllib3.request("GET", f"{url}/v1/models", headers=headers, timeout=10, retries=False)
+        answer = urllib3.request("GET", f"{url}/v1/models", headers=headers, timeout=_LIST_SECONDS, retries=False)
         return str(json.loads(answer.data)["data"][0]["id"]) if answer.status == _OK else ""
     except (urllib3.exceptions.HTTPError, ValueError, KeyError, IndexError):
         return ""

@@ -13,6 +13,7 @@ from drydock.rehearsal.kubelet.container import Container
 from drydock.rehearsal.kubelet.container_process import Machine
 from drydock.rehearsal.kubelet.endpoint import RunningContainer
 from drydock.rehearsal.kubelet.memory import watch_memory
+from drydock.rehearsal.kubelet.network_policies import Policies
 from drydock.rehearsal.kubelet.pod import Pod
 from drydock.rehearsal.kubelet.pod_addresses import Addresses
 from drydock.rehearsal.kubelet.programs import Program, program_for
@@ -51,6 +52,9 @@ class Kubelet:
         if new and not self.programs:
             in_background(self._follow)
             in_background(watch_memory, self._containers)
+            policies = Policies(self.api, self._running)
+            policies.start()
+            self.services.permit = policies.permit
             self.services.start()
         self.programs = (*self.programs, *new)
         return bool(new)
@@ -62,8 +66,11 @@ class Kubelet:
         return running[0].running(container) if running else None
 
     def _containers(self) -> list[Container]:
+        return [container for pod in self._running() for container in pod.containers]
+
+    def _running(self) -> list[Pod]:
         with self._lock:
-            return [container for pod in self._pods.values() for container in pod.containers]
+            return list(self._pods.values())
 
     def _follow(self) -> None:
         for kind, pod in follow(self.api, PODS):

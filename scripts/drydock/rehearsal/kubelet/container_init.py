@@ -3,17 +3,19 @@
 A script of the standard library alone, run by its path in a Python that has no other thread (`python -I -S`):
 
     container_init.py run PLAN      PLAN is a file of JSON, see `isolation.Plan`; it is removed once it was read
-    container_init.py enter PID     the command, its variables and its folder come as JSON on standard input
+    container_init.py enter PID FD  the command, its variables and its folder come as JSON from a file descriptor
 
 Linux 5.12 or later, with user namespaces for this user. It ends as the program does; with 128 when nothing was started.
 """
 
 import ctypes
+import fcntl
 import json
 import os
 import signal
 import struct
 import sys
+import termios
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -197,9 +199,10 @@ def run(file: str) -> NoReturn:
     _execute(plan["command"], plan["variables"])
 
 
-def enter(process: str) -> NoReturn:
-    """Run a command of standard input where another one runs."""
-    asked = json.load(sys.stdin)
+def enter(process: str, descriptor: str) -> NoReturn:
+    """Run a command where another one runs."""
+    with os.fdopen(int(descriptor), "rb") as source:
+        asked = json.load(source)
     try:
         entered = [os.open(f"/proc/{process}/ns/{name}", os.O_RDONLY) for name in _NAMESPACES]
         for namespace in entered:
@@ -211,6 +214,9 @@ def enter(process: str) -> NoReturn:
         _follow(child)
     try:
         _call("prctl", _PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if asked["terminal"]:
+            os.setsid()
+            fcntl.ioctl(0, termios.TIOCSCTTY, 1)
         _drop_rights()
         os.chdir(asked["folder"])
     except OSError as error:
@@ -219,4 +225,6 @@ def enter(process: str) -> NoReturn:
 
 
 if __name__ == "__main__":
-    {"run": run, "enter": enter}[sys.argv[1]](sys.argv[2])
+    if sys.argv[1] == "run":
+        run(sys.argv[2])
+    enter(*sys.argv[2:])

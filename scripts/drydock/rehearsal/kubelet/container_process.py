@@ -1,8 +1,10 @@
 """The process of one container: its command, variables and folders, held as its pod says where this machine can."""
 
+import contextlib
 import json
 import os
 import subprocess
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,11 +18,15 @@ from drydock.errors import ClusterError
 from drydock.rehearsal.children import Child, Children
 from drydock.rehearsal.kubelet import isolation
 from drydock.rehearsal.kubelet.pod_addresses import Address
-from drydock.rehearsal.kubelet.pod_volumes import Mounts, VolumeMaker, write_kubeconfig
+from drydock.rehearsal.kubelet.pod_volumes import Mounts, VolumeMaker, prefix_of_weights, write_kubeconfig
 from drydock.rehearsal.kubelet.programs import Program
 from drydock.rehearsal.kubelet.references import References, environment, expand
 from drydock.rehearsal.kubelet.service_names import resolved
 from drydock.rehearsal.kubelet.service_relays import Services
+
+_SAID_CHARACTERS = 200
+_INSIDE_SECONDS, _POLL_SECONDS = 20.0, 0.02
+_NONE, _PIPE = subprocess.DEVNULL, subprocess.PIPE
 
 
 @dataclass(frozen=True)
@@ -102,37 +108,81 @@ class ContainerProcess:
         )
         return self._child
 
-    def succeeds(self, command: Sequence[str], seconds: float) -> bool:
-        """Whether a command ends well beside the process, as that of an exec probe, within so many seconds."""
+    def execute(self, command: Sequence[str], seconds: float) -> str:
+        """Run a command beside the process, within so many seconds: why it failed, empty when it did not."""
         try:
-            done = self._run(command, seconds)
-        except (OSError, subprocess.TimeoutExpired, psutil.NoSuchProcess):
-            return False
-        return done.returncode == 0
+            with self.start_beside(command, stdin=_NONE, stdout=_PIPE, stderr=_PIPE) as running:
+                try:
+                    output, errors = running.communicate(timeout=seconds)
+                except subprocess.TimeoutExpired:
+                    running.kill()
+                    return f"{command[0]} took longer than {seconds:g} s"
+        except OSError:
+            return f"{command[0]} could not be started"
+        said = (errors or output).decode(errors="replace").strip()[-_SAID_CHARACTERS:]
+        return "" if running.returncode == 0 else ": ".join(filter(None, (f"exit status {running.returncode}", said)))
 
-    def _run(self, command: Sequence[str], seconds: float) -> "subprocess.CompletedProcess[bytes]":
+    def start_beside(
+        self, command: Sequence[str], *, stdin: int, stdout: int, stderr: int, terminal: bool = False
+    ) -> "subprocess.Popen[bytes]":
+        """Start a command where the process runs; with `terminal` its input is one that it controls.
+
+        Raises:
+            OSError: it could not be started.
+        """
         if not self.isolated:
-            return subprocess.run(
+            return subprocess.Popen(
                 list(command),
                 cwd=self._working,
                 env=self._variables,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=seconds,
-                check=False,
+                stdin=stdin,
+                stdout=stdout,
+                stderr=stderr,
+                start_new_session=True,
             )
-        inside = psutil.Process(self._child.process.pid if self._child else 0).children()
-        if not inside:
-            raise ProcessLookupError
-        asked = {"command": list(command), "variables": self._variables, "folder": self._working}
-        return subprocess.run(
-            isolation.entering(inside[0].pid),
-            env={},
-            input=json.dumps(asked).encode(),
-            capture_output=True,
-            timeout=seconds,
-            check=False,
-        )
+        inside = self._inside()
+        asked = {
+            "command": list(command),
+            "variables": self._variables,
+            "folder": self._working,
+            "terminal": terminal,
+        }
+        reading, writing = os.pipe()
+        try:
+            running = subprocess.Popen(
+                [*isolation.entering(inside), str(reading)],
+                env={},
+                stdin=stdin,
+                stdout=stdout,
+                stderr=stderr,
+                start_new_session=True,
+                pass_fds=(reading,),
+            )
+        except OSError:
+            os.close(writing)
+            raise
+        finally:
+            os.close(reading)
+        with contextlib.suppress(BrokenPipeError), os.fdopen(writing, "wb") as request:
+            request.write(json.dumps(asked).encode())
+        return running
+
+    def _inside(self) -> int:
+        """The container's first process, once its root is its own.
+
+        Raises:
+            ProcessLookupError: it does not run, or does not get that far in time.
+        """
+        late = time.monotonic() + _INSIDE_SECONDS
+        while time.monotonic() < late:
+            try:
+                children = psutil.Process(self._child.process.pid if self._child else 0).children()
+                if children and not isolation.is_init(children[0].cmdline()):
+                    return children[0].pid
+            except psutil.NoSuchProcess:
+                break
+            time.sleep(_POLL_SECONDS)
+        raise ProcessLookupError("the container does not run")
 
     def _environment(self, spec: Mapping[str, Any], references: References, mounts: Mounts) -> dict[str, str]:
         """The pod's variables; of this machine's, where nothing isolates it, no more than its search path."""
@@ -172,7 +222,7 @@ class ContainerProcess:
         return [*rendered, *(self._filled(each, spec) for each in program.arguments)]
 
     def _filled(self, text: str, spec: Mapping[str, Any]) -> str:
-        """`{address}`, `{namespace}`, `{port NAME}` and `{node LABEL}` of data/runnable-images.yaml."""
+        """`{address}`, `{namespace}`, `{weights}`, `{port NAME}` and `{node LABEL}` of data/runnable-images.yaml."""
         before, found, rest = text.partition("{")
         if not found:
             return text
@@ -182,6 +232,8 @@ class ContainerProcess:
             value = self.address.host
         elif kind == "namespace":
             value = str(self.pod()["metadata"]["namespace"])
+        elif kind == "weights":
+            value = prefix_of_weights(self.machine.api, self.pod(), spec)
         elif kind == "port":
             if name not in ports_of(spec):
                 raise ClusterError(f"container {spec['name']} has no port of the name {name}")

@@ -17,12 +17,15 @@ from urllib.parse import parse_qs, urlsplit
 
 from drydock.clusters.watching import in_background
 from drydock.rehearsal.credentials import Credentials
+from drydock.rehearsal.kubelet.spdy import PROTOCOL
+from drydock.rehearsal.kubelet.streaming import Reach, StartBeside, serve_exec, serve_port_forward
 
 SOCKET = "kubelet.sock"
 """Relative to the working directory: the length of a socket's path is limited."""
 _VERBS = "containerLogs|exec|attach|run|portForward"
 _PATH = re.compile(rf"/(?P<verb>{_VERBS})/(?P<pod>[^/]+/[^/]+)(?:/(?P<container>[^/]+))?")
 _REFUSED = 400
+_PROTOCOLS = {"exec": "v4.channel.k8s.io", "portForward": "portforward.k8s.io"}
 _FOLLOW_SECONDS = 0.2
 _CHUNK = 1 << 16
 _KEPT = (
@@ -39,13 +42,15 @@ class RunningContainer:
         pid: of its process; 0 while there is none.
         log: all that it wrote.
         folder: holds its volumes.
-        ports: where each named port of it listens on this machine, as NAME=HOST:PORT.
+        reach: gives where a port of it is on this machine.
+        start_beside: starts a command beside its process.
     """
 
     pid: int
     log: Path
     folder: Path
-    ports: str
+    reach: Reach
+    start_beside: StartBeside
 
 
 Find = Callable[[str, str], RunningContainer | None]
@@ -80,8 +85,27 @@ def serve_kubelet(credentials: Credentials, find: Find) -> None:
                 self._refuse(_KEPT.format(pod=pod))
             elif found["verb"] == "containerLogs":
                 self._send_log(running.log, {key: values[0] for key, values in parse_qs(url.query).items()})
+            elif found["verb"] in ("exec", "portForward") and self.headers.get("Upgrade", "").upper() == PROTOCOL:
+                self._stream(found["verb"], running, parse_qs(url.query))
             else:
                 self._refuse(_instead(found["verb"], pod, running))
+
+        def _stream(self, verb: str, running: RunningContainer, query: dict[str, list[str]]) -> None:
+            offered = self.headers.get_all("X-Stream-Protocol-Version") or []
+            known = _PROTOCOLS[verb]
+            if not any(known in each.split(", ") for each in offered):
+                self._refuse(f"of stream protocols only {known} is known here")
+                return
+            self.protocol_version = "HTTP/1.1"
+            self.send_response(101)
+            for name, value in (("Connection", "Upgrade"), ("Upgrade", PROTOCOL), ("X-Stream-Protocol-Version", known)):
+                self.send_header(name, value)
+            self.end_headers()
+            self.close_connection = True
+            if verb == "exec":
+                serve_exec(self.connection, self.rfile, query, running.start_beside)
+            else:
+                serve_port_forward(self.connection, self.rfile, running.reach)
 
         def do_POST(self) -> None:
             self.do_GET()
@@ -150,10 +174,8 @@ def read_log(log: Path, options: dict[str, str]) -> Iterator[bytes]:
 
 
 def _instead(verb: str, pod: str, running: RunningContainer) -> str:
-    if verb == "portForward":
-        where = running.ports or "its arguments say where"
-        return f"pod {pod} listens on this machine already: {where}. No port-forward is needed"
     return (
-        f"pod {pod} has no container to enter: it is process {running.pid} of this machine, its files are in "
+        f"{verb} is not known here: "
+        f"pod {pod} is process {running.pid} of this machine, its files are in "
         f"{running.folder}, its log is {running.log}"
     )

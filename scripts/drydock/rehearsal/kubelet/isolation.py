@@ -15,7 +15,7 @@ from typing import Any
 
 from drydock.errors import DrydockError
 
-NOT_TRIED = ("NetworkPolicies", "seccomp profiles", "limits of CPU and of ephemeral storage")
+NOT_TRIED = ("seccomp profiles", "limits of CPU and of ephemeral storage")
 """Restrictions of pods that no process of a rehearsal is held to."""
 _INIT = Path(__file__).with_name("container_init.py")
 _SYSTEM = (
@@ -135,8 +135,13 @@ def _image_variables(program: str, user: int, hostname: str) -> dict[str, str]:
 
 
 def entering(process: int) -> list[str]:
-    """The command that runs another one where a container's process runs; that comes on its standard input."""
+    """The command that runs another one in a container; the descriptor that this is read from has to follow."""
     return [*_python(), "enter", str(process)]
+
+
+def is_init(command: Sequence[str]) -> bool:
+    """Whether a process still prepares its container, by its command line."""
+    return str(_INIT) in command
 
 
 def user_of(pod: Mapping[str, Any], container: Mapping[str, Any]) -> tuple[int, int]:

@@ -1,5 +1,6 @@
 """What a pod that runs here asks for and does not get: said in the report, since a real node gives it."""
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -22,6 +23,10 @@ def held(programs: Sequence[Program]) -> Iterator[str]:
             "The processes of pods had the user, the root file system, the mounts and the limit of memory of their "
             f"containers, and no capabilities; {', '.join(isolation.NOT_TRIED)} were not tried."
         )
+    if sys.platform == "linux":
+        yield "NetworkPolicies were tried on what these processes connect to through Services, and on nothing else."
+    else:
+        yield "NetworkPolicies were not tried: this is not Linux."
 
 
 def not_honoured(workloads: Mapping[str, Mapping[str, Any]], programs: Sequence[Program]) -> Iterator[str]:
@@ -44,30 +49,31 @@ def _features(spec: Mapping[str, Any], programs: Sequence[Program]) -> Iterator[
     if not ours:
         return
     for container in spec.get("initContainers") or ():
-        yield f"init container {container['name']}"
+        if program_for(container, programs) is None:
+            yield f"init container {container['name']}"
     for container in spec["containers"]:
         if container not in ours:
             yield f"container {container['name']}"
     for key in ("hostNetwork", "hostPID", "hostIPC", "shareProcessNamespace"):
         if spec.get(key):
             yield key
+    if "activeDeadlineSeconds" in spec:
+        yield "activeDeadlineSeconds"
     for volume in spec.get("volumes") or ():
         if "hostPath" in volume:
             yield f"hostPath {volume['hostPath']['path']}"
         if (volume.get("emptyDir") or {}).get("sizeLimit"):
             yield f"sizeLimit of volume {volume['name']}"
-    for container in ours:
+    initial = [container for container in spec.get("initContainers") or () if program_for(container, programs)]
+    for container in (*ours, *initial):
         yield from _of_container(container)
 
 
 def _of_container(container: Mapping[str, Any]) -> Iterator[str]:
-    if container.get("livenessProbe"):
-        yield "liveness probes"
-    lifecycle = container.get("lifecycle") or {}
-    if "postStart" in lifecycle:
-        yield "postStart hooks"
-    if not {"sleep", "exec"} >= (lifecycle.get("preStop") or {}).keys():
-        yield "preStop hooks that ask a port"
+    if "stopSignal" in (container.get("lifecycle") or {}):
+        yield "stopSignal"
+    if container.get("restartPolicyRules"):
+        yield "restartPolicyRules"
     for capability in ((container.get("securityContext") or {}).get("capabilities") or {}).get("add") or ():
         yield f"capability {capability}"
     for mount in container.get("volumeMounts") or ():

@@ -1,10 +1,11 @@
 """One pod that runs: its volumes, its containers, and its status in the API."""
 
+import contextlib
 import shutil
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,13 @@ from drydock.rehearsal.kubelet.container import Container
 from drydock.rehearsal.kubelet.container_process import ContainerProcess, Machine, ports_of
 from drydock.rehearsal.kubelet.endpoint import RunningContainer
 from drydock.rehearsal.kubelet.pod_addresses import Address
-from drydock.rehearsal.kubelet.probes import Probe
+from drydock.rehearsal.kubelet.pod_events import warn
+from drydock.rehearsal.kubelet.probes import Handler
 from drydock.rehearsal.kubelet.programs import program_for
 from drydock.rehearsal.kubelet.service_names import REACHABLE
-from drydock.rehearsal.kubelet.status import status
+from drydock.rehearsal.kubelet.status import is_sidecar, status
 
-_GRACE_SECONDS = 30
+_GRACE_SECONDS = 30.0
 
 
 @dataclass
@@ -46,18 +48,25 @@ class Pod:
 
     def start(self) -> None:
         """Start its containers; everything else happens in the background."""
-        for spec in self.content["spec"]["containers"]:
-            program = program_for(spec, self.machine.programs)
-            if program:
-                policy = self.content["spec"].get("restartPolicy", "Always")
-                process = ContainerProcess(
-                    self.machine, program, lambda: self.content, self.address, self._folder, self._process_name(spec)
-                )
-                self._processes[spec["name"]] = process
-                made = Container(spec, policy, process.start, self._probe, process.succeeds, self._changed.set)
-                self._containers[spec["name"]] = made
+        spec = self.content["spec"]
+        policy = spec.get("restartPolicy", "Always")
+        for container in spec.get("initContainers") or ():
+            once = "Never" if policy == "Never" else "OnFailure"
+            self._add(container, "Always" if is_sidecar(container) else once)
+        for container in spec["containers"]:
+            self._add(container, policy)
         self._changed.set()
         in_background(self._live)
+
+    def _add(self, spec: Mapping[str, Any], policy: str) -> None:
+        program = program_for(spec, self.machine.programs)
+        if program:
+            process = ContainerProcess(
+                self.machine, program, lambda: self.content, self.address, self._folder, self._process_name(spec)
+            )
+            self._processes[spec["name"]] = process
+            made = Container(spec, policy, self._own_grace, process.start, self._handler, self._changed.set, self._warn)
+            self._containers[spec["name"]] = made
 
     def see(self, content: Mapping[str, Any]) -> None:
         """Take note of a change, of the deletion above all."""
@@ -67,9 +76,11 @@ class Pod:
             self._changed.set()
 
     def gone(self) -> None:
-        """End at once: the API has forgotten it."""
+        """End at once, whatever its grace period: the API has forgotten it."""
         self._grace = 0.0
         self._changed.set()
+        for container in self._containers.values():
+            container.kill()
 
     @property
     def path(self) -> str:
@@ -94,7 +105,15 @@ class Pod:
         if container is None:
             return None
         log = self.machine.children.logs / f"{self._process_name(container.spec)}.log"
-        return RunningContainer(container.pid, log, self._folder, self._reachable())
+        beside = self._processes[container.spec["name"]].start_beside
+        return RunningContainer(container.pid, log, self._folder, self._reach, beside)
+
+    def _warn(self, reason: str, message: str) -> None:
+        with contextlib.suppress(ApiError):
+            warn(self.machine.api, self.content, reason, message)
+
+    def _reach(self, port: int) -> tuple[str, int]:
+        return self.address.host, self.address.port(port)
 
     def _process_name(self, spec: Mapping[str, Any]) -> str:
         return f"pods/{self.full_name.replace('/', '_')}_{spec['name']}"
@@ -106,8 +125,7 @@ class Pod:
     def _live(self) -> None:
         try:
             self.machine.api.merge(self.path, {"metadata": {"annotations": {REACHABLE: self._reachable()}}})
-            for container in self._containers.values():
-                in_background(container.run)
+            in_background(self._begin)
             self._tell_until_deleted()
             self._end()
         except ApiError as error:
@@ -116,6 +134,27 @@ class Pod:
         finally:
             shutil.rmtree(self._folder, ignore_errors=True)
             self.on_over(self)
+
+    def _begin(self) -> None:
+        """Start the init containers one after the other, then the rest at once; nothing follows one that failed."""
+        failed = False
+        for spec in self.content["spec"].get("initContainers") or ():
+            container = self._containers.get(spec["name"])
+            if container and (failed or self._grace is not None):
+                container.give_up()
+            elif container:
+                in_background(container.run)
+                if is_sidecar(spec):
+                    container.await_started()
+                else:
+                    failed = bool((end := container.await_over()) and end.status)
+        for container in self._main:
+            if failed or self._grace is not None:
+                container.give_up()
+            else:
+                in_background(container.run)
+        if failed:
+            self._end_sidecars(self._own_grace)
 
     def _tell_until_deleted(self) -> None:
         told: Mapping[str, Any] = {}
@@ -127,22 +166,43 @@ class Pod:
             if current != told:
                 told = current
                 self.machine.api.merge(f"{self.path}/status", {"status": current}, strategic=True)
+            if self._main and all(container.state.ended for container in self._main):
+                in_background(self._end_sidecars, self._own_grace)
 
     def _end(self) -> None:
-        grace = self._grace or 0.0
-        enders = [threading.Thread(target=each.end, args=(grace,), daemon=True) for each in self._containers.values()]
-        for ender in enders:
-            ender.start()
-        for ender in enders:
-            ender.join()
+        """End its containers, sidecars last, all within the grace period."""
+        grace, began = self._grace or 0.0, time.monotonic()
+        others = [self._containers[name] for name in self._containers if name not in self._sidecar_names]
+        _end_all(others, grace)
+        self._end_sidecars(max(0.0, grace - (time.monotonic() - began)))
         self.machine.api.forget(self.path, self.content["metadata"]["uid"])
+
+    def _end_sidecars(self, grace: float) -> None:
+        _end_all([self._containers[name] for name in self._sidecar_names if name in self._containers], grace)
+
+    @property
+    def _own_grace(self) -> float:
+        return float(self.content["spec"].get("terminationGracePeriodSeconds", _GRACE_SECONDS))
+
+    @property
+    def _sidecar_names(self) -> list[str]:
+        return [spec["name"] for spec in self.content["spec"].get("initContainers") or () if is_sidecar(spec)]
+
+    @property
+    def _main(self) -> list[Container]:
+        names = [spec["name"] for spec in self.content["spec"]["containers"]]
+        return [self._containers[name] for name in names if name in self._containers]
 
     def _reachable(self) -> str:
         ports = (port for each in self._containers.values() for port in each.spec.get("ports") or ())
         named = (port for port in ports if port.get("name"))
         return ",".join(f"{p['name']}={self.address.host}:{self.address.port(p['containerPort'])}" for p in named)
 
-    def _probe(self, spec: Mapping[str, Any], name: str) -> Probe | None:
-        if not spec.get(name):
-            return None
-        return Probe(spec[name], ports_of(spec), self.address, self._processes[spec["name"]].succeeds)
+    def _handler(self, spec: Mapping[str, Any], content: Mapping[str, Any]) -> Handler:
+        return Handler(content, ports_of(spec), self.address, self._processes[spec["name"]].execute)
+
+
+def _end_all(containers: Sequence[Container], grace: float) -> None:
+    enders = [in_background(container.end, grace) for container in containers]
+    for ender in enders:
+        ender.join()

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from drydock.clusters.api import collection
+from drydock.clusters.api import Api, collection
 from drydock.errors import ClusterError
 from drydock.rehearsal.kubelet.isolation import Mount
 from drydock.rehearsal.kubelet.references import References
 
 _WRITTEN = frozenset({"configMap", "secret", "projected", "downwardAPI"})
 SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
+_PREFIX = "prefix "
 _TOKEN_SECONDS = 3607
 """What a pod's own token is asked for with; the API server makes such a one valid for a year."""
 
@@ -143,6 +144,25 @@ class VolumeMaker:
         path = f"{collection('v1', 'serviceaccounts', metadata['namespace'])}/{account}/token"
         request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": wanted}
         return str(self.references.api.request(path, request)["status"]["token"])
+
+
+def prefix_of_weights(api: Api, pod: Mapping[str, Any], container: Mapping[str, Any]) -> str:
+    """The prefix in its bucket of the first volume of S3 that a container mounts; empty where there is none."""
+    namespace = pod["metadata"]["namespace"]
+    claims = {
+        volume["name"]: volume["persistentVolumeClaim"]["claimName"]
+        for volume in pod["spec"].get("volumes") or ()
+        if "persistentVolumeClaim" in volume
+    }
+    for mount in container.get("volumeMounts") or ():
+        if mount["name"] in claims:
+            claim = api.find(f"{collection('v1', 'persistentvolumeclaims', namespace)}/{claims[mount['name']]}") or {}
+            name = (claim.get("spec") or {}).get("volumeName", "")
+            volume = api.find(f"{collection('v1', 'persistentvolumes')}/{name}") if name else None
+            for option in (volume or {}).get("spec", {}).get("mountOptions") or ():
+                if option.startswith(_PREFIX):  # of Mountpoint for S3
+                    return str(option.removeprefix(_PREFIX)).strip("/")
+    return ""
 
 
 def write_kubeconfig(file: Path, server: str, mounts: Mounts, namespace: str) -> bool:

@@ -10,7 +10,7 @@ import json
 import os
 import socket
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,12 +29,15 @@ _CHUNK = 1 << 16
 _CONNECT_SECONDS = 5
 
 Target = tuple[str, int]
+Permit = Callable[[Target, Target, Target], bool]
+"""Whether a connection from the first place to the second may be passed on to the third."""
 
 
 class Relay:
-    """Passes the connections to a port on to one of some targets, in turn."""
+    """Passes the connections to a port on to one of some targets, in turn, as far as they are permitted."""
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, permit: Permit) -> None:
+        self._permit = permit
         self._listener = socket.create_server((host, port))
         self._turn = itertools.count()
         self.targets: tuple[Target, ...] = ()
@@ -59,8 +62,11 @@ class Relay:
             targets = self.targets
             first = next(self._turn)
             for offset in range(len(targets)):
+                target = targets[(first + offset) % len(targets)]
                 try:
-                    there = socket.create_connection(targets[(first + offset) % len(targets)], timeout=_CONNECT_SECONDS)
+                    if not self._permit(here.getpeername(), here.getsockname(), target):
+                        return
+                    there = socket.create_connection(target, timeout=_CONNECT_SECONDS)
                 except OSError:
                     continue
                 with there:
@@ -81,11 +87,13 @@ class Services:
         api: of the cluster, as its administrator.
         addresses: of its pods.
         folder: of the cluster.
+        permit: says which connections may be passed on.
     """
 
     api: Api
     addresses: Addresses
     folder: Path
+    permit: Permit = lambda *_: True
     _own: Addresses = field(default_factory=Addresses)
     _given: dict[str, Address] = field(default_factory=dict)
     _services: dict[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -139,7 +147,7 @@ class Services:
         if address is None:
             return None
         try:
-            relay = Relay(address.host, address.port(port))
+            relay = Relay(address.host, address.port(port), self.permit)
         except OSError as error:
             print(f"Service {name} does not answer at port {port} here: {error.strerror}", flush=True)
             return None

@@ -21,22 +21,44 @@ def status(pod: Mapping[str, Any], ip: str, states: Mapping[str, State], began: 
         states: of the containers that run, by name.
         began: when the pod came to its node, as Unix time.
     """
-    containers = pod["spec"]["containers"]
+    initial, containers = pod["spec"].get("initContainers") or (), pod["spec"]["containers"]
     of_all = [states.get(each["name"], KEPT) for each in containers]
-    ready = all(state.ready for state in of_all)
-    wanted = {"PodReadyToStartContainers": True, "Initialized": True, "ContainersReady": ready, "Ready": ready}
+    sidecars = [states.get(each["name"], KEPT) for each in initial if is_sidecar(each)]
+    initialized = all(_is_done(each, states.get(each["name"])) for each in initial)
+    failed = any(_has_failed(pod, each, states.get(each["name"])) for each in initial)
+    ready = initialized and all(state.ready for state in (*sidecars, *of_all))
+    wanted = {"PodReadyToStartContainers": True, "Initialized": initialized, "ContainersReady": ready, "Ready": ready}
     gates = (gate["conditionType"] for gate in pod["spec"].get("readinessGates") or ())
     return {
-        "phase": _phase(of_all),
+        "phase": "Failed" if failed else _phase(of_all) if initialized else "Pending",
         "startTime": _time(began),
         "hostIP": NODE_IP,
         "hostIPs": [{"ip": NODE_IP}],
         "podIP": ip,
         "podIPs": [{"ip": ip}],
         "conditions": [*_conditions(pod, {**wanted, **dict.fromkeys(gates, True)})],
-        "initContainerStatuses": [_initial(each, began) for each in pod["spec"].get("initContainers") or ()],
+        "initContainerStatuses": [_initial(each, states.get(each["name"]), began) for each in initial],
         "containerStatuses": [_container(each, state, began) for each, state in zip(containers, of_all, strict=True)],
     }
+
+
+def is_sidecar(spec: Mapping[str, Any]) -> bool:
+    """Whether an init container runs for as long as the pod does."""
+    return spec.get("restartPolicy") == "Always"
+
+
+def _is_done(spec: Mapping[str, Any], state: State | None) -> bool:
+    """Whether what follows an init container may start."""
+    if state is None:  # nothing here runs it
+        return True
+    if is_sidecar(spec):
+        return state.started or state.ended is not None
+    return bool(state.ended and not state.ended.status)
+
+
+def _has_failed(pod: Mapping[str, Any], spec: Mapping[str, Any], state: State | None) -> bool:
+    once = pod["spec"].get("restartPolicy") == "Never" and not is_sidecar(spec)
+    return bool(once and state and state.ended and state.ended.status)
 
 
 def _phase(states: Sequence[State]) -> str:
@@ -86,13 +108,16 @@ def _ended(end: End) -> dict[str, Any]:
     }
 
 
-def _initial(spec: Mapping[str, Any], began: float) -> dict[str, Any]:
-    """Of an init container: nothing here runs them; they count as done, sidecars as running."""
+def _initial(spec: Mapping[str, Any], state: State | None, began: float) -> dict[str, Any]:
+    """Of an init container; one whose program this machine does not have counts as done, a sidecar as running."""
+    if state is not None:
+        done = bool(state.ended and not state.ended.status)
+        return {**_container(spec, state, began), "ready": state.ready or done}
     when = _time(began)
-    done = {"exitCode": 0, "reason": "Completed", "startedAt": when, "finishedAt": when}
-    state = {"running": {"startedAt": when}} if spec.get("restartPolicy") == "Always" else {"terminated": done}
+    done_at_once = {"exitCode": 0, "reason": "Completed", "startedAt": when, "finishedAt": when}
+    found = {"running": {"startedAt": when}} if is_sidecar(spec) else {"terminated": done_at_once}
     common = {"imageID": "", "restartCount": 0, "ready": True, "started": True}
-    return {"name": spec["name"], "image": spec["image"], "state": state, **common}
+    return {"name": spec["name"], "image": spec["image"], "state": found, **common}
 
 
 def _time(moment: float) -> str:
