@@ -135,8 +135,11 @@ def test_another_file_api_server_or_helm_makes_another_snapshot(start_etcd: Star
 
     def loaded(server: Path = servers[0], helm: Path = helms[0]) -> int:
         empty = start_etcd()
-        crds(empty, server, helm).load(SECONDS)
-        return len(empty.under("/"))
+        started = crds(empty, server, helm)
+        started.load(SECONDS)
+        count = len(empty.under("/"))
+        assert started.installed == bool(count)
+        return count
 
     crds(etcd, servers[0], helms[0]).take_installed()
     assert loaded() == 1
@@ -190,6 +193,7 @@ def test_a_control_plane_begins_with_what_helm_installed_and_helm_changes_nothin
     crds = HelmCrds(helm, files)
     with control_plane(drydock_project, rehearsal_tools, tmp_path, crds) as usual:
         before = crds_of(usual)
+        assert not usual.has_crds()
         install(usual)
         usual.take_crds()
         installed, system = crds_of(usual), identity(usual)
@@ -197,6 +201,7 @@ def test_a_control_plane_begins_with_what_helm_installed_and_helm_changes_nothin
     assert installed.keys() == before.keys() | {each.stem for each in files}
     with control_plane(drydock_project, rehearsal_tools, tmp_path, crds) as quick:
         assert crds_of(quick) == installed
+        assert quick.has_crds()
         assert quick.await_api().get("/apis/leaderworkerset.x-k8s.io/v1/leaderworkersets")["items"] == []
         assert identity(quick) != system
         install(quick)
@@ -204,6 +209,7 @@ def test_a_control_plane_begins_with_what_helm_installed_and_helm_changes_nothin
     smaller = HelmCrds(helm, files[:1])
     with control_plane(drydock_project, rehearsal_tools, tmp_path, smaller) as other:
         assert crds_of(other) == before
+        assert not other.has_crds()
 
 
 def identity(cluster: RehearsalCluster) -> str:

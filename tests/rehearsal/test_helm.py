@@ -41,3 +41,9 @@ def test_what_does_not_pass_is_told(answers: tuple[str, ...], times: int, tmp_pa
         helm(tmp_path, *answers).install(tmp_path, Environment("dev", tmp_path, "", ()))
     assert answers[0].removeprefix("Error: ").splitlines()[0] in failure.value.message
     assert asked(tmp_path) == times
+
+
+@pytest.mark.parametrize("skip_crds", [True, False])
+def test_crds_that_are_there_are_left_out(skip_crds: bool, tmp_path: Path) -> None:
+    helm(tmp_path).install(tmp_path, Environment("dev", tmp_path, "", ()), skip_crds=skip_crds)
+    assert ("--skip-crds" in (tmp_path / "asked").read_text().split()) == skip_crds
