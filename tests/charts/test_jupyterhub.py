@@ -1,5 +1,6 @@
 """JupyterHub: who gets in, what a profile's pod is, what servers may reach, and where secrets come from."""
 
+import importlib.metadata
 import json
 import subprocess
 import sys
@@ -673,3 +674,19 @@ def test_the_checks_see_servers_where_they_run(render_chart: RenderChart) -> Non
     manifests = render_chart(CHART, {"singleuser": {"namespace": "notebooks"}})
     servers = [pod for pod in find_pods(manifests) if pod.path.startswith("data.")]
     assert {pod.manifest.namespace for pod in servers} == {"notebooks"}
+
+
+OF_THE_IMAGE = {
+    "jupyterhub": "5.5.0",
+    "jupyterhub-kubespawner": "7.0.0",
+    "jupyterhub-idle-culler": "1.4.0",
+    "oauthenticator": "17.4.0",
+}
+"""Of quay.io/jupyterhub/k8s-hub:4.4.0: images/hub/requirements.txt of Zero to JupyterHub at that tag."""
+
+
+def test_the_programs_that_are_tried_are_those_of_the_image(render_chart: RenderChart) -> None:
+    deployment = by_name(render_chart(CHART), "Deployment")[HUB]
+    image = deployment["spec"]["template"]["spec"]["containers"][0]["image"]
+    assert image.endswith("/k8s-hub:4.4.0"), "read the requirements of the new image"
+    assert {name: importlib.metadata.version(name) for name in OF_THE_IMAGE} == OF_THE_IMAGE
