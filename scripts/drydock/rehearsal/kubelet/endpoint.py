@@ -93,7 +93,7 @@ def serve_kubelet(credentials: Credentials, find: Find) -> None:
         def _stream(self, verb: str, running: RunningContainer, query: dict[str, list[str]]) -> None:
             offered = self.headers.get_all("X-Stream-Protocol-Version") or []
             known = _PROTOCOLS[verb]
-            if not any(known in each.split(", ") for each in offered):
+            if not any(known in header.split(", ") for header in offered):
                 self._refuse(f"of stream protocols only {known} is known here")
                 return
             self.protocol_version = "HTTP/1.1"
