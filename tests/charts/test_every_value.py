@@ -41,7 +41,7 @@ HELMS_OWN = ("common",)
 NOT_ITS_OWN = {
     "app-of-apps": (
         *("accepted", "account", "cluster", "eks", "global", "kind"),
-        *("load", "manifests", "objectives", "releases", "suite"),
+        *("install", "load", "manifests", "objectives", "releases", "suite"),
     )
 }
 """Keys of a values file that another program reads as well, which the chart lets through."""
