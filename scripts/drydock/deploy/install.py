@@ -26,7 +26,7 @@ from drydock.deploy.target import Overlay, Reached
 from drydock.errors import ClusterError
 from drydock.progress import Progress
 from drydock.project import Project
-from drydock.rehearsal.absent_servers import bypassing, find_callers
+from drydock.rehearsal.absent_servers import bypassing, find_callers, sentences
 from drydock.suite.charts import AssembledCharts
 from drydock.suite.environments import Environment
 from drydock.suite.manifests import Manifest
@@ -87,6 +87,8 @@ def install(
     callers = () if servers else find_callers(manifests)
     with bypassing(Api(KubeconfigAccess(reached.kubeconfig)), callers):
         install_brought(helm, environment, manifests, Settings(timeout, force_conflicts), progress)
+    for sentence in sentences(callers):
+        progress.note(f"{sentence}.")
     if balancers:
         await_addresses(reached.kubeconfig, manifests, environment.namespace, progress)
 
@@ -111,7 +113,8 @@ def _install_suite(
     began = time.time()
     try:
         watch = ReleaseWatch(helm.kubeconfig, manifests, environment.namespace)
-        helm.run(command, progress, f"Install {environment.name}", watch=watch)
+        what = "node pools that stand in for yours" if environment.stand_in_nodes else environment.name
+        helm.run(command, progress, f"Install {what}", watch=watch)
     except NeverReadyError:
         raise
     except ClusterError as error:
