@@ -3,15 +3,29 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-CRD = """apiVersion: apiextensions.k8s.io/v1
+CONVERSION = """  conversion:
+    strategy: Webhook
+    webhook:
+      conversionReviewVersions: [v1]
+      clientConfig: {service: {name: absent, namespace: default}}
+"""
+CRD = f"""apiVersion: apiextensions.k8s.io/v1
 kind: CustomResourceDefinition
 metadata:
   name: engines.example.com
 spec:
   group: example.com
   scope: Namespaced
-  names: {kind: Engine, plural: engines, singular: engine}
-  versions:
+  names: {{kind: Engine, plural: engines, singular: engine}}
+{CONVERSION}  versions:
+    - name: v1alpha1
+      served: true
+      storage: false
+      schema:
+        openAPIV3Schema:
+          type: object
+          properties:
+            spec: {{type: object, properties: {{size: {{type: integer}}}}}}
     - name: v1
       served: true
       storage: true
@@ -19,7 +33,7 @@ spec:
         openAPIV3Schema:
           type: object
           properties:
-            spec: {type: object, properties: {size: {type: integer}}}
+            spec: {{type: object, properties: {{size: {{type: integer}}}}}}
 """
 ENGINE = """apiVersion: example.com/v1
 kind: Engine
@@ -106,6 +120,19 @@ webhooks:
     rules:
       - {apiGroups: [""], apiVersions: [v1], operations: [CREATE], resources: [pods]}
 """
+HOOK_AFTER = HOOK.replace("migrate", "check").replace("pre-install", "post-install")
+AGGREGATED = """apiVersion: apiregistration.k8s.io/v1
+kind: APIService
+metadata:
+  name: v1.metrics.example.com
+spec:
+  group: metrics.example.com
+  version: v1
+  groupPriorityMinimum: 100
+  versionPriority: 100
+  insecureSkipTLSVerify: true
+  service: {name: absent, namespace: default}
+"""
 TEST = """apiVersion: v1
 kind: Pod
 metadata:
@@ -143,12 +170,15 @@ STACK = {
     "templates/serving.yaml": SERVING,
     "templates/secret.yaml": SECRET,
     "templates/engine.yaml": ENGINE,
+    "templates/older.yaml": ENGINE.replace("/v1", "/v1alpha1").replace("big", "older"),
     "templates/hook.yaml": HOOK,
+    "templates/hook-after.yaml": HOOK_AFTER,
+    "templates/aggregated.yaml": AGGREGATED,
     "templates/webhook.yaml": WEBHOOK,
     "templates/tests/test.yaml": TEST,
     **SUBCHART,
 }
-"""A chart of engines by a list, with CRD, subchart, hook, webhook, lookup, random password and a test."""
+"""A chart of engines by a list, with CRD, subchart, hooks, lookup, random password, a test, and absent servers."""
 
 
 def write(folder: Path, files: Mapping[str, str]) -> Path:

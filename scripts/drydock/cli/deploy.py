@@ -10,11 +10,12 @@ import click
 
 from drydock.cli.findings_gate import report_refusal
 from drydock.cli.options import (
+    Bring,
     EnvironmentName,
+    bring_options,
     check_account_id,
     check_writable,
-    one_environment,
-    refuse_brought,
+    one_stack,
     refuse_unused,
     stack_options,
 )
@@ -50,6 +51,7 @@ _OF_AN_INSTALL = (
 @click.command("deploy")
 @click.argument("environment", type=EnvironmentName(), required=False)
 @stack_options
+@bring_options
 @click.option(
     "--target",
     type=click.Choice([each for each in TARGETS if each != "existing"]),
@@ -111,6 +113,7 @@ def command(
     ignore_findings: bool,
     show: bool,
     form: str,
+    bring: Bring,
     **options: Any,
 ) -> int:
     r"""Install ENVIRONMENT on an existing cluster (--kubeconfig) or on a new one (--target).
@@ -125,6 +128,7 @@ def command(
       drydock deploy dev --target rehearsal
       drydock deploy dev --target kind
       drydock deploy dev --target eks --account-id 123456789012 --owner me@example.com --ttl 4h
+      drydock deploy --chart ../their-chart -f their-values.yaml --target rehearsal
       drydock deploy --list
     """
     from drydock.project import Project
@@ -143,9 +147,10 @@ def command(
     from drydock.report.files import write_report
     from drydock.report.terminal import print_report
 
-    if not environment or bool(target) == bool(kubeconfig):
+    if not (environment or bring) or bool(target) == bool(kubeconfig):
         raise UsageError(
-            "give ENVIRONMENT and either --target or --kubeconfig FILE", remedy="See `drydock deploy --help`."
+            "give ENVIRONMENT (or --chart, --manifests, --kustomize) and either --target or --kubeconfig FILE",
+            remedy="See `drydock deploy --help`.",
         )
     chosen = target or "existing"
     for other, names in _SETTINGS.items():
@@ -153,14 +158,15 @@ def command(
             refuse_unused(names, f"is for --target {other}", f"Leave it out, or pass --target {other}.")
     if kubeconfig:
         refuse_unused(["ttl"], "is for a new cluster", "Leave it out: a cluster of your own does not expire.")
-    stack = one_environment(project, environment, files, set_values)
-    refuse_brought(stack, "deploy installs")
+    stack = one_stack(project, environment, files, set_values, bring)
+    if kubeconfig:
+        stack = stack.on_own_nodes()
     if output:
         check_writable("-o", output)
     settings = {"kubeconfig": str(kubeconfig)} if kubeconfig else _settings(chosen, options, yes=yes)
     expires = "" if kubeconfig else _expiry(options["ttl"])
     deployment = Deployment(
-        name or f"{environment}-{chosen}", environment, chosen, stack.namespace, now(), expires, settings
+        name or f"{stack.name}-{chosen}", stack.name, chosen, stack.namespace, now(), expires, settings
     )
     with terminal_progress() as progress:
         try:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from drydock.errors import ClusterError
 
@@ -34,14 +34,40 @@ class ApiError(ClusterError):
         self.status = status
 
 
+class ClusterAccess(Protocol):
+    """How to reach an API server."""
+
+    @property
+    def server(self) -> str:
+        """Its address."""
+
+    def connect(self) -> Any:
+        """Connections to it, as urllib3's `PoolManager`."""
+
+    def credentials(self) -> Mapping[str, str]:
+        """Headers that say who calls, read before each call: a token may have expired since the last."""
+
+
 @dataclass(frozen=True)
 class Access:
-    """How to reach an API server: its address, and PEM files of its authority and of a client."""
+    """How to reach an API server with a client's certificate: its address, and PEM files."""
 
     server: str
     authority: Path
     certificate: Path
     key: Path
+
+    def connect(self) -> Any:
+        """See ClusterAccess."""
+        import urllib3
+
+        return urllib3.PoolManager(
+            maxsize=32, ca_certs=str(self.authority), cert_file=str(self.certificate), key_file=str(self.key)
+        )
+
+    def credentials(self) -> Mapping[str, str]:
+        """See ClusterAccess: the certificate says it."""
+        return {}
 
 
 class Api:
@@ -53,19 +79,13 @@ class Api:
         leaving: set before the server is ended on purpose: a watch that breaks then is not taken up again.
     """
 
-    def __init__(self, access: Access) -> None:
-        import urllib3
-
+    def __init__(self, access: ClusterAccess) -> None:
         self.leaving = False
         self._headers: Mapping[str, str] = {}
+        self._access = access
         self._server = access.server
-        self._pool = urllib3.PoolManager(
-            maxsize=32,
-            retries=_retries(),
-            ca_certs=str(access.authority),
-            cert_file=str(access.certificate),
-            key_file=str(access.key),
-        )
+        self._pool = access.connect()
+        self._retries = _retries()
 
     def acting_as(self, user: str) -> "Api":
         """Calls with the rights of another user, over the same connections."""
@@ -115,9 +135,9 @@ class Api:
             raise
         return True
 
-    def apply(self, path: str, content: Mapping[str, Any]) -> None:
-        """Server-side apply the object whose own path this is."""
-        query = {"fieldManager": FIELD_MANAGER, "force": "true"}
+    def apply(self, path: str, content: Mapping[str, Any], *, force: bool = True) -> None:
+        """Server-side apply the object whose own path this is, with fields of other managers where it is forced."""
+        query = {"fieldManager": FIELD_MANAGER, "force": str(force).lower()}
         self._call("PATCH", path, body=content, query=query, content_type=_APPLY)
 
     def merge(self, path: str, change: Mapping[str, Any], *, strategic: bool = False) -> None:
@@ -193,11 +213,22 @@ class Api:
         from urllib3.exceptions import HTTPError
 
         url = f"{self._server}{path}" + (f"?{urlencode(query)}" if query else "")
-        headers = {"Accept": "application/json", "Content-Type": content_type, **self._headers}
+        headers = {
+            "Accept": "application/json",
+            "Content-Type": content_type,
+            **self._access.credentials(),
+            **self._headers,
+        }
         data = json.dumps(body).encode() if body is not None else None
         try:
             response = self._pool.request(
-                method, url, body=data, headers=headers, timeout=timeout, preload_content=timeout is not None
+                method,
+                url,
+                body=data,
+                headers=headers,
+                timeout=timeout,
+                retries=self._retries,
+                preload_content=timeout is not None,
             )
             if response.status >= _REFUSED:
                 raise ApiError(f"{method} {path}: {_reason(response)}", response.status)

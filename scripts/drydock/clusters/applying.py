@@ -15,6 +15,8 @@ _FIRST = (
     *("ConfigMap", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding", "PersistentVolumeClaim", "Service"),
 )
 _LAST = ("ValidatingWebhookConfiguration", "MutatingWebhookConfiguration", "APIService")
+_STAY = frozenset((CRD, "Namespace", "PersistentVolumeClaim"))
+"""Kinds whose removal would take more away than what was applied."""
 _WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet", "Job")
 _SERVED_SECONDS = 60
 _PAUSE_SECONDS = 0.2
@@ -27,8 +29,12 @@ class Applier:
         self._api = api
         self._kinds = ServedKinds(api.find)
 
-    def apply(self, manifests: Sequence[Manifest]) -> None:
+    def apply(self, manifests: Sequence[Manifest], *, force: bool = True) -> None:
         """Apply them: definitions and namespaces first, webhooks last; a kind whose CRD is among them is waited for.
+
+        Args:
+            manifests: each with its namespace, if its kind has one.
+            force: take over fields that other managers have written.
 
         Raises:
             ClusterError: the API server serves no such kind, or refuses an object; names object and file.
@@ -38,7 +44,9 @@ class Applier:
             kind = self._kind(manifest, _SERVED_SECONDS if (manifest.api_version, manifest.kind) in defined else 0)
             path = kind.path(manifest.api_version, manifest.name, manifest.namespace)
             try:
-                self._api.apply(path, manifest.content if kind.namespaced else _without_namespace(manifest))
+                self._api.apply(
+                    path, manifest.content if kind.namespaced else _without_namespace(manifest), force=force
+                )
             except ApiError as error:
                 raise ClusterError(f"{manifest.file}: {manifest.identity} was refused: {error}") from error
         self._await_established([each for each in manifests if each.kind == CRD])
@@ -67,12 +75,23 @@ class Applier:
                     )
                 time.sleep(_PAUSE_SECONDS)
 
-    def delete(self, manifests: Sequence[Manifest]) -> None:
-        """Delete them, the last applied first; what is gone already is passed over."""
+    def delete(self, manifests: Sequence[Manifest], *, careful: bool = False) -> tuple[str, ...]:
+        """Delete them, the last applied first; what is gone already is passed over.
+
+        Args:
+            manifests: API version, kind, namespace and name are enough.
+            careful: leave CRDs, namespaces and volume claims, with which objects and data of others would go.
+
+        Returns:
+            What was left.
+        """
+        left = tuple(each.identity for each in manifests if careful and each.kind in _STAY)
         for manifest in sorted(manifests, key=_order, reverse=True):
-            kind = self._kinds.find(manifest.api_version, manifest.kind)
-            if kind:  # else its CRD is gone, and so is the object
-                self._api.delete(kind.path(manifest.api_version, manifest.name, manifest.namespace))
+            if not (careful and manifest.kind in _STAY):
+                kind = self._kinds.find(manifest.api_version, manifest.kind)
+                if kind:  # else its CRD is gone, and so is the object
+                    self._api.delete(kind.path(manifest.api_version, manifest.name, manifest.namespace))
+        return left
 
     def _path(self, manifest: Manifest) -> str:
         return self._kind(manifest, 0).path(manifest.api_version, manifest.name, manifest.namespace)

@@ -83,15 +83,18 @@ def _dotted(path: Steps) -> str:
     return text.removeprefix(".")
 
 
-def find_conflicts(kubeconfig: Path | None, manifests: Sequence[Manifest], namespace: str) -> tuple[SharedField, ...]:
-    """Fields that Helm could not apply because another manager owns them with another value; nothing is changed.
+def find_conflicts(
+    kubeconfig: Path | None, manifests: Sequence[Manifest], namespace: str, applier: str = HELM
+) -> tuple[SharedField, ...]:
+    """Fields that could not be applied because another manager owns them with another value; nothing is changed.
 
-    What is missing in the cluster conflicts with nothing; other refusals of the API server are left to Helm.
+    What is missing in the cluster conflicts with nothing; other refusals of the API server are left to the apply.
 
     Args:
         kubeconfig: access to the cluster; None takes $KUBECONFIG or the default one, as kubectl does.
         manifests: what is applied.
         namespace: of objects that name none.
+        applier: manager that would apply them.
 
     Raises:
         UsageError: there is no kubeconfig.
@@ -99,12 +102,16 @@ def find_conflicts(kubeconfig: Path | None, manifests: Sequence[Manifest], names
     """
     from kubernetes import dynamic
 
+    if not manifests:
+        return ()
     with asking():
         cluster = dynamic.DynamicClient(api_client(kubeconfig))
-        return tuple(conflict for manifest in manifests for conflict in _conflicts(cluster, manifest, namespace))
+        return tuple(
+            conflict for manifest in manifests for conflict in _conflicts(cluster, manifest, namespace, applier)
+        )
 
 
-def _conflicts(cluster: Any, manifest: Manifest, namespace: str) -> Iterator[SharedField]:
+def _conflicts(cluster: Any, manifest: Manifest, namespace: str, applier: str) -> Iterator[SharedField]:
     from kubernetes.client.exceptions import ApiException
     from kubernetes.dynamic.exceptions import ResourceNotFoundError
 
@@ -112,7 +119,7 @@ def _conflicts(cluster: Any, manifest: Manifest, namespace: str) -> Iterator[Sha
         resource = cluster.resources.get(api_version=manifest.api_version, kind=manifest.kind)
         place = {"namespace": manifest.namespace or namespace} if resource.namespaced else {}
         resource.server_side_apply(
-            body=dict(manifest.content), name=manifest.name, field_manager=HELM, dry_run="All", **place
+            body=dict(manifest.content), name=manifest.name, field_manager=applier, dry_run="All", **place
         )
     except ResourceNotFoundError:
         return
@@ -121,5 +128,5 @@ def _conflicts(cluster: Any, manifest: Manifest, namespace: str) -> Iterator[Sha
             return
         for cause in (json.loads(error.body or "{}").get("details") or {}).get("causes") or ():
             writer = _WRITER.search(str(cause.get("message")))
-            if writer and writer[1] != HELM:  # Helm 3, whose fields Helm 4 takes over
+            if writer and writer[1] != applier:  # Helm 3, whose fields Helm 4 takes over
                 yield SharedField(manifest.identity, str(cause.get("field")).removeprefix("."), (writer[1],))

@@ -41,6 +41,32 @@ def api_client(kubeconfig: Path | None, context: str | None = None) -> Any:
     return client.ApiClient(configuration)
 
 
+class KubeconfigAccess:
+    """Access by any kubeconfig, for `Api`: certificates, tokens and programs that give tokens.
+
+    Args:
+        kubeconfig: None takes $KUBECONFIG or the default one, as kubectl does.
+
+    Raises:
+        UsageError: as `api_client`.
+    """
+
+    def __init__(self, kubeconfig: Path | None) -> None:
+        self._client = api_client(kubeconfig)
+        self.server: str = self._client.configuration.host
+
+    def connect(self) -> Any:
+        """See ClusterAccess."""
+        return self._client.rest_client.pool_manager
+
+    def credentials(self) -> Mapping[str, str]:
+        """See ClusterAccess."""
+        settings = self._client.configuration.auth_settings().values()
+        return {
+            setting["key"]: setting["value"] for setting in settings if setting["in"] == "header" and setting["value"]
+        }
+
+
 def _why(error: Exception) -> str:
     import yaml
 

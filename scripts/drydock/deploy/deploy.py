@@ -19,8 +19,9 @@ from drydock.deploy.deployments import (
     list_deployments,
     remembered,
 )
+from drydock.deploy.helm_on_cluster import Helm
 from drydock.deploy.in_use import deploying, uninstalling
-from drydock.deploy.install import DEFAULT_TIMEOUT, Helm, install, uninstall, with_overlay
+from drydock.deploy.install import DEFAULT_TIMEOUT, install, uninstall, with_overlay
 from drydock.deploy.target import Target
 from drydock.deploy.targets import TARGETS, Agree
 from drydock.errors import ClusterError
@@ -116,6 +117,7 @@ def deploy(project: Project, request: DeployRequest, *, progress: SilentProgress
                     timeout=request.timeout,
                     balancers="load_balancer" not in lacks(deployment.target),
                     force_conflicts=request.force_conflicts,
+                    servers=deployment.target != "rehearsal",
                 )
         except BaseException:
             if first and target.give_up(progress):

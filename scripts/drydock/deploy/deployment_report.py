@@ -58,7 +58,7 @@ def build_deployment_report(
     api = api_client(reached.kubeconfig)
     with asking(), progress.step("Report"):
         version = client.VersionApi(api).get_code().git_version
-        scene = _scene(reached.kubeconfig, environment.namespace)
+        scene = _scene(reached.kubeconfig, _namespaces(environment))
     regions = (node["metadata"]["labels"].get(_REGION, "") for node in scene.of("Node"))
     prices = load_prices(project, progress, next(filter(None, regions), ""))
     tools = Toolchain.load(project).tools
@@ -85,8 +85,15 @@ def build_deployment_report(
     return replace(report, target=deployment.target)
 
 
-def _scene(kubeconfig: Path, namespace: str) -> Scene:
-    scene = read_scene(any_path(kubeconfig), (namespace,))
+def _namespaces(environment: Environment) -> tuple[str, ...]:
+    brought = environment.brought
+    own = [environment.namespace] if environment.suite else []
+    named = (*(item.namespace for item in brought.releases), *(item.namespace for item in brought.manifests))
+    return tuple(dict.fromkeys([*own, *filter(None, named)]))
+
+
+def _scene(kubeconfig: Path, namespaces: Sequence[str]) -> Scene:
+    scene = read_scene(any_path(kubeconfig), namespaces)
     for identity, pod in scene.objects["Pod"].items():
         scene.times[identity] = _times(pod)
     return scene

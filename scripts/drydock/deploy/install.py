@@ -2,100 +2,47 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from drydock.clusters.api import Api
 from drydock.clusters.crds import owners_of, read_crds, upgrade_crds
 from drydock.clusters.field_ownership import find_conflicts
-from drydock.clusters.kube import api_client, asking
+from drydock.clusters.kube import FIELD_MANAGER, KubeconfigAccess, api_client, asking
 from drydock.deploy.balancer_addresses import await_addresses
+from drydock.deploy.brought_installation import (
+    Settings,
+    holds_suite,
+    install_brought,
+    remember,
+    uninstall_brought,
+)
+from drydock.deploy.helm_on_cluster import REASONS, ROLLED_BACK, Helm, NeverReadyError
 from drydock.deploy.release_watch import ReleaseWatch
 from drydock.deploy.target import Overlay, Reached
 from drydock.errors import ClusterError
 from drydock.progress import Progress
 from drydock.project import Project
+from drydock.rehearsal.absent_servers import bypassing, find_callers, sentences
 from drydock.suite.charts import AssembledCharts
 from drydock.suite.environments import Environment
 from drydock.suite.manifests import Manifest
-from drydock.suite.render import RELEASE, RESTRICTED, helm_reason, render
-from drydock.tools import process
+from drydock.suite.render import RELEASE, RESTRICTED, render
 
 DEFAULT_TIMEOUT = 1800
 _NOT_FOUND = 404
 _KARPENTER = ("karpenter.sh", "v1")
-_REASONS = 5
 _WATCH_SECONDS = 240
 """Of one watch: the load balancer of an EKS cluster drops a connection that is idle for 350 s, and says nothing."""
-_ROLLED_BACK = "It was rolled back; correct the cause and repeat the command."
-
-
-class NeverReadyError(ClusterError):
-    """A release can never become ready.
-
-    Args:
-        reasons: each with its remedy.
-    """
-
-    def __init__(self, reasons: Sequence[tuple[str, str]]) -> None:
-        reported = [reason.replace("\n", "\n    ") for reason, _ in reasons[:_REASONS]]
-        more = len(reasons) - len(reported)
-        rest = [f"and {more} more"] if more > 0 else []
-        remedies = dict.fromkeys(remedy for _, remedy in reasons)
-        super().__init__(
-            "\n  ".join(("the release can never become ready:", *reported, *rest)),
-            remedy=" ".join((*remedies, _ROLLED_BACK)),
-        )
-
-
-@dataclass(frozen=True)
-class Helm:
-    """Helm 4 on a user's cluster.
-
-    Attributes:
-        program: path of Helm.
-        kubeconfig: of the cluster.
-        folder: for files of this deployment.
-    """
-
-    program: Path
-    kubeconfig: Path
-    folder: Path
-
-    def run(
-        self, arguments: Sequence[str], progress: Progress, what: str, *, watch: ReleaseWatch | None = None
-    ) -> None:
-        """One call of Helm. At Ctrl-C it is waited for, since Helm takes back what it had begun.
-
-        Args:
-            arguments: of Helm.
-            progress: shows Helm's output.
-            what: name of the step.
-            watch: ends the call early.
-
-        Raises:
-            NeverReadyError: `watch` ended it.
-            ClusterError: Helm or the API server refused, with Helm's reason.
-            KeyboardInterrupt: it was interrupted, and has ended.
-        """
-        command = [str(self.program), *arguments, "--kubeconfig", str(self.kubeconfig)]
-        with progress.step(what) as step, watch.reporting(step.detail) if watch else nullcontext():
-            stop = watch.stop if watch else None
-            done = process.run_streamed(command, step.detail, forward_interrupt=True, stop=stop)
-            if done.interrupted:
-                raise KeyboardInterrupt
-            if done.returncode != 0 and watch and watch.reasons:
-                raise NeverReadyError(watch.reasons)
-            if done.returncode != 0:
-                raise ClusterError(f"{what} failed: {helm_reason(done.stdout)}")
 
 
 def with_overlay(environment: Environment, overlay: Overlay, folder: Path) -> Environment:
-    """The environment with the target's values on top, kept in the folder."""
+    """The environment with the target's values on top, kept in the folder; they are values of the suite alone."""
+    if not environment.suite:
+        return environment
     if not overlay.values:
         return environment.stacked(overlay.files, ())
     values = folder / "values.yaml"
@@ -114,13 +61,14 @@ def install(
     timeout: int = DEFAULT_TIMEOUT,
     balancers: bool = True,
     force_conflicts: bool = False,
+    servers: bool = True,
 ) -> None:
     """Bring CRDs to the pinned versions, then install or upgrade the release and wait until all of it is ready.
 
     A release that does not become ready in time, or that never can, is rolled back (a first install is removed) by Helm
     itself. Helm does not wait for load balancers: with `balancers` the Services and Ingresses that ask for one are
-    waited for afterwards. A field that another has changed in the cluster is refused, or taken over
-    with `force_conflicts`.
+    waited for afterwards. A field that another has changed in the cluster is refused, or taken over with
+    `force_conflicts`. Without `servers` the webhooks and aggregated APIs of others are bypassed.
 
     Raises:
         RenderError: Helm refused the values; nothing was changed.
@@ -132,31 +80,59 @@ def install(
     _check_secrets(reached.kubeconfig, environment)
     if not force_conflicts:
         _check_conflicts(reached.kubeconfig, environment, manifests)
-    _restrict(reached.kubeconfig, environment.namespace)
+    remember(helm.folder, environment)
+    if environment.suite:
+        own = [each for each in manifests if not each.source]
+        _install_suite(project, charts, helm, environment, own, progress, timeout, force_conflicts=force_conflicts)
+    callers = () if servers else find_callers(manifests)
+    with bypassing(Api(KubeconfigAccess(reached.kubeconfig)), callers):
+        install_brought(helm, environment, manifests, Settings(timeout, force_conflicts), progress)
+    for sentence in sentences(callers):
+        progress.note(f"{sentence}.")
+    if balancers:
+        await_addresses(reached.kubeconfig, manifests, environment.namespace, progress)
+
+
+def _install_suite(
+    project: Project,
+    charts: AssembledCharts,
+    helm: Helm,
+    environment: Environment,
+    manifests: Sequence[Manifest],
+    progress: Progress,
+    timeout: int,
+    *,
+    force_conflicts: bool,
+) -> None:
+    _restrict(helm.kubeconfig, environment.namespace)
     if owners := owners_of(project, manifests):
-        upgrade_crds(reached.kubeconfig, read_crds(project, owners), progress, careful=True)
+        upgrade_crds(helm.kubeconfig, read_crds(project, owners), progress, careful=True)
     more = ["--namespace", environment.namespace, "--create-namespace", "--rollback-on-failure"]
     limits = [f"--timeout={timeout}s", "--wait=watcher", *(["--force-conflicts"] if force_conflicts else [])]
     command = ["upgrade", "--install", RELEASE, str(charts.umbrella), *environment.helm_arguments(), *more, *limits]
     began = time.time()
     try:
-        watch = ReleaseWatch(reached.kubeconfig, manifests, environment.namespace)
-        helm.run(command, progress, f"Install {environment.name}", watch=watch)
+        watch = ReleaseWatch(helm.kubeconfig, manifests, environment.namespace)
+        what = "node pools that stand in for yours" if environment.stand_in_nodes else environment.name
+        helm.run(command, progress, f"Install {what}", watch=watch)
     except NeverReadyError:
         raise
     except ClusterError as error:
-        warnings = _warnings(reached.kubeconfig, environment.namespace, began)
-        raise ClusterError("\n  ".join((error.message, *warnings)), remedy=_ROLLED_BACK) from error
-    if balancers:
-        await_addresses(reached.kubeconfig, manifests, environment.namespace, progress)
+        warnings = _warnings(helm.kubeconfig, environment.namespace, began)
+        raise ClusterError("\n  ".join((error.message, *warnings)), remedy=ROLLED_BACK) from error
 
 
 def uninstall(helm: Helm, namespace: str, progress: Progress, *, timeout: int = DEFAULT_TIMEOUT) -> None:
-    """Take the release away and wait until Karpenter has ended the nodes of its pools; a release that is gone is fine.
+    """Take the releases away and wait until Karpenter has ended the nodes of the suite's pools.
+
+    A release that is gone is fine, and so is a cluster on which there was none of the suite.
 
     Raises:
         ClusterError: something was refused, or nodes are left.
     """
+    uninstall_brought(helm, progress, timeout)
+    if not holds_suite(helm.folder):
+        return
     pools = _pools(helm.kubeconfig)
     limits = ["--ignore-not-found", "--wait", f"--timeout={timeout}s"]
     helm.run(["uninstall", RELEASE, "--namespace", namespace, *limits], progress, "Uninstall")
@@ -187,11 +163,19 @@ def _check_conflicts(kubeconfig: Path, environment: Environment, manifests: Sequ
     """Ask beforehand: a conflict in the middle of an upgrade is one of its rollback as well."""
     from kubernetes import client
 
+    releases = [(environment.namespace, RELEASE, "")] if environment.suite else []
+    releases += [(each.namespace, each.name, each.name) for each in environment.brought.releases]
+    upgraded = set()
     with asking():
-        releases = client.CoreV1Api(api_client(kubeconfig)).list_namespaced_secret(
-            environment.namespace, label_selector=f"owner=helm,name={RELEASE}"
-        )
-    found = find_conflicts(kubeconfig, manifests, environment.namespace) if releases.items else ()
+        core = client.CoreV1Api(api_client(kubeconfig))
+        for namespace, name, source in releases:
+            if core.list_namespaced_secret(namespace, label_selector=f"owner=helm,name={name}", limit=1).items:
+                upgraded.add(source)
+    of_helm = [each for each in manifests if each.source in upgraded]
+    found = (
+        *find_conflicts(kubeconfig, of_helm, environment.namespace),
+        *find_conflicts(kubeconfig, environment.brought.manifests, environment.namespace, FIELD_MANAGER),
+    )
     if found:
         conflicts = "".join(f"\n  {each.object}: {each.path}, written by {each.writers[0]}" for each in found)
         raise ClusterError(
@@ -232,7 +216,7 @@ def _warnings(kubeconfig: Path, namespace: str, since: float) -> tuple[str, ...]
     for each in sorted(recent, key=_when):
         about = each.involved_object
         by_subject[f"{about.kind}/{about.name}"] = f"{each.reason}: {str(each.message).strip()}"
-    return tuple(f"{subject}: {words}" for subject, words in list(by_subject.items())[-_REASONS:])
+    return tuple(f"{subject}: {words}" for subject, words in list(by_subject.items())[-REASONS:])
 
 
 def _when(event: Any) -> datetime:

@@ -30,17 +30,19 @@ class ReleaseWatch:
         kubeconfig: of the cluster.
         manifests: what is installed.
         namespace: of the release, and of objects that name none.
+        release: that Helm installs or rolls back meanwhile; empty when what is watched is no release.
 
     Attributes:
         stop: set when a workload can never become ready.
         reasons: why, by then, each with its remedy.
     """
 
-    def __init__(self, kubeconfig: Path, manifests: Sequence[Manifest], namespace: str) -> None:
+    def __init__(self, kubeconfig: Path, manifests: Sequence[Manifest], namespace: str, release: str = RELEASE) -> None:
         self.stop = threading.Event()
         self.reasons: tuple[tuple[str, str], ...] = ()
         self._kubeconfig = kubeconfig
         self._namespace = namespace
+        self._release = release
         self._workloads = {
             f"{manifest.kind}/{manifest.namespace or namespace}/{manifest.name}"
             for manifest in manifests
@@ -90,7 +92,9 @@ class ReleaseWatch:
                 report(f"{doubt.subject}: {' '.join(doubt.reason.split())}")
 
     def _is_under_way(self, cluster: Any) -> bool:
-        selector = f"owner=helm,name={RELEASE}"
+        if not self._release:
+            return True
+        selector = f"owner=helm,name={self._release}"
         path = f"/api/v1/namespaces/{self._namespace}/secrets"
         revisions = get_json(cluster, path, accept=_NAMES_ONLY, label_selector=selector)["items"] or ()
         labels: list[Mapping[str, str]] = [content["metadata"]["labels"] for content in revisions]

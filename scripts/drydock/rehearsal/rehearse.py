@@ -13,6 +13,7 @@ from drydock.outcome.observe import WORKLOADS, Scene
 from drydock.outcome.results import Circumstances, build_report
 from drydock.progress import PlainProgress, Progress
 from drydock.project import Project
+from drydock.rehearsal import absent_servers
 from drydock.rehearsal.cluster import RehearsalCluster
 from drydock.rehearsal.crd_snapshots import FOLDER, HelmCrds
 from drydock.rehearsal.faults.fault_list import Fault
@@ -24,7 +25,6 @@ from drydock.rehearsal.kubelet.programs import Program
 from drydock.rehearsal.lifeline import while_alive
 from drydock.rehearsal.release import DEFAULT_TIMEOUT, Outcome, Release
 from drydock.rehearsal.runs import RunFolder, end_leftovers, new_run_folder
-from drydock.rehearsal.serverless_webhooks import bypassed
 from drydock.rehearsal.state import change
 from drydock.rehearsal.steps import StepClock
 from drydock.report.model import FaultReport, ModelReport, RehearsalReport
@@ -242,7 +242,7 @@ def _report(
             *held(release.programs),
             *not_honoured(_templates(release), release.programs),
             *release.prerequisites.told(),
-            *bypassed(release.webhooks),
+            *absent_servers.sentences(release.callers),
             *release.accepted,
             *release.taken_away.values(),
         ),

@@ -20,19 +20,19 @@ from drydock.outcome.unfinished import explain
 from drydock.outcome.verdict import Expected, Verdict, judge
 from drydock.progress import Step
 from drydock.rehearsal import marker
+from drydock.rehearsal.absent_servers import bypass, bypassing, find_callers, was_called
 from drydock.rehearsal.aws.expected_account import Account, expected_account
 from drydock.rehearsal.cluster import RehearsalCluster
 from drydock.rehearsal.helm import Helm
 from drydock.rehearsal.kubelet.programs import Program, find_runnable, programs
 from drydock.rehearsal.prerequisites import KARPENTER, Prerequisites, create_prerequisites, find_prerequisites
 from drydock.rehearsal.seeding import Seed
-from drydock.rehearsal.serverless_webhooks import bypass_webhooks, find_webhooks
 from drydock.suite.charts import AssembledCharts
 from drydock.suite.cluster_description import describe, described
 from drydock.suite.environments import Environment
 from drydock.suite.manifests import Manifest
 from drydock.suite.render import RenderedEnvironment, render
-from drydock.suite.sources import HelmRelease
+from drydock.suite.sources import AppliedManifests, HelmRelease
 
 DEFAULT_TIMEOUT = 600.0
 _LOOK_SECONDS = 0.1
@@ -75,7 +75,7 @@ class Wanted:
 
     Attributes:
         held: nothing is bought before all is installed; not so where Helm waits for pods, which need nodes.
-        webhooks: of charts that are not the suite's; no server answers them here.
+        callers: objects of others by which the API server would call a server that does not run here.
         accepted: findings that are accepted, as sentences.
     """
 
@@ -86,7 +86,7 @@ class Wanted:
     programs: tuple[Program, ...]
     gates: Mapping[str, bool]
     held: bool
-    webhooks: tuple[Manifest, ...]
+    callers: tuple[Manifest, ...]
     accepted: tuple[str, ...]
 
 
@@ -137,9 +137,9 @@ class Release:
         return self._seeded.programs
 
     @property
-    def webhooks(self) -> tuple[Manifest, ...]:
-        """Configurations of webhooks that are bypassed, because their servers do not run here."""
-        return self._seeded.webhooks
+    def callers(self) -> tuple[Manifest, ...]:
+        """Webhooks and aggregated APIs that are bypassed, because their servers do not run here."""
+        return self._seeded.callers
 
     @property
     def accepted(self) -> tuple[str, ...]:
@@ -180,7 +180,7 @@ class Release:
             auto_mode=auto_mode,
             programs=runnable,
             held=not (_hooked(rendered.manifests) or any(each.wait for each in rendered.environment.brought.steps)),
-            webhooks=find_webhooks(rendered.manifests),
+            callers=find_callers(rendered.manifests),
             accepted=sentences(rendered.environment, rendered.manifests),
             gates=target.gates_for(rendered.manifests),
         )
@@ -336,12 +336,21 @@ class Release:
         if self.environment.suite:
             suite(self._charts.umbrella, self.environment)
         for step in self.environment.brought.steps:
+            try:
+                self._install_step(helm, applier, step)
+            except ClusterError as error:
+                if not was_called(error):
+                    raise
+                bypass(api, self.callers)
+                self._install_step(helm, applier, step)
+
+    def _install_step(self, helm: Helm, applier: Applier, step: HelmRelease | AppliedManifests) -> None:
+        with bypassing(self._cluster.await_api(), self.callers):
             if isinstance(step, HelmRelease):
                 helm.install_beside(step)
-            else:
-                applier.apply(step.manifests)
-            bypass_webhooks(api, self._seeded.webhooks)
-            if step.wait and not isinstance(step, HelmRelease):
+                return
+            applier.apply(step.manifests)
+            if step.wait:
                 applier.await_done(step.manifests, DEFAULT_TIMEOUT, lambda _: self._cluster.check())
 
     def _install_suite(self, helm: Helm, chart: Path, environment: Environment) -> None:

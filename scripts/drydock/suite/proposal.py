@@ -240,7 +240,7 @@ def _lines(name: str, found: Found, entries: Sequence[_Entry], last: int, notes:
         yield "suite: false # nothing of Drydock's own charts; the node pools are those below"
     else:
         yield "# No Karpenter NodePool is among the files here: in checks and rehearsals Drydock's take the place of"
-        yield "# your nodes. With NodePools below: `suite: false`."
+        yield "# your nodes, and `deploy` to your cluster leaves them out. With NodePools below: `suite: false`."
         yield "suite: nodes"
     yield "# In this order; with `wait: true` what follows is installed only once the workloads of an entry are ready."
     yield "install:"

@@ -121,7 +121,7 @@ class EksTarget:
     def prepare(self, reached: Reached, environment: Environment, progress: Progress) -> None:
         """See Target: what the target's description has and Terraform does not make (contents.py)."""
         from drydock.clusters.crds import read_crds, upgrade_crds
-        from drydock.deploy.install import Helm
+        from drydock.deploy.helm_on_cluster import Helm
         from drydock.suite.charts import assemble_charts
         from drydock.suite.render import render
         from drydock.tools.build import ensure
