@@ -80,19 +80,3 @@ def test_commands_for_a_cluster_do_what_the_page_says(page: Path, shell: Mapping
             )
             said = f"{block.name}: {command}\n{done.stdout}{done.stderr}"
             assert done.returncode == int(block.how.get("exit", 0)), said
-
-
-def test_what_a_pod_answers_says_what_to_do_instead(kept: Kept, shell: Mapping[str, str]) -> None:
-    pod = ["deployment/genai-vllm-llama-3-8b", "--namespace", "genai"]
-
-    def kubectl(*arguments: str) -> str:
-        done = subprocess.run(
-            ["kubectl", *arguments], env=dict(shell), capture_output=True, text=True, timeout=60, check=False
-        )
-        return done.stdout + done.stderr
-
-    assert "llama-3-8b" in kubectl("logs", *pod)
-    answer = kubectl("exec", *pod, "--", "true")
-    assert "has no container to enter: it is process" in answer
-    assert "/logs/pods/genai_" in answer
-    assert "No port-forward is needed" in kubectl("port-forward", *pod, "0:8000")
