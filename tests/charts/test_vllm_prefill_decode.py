@@ -102,7 +102,7 @@ def test_others_see_one_model_at_the_router(render_chart: RenderChart) -> None:
         (pair({"decode": "gone"}), r"routers\.small\.decode: 'gone' is no entry of models that is enabled"),
         (pair(apiKeySecret={"name": "key"}), "their apiKeySecret must be the same"),
         (pair(engine={"servedModelName": "other"}), r"their engine\.servedModelName must be the same"),
-        (pair(accelerator={"kind": "none"}), "none of vLLM on NVIDIA GPUs of one node"),
+        (pair(accelerator={"kind": "none"}), "only vLLM models on the NVIDIA GPUs of one node"),
         (
             pair(autoscaling={"enabled": True, "kind": "ScaledObject", "minReplicas": 0}),
             "may have no pods, and the router does not wake it",

@@ -328,7 +328,7 @@ def test_zones_without_a_control_plane_of_eks_are_left_out(tmp_path: Path, progr
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"budget": {"dollars": 1, "emails": []}}, "budget.emails: AWS takes no alarm"),
+        ({"budget": {"dollars": 1, "emails": []}}, "budget.emails: AWS refuses an alarm"),
         ({"account_id": "12345"}, "account_id: give the 12 digits"),
         ({"public_access_cidrs": ["0.0.0.0/1", "128.0.0.0/1"]}, "the API server is not opened to the internet"),
         ({"public_access_cidrs": ["2000::/3"]}, "the API server is not opened to the internet"),

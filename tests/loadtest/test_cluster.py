@@ -216,4 +216,4 @@ def test_what_cannot_be_loaded_is_told(
 
 def test_a_cluster_needs_an_environment() -> None:
     done = CliRunner().invoke(command, ["http://localhost:1", "--model", "x", "--rate", "1", "--in-cluster"])
-    assert "name an environment" in str(done.exception)
+    assert "Name an environment" in str(done.exception)

@@ -391,7 +391,7 @@ def test_middleware_of_the_chart_guards_every_route(start_server: StartServer) -
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("nowhere.Guard", "No module named"), ("json.loads", "is no class"), ("Guard", "give MODULE.CLASS")],
+    [("nowhere.Guard", "No module named"), ("json.loads", "is no class"), ("Guard", "Give MODULE.CLASS")],
 )
 def test_middleware_that_cannot_be_made_is_told(name: str, words: str) -> None:
     command = [sys.executable, "-m", "drydock.simulator.server", "serve", "llama-3-8b", "--middleware", name]
