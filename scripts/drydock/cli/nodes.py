@@ -6,9 +6,8 @@ from pathlib import Path
 
 import click
 
-from drydock.cli.options import NumberRange
+from drydock.cli.options import NumberRange, spot_share_option
 from drydock.cli.output import format_option
-from drydock.scheduling.prices import DEFAULT_SPOT_SHARE
 
 
 @click.command("nodes")
@@ -24,13 +23,7 @@ from drydock.scheduling.prices import DEFAULT_SPOT_SHARE
 )
 @click.option("--once", is_flag=True, help="Print every node once and end, as it does in a pipe.")
 @click.option("--interval", type=NumberRange(0.2, 60), default=1.0, show_default=True, help="Seconds between pictures.")
-@click.option(
-    "--spot-price-share",
-    type=NumberRange(0, 1, min_open=True),
-    default=DEFAULT_SPOT_SHARE,
-    show_default=True,
-    help="Assumed price of spot capacity, as a share of the on-demand price.",
-)
+@spot_share_option
 @format_option()
 def command(
     kubeconfig: Path | None,

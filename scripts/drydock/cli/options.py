@@ -13,6 +13,7 @@ from click.core import ParameterSource
 
 from drydock.errors import UsageError
 from drydock.project import Project
+from drydock.scheduling.prices import DEFAULT_SPOT_SHARE
 from drydock.suite.environments import Environment, environment_names, load_environment, load_environments
 
 if TYPE_CHECKING:
@@ -148,6 +149,17 @@ def acceptance_rate_option(command: _Command) -> _Command:
         type=NumberRange(0, 1),
         metavar="N",
         help="Probability that a token guessed by speculative decoding is right, if those before it are.",
+    )(command)
+
+
+def spot_share_option(command: _Command) -> _Command:
+    """`--spot-price-share`, for verbs that price nodes as Karpenter bought them."""
+    return click.option(
+        "--spot-price-share",
+        type=NumberRange(0, 1, min_open=True),
+        default=DEFAULT_SPOT_SHARE,
+        show_default=True,
+        help="Assumed price of spot capacity, as a share of the on-demand price.",
     )(command)
 
 

@@ -14,11 +14,11 @@ from drydock.cli.options import (
     bring_options,
     check_writable,
     one_stack,
+    spot_share_option,
     stack_options,
 )
 from drydock.cli.output import format_option, pasteable
 from drydock.rehearsal.release import DEFAULT_TIMEOUT
-from drydock.scheduling.prices import DEFAULT_SPOT_SHARE
 
 if TYPE_CHECKING:
     from drydock.rehearsal.faults.fault_list import Fault
@@ -54,13 +54,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Major version of the Helm that installs.",
 )
-@click.option(
-    "--spot-price-share",
-    type=NumberRange(0, 1, min_open=True),
-    default=DEFAULT_SPOT_SHARE,
-    show_default=True,
-    help="Assumed price of spot capacity, as a share of the on-demand price.",
-)
+@spot_share_option
 @click.option(
     "--timeout",
     type=NumberRange(1),

@@ -10,6 +10,7 @@ from drydock.errors import ClusterError, UsageError
 
 FIELD_MANAGER = "drydock"
 _CALL_SECONDS = 60
+_PAGE = "500"
 _REFUSED = (401, 403)
 _OF_KUBECTL = "Give a file that kubectl takes to --kubeconfig, or set KUBECONFIG as for kubectl."
 
@@ -152,6 +153,26 @@ def await_access(kubeconfig: Path, *, seconds: float = 120, pause: float = 3) ->
     )
     with asking():
         retrying(namespaces.list_namespace, limit=1, _request_timeout=_CALL_SECONDS)
+
+
+def list_objects(cluster: Any, path: str) -> tuple[list[Any], str]:
+    """The objects of a collection, read in pages, and the version from which it can be watched.
+
+    Args:
+        cluster: as `any_path` gives it.
+        path: of the collection.
+
+    Raises:
+        kubernetes.client.exceptions.ApiException: the API server refused.
+    """
+    query, items = {"limit": _PAGE}, []
+    while True:
+        page = get_json(cluster, path, **query)
+        items += page["items"]
+        metadata = page.get("metadata") or {}
+        if not metadata.get("continue"):
+            return items, str(metadata.get("resourceVersion", ""))
+        query["_continue"] = metadata["continue"]
 
 
 def apply_objects(kubeconfig: Path, objects: Iterable[Mapping[str, Any]]) -> None:

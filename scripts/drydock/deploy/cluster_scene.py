@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterator
 from typing import Any
 
-from drydock.clusters.kube import get_json
+from drydock.clusters.kube import list_objects
 from drydock.outcome.observe import COLLECTIONS, Scene
 
 _FORBIDDEN = 403
@@ -46,9 +46,9 @@ def _objects(cluster: Any, kind: str, path: str, namespaces: Collection[str]) ->
     )
     for path_of_one in paths:
         try:
-            listed = get_json(cluster, path_of_one)
+            items, _ = list_objects(cluster, path_of_one)
         except ApiException as error:
             if error.status != _NOT_FOUND:
                 raise
             return
-        yield from ({"kind": kind, **content} for content in listed["items"])
+        yield from ({"kind": kind, **content} for content in items)

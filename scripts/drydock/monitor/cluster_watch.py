@@ -7,11 +7,10 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from drydock.clusters.kube import get_json
+from drydock.clusters.kube import list_objects
 from drydock.outcome.observe import COLLECTIONS, Scene
 
 KINDS = ("Node", "NodeClaim", "NodePool", "Pod", "ReplicaSet", "Job", "PersistentVolumeClaim", "Event")
-_PAGE = "500"
 _WATCH_SECONDS = 300
 _PAUSE_SECONDS = 2.0
 _FORBIDDEN, _NOT_FOUND = 403, 404
@@ -57,21 +56,14 @@ class ClusterWatch:
         """Objects of a kind and the version to watch from, None where the kind is not served or may not be read."""
         from kubernetes.client.exceptions import ApiException
 
-        query, items = {"limit": _PAGE}, list[Mapping[str, Any]]()
-        while True:
-            try:
-                page = get_json(self._cluster, COLLECTIONS[kind], **query)
-            except ApiException as error:
-                if error.status == _FORBIDDEN and kind != "Node":
-                    self.unread.add(kind)
-                    return [], None
-                if error.status == _NOT_FOUND:
-                    return [], None
+        try:
+            return list_objects(self._cluster, COLLECTIONS[kind])
+        except ApiException as error:
+            if error.status == _FORBIDDEN and kind != "Node":
+                self.unread.add(kind)
+            elif error.status != _NOT_FOUND:
                 raise
-            items += page["items"]
-            if not page["metadata"].get("continue"):
-                return items, str(page["metadata"]["resourceVersion"])
-            query["_continue"] = page["metadata"]["continue"]
+            return [], None
 
     def _add(self, kind: str) -> str | None:
         """List a kind, and let go of what was known of it and is gone."""

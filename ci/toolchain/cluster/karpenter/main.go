@@ -122,8 +122,11 @@ func (f fleets) DescribeInstances(
 ) (*ec2.DescribeInstancesOutput, error) {
 	described, err := f.Client.DescribeInstances(ctx, input, options...)
 	claims := karpenter.NodeClaimList{}
-	if err != nil || f.cluster.List(ctx, &claims) != nil {
+	if err != nil || len(input.InstanceIds) > 0 { // about instances that a claim names
 		return described, err
+	}
+	if f.cluster.List(ctx, &claims) != nil {
+		return described, nil
 	}
 	named, awaiting := map[string]bool{}, false
 	for _, claim := range claims.Items {

@@ -90,9 +90,8 @@ def _limited(gateway: Gateway) -> Step:
     if limited[name] > _MOST_REQUESTS:
         return Step(title, None, f"the lowest limit, {limited[name]} of key {name}, is too high to reach here", 0.0)
     statuses = _ask_often(gateway, name, 2 * limited[name])
-    told = ", ".join(f"{count} x {status}" for status, count in sorted(statuses.items()))
     kept = statuses.keys() <= {_OK, _TOO_MANY} and statuses[_TOO_MANY] > 0
-    outcome = f"key {name}, {limited[name]} requests a minute: {told}"
+    outcome = f"key {name}, {limited[name]} requests a minute: {_counted(statuses)}"
     return Step(title, kept, outcome, time.monotonic() - began)
 
 
@@ -103,11 +102,14 @@ def _spent(gateway: Gateway) -> Step:
     if name not in gateway.keys:
         return Step(title, None, "no key has a budget", 0.0)
     statuses = _ask_often(gateway, name, _MOST_REQUESTS)
-    told = ", ".join(f"{count} x {status}" for status, count in sorted(statuses.items()))
-    outcome = f"key {name}, {budgets[name]['amount']} in {budgets[name]['days']} days: {told}"
+    outcome = f"key {name}, {budgets[name]['amount']} in {budgets[name]['days']} days: {_counted(statuses)}"
     if not statuses[_TOO_MANY]:
         return Step(title, None, f"{outcome}; the budget is too large to spend here", time.monotonic() - began)
     return Step(title, statuses.keys() <= {_OK, _TOO_MANY}, outcome, time.monotonic() - began)
+
+
+def _counted(statuses: Counter[int]) -> str:
+    return ", ".join(f"{count} x {status}" for status, count in sorted(statuses.items()))
 
 
 def _own_settings(gateway: Gateway) -> Mapping[str, Any]:
